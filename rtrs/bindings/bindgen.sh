@@ -1,0 +1,61 @@
+#!/bin/sh
+# SPDX-License-Identifier: GPL-2.0-only
+#
+# Runs bindgen exactly as the kernel build did for its own `bindings` crate,
+# on our input:
+#
+#   bindgen.sh <object folder> headers|helpers <input> <output> <depfile>
+#
+# The command comes from the record that Kbuild keeps beside the kernel's
+# bindings, as only that build knows its C flags translated for libclang. With
+# `headers`, items that the kernel's crate has are left out, so that both crates
+# speak of the same types.
+set -eu
+
+objtree=$1 what=$2 input=$3 output=$4 depfile=$5
+
+# Types of other headers that the RDMA headers need and the kernel's crate lacks.
+foreign='dim|dim_sample|dim_stats|ifla_vf_guid|ifla_vf_info|ifla_vf_stats|iphdr'
+foreign="$foreign|irq_poll|irq_poll_fn|rdma_cgroup|rdmacg_device|tph_mem_type"
+
+case $what in
+headers)
+	record=bindings_generated.rs
+	set -- --allowlist-file '.*/(rdma|uapi/rdma)/.*' --allowlist-file '.*/linux/inet\.h' \
+		--allowlist-type "$foreign" --no-recursive-allowlist
+	;;
+helpers)
+	record=bindings_helpers_generated.rs
+	set --
+	;;
+esac
+
+record=$objtree/rust/bindings/.$record.cmd
+if [ ! -f "$record" ]; then
+	echo "$record: not found; prepare the kernel with CONFIG_RUST=y" >&2
+	exit 1
+fi
+
+# The record reads `savedcmd_<target> := bindgen <input> <options> -o <target>
+# -- <C flags> ; <fix-up>`, escaped for make, with folders relative to the object
+# folder.
+command=$(sed -n '1{
+	s/^savedcmd_[^ ]* := //
+	s/  *; *sed .*$//
+	s/\$(pound)/#/g
+	s/\$\$/$/g
+	p
+}' "$record")
+options=${command#* * } options=${options%% -o *}
+cflags=${command##* -- }
+cflags=$(printf '%s\n' "$cflags" | sed -E \
+	-e 's/-Wp,-MMD,[^ ]* //' \
+	-e "s#-I *([^/ ])#-I$objtree/\\1#g" \
+	-e "s#-include ([^/ ])#-include $objtree/\\1#g")
+
+eval "${command%% *} \"\$input\" \"\$@\" $options -o \"\$output\" -- -Wp,-MMD,\"\$depfile\" $cflags"
+
+# A helper is called by the name of the function it stands for.
+if [ "$what" = helpers ]; then
+	sed -Ei 's/pub fn rust_helper_([a-zA-Z0-9_]*)/#[link_name="rust_helper_\1"]\n    pub fn \1/g' "$output"
+fi

@@ -1,0 +1,25 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+//! RDMA transport: both sides of it in one module, used by the RNBD client and
+//! server as the crate `rtrs`.
+
+use kernel::prelude::*;
+
+pub mod bindings;
+
+module! {
+    type: Rtrs,
+    name: "rtrs",
+    authors: ["The RNBD in Rust authors"],
+    description: "RDMA transport for network block devices",
+    license: "GPL",
+}
+
+/// The module itself.
+struct Rtrs;
+
+impl kernel::Module for Rtrs {
+    fn init(_module: &'static ThisModule) -> Result<Self> {
+        Ok(Self)
+    }
+}
