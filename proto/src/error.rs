@@ -1,0 +1,158 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+//! Why something a peer sent was refused.
+
+use core::fmt;
+
+/// Operation not permitted.
+pub const EPERM: i32 = 1;
+/// No such file or directory.
+pub const ENOENT: i32 = 2;
+/// No such device or address.
+pub const ENXIO: i32 = 6;
+/// Invalid argument.
+pub const EINVAL: i32 = 22;
+/// Read-only file system.
+pub const EROFS: i32 = 30;
+/// File name too long.
+pub const ENAMETOOLONG: i32 = 36;
+/// Message too long.
+pub const EMSGSIZE: i32 = 90;
+
+/// A message, immediate or field that breaks the protocol.
+///
+/// The text of [`fmt::Display`] is meant for one line in the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum WireError {
+    /// Fewer bytes arrived than the message has.
+    Short {
+        /// Bytes the message takes.
+        need: usize,
+        /// Bytes that arrived.
+        got: usize,
+    },
+    /// The buffer to encode into is too small.
+    NoRoom {
+        /// Bytes the message takes.
+        need: usize,
+        /// Bytes of the buffer.
+        got: usize,
+    },
+    /// Not the magic number of RTRS.
+    Magic(u16),
+    /// A major protocol version that is not spoken here.
+    Version(u16),
+    /// A message type that is unknown or out of place.
+    MessageType(u16),
+    /// An immediate type that is unknown or out of place.
+    ImmType(u32),
+    /// A message id that this session does not have.
+    MessageId(u32),
+    /// More connections to a path than accepted, or none.
+    ConnectionCount(u16),
+    /// Connection id not below the number of connections.
+    ConnectionId(u16),
+    /// Queue depth outside of 1..=65535.
+    QueueDepth(u32),
+    /// Chunk size (in bytes) outside of the accepted range.
+    ChunkSize(u32),
+    /// Room for headers (in bytes) outside of the accepted range.
+    HeaderSize(u32),
+    /// Largest I/O (in bytes) outside of the accepted range.
+    IoSize(u32),
+    /// Message id and offset do not fit into one immediate together.
+    ImmBits {
+        /// Bits taken by the ids.
+        id: u32,
+        /// Bits taken by offsets within a chunk.
+        offset: u32,
+    },
+    /// An offset that leaves no room for the message in the chunk.
+    Offset(u32),
+    /// The user message is longer than what lies before the RTRS message.
+    UserLength {
+        /// Length of the user message in bytes.
+        len: u16,
+        /// Offset of the RTRS message in bytes.
+        offset: u32,
+    },
+    /// Unexpected number of buffer descriptors.
+    DescriptorCount(u16),
+    /// A buffer descriptor of a length that cannot be.
+    DescriptorLength(u32),
+    /// A buffer whose end is beyond the address space.
+    DescriptorRange,
+    /// Unknown flag bits.
+    Flags(u32),
+    /// A name that is empty, not terminated, or has bytes it must not have.
+    Name,
+    /// Unknown access mode.
+    AccessMode(u8),
+    /// Unknown block operation.
+    Operation(u8),
+    /// A range of sectors that is not whole or ends beyond 2^64 bytes.
+    SectorRange,
+    /// The length of the data and the message disagree.
+    DataLength {
+        /// What the message says, in bytes.
+        said: u32,
+        /// What there is, in bytes.
+        there: u32,
+    },
+    /// Operation and direction of the transfer disagree.
+    Direction,
+    /// Block sizes or limits of a device that cannot be.
+    Geometry,
+}
+
+impl WireError {
+    /// The error number (positive) to answer with.
+    pub const fn errno(self) -> i32 {
+        match self {
+            Self::NoRoom { .. } => EMSGSIZE,
+            _ => EINVAL,
+        }
+    }
+}
+
+impl fmt::Display for WireError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            Self::Short { need, got } => write!(f, "message of {got} bytes, expected {need}"),
+            Self::NoRoom { need, got } => write!(f, "buffer of {got} bytes, {need} needed"),
+            Self::Magic(v) => write!(f, "bad magic {v:#06x}"),
+            Self::Version(v) => write!(f, "unsupported version {}.{}", v >> 8, v & 0xff),
+            Self::MessageType(v) => write!(f, "unexpected message type {v}"),
+            Self::ImmType(v) => write!(f, "unexpected immediate type {v}"),
+            Self::MessageId(v) => write!(f, "message id {v} out of range"),
+            Self::ConnectionCount(v) => write!(f, "bad number of connections {v}"),
+            Self::ConnectionId(v) => write!(f, "connection id {v} out of range"),
+            Self::QueueDepth(v) => write!(f, "queue depth {v} out of range"),
+            Self::ChunkSize(v) => write!(f, "chunk size {v} out of range"),
+            Self::HeaderSize(v) => write!(f, "header size {v} out of range"),
+            Self::IoSize(v) => write!(f, "maximum I/O size {v} out of range"),
+            Self::ImmBits { id, offset } => write!(
+                f,
+                "{id} bits of message id and {offset} bits of offset exceed the immediate"
+            ),
+            Self::Offset(v) => write!(f, "message offset {v} out of range"),
+            Self::UserLength { len, offset } => {
+                write!(f, "user message of {len} bytes before offset {offset}")
+            }
+            Self::DescriptorCount(v) => write!(f, "unexpected number of descriptors {v}"),
+            Self::DescriptorLength(v) => write!(f, "descriptor length {v} out of range"),
+            Self::DescriptorRange => f.write_str("descriptor wraps around the address space"),
+            Self::Flags(v) => write!(f, "unknown flags {v:#x}"),
+            Self::Name => f.write_str("malformed name"),
+            Self::AccessMode(v) => write!(f, "unknown access mode {v}"),
+            Self::Operation(v) => write!(f, "unknown operation {v}"),
+            Self::SectorRange => f.write_str("malformed range of sectors"),
+            Self::DataLength { said, there } => {
+                write!(f, "data length {there}, message says {said}")
+            }
+            Self::Direction => f.write_str("operation does not fit the direction of transfer"),
+            Self::Geometry => f.write_str("impossible device geometry"),
+        }
+    }
+}

@@ -1,0 +1,205 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+//! The life cycle of an operation that hardware, and perhaps a peer, works on.
+//!
+//! ```text
+//!          begin                launch                     last of
+//!  Idle ----------> Held --------------------> In flight ----------> Held
+//!    ^                |  ^                     WIRE, ANSWER            |
+//!    +----------------+  +------- recall ---------+                   |
+//!          release                                   (handed to finish)
+//! ```
+//!
+//! *Held* means that exactly one party has exclusive access to the operation's
+//! data. *In flight* means that everybody only reads it, until each of the
+//! awaited events has happened once: `WIRE`, the hardware gave the work request
+//! back, and `ANSWER`, the peer (or teardown in its place) answered. Whoever
+//! brings the last event gets the operation in state *Held*.
+
+use core::sync::atomic::AtomicU32;
+use core::sync::atomic::Ordering::AcqRel;
+use core::sync::atomic::Ordering::Acquire;
+use core::sync::atomic::Ordering::Release;
+
+const IDLE: u32 = 0;
+const HELD: u32 = 1;
+const WIRE: u32 = 2;
+const ANSWER: u32 = 4;
+/// An answer is being recorded: like `ANSWER`, but refused to others.
+const ANSWERING: u32 = 8;
+
+/// What an operation waits for beside the hardware.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Await {
+    /// Nothing else.
+    Wire,
+    /// An answer as well.
+    WireAndAnswer,
+}
+
+/// Whether an event was the last one awaited.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// The caller now holds the operation.
+    Last,
+    /// Others are still at it.
+    Pending,
+    /// The event was not awaited; nothing changed.
+    Refused,
+}
+
+/// The state of one operation.
+#[derive(Debug)]
+pub struct Flight(AtomicU32);
+
+impl Default for Flight {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Flight {
+    /// An idle operation.
+    pub const fn new() -> Self {
+        Self(AtomicU32::new(IDLE))
+    }
+
+    /// Idle to held. False when it is held or in flight.
+    pub fn begin(&self) -> bool {
+        self.0
+            .compare_exchange(IDLE, HELD, Acquire, Acquire)
+            .is_ok()
+    }
+
+    /// Held to idle. To be called by the holder only.
+    pub fn release(&self) {
+        self.0.store(IDLE, Release);
+    }
+
+    /// Held to in flight. To be called by the holder only.
+    pub fn launch(&self, awaited: Await) {
+        let bits = match awaited {
+            Await::Wire => WIRE,
+            Await::WireAndAnswer => WIRE | ANSWER,
+        };
+        self.0.store(bits, Release);
+    }
+
+    /// In flight back to held, for a launch that the hardware did not take.
+    ///
+    /// To be called by who launched. False while an answer is just being
+    /// recorded: try again.
+    pub fn recall(&self) -> bool {
+        let mut now = self.0.load(Acquire);
+        loop {
+            if now & ANSWERING != 0 {
+                return false;
+            }
+            match self.0.compare_exchange(now, HELD, AcqRel, Acquire) {
+                Ok(_) => return true,
+                Err(seen) => now = seen,
+            }
+        }
+    }
+
+    /// The hardware gave the work request back.
+    pub fn wire_done(&self) -> Outcome {
+        self.clear(WIRE)
+    }
+
+    /// An answer came. When true, [`Flight::answered`] must follow.
+    pub fn begin_answer(&self) -> bool {
+        let mut now = self.0.load(Acquire);
+        loop {
+            if now & ANSWER == 0 {
+                return false;
+            }
+            let next = now & !ANSWER | ANSWERING;
+            match self.0.compare_exchange(now, next, AcqRel, Acquire) {
+                Ok(_) => return true,
+                Err(seen) => now = seen,
+            }
+        }
+    }
+
+    /// The answer that began is recorded.
+    pub fn answered(&self) -> Outcome {
+        self.clear(ANSWERING)
+    }
+
+    /// Whether it is neither held nor in flight, at this moment.
+    pub fn is_idle(&self) -> bool {
+        self.0.load(Acquire) == IDLE
+    }
+
+    fn clear(&self, bit: u32) -> Outcome {
+        let mut now = self.0.load(Acquire);
+        loop {
+            if now & bit == 0 {
+                return Outcome::Refused;
+            }
+            let rest = now & !bit;
+            let next = if rest == 0 { HELD } else { rest };
+            match self.0.compare_exchange(now, next, AcqRel, Acquire) {
+                Ok(_) if rest == 0 => return Outcome::Last,
+                Ok(_) => return Outcome::Pending,
+                Err(seen) => now = seen,
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_of_wire_and_answer_holds_the_operation_in_either_order() {
+        for answer_first in [false, true] {
+            let f = Flight::new();
+            assert!(f.begin());
+            assert!(!f.begin(), "held twice");
+            f.launch(Await::WireAndAnswer);
+            let (first, second) = if answer_first {
+                assert!(f.begin_answer());
+                (f.answered(), f.wire_done())
+            } else {
+                let wire = f.wire_done();
+                assert!(f.begin_answer());
+                (wire, f.answered())
+            };
+            assert_eq!((first, second), (Outcome::Pending, Outcome::Last));
+            assert!(!f.begin(), "the last event holds it");
+            f.release();
+            assert!(f.begin());
+        }
+    }
+
+    #[test]
+    fn answers_that_nobody_awaits_are_refused() {
+        let f = Flight::new();
+        assert!(!f.begin_answer(), "idle");
+        assert!(f.begin());
+        assert!(!f.begin_answer(), "held");
+        f.launch(Await::Wire);
+        assert!(!f.begin_answer(), "not awaited");
+        assert_eq!(f.wire_done(), Outcome::Last);
+        assert_eq!(f.wire_done(), Outcome::Refused);
+        f.launch(Await::WireAndAnswer);
+        assert!(f.begin_answer());
+        assert!(!f.begin_answer(), "second answer");
+    }
+
+    #[test]
+    fn a_launch_can_be_recalled_whatever_the_peer_answered() {
+        let f = Flight::new();
+        assert!(f.begin());
+        f.launch(Await::WireAndAnswer);
+        assert!(f.begin_answer());
+        assert!(!f.recall(), "while the answer is being recorded");
+        assert_eq!(f.answered(), Outcome::Pending);
+        assert!(f.recall());
+        f.release();
+        assert!(f.is_idle());
+    }
+}

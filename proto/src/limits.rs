@@ -1,0 +1,150 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+//! Sizes and counts that both sides of the protocol are bound by.
+
+use crate::error::WireError;
+
+/// Default depth of a session's queue (requests in flight).
+pub const DEFAULT_QUEUE_DEPTH: u32 = 512;
+/// Largest depth of a session's queue.
+pub const MAX_QUEUE_DEPTH: u32 = 65535;
+/// Default size of a chunk, in bytes.
+pub const DEFAULT_CHUNK_SIZE: u32 = 128 * 1024;
+/// Smallest size of a chunk, in bytes.
+pub const MIN_CHUNK_SIZE: u32 = 8192;
+/// Room at the end of a chunk for the headers of a request, in bytes.
+pub const HEADER_SIZE: u32 = 4096;
+/// Smallest room for headers accepted of a server, in bytes.
+///
+/// The longest user message (OPEN, 264 bytes) and a READ with its descriptor
+/// have to fit.
+pub const MIN_HEADER_SIZE: u32 = 512;
+/// Largest room for headers accepted of a server, in bytes (a page of 64 KiB).
+pub const MAX_HEADER_SIZE: u32 = 64 * 1024;
+/// Smallest maximum I/O size accepted of a server, in bytes.
+pub const MIN_IO_SIZE: u32 = 4096;
+/// Scatter-gather segments of one request.
+pub const MAX_SEGMENTS: u32 = 128;
+/// Paths of one session.
+pub const MAX_PATHS: usize = 128;
+/// Connections of one path.
+pub const MAX_CONNECTIONS: u16 = 4096;
+
+/// Depth of a session's queue: how many requests may be in flight.
+///
+/// # Invariants
+///
+/// Between 1 and [`MAX_QUEUE_DEPTH`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct QueueDepth(u16);
+
+impl QueueDepth {
+    /// Checks `depth`.
+    pub const fn new(depth: u32) -> Result<Self, WireError> {
+        if depth == 0 || depth > MAX_QUEUE_DEPTH {
+            return Err(WireError::QueueDepth(depth));
+        }
+        // INVARIANT: Checked just above; the cast keeps every bit.
+        Ok(Self(depth as u16))
+    }
+
+    /// The depth as a number.
+    #[inline]
+    pub const fn get(self) -> u16 {
+        self.0
+    }
+
+    /// The id `raw`, if it is one of this queue's.
+    #[inline]
+    pub const fn buffer(self, raw: u32) -> Option<BufId> {
+        if raw < self.0 as u32 {
+            // INVARIANT: Below the depth, which fits into 16 bits.
+            Some(BufId(raw as u16))
+        } else {
+            None
+        }
+    }
+
+    /// All ids of this queue, in order.
+    pub fn buffers(self) -> impl ExactSizeIterator<Item = BufId> {
+        (0..self.0).map(BufId)
+    }
+
+    /// Bits that an id of this queue takes: 0 for a depth of 1.
+    pub const fn bits(self) -> u32 {
+        bits_below(self.0 as u32)
+    }
+}
+
+/// Id of a chunk, which is the id of the request in flight that uses it.
+///
+/// # Invariants
+///
+/// Below the depth of the queue it was made by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct BufId(u16);
+
+impl BufId {
+    /// The id as it stands in messages.
+    #[inline]
+    pub const fn get(self) -> u16 {
+        self.0
+    }
+
+    /// The id as an index into a table of the queue's depth.
+    #[inline]
+    pub const fn index(self) -> usize {
+        self.0 as usize
+    }
+}
+
+/// Number of bits of the numbers below `n`.
+pub(crate) const fn bits_below(n: u32) -> u32 {
+    u32::BITS.saturating_sub(n.saturating_sub(1).leading_zeros())
+}
+
+/// Parameters of a server, as given when its module is loaded.
+///
+/// # Invariants
+///
+/// The chunk size is a power of two of at least [`MIN_CHUNK_SIZE`], and a chunk
+/// id and an offset into a chunk fit into one immediate together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ServerLimits {
+    depth: QueueDepth,
+    chunk_size: u32,
+}
+
+impl ServerLimits {
+    /// Checks what the administrator asked for.
+    pub const fn new(queue_depth: u32, chunk_size: u32) -> Result<Self, WireError> {
+        let depth = match QueueDepth::new(queue_depth) {
+            Ok(depth) => depth,
+            Err(e) => return Err(e),
+        };
+        if chunk_size < MIN_CHUNK_SIZE || !chunk_size.is_power_of_two() {
+            return Err(WireError::ChunkSize(chunk_size));
+        }
+        if let Err(e) = crate::imm::IoReqLayout::new(depth, chunk_size) {
+            return Err(e);
+        }
+        // INVARIANT: All three checked above.
+        Ok(Self { depth, chunk_size })
+    }
+
+    /// Depth of every session's queue.
+    pub const fn queue_depth(self) -> QueueDepth {
+        self.depth
+    }
+
+    /// Size of a chunk in bytes.
+    pub const fn chunk_size(self) -> u32 {
+        self.chunk_size
+    }
+
+    /// Largest I/O in bytes: what a chunk has beside the headers.
+    pub const fn max_io_size(self) -> u32 {
+        // No underflow: a chunk has at least two times that.
+        self.chunk_size.saturating_sub(HEADER_SIZE)
+    }
+}

@@ -1,0 +1,145 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+//! Names that travel in messages and end up as names of files.
+//!
+//! On the wire a name is followed by a NUL. The fields of the C headers are 255
+//! bytes long and the byte after them is reserved and zero, so 255 bytes of name
+//! fit with their NUL.
+
+use core::fmt;
+
+use crate::error::WireError;
+
+/// Longest name, in bytes.
+pub const MAX_NAME: usize = 255;
+/// A name's field with the byte for the NUL of the longest one.
+pub(crate) type NameField = [u8; MAX_NAME + 1];
+
+/// Whether `byte` may not stand in any name: such bytes tear up logs and listings.
+const fn is_control(byte: u8) -> bool {
+    byte < 0x20 || byte == 0x7f
+}
+
+const fn check(name: &[u8]) -> Result<(), WireError> {
+    if name.is_empty() || name.len() > MAX_NAME {
+        return Err(WireError::Name);
+    }
+    let mut rest = name;
+    while let [byte, tail @ ..] = rest {
+        if is_control(*byte) {
+            return Err(WireError::Name);
+        }
+        rest = tail;
+    }
+    Ok(())
+}
+
+/// The name in a field: all bytes up to the first NUL.
+fn from_field(field: &[u8]) -> Result<&[u8], WireError> {
+    let len = field.iter().position(|&b| b == 0).ok_or(WireError::Name)?;
+    field.get(..len).ok_or(WireError::Name)
+}
+
+/// A field with `name` in it, zero behind it.
+fn to_field(name: &[u8]) -> NameField {
+    let mut field = [0; MAX_NAME + 1];
+    for (to, from) in field.iter_mut().zip(name) {
+        *to = *from;
+    }
+    field
+}
+
+/// Prints `name` for a log line, everything unprintable escaped.
+fn show(name: &[u8], f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    write!(f, "{}", name.escape_ascii())
+}
+
+/// The name of a session.
+///
+/// # Invariants
+///
+/// 1 to [`MAX_NAME`] bytes, no control characters, neither `/` nor `.` (it becomes
+/// a name in sysfs and a component of a path).
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct SessName<'a>(&'a [u8]);
+
+impl<'a> SessName<'a> {
+    /// Checks `name`.
+    pub fn new(name: &'a [u8]) -> Result<Self, WireError> {
+        check(name)?;
+        if name.contains(&b'/') || name.contains(&b'.') {
+            return Err(WireError::Name);
+        }
+        // INVARIANT: All checked above.
+        Ok(Self(name))
+    }
+
+    /// The name of a field of a message.
+    pub(crate) fn from_field(field: &'a [u8]) -> Result<Self, WireError> {
+        Self::new(from_field(field)?)
+    }
+
+    pub(crate) fn to_field(self) -> NameField {
+        to_field(self.0)
+    }
+
+    /// The name without a NUL.
+    pub const fn as_bytes(self) -> &'a [u8] {
+        self.0
+    }
+}
+
+impl fmt::Display for SessName<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        show(self.0, f)
+    }
+}
+
+impl fmt::Debug for SessName<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        show(self.0, f)
+    }
+}
+
+/// The path of a device as the client names it, below the server's search path.
+///
+/// # Invariants
+///
+/// 1 to [`MAX_NAME`] bytes, no control characters.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct DevicePath<'a>(&'a [u8]);
+
+impl<'a> DevicePath<'a> {
+    /// Checks `path`.
+    pub fn new(path: &'a [u8]) -> Result<Self, WireError> {
+        check(path)?;
+        // INVARIANT: All checked above.
+        Ok(Self(path))
+    }
+
+    /// The path of a field of a message.
+    pub(crate) fn from_field(field: &'a [u8]) -> Result<Self, WireError> {
+        Self::new(from_field(field)?)
+    }
+
+    pub(crate) fn to_field(self) -> NameField {
+        to_field(self.0)
+    }
+
+    /// The path without a NUL.
+    pub const fn as_bytes(self) -> &'a [u8] {
+        self.0
+    }
+}
+
+impl fmt::Display for DevicePath<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        show(self.0, f)
+    }
+}
+
+impl fmt::Debug for DevicePath<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        show(self.0, f)
+    }
+}

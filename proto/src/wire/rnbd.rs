@@ -1,0 +1,174 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+//! Messages of the block protocol, RNBD. They are user messages of RTRS; the two
+//! responses come back as the data of a READ.
+//!
+//! C header: [`drivers/block/rnbd/rnbd-proto.h`](srctree/drivers/block/rnbd/rnbd-proto.h).
+
+mod io;
+mod open;
+mod session;
+
+pub use self::io::Io;
+pub use self::io::IoFlags;
+pub use self::io::Op;
+pub use self::io::IO_SIZE;
+pub use self::open::Close;
+pub use self::open::Geometry;
+pub use self::open::Open;
+pub use self::open::OpenRsp;
+pub use self::open::CLOSE_SIZE;
+pub use self::open::OPEN_RSP_SIZE;
+pub use self::open::OPEN_SIZE;
+pub use self::session::SessInfo;
+pub use self::session::SessInfoRsp;
+pub use self::session::SESS_INFO_RSP_SIZE;
+pub use self::session::SESS_INFO_SIZE;
+
+use core::fmt;
+
+use zerocopy::little_endian::U16;
+use zerocopy_derive::FromBytes;
+use zerocopy_derive::Immutable;
+use zerocopy_derive::IntoBytes;
+use zerocopy_derive::KnownLayout;
+use zerocopy_derive::Unaligned;
+
+use crate::error::WireError;
+use crate::wire;
+
+/// Major version, exchanged when a session starts.
+pub const VERSION_MAJOR: u8 = 2;
+/// Minor version; never sent.
+pub const VERSION_MINOR: u8 = 2;
+/// TCP-like port (or the low bits of the service id) servers listen on.
+pub const DEFAULT_PORT: u16 = 1234;
+/// Length of the longest message to a server in bytes.
+pub const MAX_MSG_SIZE: usize = OPEN_SIZE;
+
+const TYPE_SESS_INFO: u16 = 0;
+const TYPE_SESS_INFO_RSP: u16 = 1;
+const TYPE_OPEN: u16 = 2;
+const TYPE_OPEN_RSP: u16 = 3;
+const TYPE_IO: u16 = 4;
+const TYPE_CLOSE: u16 = 5;
+
+#[derive(Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
+#[repr(C)]
+struct Header {
+    kind: U16,
+    padding: [u8; 2],
+}
+
+impl Header {
+    const fn new(kind: u16) -> Self {
+        Self {
+            kind: U16::new(kind),
+            padding: [0; 2],
+        }
+    }
+
+    fn expect(self, kind: u16) -> Result<(), WireError> {
+        if self.kind.get() == kind {
+            Ok(())
+        } else {
+            Err(WireError::MessageType(self.kind.get()))
+        }
+    }
+}
+
+/// What a device is called within its session; given out by the server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct DeviceId(pub u32);
+
+impl fmt::Display for DeviceId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// How a client opens a device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AccessMode {
+    /// Only to read; any number of clients.
+    ReadOnly,
+    /// To read and write; one client.
+    ReadWrite,
+    /// To read and write beside another one, for the time a machine moves.
+    Migration,
+}
+
+impl AccessMode {
+    /// The mode as users read and write it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::ReadOnly => "ro",
+            Self::ReadWrite => "rw",
+            Self::Migration => "migration",
+        }
+    }
+
+    /// The mode that a user calls `text`.
+    pub fn from_bytes(text: &[u8]) -> Option<Self> {
+        [Self::ReadOnly, Self::ReadWrite, Self::Migration]
+            .into_iter()
+            .find(|mode| mode.as_str().as_bytes() == text)
+    }
+
+    /// Whether the mode allows to change the device.
+    #[inline]
+    pub const fn writes(self) -> bool {
+        !matches!(self, Self::ReadOnly)
+    }
+
+    const fn to_wire(self) -> u8 {
+        match self {
+            Self::ReadOnly => 0,
+            Self::ReadWrite => 1,
+            Self::Migration => 2,
+        }
+    }
+
+    const fn from_wire(raw: u8) -> Result<Self, WireError> {
+        match raw {
+            0 => Ok(Self::ReadOnly),
+            1 => Ok(Self::ReadWrite),
+            2 => Ok(Self::Migration),
+            _ => Err(WireError::AccessMode(raw)),
+        }
+    }
+}
+
+impl fmt::Display for AccessMode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// A message from a client to a server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Message<'a> {
+    /// Greets the server with a version.
+    SessInfo(SessInfo),
+    /// Opens a device.
+    Open(Open<'a>),
+    /// Closes a device.
+    Close(Close),
+    /// Reads, writes, flushes, ...
+    Io(Io),
+}
+
+impl<'a> Message<'a> {
+    /// Reads a user message. `bytes` must be a copy that nobody writes to.
+    pub fn parse(bytes: &'a [u8]) -> Result<Self, WireError> {
+        let header: Header = wire::read(bytes)?;
+
+        match header.kind.get() {
+            TYPE_IO => Io::parse(bytes).map(Self::Io),
+            TYPE_OPEN => Open::parse(bytes).map(Self::Open),
+            TYPE_CLOSE => Close::parse(bytes).map(Self::Close),
+            TYPE_SESS_INFO => SessInfo::parse(bytes).map(Self::SessInfo),
+            kind => Err(WireError::MessageType(kind)),
+        }
+    }
+}

@@ -1,0 +1,309 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+//! The message for each block request.
+
+use core::ops::BitOr;
+
+use zerocopy::little_endian::U16;
+use zerocopy::little_endian::U32;
+use zerocopy::little_endian::U64;
+use zerocopy_derive::FromBytes;
+use zerocopy_derive::Immutable;
+use zerocopy_derive::IntoBytes;
+use zerocopy_derive::KnownLayout;
+use zerocopy_derive::Unaligned;
+
+use super::DeviceId;
+use super::Header;
+use super::TYPE_IO;
+use crate::error::WireError;
+use crate::wire;
+use crate::wire::rtrs::Transfer;
+
+/// Length of an IO in bytes: 26 of fields, 6 of padding.
+pub const IO_SIZE: usize = 32;
+
+const SECTOR_SHIFT: u32 = 9;
+const SECTOR_MASK: u32 = (1 << SECTOR_SHIFT) - 1;
+/// First sector beyond what 64 bits of bytes can address.
+const SECTOR_END: u64 = 1 << (u64::BITS - SECTOR_SHIFT);
+
+const OP_BITS: u32 = 8;
+
+/// All fields but the priority, which protocol 1 did not have.
+#[derive(FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
+#[repr(C)]
+struct WireIoV1 {
+    header: Header,
+    device_id: U32,
+    sector: U64,
+    rw: U32,
+    bi_size: U32,
+}
+
+#[derive(FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
+#[repr(C)]
+struct WireIo {
+    v1: WireIoV1,
+    prio: U16,
+    padding: [u8; 6],
+}
+
+const _: () = assert!(size_of::<WireIoV1>() == 24);
+const _: () = assert!(size_of::<WireIo>() == IO_SIZE);
+
+/// What is to be done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Op {
+    /// Read sectors.
+    Read,
+    /// Write sectors.
+    Write,
+    /// Make all that was written durable.
+    Flush,
+    /// Forget sectors.
+    Discard,
+    /// Forget sectors for good.
+    SecureErase,
+    /// Fill sectors with zeroes.
+    WriteZeroes,
+}
+
+impl Op {
+    const fn to_wire(self) -> u32 {
+        match self {
+            Self::Read => 0,
+            Self::Write => 1,
+            Self::Flush => 2,
+            Self::Discard => 3,
+            Self::SecureErase => 4,
+            Self::WriteZeroes => 5,
+        }
+    }
+
+    const fn from_wire(raw: u32) -> Result<Self, WireError> {
+        let raw = raw as u8;
+        Ok(match raw {
+            0 => Self::Read,
+            1 => Self::Write,
+            2 => Self::Flush,
+            3 => Self::Discard,
+            4 => Self::SecureErase,
+            5 => Self::WriteZeroes,
+            _ => return Err(WireError::Operation(raw)),
+        })
+    }
+
+    /// Whether the operation changes the device. (A flush does not.)
+    #[inline]
+    pub const fn modifies(self) -> bool {
+        !matches!(self, Self::Read | Self::Flush)
+    }
+
+    /// Whether data travels with the operation.
+    #[inline]
+    pub const fn has_data(self) -> bool {
+        matches!(self, Self::Read | Self::Write)
+    }
+}
+
+/// How it is to be done.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct IoFlags(u32);
+
+impl IoFlags {
+    /// Nothing special.
+    pub const NONE: Self = Self(0);
+    /// Somebody waits for it.
+    pub const SYNC: Self = Self(1 << OP_BITS);
+    /// Durable when answered.
+    pub const FUA: Self = Self(1 << (OP_BITS + 1));
+    /// Flush first.
+    pub const PREFLUSH: Self = Self(1 << (OP_BITS + 2));
+    /// Write zeroes without giving up the space.
+    pub const NOUNMAP: Self = Self(1 << (OP_BITS + 3));
+
+    const ALL: u32 = Self::SYNC.0 | Self::FUA.0 | Self::PREFLUSH.0 | Self::NOUNMAP.0;
+
+    /// Whether all flags of `other` are set.
+    #[inline]
+    pub const fn contains(self, other: Self) -> bool {
+        self.0 & other.0 == other.0
+    }
+}
+
+impl BitOr for IoFlags {
+    type Output = Self;
+
+    #[inline]
+    fn bitor(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+}
+
+/// A block request.
+///
+/// # Invariants
+///
+/// - The range is a whole number of sectors that ends within 2^64 bytes.
+/// - It is empty, and starts at 0, for a flush; for all else it is not empty.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Io {
+    device: DeviceId,
+    op: Op,
+    flags: IoFlags,
+    sector: u64,
+    len: u32,
+    prio: u16,
+}
+
+impl Io {
+    /// A request for `len` bytes from `sector` (of 512 bytes) on.
+    ///
+    /// For a flush `len` must be 0 and `sector` does not count: block layers put
+    /// anything there. `prio` is the I/O priority as in `struct bio`.
+    #[inline]
+    pub fn new(
+        device: DeviceId,
+        op: Op,
+        flags: IoFlags,
+        sector: u64,
+        len: u32,
+        prio: u16,
+    ) -> Result<Self, WireError> {
+        let sector = match op {
+            Op::Flush if len == 0 => 0,
+            Op::Flush => return Err(WireError::SectorRange),
+            _ => {
+                let count = u64::from(len >> SECTOR_SHIFT);
+                let end = sector.checked_add(count);
+                if len == 0 || len & SECTOR_MASK != 0 || end.is_none_or(|end| end > SECTOR_END) {
+                    return Err(WireError::SectorRange);
+                }
+                sector
+            }
+        };
+        // INVARIANT: Checked above.
+        Ok(Self {
+            device,
+            op,
+            flags,
+            sector,
+            len,
+            prio,
+        })
+    }
+
+    /// Reads the message, with or without the priority.
+    #[inline]
+    pub(super) fn parse(bytes: &[u8]) -> Result<Self, WireError> {
+        let msg: WireIoV1 = wire::read(bytes)?;
+        let prio = match wire::read::<WireIo>(bytes) {
+            Ok(msg) => msg.prio.get(),
+            Err(_) => 0,
+        };
+
+        msg.header.expect(TYPE_IO)?;
+        let rw = msg.rw.get();
+        let flags = rw & !((1 << OP_BITS) - 1);
+        if flags & !IoFlags::ALL != 0 {
+            return Err(WireError::Flags(flags & !IoFlags::ALL));
+        }
+        Self::new(
+            DeviceId(msg.device_id.get()),
+            Op::from_wire(rw)?,
+            IoFlags(flags),
+            msg.sector.get(),
+            msg.bi_size.get(),
+            prio,
+        )
+    }
+
+    /// The message to send.
+    #[inline]
+    pub fn encode(&self) -> [u8; IO_SIZE] {
+        zerocopy::transmute!(WireIo {
+            v1: WireIoV1 {
+                header: Header::new(TYPE_IO),
+                device_id: self.device.0.into(),
+                sector: self.sector.into(),
+                rw: (self.op.to_wire() | self.flags.0).into(),
+                bi_size: self.len.into(),
+            },
+            prio: self.prio.into(),
+            padding: [0; 6],
+        })
+    }
+
+    /// Checks that what came with the message is what the message speaks of.
+    ///
+    /// `data_len` is the length of the data in the chunk, or of the room for it
+    /// ([`crate::wire::rtrs::Request::data_len`]).
+    #[inline]
+    pub fn check_transfer(&self, transfer: Transfer, data_len: u32) -> Result<(), WireError> {
+        let there = match (self.op, transfer) {
+            (Op::Read, Transfer::ToClient { desc, .. }) => {
+                if desc.len() != self.len {
+                    return Err(WireError::DescriptorLength(desc.len()));
+                }
+                data_len
+            }
+            (Op::Write, Transfer::ToServer) => data_len,
+            // A flush comes as a READ, the others as a WRITE, of nothing.
+            (Op::Read | Op::Write, _) | (_, Transfer::ToClient { .. }) => {
+                return Err(WireError::Direction)
+            }
+            _ if data_len == 0 => return Ok(()),
+            _ => {
+                return Err(WireError::DataLength {
+                    said: 0,
+                    there: data_len,
+                })
+            }
+        };
+        if there != self.len {
+            return Err(WireError::DataLength {
+                said: self.len,
+                there,
+            });
+        }
+        Ok(())
+    }
+
+    /// The device.
+    #[inline]
+    pub const fn device(&self) -> DeviceId {
+        self.device
+    }
+
+    /// What is to be done.
+    #[inline]
+    pub const fn op(&self) -> Op {
+        self.op
+    }
+
+    /// How it is to be done.
+    #[inline]
+    pub const fn flags(&self) -> IoFlags {
+        self.flags
+    }
+
+    /// First sector, in units of 512 bytes.
+    #[inline]
+    pub const fn sector(&self) -> u64 {
+        self.sector
+    }
+
+    /// Length in bytes; 0 for a flush.
+    #[inline]
+    #[allow(clippy::len_without_is_empty, reason = "only a flush is empty")]
+    pub const fn len(&self) -> u32 {
+        self.len
+    }
+
+    /// I/O priority.
+    #[inline]
+    pub const fn prio(&self) -> u16 {
+        self.prio
+    }
+}

@@ -1,0 +1,277 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+//! Opening and closing a device.
+
+use zerocopy::little_endian::U16;
+use zerocopy::little_endian::U32;
+use zerocopy::little_endian::U64;
+use zerocopy::FromBytes as _;
+use zerocopy_derive::FromBytes;
+use zerocopy_derive::Immutable;
+use zerocopy_derive::IntoBytes;
+use zerocopy_derive::KnownLayout;
+use zerocopy_derive::Unaligned;
+
+use super::AccessMode;
+use super::DeviceId;
+use super::Header;
+use super::TYPE_CLOSE;
+use super::TYPE_OPEN;
+use super::TYPE_OPEN_RSP;
+use crate::error::WireError;
+use crate::wire;
+use crate::wire::name::DevicePath;
+use crate::wire::name::NameField;
+
+/// Length of an OPEN in bytes.
+pub const OPEN_SIZE: usize = 264;
+/// Length of an OPEN_RSP in bytes.
+pub const OPEN_RSP_SIZE: usize = 56;
+/// Length of a CLOSE in bytes.
+pub const CLOSE_SIZE: usize = 8;
+
+const CACHE_FUA: u8 = 1 << 0;
+const CACHE_WRITEBACK: u8 = 1 << 1;
+
+const SECTOR_SIZE: u32 = 512;
+/// Largest block size that the 16 bits of the message hold.
+const MAX_BLOCK_SIZE: u32 = 32768;
+/// First sector beyond what a signed 64 bit file offset can address.
+const SECTOR_END: u64 = 1 << 54;
+
+#[derive(FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
+#[repr(C)]
+struct WireOpen {
+    header: Header,
+    access_mode: u8,
+    reserved1: u8,
+    /// `dev_name` of C and the first of the reserved bytes behind it.
+    name: NameField,
+    reserved2: [u8; 2],
+}
+
+#[derive(FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
+#[repr(C)]
+struct WireOpenRsp {
+    header: Header,
+    device_id: U32,
+    nsectors: U64,
+    max_hw_sectors: U32,
+    max_write_zeroes_sectors: U32,
+    max_discard_sectors: U32,
+    discard_granularity: U32,
+    discard_alignment: U32,
+    physical_block_size: U16,
+    logical_block_size: U16,
+    max_segments: U16,
+    secure_discard: U16,
+    obsolete_rotational: u8,
+    cache_policy: u8,
+    reserved: [u8; 10],
+}
+
+#[derive(FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
+#[repr(C)]
+struct WireClose {
+    header: Header,
+    device_id: U32,
+}
+
+const _: () = assert!(size_of::<WireOpen>() == OPEN_SIZE);
+const _: () = assert!(size_of::<WireOpenRsp>() == OPEN_RSP_SIZE);
+const _: () = assert!(size_of::<WireClose>() == CLOSE_SIZE);
+
+/// A client's request to open a device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Open<'a> {
+    /// How to open it.
+    pub mode: AccessMode,
+    /// Which one, below the server's search path.
+    pub path: DevicePath<'a>,
+}
+
+impl<'a> Open<'a> {
+    pub(super) fn parse(bytes: &'a [u8]) -> Result<Self, WireError> {
+        let Ok((msg, _)) = WireOpen::ref_from_prefix(bytes) else {
+            return Err(WireError::Short {
+                need: OPEN_SIZE,
+                got: bytes.len(),
+            });
+        };
+        msg.header.expect(TYPE_OPEN)?;
+        Ok(Self {
+            mode: AccessMode::from_wire(msg.access_mode)?,
+            path: DevicePath::from_field(&msg.name)?,
+        })
+    }
+
+    /// The message to send.
+    pub fn encode(&self) -> [u8; OPEN_SIZE] {
+        zerocopy::transmute!(WireOpen {
+            header: Header::new(TYPE_OPEN),
+            access_mode: self.mode.to_wire(),
+            reserved1: 0,
+            name: self.path.to_field(),
+            reserved2: [0; 2],
+        })
+    }
+}
+
+/// A client's request to close a device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Close {
+    /// Which one.
+    pub device: DeviceId,
+}
+
+impl Close {
+    pub(super) fn parse(bytes: &[u8]) -> Result<Self, WireError> {
+        let msg: WireClose = wire::read(bytes)?;
+
+        msg.header.expect(TYPE_CLOSE)?;
+        Ok(Self {
+            device: DeviceId(msg.device_id.get()),
+        })
+    }
+
+    /// The message to send.
+    pub fn encode(&self) -> [u8; CLOSE_SIZE] {
+        zerocopy::transmute!(WireClose {
+            header: Header::new(TYPE_CLOSE),
+            device_id: self.device.0.into(),
+        })
+    }
+}
+
+/// Size of a device and of its blocks.
+///
+/// # Invariants
+///
+/// Both block sizes are powers of two from 512 to 32768, the physical one not
+/// below the logical one. The size is a whole number of logical blocks and fits
+/// into a file offset.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Geometry {
+    sectors: u64,
+    logical: u32,
+    physical: u32,
+}
+
+impl Geometry {
+    /// A device of `sectors` (of 512 bytes) with blocks of `logical` bytes on a
+    /// medium with blocks of `physical` bytes.
+    ///
+    /// The physical size is but a hint, so a strange one is replaced: by the
+    /// largest that fits into a message when larger, by the logical one otherwise.
+    pub fn new(sectors: u64, logical: u32, physical: u32) -> Result<Self, WireError> {
+        if !logical.is_power_of_two() || !(SECTOR_SIZE..=MAX_BLOCK_SIZE).contains(&logical) {
+            return Err(WireError::Geometry);
+        }
+        if sectors > SECTOR_END || sectors % u64::from(logical / SECTOR_SIZE) != 0 {
+            return Err(WireError::Geometry);
+        }
+        let physical = if physical.is_power_of_two() && physical >= logical {
+            physical.min(MAX_BLOCK_SIZE)
+        } else {
+            logical
+        };
+        // INVARIANT: Checked and adjusted above.
+        Ok(Self {
+            sectors,
+            logical,
+            physical,
+        })
+    }
+
+    /// Size of the device in units of 512 bytes.
+    pub const fn sectors(&self) -> u64 {
+        self.sectors
+    }
+
+    /// Size of a logical block in bytes.
+    pub const fn logical_block_size(&self) -> u32 {
+        self.logical
+    }
+
+    /// Size of a physical block in bytes.
+    pub const fn physical_block_size(&self) -> u32 {
+        self.physical
+    }
+}
+
+/// A server's description of a device it has opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OpenRsp {
+    /// Id of the device in messages from now on.
+    pub device: DeviceId,
+    /// Its size.
+    pub geometry: Geometry,
+    /// Largest transfer in units of 512 bytes.
+    pub max_hw_sectors: u32,
+    /// Largest range for write-zeroes in units of 512 bytes; 0 if unsupported.
+    pub max_write_zeroes_sectors: u32,
+    /// Largest range for discard in units of 512 bytes; 0 if unsupported.
+    pub max_discard_sectors: u32,
+    /// Unit of discard in bytes.
+    pub discard_granularity: u32,
+    /// Offset in bytes of the first unit of discard.
+    pub discard_alignment: u32,
+    /// Largest number of segments in one transfer.
+    pub max_segments: u16,
+    /// Whether secure erase is supported.
+    pub secure_erase: bool,
+    /// Whether the device has a volatile write cache.
+    pub write_cache: bool,
+    /// Whether the device can write around its cache.
+    pub fua: bool,
+}
+
+impl OpenRsp {
+    /// Reads the message.
+    pub fn parse(bytes: &[u8]) -> Result<Self, WireError> {
+        let msg: WireOpenRsp = wire::read(bytes)?;
+
+        msg.header.expect(TYPE_OPEN_RSP)?;
+        Ok(Self {
+            device: DeviceId(msg.device_id.get()),
+            geometry: Geometry::new(
+                msg.nsectors.get(),
+                msg.logical_block_size.get().into(),
+                msg.physical_block_size.get().into(),
+            )?,
+            max_hw_sectors: msg.max_hw_sectors.get(),
+            max_write_zeroes_sectors: msg.max_write_zeroes_sectors.get(),
+            max_discard_sectors: msg.max_discard_sectors.get(),
+            discard_granularity: msg.discard_granularity.get(),
+            discard_alignment: msg.discard_alignment.get(),
+            max_segments: msg.max_segments.get(),
+            secure_erase: msg.secure_discard.get() != 0,
+            write_cache: msg.cache_policy & CACHE_WRITEBACK != 0,
+            fua: msg.cache_policy & CACHE_FUA != 0,
+        })
+    }
+
+    /// The message to send.
+    pub fn encode(&self) -> [u8; OPEN_RSP_SIZE] {
+        let cache = |on: bool, bit: u8| if on { bit } else { 0 };
+
+        zerocopy::transmute!(WireOpenRsp {
+            header: Header::new(TYPE_OPEN_RSP),
+            device_id: self.device.0.into(),
+            nsectors: self.geometry.sectors.into(),
+            max_hw_sectors: self.max_hw_sectors.into(),
+            max_write_zeroes_sectors: self.max_write_zeroes_sectors.into(),
+            max_discard_sectors: self.max_discard_sectors.into(),
+            discard_granularity: self.discard_granularity.into(),
+            discard_alignment: self.discard_alignment.into(),
+            // Both fit by the invariant of `Geometry`.
+            physical_block_size: (self.geometry.physical as u16).into(),
+            logical_block_size: (self.geometry.logical as u16).into(),
+            max_segments: self.max_segments.into(),
+            secure_discard: u16::from(self.secure_erase).into(),
+            obsolete_rotational: 0,
+            cache_policy: cache(self.fua, CACHE_FUA) | cache(self.write_cache, CACHE_WRITEBACK),
+            reserved: [0; 10],
+        })
+    }
+}

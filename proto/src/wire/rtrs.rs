@@ -1,0 +1,137 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+//! Messages of the transport, RTRS.
+//!
+//! C header: [`drivers/infiniband/ulp/rtrs/rtrs-pri.h`](srctree/drivers/infiniband/ulp/rtrs/rtrs-pri.h).
+
+mod conn;
+mod info;
+mod request;
+mod rkey;
+
+pub use self::conn::Accept;
+pub use self::conn::ConnReq;
+pub use self::conn::ConnRsp;
+pub use self::conn::Uuid;
+pub use self::conn::CONN_MSG_SIZE;
+pub use self::info::info_rsp_size;
+pub use self::info::InfoReq;
+pub use self::info::InfoRsp;
+pub use self::info::RemoteChunk;
+pub use self::info::INFO_REQ_SIZE;
+pub use self::request::Request;
+pub use self::request::Transfer;
+pub use self::request::MAX_REQUEST_MSG_SIZE;
+pub use self::request::READ_MSG_SIZE;
+pub use self::request::WRITE_MSG_SIZE;
+pub use self::rkey::RkeyRsp;
+pub use self::rkey::RKEY_RSP_SIZE;
+
+use zerocopy::little_endian::U32;
+use zerocopy::little_endian::U64;
+use zerocopy_derive::FromBytes;
+use zerocopy_derive::Immutable;
+use zerocopy_derive::IntoBytes;
+use zerocopy_derive::KnownLayout;
+use zerocopy_derive::Unaligned;
+
+use crate::error::WireError;
+
+/// First field of the private data of a connect.
+pub const MAGIC: u16 = 0x1bbd;
+/// Major version: sides of different ones do not talk.
+pub const VERSION_MAJOR: u8 = 2;
+/// Minor version.
+pub const VERSION_MINOR: u8 = 0;
+const VERSION: u16 = u16::from_be_bytes([VERSION_MAJOR, VERSION_MINOR]);
+
+/// Type of an INFO_REQ.
+pub const TYPE_INFO_REQ: u16 = 0;
+/// Type of an INFO_RSP.
+pub const TYPE_INFO_RSP: u16 = 1;
+/// Type of a WRITE.
+pub const TYPE_WRITE: u16 = 2;
+/// Type of a READ.
+pub const TYPE_READ: u16 = 3;
+/// Type of an RKEY_RSP.
+pub const TYPE_RKEY_RSP: u16 = 4;
+
+const fn check_version(version: u16) -> Result<(), WireError> {
+    if version >> 8 == VERSION_MAJOR as u16 {
+        Ok(())
+    } else {
+        Err(WireError::Version(version))
+    }
+}
+
+/// A buffer descriptor as it travels.
+#[derive(Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
+#[repr(C)]
+struct WireDesc {
+    addr: U64,
+    key: U32,
+    len: U32,
+}
+
+/// A buffer of the other side, open to RDMA.
+///
+/// # Invariants
+///
+/// `len` is not 0 and `addr + len` does not wrap.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SgDesc {
+    addr: u64,
+    key: u32,
+    len: u32,
+}
+
+impl SgDesc {
+    /// Describes `len` bytes at `addr`, reachable with `key`.
+    pub const fn new(addr: u64, key: u32, len: u32) -> Result<Self, WireError> {
+        if len == 0 {
+            return Err(WireError::DescriptorLength(len));
+        }
+        if addr.checked_add(len as u64).is_none() {
+            return Err(WireError::DescriptorRange);
+        }
+        // INVARIANT: Both checked just above.
+        Ok(Self { addr, key, len })
+    }
+
+    /// Address in the space of the other side.
+    #[inline]
+    pub const fn addr(self) -> u64 {
+        self.addr
+    }
+
+    /// Remote key that opens the buffer.
+    #[inline]
+    pub const fn key(self) -> u32 {
+        self.key
+    }
+
+    /// Length in bytes.
+    #[inline]
+    #[allow(clippy::len_without_is_empty, reason = "never empty")]
+    pub const fn len(self) -> u32 {
+        self.len
+    }
+}
+
+impl From<SgDesc> for WireDesc {
+    fn from(desc: SgDesc) -> Self {
+        Self {
+            addr: desc.addr.into(),
+            key: desc.key.into(),
+            len: desc.len.into(),
+        }
+    }
+}
+
+impl TryFrom<&WireDesc> for SgDesc {
+    type Error = WireError;
+
+    fn try_from(desc: &WireDesc) -> Result<Self, WireError> {
+        Self::new(desc.addr.get(), desc.key.get(), desc.len.get())
+    }
+}

@@ -1,0 +1,193 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+//! The exchange over the first connection, once all of a path are up: the client
+//! names the session, the server tells where its chunks are.
+
+use zerocopy::little_endian::U16;
+use zerocopy::FromBytes as _;
+use zerocopy_derive::FromBytes;
+use zerocopy_derive::Immutable;
+use zerocopy_derive::IntoBytes;
+use zerocopy_derive::KnownLayout;
+use zerocopy_derive::Unaligned;
+
+use super::SgDesc;
+use super::WireDesc;
+use super::TYPE_INFO_REQ;
+use super::TYPE_INFO_RSP;
+use crate::error::WireError;
+use crate::imm::IoReqLayout;
+use crate::limits::BufId;
+use crate::wire;
+use crate::wire::name::NameField;
+use crate::wire::name::SessName;
+
+/// Length of an INFO_REQ in bytes.
+pub const INFO_REQ_SIZE: usize = 272;
+
+#[derive(FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
+#[repr(C)]
+struct WireInfoReq {
+    kind: U16,
+    /// `pathname` of C and the first of its reserved bytes.
+    name: NameField,
+    reserved: [u8; 14],
+}
+
+#[derive(FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
+#[repr(C)]
+struct WireInfoRsp {
+    kind: U16,
+    count: U16,
+    reserved: [u8; 4],
+}
+
+const _: () = assert!(size_of::<WireInfoReq>() == INFO_REQ_SIZE);
+
+/// Length in bytes of an INFO_RSP with `count` descriptors.
+pub const fn info_rsp_size(count: u16) -> usize {
+    size_of::<WireInfoRsp>() + count as usize * size_of::<WireDesc>()
+}
+
+/// A client's request to go to work under a name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct InfoReq<'a> {
+    /// Name of the session.
+    pub name: SessName<'a>,
+}
+
+impl<'a> InfoReq<'a> {
+    /// Reads the message.
+    pub fn parse(bytes: &'a [u8]) -> Result<Self, WireError> {
+        let Ok((msg, _)) = WireInfoReq::ref_from_prefix(bytes) else {
+            return Err(WireError::Short {
+                need: INFO_REQ_SIZE,
+                got: bytes.len(),
+            });
+        };
+        if msg.kind.get() != TYPE_INFO_REQ {
+            return Err(WireError::MessageType(msg.kind.get()));
+        }
+        Ok(Self {
+            name: SessName::from_field(&msg.name)?,
+        })
+    }
+
+    /// Writes the message to `buf` and returns its length.
+    pub fn encode(&self, buf: &mut [u8]) -> Result<usize, WireError> {
+        let msg = WireInfoReq {
+            kind: TYPE_INFO_REQ.into(),
+            name: self.name.to_field(),
+            reserved: [0; 14],
+        };
+        wire::write(&msg, buf)
+    }
+}
+
+/// One chunk of the server, as the client sees it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RemoteChunk {
+    /// Its id.
+    pub id: BufId,
+    /// Address in the server's space.
+    pub addr: u64,
+    /// Key that opens it.
+    pub rkey: u32,
+}
+
+/// A server's answer: where its chunks are.
+///
+/// One descriptor covers one chunk or several that follow each other.
+///
+/// # Invariants
+///
+/// The descriptors are valid, each is a whole number of chunks, and together they
+/// are exactly the chunks of `layout`.
+#[derive(Clone, Copy)]
+pub struct InfoRsp<'a> {
+    layout: IoReqLayout,
+    descs: &'a [WireDesc],
+}
+
+impl<'a> InfoRsp<'a> {
+    /// Reads the message, in a session of the given layout.
+    pub fn parse(bytes: &'a [u8], layout: IoReqLayout) -> Result<Self, WireError> {
+        let (msg, rest) = WireInfoRsp::ref_from_prefix(bytes).map_err(|_| WireError::Short {
+            need: info_rsp_size(1),
+            got: bytes.len(),
+        })?;
+        if msg.kind.get() != TYPE_INFO_RSP {
+            return Err(WireError::MessageType(msg.kind.get()));
+        }
+        let count = msg.count.get();
+        let depth = layout.queue_depth().get();
+        if count == 0 || count > depth {
+            return Err(WireError::DescriptorCount(count));
+        }
+        let (descs, _) = <[WireDesc]>::ref_from_prefix_with_elems(rest, usize::from(count))
+            .map_err(|_| WireError::Short {
+                need: info_rsp_size(count),
+                got: bytes.len(),
+            })?;
+
+        let mut left = u32::from(depth);
+        for desc in descs {
+            let desc = SgDesc::try_from(desc)?;
+            let chunks = desc.len() / layout.chunk_size_nonzero();
+            if desc.len() % layout.chunk_size_nonzero() != 0 {
+                return Err(WireError::DescriptorLength(desc.len()));
+            }
+            left = left
+                .checked_sub(chunks)
+                .ok_or(WireError::DescriptorLength(desc.len()))?;
+        }
+        if left != 0 {
+            return Err(WireError::DescriptorCount(count));
+        }
+        // INVARIANT: All checked above.
+        Ok(Self { layout, descs })
+    }
+
+    /// Writes an INFO_RSP with the descriptors of `descs` to `buf` and returns its
+    /// length.
+    pub fn encode<I>(descs: I, buf: &mut [u8]) -> Result<usize, WireError>
+    where
+        I: ExactSizeIterator<Item = SgDesc>,
+    {
+        let count = u16::try_from(descs.len()).map_err(|_| WireError::DescriptorCount(u16::MAX))?;
+        let need = info_rsp_size(count);
+        let got = buf.len();
+        let buf = buf.get_mut(..need).ok_or(WireError::NoRoom { need, got })?;
+        let msg = WireInfoRsp {
+            kind: TYPE_INFO_RSP.into(),
+            count: count.into(),
+            reserved: [0; 4],
+        };
+        let start = wire::write(&msg, buf)?;
+        let rest = buf.get_mut(start..).unwrap_or_default();
+        for (to, desc) in rest.chunks_exact_mut(size_of::<WireDesc>()).zip(descs) {
+            wire::write(&WireDesc::from(desc), to)?;
+        }
+        Ok(need)
+    }
+
+    /// All chunks of the server, in order of their ids.
+    pub fn chunks(&self) -> impl Iterator<Item = RemoteChunk> + 'a {
+        let size = self.layout.chunk_size_nonzero();
+        let each = self.descs.iter().flat_map(move |desc| {
+            let (addr, rkey) = (desc.addr.get(), desc.key.get());
+            // No wrap by the type invariant.
+            (0..desc.len.get() / size).map(move |i| {
+                (
+                    addr.wrapping_add(u64::from(i) * u64::from(size.get())),
+                    rkey,
+                )
+            })
+        });
+        self.layout
+            .queue_depth()
+            .buffers()
+            .zip(each)
+            .map(|(id, (addr, rkey))| RemoteChunk { id, addr, rkey })
+    }
+}

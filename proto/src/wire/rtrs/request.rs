@@ -1,0 +1,233 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+//! READ and WRITE: a request in one of the server's chunks.
+//!
+//! A chunk holds, from its start: the data (or, for a READ, room for it), the
+//! user message, the RTRS message. The immediate gives the offset of the last one,
+//! and its `usr_len` the way back from there:
+//!
+//! ```text
+//! 0             offset - usr_len     offset
+//! | data        | user message       | RTRS message | unused ...
+//! ```
+//!
+//! A client may go on writing to a chunk while the server reads it unless the
+//! chunk's key was invalidated first. So [`Request::parse`] takes a copy of the
+//! RTRS message, and the user message is to be copied before it is parsed too.
+
+use core::ops::Range;
+
+use zerocopy::little_endian::U16;
+use zerocopy_derive::FromBytes;
+use zerocopy_derive::Immutable;
+use zerocopy_derive::IntoBytes;
+use zerocopy_derive::KnownLayout;
+use zerocopy_derive::Unaligned;
+
+use super::SgDesc;
+use super::WireDesc;
+use super::TYPE_READ;
+use super::TYPE_WRITE;
+use crate::error::WireError;
+use crate::wire;
+
+const NEED_INVALIDATE: u16 = 1 << 0;
+
+#[derive(FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
+#[repr(C)]
+struct WireWrite {
+    kind: U16,
+    usr_len: U16,
+}
+
+#[derive(FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
+#[repr(C)]
+struct WireRead {
+    kind: U16,
+    usr_len: U16,
+    flags: U16,
+    sg_cnt: U16,
+}
+
+#[derive(FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
+#[repr(C)]
+struct WireReadWithDesc {
+    read: WireRead,
+    desc: WireDesc,
+}
+
+/// Length of a WRITE in bytes.
+pub const WRITE_MSG_SIZE: usize = size_of::<WireWrite>();
+/// Length of a READ without descriptor in bytes.
+pub const READ_MSG_SIZE: usize = size_of::<WireRead>();
+/// Length of the longest request, a READ with its descriptor, in bytes.
+pub const MAX_REQUEST_MSG_SIZE: usize = size_of::<WireReadWithDesc>();
+
+/// Which way the data of a request goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Transfer {
+    /// WRITE: the data, if any, is in the chunk.
+    ToServer,
+    /// READ without a descriptor: no data at all.
+    None,
+    /// READ: the server writes the reply into the client's buffer.
+    ToClient {
+        /// The client's buffer.
+        desc: SgDesc,
+        /// Whether the server is to invalidate the key of the buffer.
+        invalidate: bool,
+    },
+}
+
+/// A request in a chunk.
+///
+/// # Invariants
+///
+/// `usr_len <= offset`, and for a transfer to the client its buffer is not longer
+/// than the room for data in the chunk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Request {
+    offset: u32,
+    usr_len: u16,
+    transfer: Transfer,
+}
+
+impl Request {
+    /// A request with `data_len` bytes of data and a user message of `usr_len`.
+    pub const fn new(data_len: u32, usr_len: u16, transfer: Transfer) -> Result<Self, WireError> {
+        let Some(offset) = data_len.checked_add(usr_len as u32) else {
+            return Err(WireError::Offset(data_len));
+        };
+        Self::at(offset, usr_len, transfer)
+    }
+
+    const fn at(offset: u32, usr_len: u16, transfer: Transfer) -> Result<Self, WireError> {
+        let Some(data_len) = offset.checked_sub(usr_len as u32) else {
+            return Err(WireError::UserLength {
+                len: usr_len,
+                offset,
+            });
+        };
+        if let Transfer::ToClient { desc, .. } = transfer {
+            if desc.len() > data_len {
+                return Err(WireError::DescriptorLength(desc.len()));
+            }
+        }
+        // INVARIANT: Both checked just above.
+        Ok(Self {
+            offset,
+            usr_len,
+            transfer,
+        })
+    }
+
+    /// Reads the RTRS message that lies at `offset` of a chunk.
+    ///
+    /// `message` are the bytes from there on, at least as many as
+    /// [`Self::message_range`] says.
+    pub fn parse(message: &[u8], offset: u32) -> Result<Self, WireError> {
+        let msg: WireWrite = wire::read(message)?;
+        let usr_len = msg.usr_len.get();
+
+        match msg.kind.get() {
+            TYPE_WRITE => Self::at(offset, usr_len, Transfer::ToServer),
+            TYPE_READ => {
+                let msg: WireRead = wire::read(message)?;
+                let flags = msg.flags.get();
+                let unknown = flags & !NEED_INVALIDATE;
+                if unknown != 0 {
+                    return Err(WireError::Flags(u32::from(unknown)));
+                }
+                let transfer = match msg.sg_cnt.get() {
+                    0 => Transfer::None,
+                    1 => {
+                        let msg: WireReadWithDesc = wire::read(message)?;
+                        Transfer::ToClient {
+                            desc: SgDesc::try_from(&msg.desc)?,
+                            invalidate: flags & NEED_INVALIDATE != 0,
+                        }
+                    }
+                    n => return Err(WireError::DescriptorCount(n)),
+                };
+                Self::at(offset, usr_len, transfer)
+            }
+            kind => Err(WireError::MessageType(kind)),
+        }
+    }
+
+    /// Where in a chunk of `chunk_size` bytes the RTRS message at `offset` may be:
+    /// at most [`MAX_REQUEST_MSG_SIZE`] bytes, fewer at the end of the chunk.
+    pub fn message_range(offset: u32, chunk_size: u32) -> Result<Range<usize>, WireError> {
+        let start = offset as usize;
+        let end = start
+            .saturating_add(MAX_REQUEST_MSG_SIZE)
+            .min(chunk_size as usize);
+        if end.saturating_sub(start) < WRITE_MSG_SIZE {
+            return Err(WireError::Offset(offset));
+        }
+        Ok(start..end)
+    }
+
+    /// Writes the RTRS message to `buf`, which starts where the user message ends,
+    /// and returns its length.
+    pub fn encode(&self, buf: &mut [u8]) -> Result<usize, WireError> {
+        let read = |flags: u16, sg_cnt: u16| WireRead {
+            kind: TYPE_READ.into(),
+            usr_len: self.usr_len.into(),
+            flags: flags.into(),
+            sg_cnt: sg_cnt.into(),
+        };
+        match self.transfer {
+            Transfer::ToServer => {
+                let msg = WireWrite {
+                    kind: TYPE_WRITE.into(),
+                    usr_len: self.usr_len.into(),
+                };
+                wire::write(&msg, buf)
+            }
+            Transfer::None => wire::write(&read(0, 0), buf),
+            Transfer::ToClient { desc, invalidate } => {
+                let flags = if invalidate { NEED_INVALIDATE } else { 0 };
+                let msg = WireReadWithDesc {
+                    read: read(flags, 1),
+                    desc: desc.into(),
+                };
+                wire::write(&msg, buf)
+            }
+        }
+    }
+
+    /// Length of the RTRS message in bytes.
+    pub const fn message_len(&self) -> usize {
+        match self.transfer {
+            Transfer::ToServer => WRITE_MSG_SIZE,
+            Transfer::None => READ_MSG_SIZE,
+            Transfer::ToClient { .. } => MAX_REQUEST_MSG_SIZE,
+        }
+    }
+
+    /// Offset of the RTRS message, to be sent in the immediate.
+    #[inline]
+    pub const fn offset(&self) -> u32 {
+        self.offset
+    }
+
+    /// Length of the data, or of the room for it, in bytes.
+    #[inline]
+    pub const fn data_len(&self) -> u32 {
+        // No underflow by the type invariant.
+        self.offset.saturating_sub(self.usr_len as u32)
+    }
+
+    /// Where in the chunk the user message is.
+    #[inline]
+    pub const fn user_range(&self) -> Range<usize> {
+        self.data_len() as usize..self.offset as usize
+    }
+
+    /// Which way the data goes.
+    #[inline]
+    pub const fn transfer(&self) -> Transfer {
+        self.transfer
+    }
+}
