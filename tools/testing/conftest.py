@@ -1,0 +1,142 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""What pytest needs to know about the bench: options, fixtures, verdicts.
+
+A test that asks for `loopback` or `pair` gets guests.  Which kernels and which
+drivers it runs with is said by marks:
+
+    @pytest.mark.kernels("stock", "sanitize")
+    @pytest.mark.drivers("rust-c", "c-rust", "rust-rust")   # client-server
+
+Without marks: Rust on both sides, on every kernel that the caller prepared.
+"""
+
+import re
+from collections.abc import Generator
+from collections.abc import Iterator
+
+import pytest
+from _pytest.terminal import TerminalReporter
+
+from rnbdbench import settings
+from rnbdbench.lab import Lab
+from rnbdbench.lab import Pair
+
+ORDER = ["static", "host", "loopback", "pair"]
+"""Folders, the cheap tests first."""
+
+_lab_key = pytest.StashKey[Lab]()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Adds the bench's own options."""
+    group = parser.getgroup("bench")
+    group.addoption("--long", action="store_true", help="run the tests that take long, too")
+    group.addoption("--kernel", help="run guests with this kernel only")
+    group.addoption("--drivers", help="run guests with these drivers (client-server) instead")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Declares the marks."""
+    config.addinivalue_line("markers", "long: takes minutes; runs with --long only")
+    config.addinivalue_line("markers", "kernels(name, …): kernels to run on")
+    config.addinivalue_line("markers", "drivers(client-server, …): driver sets to run with")
+
+
+def _arguments(metafunc: pytest.Metafunc, mark: str, default: list[str]) -> list[str]:
+    found = metafunc.definition.get_closest_marker(mark)
+    return list(found.args) if found else default
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Makes one test of each combination of kernel and drivers."""
+    for fixture in ("loopback", "pair"):
+        if fixture not in metafunc.fixturenames:
+            continue
+        kernels = _arguments(metafunc, "kernels", ["stock", "sanitize"])
+        drivers = _arguments(metafunc, "drivers", ["rust-rust"])
+        only = metafunc.config.getoption("kernel")
+        if only:
+            kernels = [name for name in kernels if name == only]
+        instead = metafunc.config.getoption("drivers")
+        if instead:
+            drivers = [instead]
+        combinations = [(kernel, *pair.split("-")) for kernel in kernels for pair in drivers]
+        metafunc.parametrize(
+            fixture, combinations, indirect=True, ids=["-".join(c) for c in combinations]
+        )
+
+
+def _rank(item: pytest.Item) -> tuple[int, str]:
+    folder = item.path.relative_to(settings.TESTING).parts[0]
+    parameters = getattr(item, "callspec", None)
+    values = parameters.params if parameters else {}
+    guests = values.get("loopback") or values.get("pair") or ()
+    # Stock before sanitize, and tests with the same guests next to each other.
+    return ORDER.index(folder), "-".join(guests).replace("stock", "0")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Sorts the tests, and leaves out the long ones."""
+    items.sort(key=_rank)
+    if not config.getoption("long"):
+        long = [item for item in items if item.get_closest_marker("long")]
+        config.hook.pytest_deselected(items=long)
+        items[:] = [item for item in items if item not in long]
+
+
+@pytest.fixture(scope="session")
+def lab(pytestconfig: pytest.Config) -> Iterator[Lab]:
+    """The guests of the whole run."""
+    made = Lab(settings.LOGS)
+    pytestconfig.stash[_lab_key] = made
+    yield made
+    made.close()
+
+
+def _require(kernel: str) -> None:
+    if kernel not in settings.available_kernels():
+        pytest.skip(f"no kernel {kernel} is prepared")
+
+
+@pytest.fixture
+def loopback(lab: Lab, request: pytest.FixtureRequest) -> Pair:
+    """One guest, initiator and target in one."""
+    kernel, client, server = request.param
+    _require(kernel)
+    assert client == server, "one guest cannot hold two driver sets"
+    return lab.loopback(kernel, client)
+
+
+@pytest.fixture
+def pair(lab: Lab, request: pytest.FixtureRequest) -> Pair:
+    """Two guests joined by a cable."""
+    kernel, client, server = request.param
+    _require(kernel)
+    return lab.pair(kernel, client, server)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
+    """Lets a test fail for what a kernel said, not only for what it asserts."""
+    lab = item.config.stash.get(_lab_key, None)
+    name = re.sub(r"[^\w.=-]+", "_", item.nodeid.removesuffix("]"))
+    try:
+        result = yield
+    except BaseException:
+        if lab:
+            item.add_report_section("call", "guests", lab.finish(name, failed=True))
+        raise
+    problems = lab.finish(name, failed=False) if lab else ""
+    if problems:
+        pytest.fail(problems, pytrace=False)
+    return result
+
+
+def pytest_terminal_summary(terminalreporter: TerminalReporter) -> None:
+    """Prints the counts that `make check` ends with."""
+    count = {
+        outcome: len(terminalreporter.stats.get(outcome, []))
+        for outcome in ("passed", "failed", "error", "skipped")
+    }
+    failed = count["failed"] + count["error"]
+    terminalreporter.line(f"{count['passed']} passed, {failed} failed, {count['skipped']} skipped")

@@ -1,0 +1,120 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The program that runs a guest: process 1, taking orders from the host.
+
+Orders and answers are JSON objects, one a line, over a virtio-serial port.
+Every order carries an ``id`` that its answer repeats, so that orders may run
+at the same time:
+
+``{"id": 1, "do": "run", "command": "lsblk"}``
+    runs a shell command and answers with ``code``, ``stdout`` and ``stderr``;
+``{"id": 2, "do": "write", "path": "...", "text": "..."}``
+    writes a file in one system call and answers with ``errno`` (0: success);
+``{"id": 3, "do": "cancel", "target": 1}``
+    kills the process group of a running command.
+"""
+
+import glob
+import json
+import os
+import signal
+import subprocess
+import threading
+
+PORT_NAME = "agent"
+PORTS = "/sys/class/virtio-ports"
+
+ENVIRONMENT = {
+    "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+    "HOME": "/root",
+    "LANG": "C.UTF-8",
+    "TERM": "dumb",
+}
+
+
+def find_port():
+    """Path of the virtio-serial port that the host calls by our name."""
+    # The console's port has no name.
+    for path in glob.glob(f"{PORTS}/*/name"):
+        with open(path, encoding="ascii") as name:
+            if name.read().strip() == PORT_NAME:
+                return f"/dev/{path.split('/')[-2]}"
+    raise SystemExit(f"no virtio-serial port is called {PORT_NAME}")
+
+
+class Agent:
+    """Reads orders for ever and answers each from a thread of its own."""
+
+    def __init__(self, port):
+        self.port = port
+        self.sending = threading.Lock()
+        self.running = {}
+
+    def answer(self, order, **fields):
+        """Sends one answer; whole lines, whatever other threads do."""
+        line = json.dumps({"id": order["id"], **fields}).encode() + b"\n"
+        with self.sending:
+            while line:
+                line = line[os.write(self.port, line):]
+
+    def run(self, order):
+        """Runs a shell command in a process group of its own."""
+        process = subprocess.Popen(
+            ["bash", "-c", order["command"]],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            start_new_session=True,
+            env=ENVIRONMENT,
+            cwd="/root",
+        )
+        self.running[order["id"]] = process.pid
+        stdout, stderr = process.communicate()
+        del self.running[order["id"]]
+        self.answer(
+            order,
+            code=process.returncode,
+            stdout=stdout.decode(errors="replace"),
+            stderr=stderr.decode(errors="replace"),
+        )
+
+    def write(self, order):
+        """Writes as sysfs wants it: all at once, the error kept."""
+        number = 0
+        try:
+            file = os.open(order["path"], os.O_WRONLY)
+            try:
+                os.write(file, order["text"].encode())
+            finally:
+                os.close(file)
+        except OSError as error:
+            number = error.errno
+        self.answer(order, errno=number)
+
+    def cancel(self, order):
+        """Kills a running command with all it started."""
+        leader = self.running.get(order["target"])
+        if leader is not None:
+            os.killpg(leader, signal.SIGKILL)
+        self.answer(order, found=leader is not None)
+
+    def serve(self):
+        """Takes orders until the guest is switched off."""
+        actions = {"run": self.run, "write": self.write, "cancel": self.cancel}
+        pending = b""
+        while True:
+            *lines, pending = (pending + os.read(self.port, 65536)).split(b"\n")
+            for line in lines:
+                order = json.loads(line)
+                action = actions[order["do"]]
+                threading.Thread(target=action, args=(order,), daemon=True).start()
+
+
+def main():
+    """Says that the guest is up, then serves."""
+    os.environ.update(ENVIRONMENT)
+    agent = Agent(os.open(find_port(), os.O_RDWR))
+    agent.answer({"id": 0}, release=os.uname().release)
+    agent.serve()
+
+
+main()

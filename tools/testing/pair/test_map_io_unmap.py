@@ -1,0 +1,43 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""A disk across two machines: map, write, read back, unmap, unload."""
+
+import pytest
+
+from rnbdbench import fio
+from rnbdbench import network
+from rnbdbench.lab import Pair
+
+PAIRINGS = ("rust-rust", "rust-c", "c-rust")
+"""Client and server: ours alone, and ours with the C drivers either way."""
+
+
+@pytest.mark.kernels("stock")
+@pytest.mark.drivers(*PAIRINGS)
+@pytest.mark.parametrize("always_invalidate", [True, False], ids=["invalidate", "keep"])
+def test_what_was_written_is_read_back(pair: Pair, always_invalidate: bool) -> None:
+    """Blocks of every size from 4k to 1M, checked by fio."""
+    disk = pair.target.ram_disk()
+    pair.target.load(always_invalidate=always_invalidate)
+    pair.initiator.load()
+    device = pair.initiator.map(disk)
+    fio.verify(pair.initiator.guest, device.node, block="4k-1m", size="24m")
+    fio.verify(pair.initiator.guest, device.node, block="4k", size="2m")
+    assert device.unmap() is None
+    assert not device.exists()
+
+
+@pytest.mark.kernels("stock")
+@pytest.mark.drivers(*PAIRINGS)
+@pytest.mark.parametrize("source", [False, True], ids=["no-source", "source"])
+@pytest.mark.parametrize("version", [4, 6])
+def test_both_address_families_work(pair: Pair, version: int, source: bool) -> None:
+    """IPv4 and IPv6, with and without an address of one's own."""
+    disk = pair.target.ram_disk(16)
+    pair.target.load()
+    pair.initiator.load()
+    path = network.TARGET.path(version)
+    if source:
+        path = f"{network.INITIATOR.path(version)}@{path}"
+    device = pair.initiator.map(disk, path=path)
+    fio.verify(pair.initiator.guest, device.node, block="64k", size="4m")
+    assert device.unmap() is None

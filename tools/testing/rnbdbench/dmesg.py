@@ -1,0 +1,64 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Finding complaints in what a kernel said."""
+
+import re
+
+_COMPLAINTS = re.compile(
+    "|".join(
+        [
+            r"\bWARNING\b",
+            r"\bBUG\b",
+            r"\bOops\b",
+            r"Kernel panic",
+            r"cut here",
+            r"Call Trace:",
+            r"general protection fault",
+            r"KASAN|KFENCE|KCSAN|UBSAN|ODEBUG",
+            r"refcount_t:",
+            r"\bleak",
+            r"unreferenced object",
+            r"INFO: task .* blocked",
+            r"INFO: possible",
+            r"INFO: trying to register non-static key",
+            r"(soft|hard) lockup",
+            r"detected stalls?|self-detected stall",
+            r"DEBUG_LOCKS_WARN",
+            r"(recursive|circular) lock",
+            r"inconsistent lock state",
+            r"held lock freed|lock held when returning|bad unlock balance",
+            r"suspicious RCU usage",
+            r"sleeping function called",
+            r"scheduling while atomic",
+            r"list_(add|del) corruption",
+            r"kernfs: can not remove",
+            r"sysfs: cannot create duplicate",
+            r"kobject.*(initialized|is not initialized|tried to init)",
+            r"page allocation failure",
+            r"unregister_netdevice: waiting",
+            r"slab.*(still in use|Objects remaining)",
+            r"rust_kernel: panicked|rust_panic",
+        ]
+    )
+)
+
+_HARMLESS = re.compile(r"kmemleak: (Kernel memory leak detector|Automatic memory scanning)")
+
+_BEFORE = 3
+_AFTER = 40
+
+
+def complaints(log: str) -> str:
+    """The parts of `log` around each complaint; empty when there is none."""
+    lines = log.splitlines()
+    wanted: set[int] = set()
+    for number, line in enumerate(lines):
+        if _COMPLAINTS.search(line) and not _HARMLESS.search(line):
+            wanted.update(range(max(0, number - _BEFORE), min(len(lines), number + _AFTER)))
+    excerpt: list[str] = []
+    last = -1
+    for number in sorted(wanted):
+        if last >= 0 and number != last + 1:
+            excerpt.append("[…]")
+        excerpt.append(lines[number])
+        last = number
+    return "\n".join(excerpt[:200])

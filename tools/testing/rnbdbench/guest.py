@@ -1,0 +1,242 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""A virtual machine that runs commands for a test."""
+
+import errno
+import itertools
+import socket
+import subprocess
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from dataclasses import field
+from pathlib import Path
+
+from rnbdbench import image
+from rnbdbench import modules
+from rnbdbench import settings
+from rnbdbench.channel import Channel
+from rnbdbench.channel import GuestGone
+from rnbdbench.console import Console
+from rnbdbench.process import spawn
+from rnbdbench.qmp import Monitor
+from rnbdbench.waiting import Timeout
+from rnbdbench.waiting import wait_until
+
+BOOT_TIMEOUT = {"stock": 120.0, "sanitize": 300.0}
+"""Seconds until a guest must be up, by kernel; emulation on a busy machine is slow."""
+
+MEMORY = {"stock": "1536M", "sanitize": "3G"}
+PATIENCE = {"stock": 1.0, "sanitize": 4.0}
+"""How much longer everything may take, by kernel."""
+
+
+@dataclass(frozen=True)
+class Result:
+    """How a command ended."""
+
+    command: str
+    code: int
+    stdout: str
+    stderr: str
+
+
+class CommandFailed(AssertionError):
+    """A command in a guest ended with another code than 0."""
+
+    def __init__(self, guest: str, result: Result) -> None:
+        super().__init__(
+            f"{guest}# {result.command}\nended with code {result.code}\n"
+            f"{result.stdout}{result.stderr}"
+        )
+        self.result = result
+
+
+@dataclass(frozen=True)
+class Specification:
+    """What a guest is to be."""
+
+    name: str
+    """Host name, and the name of its log files."""
+    kernel: str
+    """`stock` or `sanitize`."""
+    drivers: str
+    """Which RNBD modules modprobe finds: `rust` or `c`."""
+    cpus: int = 2
+    network: list[str] = field(default_factory=list)
+    """QEMU options that make eth0, eth1, …"""
+
+
+class Job:
+    """A command that runs in a guest while the test goes on."""
+
+    def __init__(self, guest: "Guest", command: str, number: int) -> None:
+        self._guest = guest
+        self._command = command
+        self._number = number
+
+    def wait(self, timeout: float = 60.0) -> Result:
+        """Waits for the end of the command, whatever its exit code."""
+        answer = self._guest.channel.answer(self._number, timeout * self._guest.patience)
+        return Result(self._command, answer["code"], answer["stdout"], answer["stderr"])
+
+    def cancel(self) -> None:
+        """Kills the command and what it started."""
+        self._guest.channel.ask({"do": "cancel", "target": self._number}, 30.0)
+
+
+class Guest:
+    """One virtual machine.  `start`, then `wait_ready`; `kill` at the end."""
+
+    _count = itertools.count(1)
+
+    def __init__(self, specification: Specification, folder: Path) -> None:
+        self.specification = specification
+        self.name = specification.name
+        self.patience = PATIENCE[specification.kernel]
+        self.kernel = settings.kernel_files(specification.kernel)
+        stem = f"{self.name}-{next(self._count)}"
+        self.console = Console(folder / f"{stem}.console")
+        self._log = folder / f"{stem}.qemu"
+        self._process: subprocess.Popen[bytes] | None = None
+        self._channel: Channel | None = None
+        self._monitor: Monitor | None = None
+
+    @property
+    def channel(self) -> Channel:
+        """The talk with the agent of a running guest."""
+        if self._channel is None:
+            raise GuestGone(f"guest {self.name} does not run")
+        return self._channel
+
+    @property
+    def alive(self) -> bool:
+        """Whether the virtual machine runs."""
+        return self._process is not None and self._process.poll() is None
+
+    def start(self) -> None:
+        """Switches the guest on and returns at once."""
+        drivers = modules.with_drivers(self.kernel, self.specification.drivers)
+        agent, agent_end = socket.socketpair()
+        monitor, monitor_end = socket.socketpair()
+        with agent_end, monitor_end:
+            command = self._command(drivers, agent_end.fileno(), monitor_end.fileno())
+            descriptors = (agent_end.fileno(), monitor_end.fileno())
+            self._process = spawn(command, self._log, descriptors)
+        self._channel = Channel(agent)
+        self._monitor = Monitor(monitor)
+
+    def wait_ready(self) -> None:
+        """Waits until the guest takes commands."""
+        try:
+            self.channel.answer(0, BOOT_TIMEOUT[self.kernel.name])
+        except (GuestGone, Timeout) as error:
+            self.kill()
+            raise RuntimeError(
+                f"guest {self.name} did not boot: {error}\n"
+                + self._log.read_text(encoding="utf-8", errors="replace")
+                + self.console.since()[-4000:]
+            ) from error
+
+    def begin(self, command: str) -> Job:
+        """Starts a shell command and returns at once."""
+        number = self.channel.send({"do": "run", "command": command})
+        return Job(self, command, number)
+
+    def run(self, command: str, timeout: float = 60.0, check: bool = True) -> Result:
+        """Runs a shell command to its end.
+
+        With `check`, an exit code other than 0 raises `CommandFailed`.  After
+        `timeout` seconds the command is killed and `Timeout` raised.
+        """
+        job = self.begin(command)
+        try:
+            result = job.wait(timeout)
+        except Timeout:
+            job.cancel()
+            raise Timeout(f"{self.name}# {command}\ndid not end within {timeout:.0f} s") from None
+        if check and result.code != 0:
+            raise CommandFailed(self.name, result)
+        return result
+
+    def output(self, command: str, timeout: float = 60.0) -> str:
+        """What a command prints, without white space at the ends."""
+        return self.run(command, timeout).stdout.strip()
+
+    def write(self, path: str, text: str, timeout: float = 60.0) -> str | None:
+        """Writes to a file and returns the name of the error, or None.
+
+        >>> guest.write("/sys/class/rnbd-client/ctl/map_device", "nonsense")
+        'EINVAL'
+        """
+        order = {"do": "write", "path": path, "text": text}
+        number = self.channel.ask(order, timeout * self.patience)["errno"]
+        return errno.errorcode[number] if number else None
+
+    def wait_until(
+        self, condition: Callable[[], object], what: str, timeout: float = 30.0
+    ) -> None:
+        """Waits for a condition, longer when the kernel is a slow one."""
+        wait_until(condition, f"{what} ({self.name})", timeout * self.patience)
+
+    def link(self, up: bool, card: int = 0) -> None:
+        """Plugs the cable of a network card in or out."""
+        assert self._monitor is not None
+        self._monitor.execute("set_link", name=f"card{card}", up=up)
+
+    def kill(self) -> None:
+        """Switches the guest off as a power cut would."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+            self._process = None
+        if self._channel is not None:
+            self._channel.close()
+            self._channel = None
+        if self._monitor is not None:
+            self._monitor.close()
+            self._monitor = None
+
+    def sync_console(self) -> None:
+        """Waits until what the kernel said so far stands in the console file."""
+        if not self.alive:
+            return
+        text = f"rnbdbench: mark {time.monotonic_ns()}"
+        start = self.console.mark()
+        self.write("/dev/kmsg", f"{text}\n")
+        self.wait_until(lambda: text in self.console.since(start), "the console", 20)
+
+    def _command(self, drivers: Path, agent: int, monitor: int) -> list[str]:
+        parameters = [
+            "console=hvc0",
+            "ignore_loglevel",
+            "log_buf_len=4M",
+            "panic=-1",
+            "mitigations=off",
+            "net.ifnames=0",
+            "random.trust_cpu=on",
+            f"bench.name={self.name}",
+        ]
+        if self.kernel.name == "sanitize":
+            parameters += ["kmemleak=on", "panic_on_oops=0"]
+        share = "security_model=none,readonly=on,multidevs=remap"
+        return [
+            *("qemu-system-x86_64", "-nodefaults", "-no-user-config", "-display", "none"),
+            *("-machine", "q35", "-accel", "tcg,thread=multi", "-cpu", "max"),
+            *("-smp", str(self.specification.cpus), "-m", MEMORY[self.kernel.name]),
+            # A guest that reboots is one that crashed: let it end.
+            "-no-reboot",
+            *("-kernel", str(self.kernel.vmlinuz)),
+            *("-initrd", str(image.initramfs(self.kernel))),
+            *("-append", " ".join(parameters)),
+            *("-virtfs", f"local,path=/,mount_tag=root,{share}"),
+            *("-virtfs", f"local,path={drivers},mount_tag=modules,{share}"),
+            *("-device", "virtio-serial-pci"),
+            *("-chardev", f"file,id=console,path={self.console.path}"),
+            *("-device", "virtconsole,chardev=console"),
+            *("-chardev", f"socket,id=agent,fd={agent}"),
+            *("-device", "virtserialport,chardev=agent,name=agent"),
+            *("-chardev", f"socket,id=monitor,fd={monitor}"),
+            *("-mon", "chardev=monitor,mode=control"),
+            *("-device", "virtio-rng-pci"),
+            *self.specification.network,
+        ]

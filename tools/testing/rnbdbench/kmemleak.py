@@ -1,0 +1,54 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Asking the kernel's leak detector."""
+
+import time
+
+from rnbdbench.guest import Guest
+
+_FILE = "/sys/kernel/debug/kmemleak"
+
+_MINIMUM_AGE = 6.0
+"""Seconds; kmemleak reports no object that is younger than 5."""
+
+
+class LeakCheck:
+    """Reports what leaked in one guest since this object was made."""
+
+    def __init__(self, guest: Guest) -> None:
+        self._guest = guest
+        self.available = guest.run(f"test -w {_FILE}", check=False).code == 0
+        if self.available:
+            # What is old is not ours; and scans happen only when asked for.
+            guest.write(_FILE, "scan=off")
+            guest.write(_FILE, "clear")
+
+    def report(self) -> str:
+        """Scans and returns the report, which is empty when nothing leaked.
+
+        An object whose checksum changed since the last scan is not reported
+        yet, hence two scans.  A suspect must also appear in a third: a pointer
+        may have been in a register of a running CPU.
+        """
+        if not self.available:
+            return ""
+        freed = self._uptime()
+        self._guest.wait_until(
+            lambda: self._uptime() > freed + _MINIMUM_AGE, "objects to be old enough to count"
+        )
+        for _ in range(2):
+            self._scan()
+        if not self._read():
+            return ""
+        self._scan()
+        return self._read()
+
+    def _uptime(self) -> float:
+        return float(self._guest.output("cat /proc/uptime").split()[0])
+
+    def _scan(self) -> None:
+        start = time.monotonic()
+        error = self._guest.write(_FILE, "scan", timeout=300)
+        assert error is None, f"kmemleak scan: {error} after {time.monotonic() - start:.0f} s"
+
+    def _read(self) -> str:
+        return self._guest.output(f"cat {_FILE}", timeout=120)

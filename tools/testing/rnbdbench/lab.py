@@ -1,0 +1,191 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Keeping guests for tests: booting, sharing, cleaning up, collecting logs.
+
+Booting takes ten seconds, so a guest serves test after test as long as it is
+in order; between tests the RNBD modules are unloaded, which is a test of its
+own.  A guest that took part in a failure is replaced.
+"""
+
+import shutil
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from rnbdbench import dmesg
+from rnbdbench import network
+from rnbdbench import rnbd
+from rnbdbench.channel import GuestGone
+from rnbdbench.guest import Guest
+from rnbdbench.guest import Specification
+from rnbdbench.kmemleak import LeakCheck
+from rnbdbench.waiting import Timeout
+
+GUESTS = "guests"
+"""Folder for the whole consoles, below that of the logs."""
+
+
+@dataclass
+class Machine:
+    """A guest in the lab."""
+
+    guest: Guest
+    mark: int = 0
+    """Where the present test starts in the console."""
+    leaks: LeakCheck | None = None
+
+
+@dataclass(frozen=True)
+class Pair:
+    """An initiator and a target, guests of their own or one and the same."""
+
+    initiator: rnbd.Initiator
+    target: rnbd.Target
+
+    @property
+    def guests(self) -> list[Guest]:
+        """The guests, each once."""
+        both = [self.initiator.guest, self.target.guest]
+        return both if both[0] is not both[1] else both[:1]
+
+
+class Lab:
+    """All guests of a run."""
+
+    def __init__(self, logs: Path) -> None:
+        self._logs = logs
+        shutil.rmtree(logs, ignore_errors=True)
+        (logs / GUESTS).mkdir(parents=True)
+        self._sockets = Path(tempfile.mkdtemp(prefix="rnbdbench-"))
+        self._machines: dict[str, Machine] = {}
+        self._in_use: list[Machine] = []
+        self._cable = network.Cable(self._sockets)
+
+    def loopback(self, kernel: str, drivers: str) -> Pair:
+        """One guest that is both initiator and target."""
+        specification = Specification("loopback", kernel, drivers)
+        if self._provide([specification]):
+            network.loop_back(self._guest("loopback"))
+        return self._begin("loopback", "loopback")
+
+    def pair(self, kernel: str, client: str, server: str) -> Pair:
+        """Two guests, joined by a cable."""
+        specifications = [
+            Specification("initiator", kernel, client, network=self._cable.card(0)),
+            Specification("target", kernel, server, network=self._cable.card(1)),
+        ]
+        if self._provide(specifications):
+            network.join(self._guest("initiator"), self._guest("target"))
+        return self._begin("initiator", "target")
+
+    def replace(self, guest: Guest) -> Guest:
+        """Boots a new guest in the place of a dead one, within a test."""
+        guest.kill()
+        machine = self._machines[guest.name]
+        fresh = Guest(guest.specification, self._logs / GUESTS)
+        self._machines[guest.name] = Machine(fresh)
+        fresh.start()
+        fresh.wait_ready()
+        self._in_use.append(self._machines[guest.name])
+        assert machine in self._in_use
+        return fresh
+
+    def finish(self, test: str, failed: bool) -> str:
+        """Ends a test: unloads modules, keeps logs, returns what was wrong."""
+        problems: list[str] = []
+        machines = [machine for machine in self._in_use if machine.guest.alive]
+        for machine in machines:
+            guest = machine.guest
+            try:
+                _clean(guest)
+                leaked = machine.leaks.report() if machine.leaks else ""
+                if leaked:
+                    problems.append(f"kmemleak on {guest.name}:\n{leaked}")
+                guest.sync_console()
+            except (AssertionError, GuestGone) as error:
+                problems.append(f"cleaning up {guest.name} failed: {error}")
+        problems += self._keep_logs(test)
+        if failed or problems:
+            for machine in machines:
+                self._discard(machine)
+        self._in_use = []
+        return "\n".join(problems)
+
+    def close(self) -> None:
+        """Switches all guests off."""
+        for machine in list(self._machines.values()):
+            self._discard(machine)
+        shutil.rmtree(self._sockets, ignore_errors=True)
+
+    def _guest(self, name: str) -> Guest:
+        return self._machines[name].guest
+
+    def _discard(self, machine: Machine) -> None:
+        machine.guest.kill()
+        if self._machines.get(machine.guest.name) is machine:
+            del self._machines[machine.guest.name]
+
+    def _provide(self, specifications: list[Specification]) -> bool:
+        """Makes exactly these guests run; tells whether that changed anything.
+
+        When one is missing all are booted, as their network is set up together.
+        """
+        present = [machine.guest.specification for machine in self._machines.values()]
+        alive = all(machine.guest.alive for machine in self._machines.values())
+        if alive and present == specifications:
+            return False
+        for machine in list(self._machines.values()):
+            self._discard(machine)
+        for specification in specifications:
+            guest = Guest(specification, self._logs / GUESTS)
+            self._machines[specification.name] = Machine(guest)
+            guest.start()
+        for machine in self._machines.values():
+            machine.guest.wait_ready()
+        return True
+
+    def _begin(self, initiator: str, target: str) -> Pair:
+        self._in_use = [self._machines[name] for name in dict.fromkeys([initiator, target])]
+        for machine in self._in_use:
+            if machine.guest.kernel.name == "sanitize":
+                machine.leaks = LeakCheck(machine.guest)
+            machine.mark = machine.guest.console.mark()
+        return Pair(rnbd.Initiator(self._guest(initiator)), rnbd.Target(self._guest(target)))
+
+    def _keep_logs(self, test: str) -> list[str]:
+        """Writes what each kernel said during the test; returns complaints."""
+        folder = self._logs / test
+        folder.mkdir(parents=True, exist_ok=True)
+        problems = []
+        for machine in self._in_use:
+            log = machine.guest.console.since(machine.mark)
+            name = machine.guest.console.path.stem
+            (folder / f"{name}.dmesg").write_text(log, encoding="utf-8")
+            excerpt = dmesg.complaints(log)
+            if excerpt:
+                problems.append(f"the kernel of {machine.guest.name} complained:\n{excerpt}")
+        return problems
+
+
+def _clean(guest: Guest) -> None:
+    """Takes a guest back to how it was before the test."""
+    loaded = guest.output("cut -d' ' -f1 /proc/modules").split()
+    commands = ["umount -R /mnt/* 2>/dev/null; true"]
+    if "rnbd_client" in loaded:
+        commands.append(
+            "for file in /sys/block/rnbd*/rnbd/unmap_device; do"
+            " if [ -e $file ]; then echo force > $file; fi; done"
+        )
+    for module in rnbd.MODULES[guest.specification.drivers]:
+        if module in loaded:
+            commands.append(f"rmmod {module}")
+    commands.append("losetup -D; true")
+    if "null_blk" in loaded:
+        commands.append("rmdir /sys/kernel/config/nullb/*/ 2>/dev/null; rmmod null_blk")
+    if "brd" in loaded:
+        commands.append("rmmod brd")
+    for command in commands:
+        try:
+            guest.run(command, timeout=90)
+        except Timeout as error:
+            stacks = guest.run("echo w > /proc/sysrq-trigger", check=False)
+            raise AssertionError(f"{error} {stacks.stderr}") from error

@@ -1,0 +1,148 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Module folders for guests: `/lib/modules/<release>` as modprobe wants it.
+
+Debian's modules are many and compressed; a guest needs few of them.  Those,
+what they depend on, and one set of RNBD drivers in `updates/` make a folder in
+the cache that guests mount.
+"""
+
+import hashlib
+import lzma
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterable
+from pathlib import Path
+
+from rnbdbench import settings
+
+WANTED = """
+    9p 9pnet_virtio overlay virtio_net virtio_blk
+    rdma_rxe rdma_cm ib_uverbs rdma_ucm ib_umad
+    brd null_blk loop ext4 xfs dm-mod dm-flakey dm-delay scsi_debug sd_mod
+    dummy veth bridge
+    nvme-rdma nvmet-rdma configfs crc32c-cryptoapi
+""".split()
+"""Modules that guests may load, by file name."""
+
+BOOT = ["9p", "9pnet_virtio", "overlay"]
+"""Modules that the initramfs loads to reach the root file system."""
+
+
+def _stem(path: Path) -> str:
+    """Name of a module, spelled as `depends:` spells it."""
+    return path.name.split(".ko")[0].replace("-", "_")
+
+
+def _content(path: Path) -> bytes:
+    if path.suffix == ".xz":
+        return lzma.decompress(path.read_bytes())
+    return path.read_bytes()
+
+
+def _depends(content: bytes) -> list[str]:
+    """Reads the `depends=` entry of a module's .modinfo section."""
+    marker = b"\0depends="
+    start = content.find(marker)
+    if start < 0:
+        return []
+    start += len(marker)
+    value = content[start : content.index(b"\0", start)].decode()
+    return [name.replace("-", "_") for name in value.split(",") if name]
+
+
+def _closure(kernel: settings.KernelFiles) -> dict[Path, bytes]:
+    """Relative path and content of every wanted module, dependencies first."""
+    index = {_stem(path): path for path in kernel.modules.rglob("*.ko*")}
+    found: dict[Path, bytes] = {}
+
+    def add(name: str) -> None:
+        # What is not there is built in, or belongs to another kernel.
+        path = index.get(name)
+        if path is None:
+            return
+        relative = path.relative_to(kernel.modules).with_name(path.name.split(".ko")[0] + ".ko")
+        if relative in found:
+            return
+        content = _content(path)
+        for dependency in _depends(content):
+            add(dependency)
+        found[relative] = content
+
+    for name in WANTED:
+        add(name.replace("-", "_"))
+    return found
+
+
+def _digest(parts: Iterable[str]) -> str:
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
+
+
+def _fingerprint(path: Path) -> str:
+    status = path.stat()
+    return f"{path} {status.st_size} {status.st_mtime_ns}"
+
+
+def base(kernel: settings.KernelFiles) -> Path:
+    """Folder with the kernel's own modules, decompressed; made once."""
+    key = _digest([_fingerprint(kernel.vmlinuz), _fingerprint(kernel.modules), *WANTED])
+    folder = settings.cache() / f"modules-{kernel.name}-{key}"
+    if not folder.exists():
+        with tempfile.TemporaryDirectory(dir=settings.cache()) as name:
+            made = Path(name) / "tree"
+            made.mkdir()
+            for relative, content in _closure(kernel).items():
+                target = made / relative
+                target.parent.mkdir(parents=True, exist_ok=True)
+                target.write_bytes(content)
+            made.rename(folder)
+    return folder
+
+
+def boot_modules(kernel: settings.KernelFiles) -> list[Path]:
+    """Files for the initramfs, in the order of loading."""
+    folder = base(kernel)
+    index = {_stem(path): path for path in folder.rglob("*.ko")}
+    ordered: list[Path] = []
+
+    def add(name: str) -> None:
+        path = index.get(name)
+        if path is None or path in ordered:
+            return
+        for dependency in _depends(path.read_bytes()):
+            add(dependency)
+        ordered.append(path)
+
+    for name in BOOT:
+        add(name)
+    return ordered
+
+
+def with_drivers(kernel: settings.KernelFiles, drivers: str) -> Path:
+    """Folder with the kernel's modules and one set of RNBD drivers."""
+    if drivers not in kernel.drivers:
+        raise settings.Missing(f"no {drivers} drivers are built for kernel {kernel.name}")
+    files = sorted(kernel.drivers[drivers].glob("*.ko"))
+    if not files:
+        raise settings.Missing(f"{kernel.drivers[drivers]} has no module files")
+    source = base(kernel)
+    key = _digest([source.name, *map(_fingerprint, files)])
+    folder = settings.cache() / f"guest-{kernel.name}-{drivers}"
+    stamp = folder / ".key"
+    if stamp.exists() and stamp.read_text(encoding="ascii") == key:
+        return folder
+    with tempfile.TemporaryDirectory(dir=settings.cache()) as name:
+        made = Path(name) / "lib" / "modules" / kernel.release
+        shutil.copytree(source, made)
+        (made / "updates").mkdir()
+        for file in files:
+            shutil.copy2(file, made / "updates")
+        for listing in ("modules.builtin", "modules.builtin.modinfo", "modules.order"):
+            # Some packages leave these out; depmod complains, and works without.
+            original = kernel.modules / listing
+            (made / listing).write_bytes(original.read_bytes() if original.exists() else b"")
+        subprocess.run(["depmod", "-b", name, kernel.release], check=True)
+        (made / ".key").write_text(key, encoding="ascii")
+        shutil.rmtree(folder, ignore_errors=True)
+        made.rename(folder)
+    return folder

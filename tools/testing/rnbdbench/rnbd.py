@@ -1,0 +1,161 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""RNBD as its user sees it: modules, sysfs files, devices."""
+
+from dataclasses import dataclass
+
+from rnbdbench import network
+from rnbdbench.guest import Guest
+
+CONTROL = "/sys/class/rnbd-client/ctl"
+MAP_DEVICE = f"{CONTROL}/map_device"
+DEVICES = f"{CONTROL}/devices"
+SERVER_DEVICES = "/sys/class/rnbd-server/ctl/devices"
+CLIENT_SESSIONS = "/sys/class/rtrs-client"
+SERVER_SESSIONS = "/sys/class/rtrs-server"
+
+MODULES = {
+    "rust": ["rnbd_client", "rnbd_server", "rtrs"],
+    "c": ["rnbd_client", "rnbd_server", "rtrs_client", "rtrs_server", "rtrs_core"],
+}
+"""Modules of a driver set, in the order of unloading."""
+
+
+def link_name(device_path: str, session: str) -> str:
+    """Name of a mapping below `devices/`."""
+    return f"{device_path.replace('/', '!')}@{session}"
+
+
+@dataclass(frozen=True)
+class Device:
+    """A mapped device on the initiator."""
+
+    guest: Guest
+    name: str
+    """Such as `rnbd0`."""
+
+    @property
+    def node(self) -> str:
+        """Its device file."""
+        return f"/dev/{self.name}"
+
+    def read(self, attribute: str) -> str:
+        """A file of /sys/block/<name>/, such as `rnbd/state` or `size`."""
+        return self.guest.output(f"cat /sys/block/{self.name}/{attribute}")
+
+    def unmap(self, mode: str = "normal") -> str | None:
+        """Asks for the end of the mapping; returns the name of the error."""
+        return self.guest.write(f"/sys/block/{self.name}/rnbd/unmap_device", mode)
+
+    def exists(self) -> bool:
+        """Whether the block device is (still) there."""
+        return self.guest.run(f"test -e /sys/block/{self.name}", check=False).code == 0
+
+
+class Initiator:
+    """The client side, in a guest."""
+
+    def __init__(self, guest: Guest) -> None:
+        self.guest = guest
+
+    def load(self) -> None:
+        """Loads the client module."""
+        self.guest.run("modprobe rnbd_client", timeout=120)
+
+    def request(self, text: str) -> str | None:
+        """Writes to map_device; returns the name of the error, or None."""
+        return self.guest.write(MAP_DEVICE, text, timeout=120)
+
+    def map(
+        self,
+        device_path: str,
+        session: str = "bench",
+        path: str | None = None,
+        **options: str | int,
+    ) -> Device:
+        """Maps a device of the target and waits for its node.
+
+        `path` defaults to the target's IPv4 address; "" leaves the option out.
+        """
+        words = [f"sessname={session}"]
+        if path is None:
+            path = network.TARGET.path()
+        if path:
+            words.append(f"path={path}")
+        words.append(f"device_path={device_path}")
+        words += [f"{name}={value}" for name, value in options.items()]
+        line = " ".join(words)
+        error = self.request(line)
+        assert error is None, f"map_device of {line!r} gives {error}"
+        if self.guest.specification.drivers == "c":
+            self._avoid_skipped_paths(session)
+        return self.find(device_path, session)
+
+    def _avoid_skipped_paths(self, session: str) -> None:
+        """Keeps a fault of the C client out of tests that are not about it.
+
+        With its default policy, min-inflight, a request that is preempted
+        while it chooses a path leaves that path marked as tried for its CPU;
+        the next request on that CPU finds no path at all and fails with
+        ECONNABORTED.  Round-robin keeps no such marks.
+        """
+        error = self.guest.write(f"{CLIENT_SESSIONS}/{session}/mpath_policy", "round-robin")
+        assert error is None, error
+
+    def find(self, device_path: str, session: str = "bench") -> Device:
+        """The device that a mapping made."""
+        link = f"{DEVICES}/{link_name(device_path, session)}"
+        target = self.guest.output(f"readlink '{link}'")
+        device = Device(self.guest, target.rsplit("/", 1)[-1])
+        self.guest.wait_until(
+            lambda: self.guest.run(f"test -b {device.node}", check=False).code == 0, device.node
+        )
+        return device
+
+    def devices(self) -> list[Device]:
+        """All mapped devices."""
+        names = self.guest.output("ls /sys/block | grep ^rnbd || true").split()
+        return [Device(self.guest, name) for name in names]
+
+    def sessions(self) -> list[str]:
+        """Names of the sessions to servers."""
+        return self.guest.output(f"ls {CLIENT_SESSIONS} 2>/dev/null || true").split()
+
+
+class Target:
+    """The server side, in a guest."""
+
+    def __init__(self, guest: Guest) -> None:
+        self.guest = guest
+
+    def load(self, always_invalidate: bool = True, **parameters: str | int) -> None:
+        """Loads the server module; `parameters` are those of rnbd_server."""
+        if not always_invalidate:
+            rust = self.guest.specification.drivers == "rust"
+            module = "rtrs" if rust else "rtrs_server"
+            self.guest.run(f"modprobe {module} always_invalidate=N", timeout=120)
+        words = " ".join(f"{name}={value}" for name, value in parameters.items())
+        self.guest.run(f"modprobe rnbd_server {words}", timeout=120)
+
+    def ram_disk(self, megabytes: int = 128, count: int = 1) -> str:
+        """Makes /dev/ram0 (and /dev/ram1, …); returns the first's path."""
+        self.guest.run(f"modprobe brd rd_nr={count} rd_size={megabytes * 1024}")
+        return "/dev/ram0"
+
+    def null_disk(self, name: str = "nullb7", **attributes: int) -> str:
+        """Makes a null_blk device with the given configfs attributes."""
+        self.guest.run("modprobe null_blk nr_devices=0; mountpoint -q /sys/kernel/config ||"
+                       " mount -t configfs configfs /sys/kernel/config")
+        folder = f"/sys/kernel/config/nullb/{name}"
+        settings = {"size": 64, "memory_backed": 1, **attributes, "power": 1}
+        commands = [f"mkdir {folder}"]
+        commands += [f"echo {value} > {folder}/{key}" for key, value in settings.items()]
+        self.guest.run(" && ".join(commands))
+        return f"/dev/{name}"
+
+    def sessions(self) -> list[str]:
+        """Names of the sessions that clients hold."""
+        return self.guest.output(f"ls {SERVER_SESSIONS} 2>/dev/null || true").split()
+
+    def exports(self) -> list[str]:
+        """Names of the devices that are open for clients."""
+        return self.guest.output(f"ls {SERVER_DEVICES} 2>/dev/null || true").split()

@@ -1,0 +1,76 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""What the bench is told by its caller, in environment variables.
+
+The scripts of tools/build/ set them; Documentation/testing.md lists them.
+"""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+TESTING = Path(__file__).resolve().parent.parent
+TREE = TESTING.parent.parent
+LOGS = TREE / "build" / "test-logs"
+
+
+class Missing(Exception):
+    """A variable is unset or names something that is not there."""
+
+
+@dataclass(frozen=True)
+class KernelFiles:
+    """Where one kernel's files are."""
+
+    name: str
+    """`stock` or `sanitize`."""
+    vmlinuz: Path
+    """The boot image."""
+    modules: Path
+    """The folder that has `kernel/` in it."""
+    release: str
+    """What `uname -r` prints."""
+    drivers: dict[str, Path]
+    """Folders with module files, by the name of the driver set."""
+
+
+def _path(variable: str) -> Path:
+    value = os.environ.get(variable)
+    if not value:
+        raise Missing(f"{variable} is not set: start this by `make check` or `make demo`")
+    path = Path(value)
+    if not path.exists():
+        raise Missing(f"{variable} names {path}, which is not there")
+    return path
+
+
+def cache() -> Path:
+    """Folder for what can be made again."""
+    path = _path("RNBD_CACHE") / "bench"
+    path.mkdir(parents=True, exist_ok=True)
+    return path
+
+
+def available_kernels() -> list[str]:
+    """Names of the kernels that the caller has prepared."""
+    names = ["stock", "sanitize"]
+    return [name for name in names if os.environ.get(f"RNBD_{name.upper()}_VMLINUZ")]
+
+
+def kernel_files(name: str) -> KernelFiles:
+    """Files of the kernel called `name`."""
+    prefix = f"RNBD_{name.upper()}"
+    drivers = {
+        drivers: _path(f"{prefix}_{drivers.upper()}")
+        for drivers in ("rust", "c")
+        if os.environ.get(f"{prefix}_{drivers.upper()}")
+    }
+    release = os.environ.get(f"{prefix}_RELEASE")
+    if not release:
+        raise Missing(f"{prefix}_RELEASE is not set")
+    return KernelFiles(
+        name=name,
+        vmlinuz=_path(f"{prefix}_VMLINUZ"),
+        modules=_path(f"{prefix}_MODULES"),
+        release=release,
+        drivers=drivers,
+    )
