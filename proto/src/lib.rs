@@ -21,7 +21,16 @@
 #![cfg_attr(not(any(test, CONFIG_RUST)), no_std)]
 #![forbid(unsafe_code)]
 
+pub mod access;
+pub mod backoff;
+pub mod bitmap;
 pub mod error;
+pub mod flight;
+pub mod heartbeat;
 pub mod imm;
 pub mod limits;
+pub mod path_state;
+pub mod search_path;
+pub mod slot;
+pub mod text;
 pub mod wire;

@@ -6,14 +6,15 @@
 //! bytes long and the byte after them is reserved and zero, so 255 bytes of name
 //! fit with their NUL.
 
+use core::ffi::CStr;
 use core::fmt;
 
 use crate::error::WireError;
 
 /// Longest name, in bytes.
 pub const MAX_NAME: usize = 255;
-/// A name's field with the byte for the NUL of the longest one.
-pub(crate) type NameField = [u8; MAX_NAME + 1];
+/// Room for the longest name and its NUL.
+pub type NameBuf = [u8; MAX_NAME + 1];
 
 /// Whether `byte` may not stand in any name: such bytes tear up logs and listings.
 const fn is_control(byte: u8) -> bool {
@@ -40,12 +41,20 @@ fn from_field(field: &[u8]) -> Result<&[u8], WireError> {
     field.get(..len).ok_or(WireError::Name)
 }
 
-/// A field with `name` in it, zero behind it.
-fn to_field(name: &[u8]) -> NameField {
-    let mut field = [0; MAX_NAME + 1];
-    for (to, from) in field.iter_mut().zip(name) {
-        *to = *from;
+/// Fills `buf` with `name`, of which there are at most [`MAX_NAME`] bytes, and NULs.
+pub(crate) fn copy_terminated(name: impl Iterator<Item = u8>, buf: &mut NameBuf) -> &CStr {
+    let mut name = name.take(MAX_NAME);
+    for to in buf.iter_mut() {
+        *to = name.next().unwrap_or(0);
     }
+    // The last byte is a NUL in any case.
+    CStr::from_bytes_until_nul(buf).unwrap_or_default()
+}
+
+/// A field with `name` in it, zero behind it.
+fn to_field(name: &[u8]) -> NameBuf {
+    let mut field = [0; MAX_NAME + 1];
+    copy_terminated(name.iter().copied(), &mut field);
     field
 }
 
@@ -79,8 +88,13 @@ impl<'a> SessName<'a> {
         Self::new(from_field(field)?)
     }
 
-    pub(crate) fn to_field(self) -> NameField {
+    pub(crate) fn to_field(self) -> NameBuf {
         to_field(self.0)
+    }
+
+    /// The name with a NUL, in `buf`.
+    pub fn copy_to(self, buf: &mut NameBuf) -> &CStr {
+        copy_terminated(self.0.iter().copied(), buf)
     }
 
     /// The name without a NUL.
@@ -122,8 +136,13 @@ impl<'a> DevicePath<'a> {
         Self::new(from_field(field)?)
     }
 
-    pub(crate) fn to_field(self) -> NameField {
+    pub(crate) fn to_field(self) -> NameBuf {
         to_field(self.0)
+    }
+
+    /// The path with a NUL, in `buf`.
+    pub fn copy_to(self, buf: &mut NameBuf) -> &CStr {
+        copy_terminated(self.0.iter().copied(), buf)
     }
 
     /// The path without a NUL.

@@ -21,7 +21,7 @@ use super::TYPE_OPEN_RSP;
 use crate::error::WireError;
 use crate::wire;
 use crate::wire::name::DevicePath;
-use crate::wire::name::NameField;
+use crate::wire::name::NameBuf;
 
 /// Length of an OPEN in bytes.
 pub const OPEN_SIZE: usize = 264;
@@ -46,7 +46,7 @@ struct WireOpen {
     access_mode: u8,
     reserved1: u8,
     /// `dev_name` of C and the first of the reserved bytes behind it.
-    name: NameField,
+    name: NameBuf,
     reserved2: [u8; 2],
 }
 

@@ -19,7 +19,7 @@ use crate::error::WireError;
 use crate::imm::IoReqLayout;
 use crate::limits::BufId;
 use crate::wire;
-use crate::wire::name::NameField;
+use crate::wire::name::NameBuf;
 use crate::wire::name::SessName;
 
 /// Length of an INFO_REQ in bytes.
@@ -30,7 +30,7 @@ pub const INFO_REQ_SIZE: usize = 272;
 struct WireInfoReq {
     kind: U16,
     /// `pathname` of C and the first of its reserved bytes.
-    name: NameField,
+    name: NameBuf,
     reserved: [u8; 14],
 }
 

@@ -1,0 +1,180 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+//! From the path a client asks for to the path a server opens.
+//!
+//! The server's `dev_search_path` is put before what the client sent. Each
+//! `%SESSNAME%` in it stands for the name of the client's session, so that every
+//! session has a directory of its own. No component of the client's path may be
+//! `..`; links that lead elsewhere are for whoever walks the path to refuse.
+
+use core::ffi::CStr;
+use core::fmt;
+
+use crate::error::EINVAL;
+use crate::wire::name::DevicePath;
+use crate::wire::name::SessName;
+
+/// Longest path with its NUL, in bytes (`PATH_MAX`).
+pub const MAX_PATH: usize = 4096;
+/// Stands for the name of the session.
+pub const PLACEHOLDER: &[u8] = b"%SESSNAME%";
+
+/// Why a path was refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PathError {
+    /// The search path does not start with `/`.
+    Relative,
+    /// The search path has control characters in it.
+    Control,
+    /// A component is `..`.
+    Parent,
+    /// The device path names no file: all slashes and dots.
+    Empty,
+    /// Longer than [`MAX_PATH`].
+    TooLong,
+}
+
+impl PathError {
+    /// The error number (positive) for the client.
+    pub const fn errno(self) -> i32 {
+        EINVAL
+    }
+}
+
+impl fmt::Display for PathError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Relative => "search path does not start with /",
+            Self::Control => "control characters in search path",
+            Self::Parent => "path contains ..",
+            Self::Empty => "path names no file",
+            Self::TooLong => "path too long",
+        })
+    }
+}
+
+/// The components of a path, without the empty ones and `.`.
+fn components(path: &[u8]) -> impl Iterator<Item = &[u8]> {
+    path.split(|&b| b == b'/')
+        .filter(|c| !c.is_empty() && *c != b".")
+}
+
+/// A valid `dev_search_path`.
+///
+/// # Invariants
+///
+/// Starts with `/`, has no component `..` and no control characters, and is
+/// shorter than [`MAX_PATH`].
+#[derive(Clone, Copy, Debug)]
+pub struct SearchPath<'a>(&'a [u8]);
+
+impl<'a> SearchPath<'a> {
+    /// Checks what the administrator set.
+    pub fn new(path: &'a [u8]) -> Result<Self, PathError> {
+        if path.first() != Some(&b'/') {
+            return Err(PathError::Relative);
+        }
+        if path.len() >= MAX_PATH {
+            return Err(PathError::TooLong);
+        }
+        if path.iter().any(u8::is_ascii_control) {
+            return Err(PathError::Control);
+        }
+        if components(path).any(|c| c == b"..") {
+            return Err(PathError::Parent);
+        }
+        // INVARIANT: All checked above.
+        Ok(Self(path))
+    }
+
+    /// Whether the whole file system is open to clients.
+    pub fn is_root(self) -> bool {
+        components(self.0).next().is_none()
+    }
+
+    /// Writes the directory that the devices of a session are in to `buf`.
+    pub fn directory<'b>(
+        self,
+        sessname: SessName<'_>,
+        buf: &'b mut [u8],
+    ) -> Result<&'b CStr, PathError> {
+        let mut out = Writer { buf, len: 0 };
+        self.write_directory(sessname, &mut out)?;
+        if out.len == 0 {
+            out.push(b"/")?;
+        }
+        out.finish()
+    }
+
+    /// Writes the path to open for a device to `buf` ([`MAX_PATH`] bytes will do).
+    pub fn resolve<'b>(
+        self,
+        sessname: SessName<'_>,
+        device: DevicePath<'_>,
+        buf: &'b mut [u8],
+    ) -> Result<&'b CStr, PathError> {
+        if components(device.as_bytes()).next().is_none() {
+            return Err(PathError::Empty);
+        }
+        let mut out = Writer { buf, len: 0 };
+        self.write_directory(sessname, &mut out)?;
+        for component in components(device.as_bytes()) {
+            if component == b".." {
+                return Err(PathError::Parent);
+            }
+            out.push(b"/")?;
+            out.push(component)?;
+        }
+        out.finish()
+    }
+
+    fn write_directory(
+        self,
+        sessname: SessName<'_>,
+        out: &mut Writer<'_>,
+    ) -> Result<(), PathError> {
+        for component in components(self.0) {
+            out.push(b"/")?;
+            let mut rest = component;
+            while let [first, tail @ ..] = rest {
+                // The name has neither `/` nor `.`, so it adds no component.
+                if let Some(behind) = rest.strip_prefix(PLACEHOLDER) {
+                    out.push(sessname.as_bytes())?;
+                    rest = behind;
+                } else {
+                    out.push(&[*first])?;
+                    rest = tail;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Writes to a buffer and keeps room for a NUL.
+struct Writer<'b> {
+    buf: &'b mut [u8],
+    len: usize,
+}
+
+impl<'b> Writer<'b> {
+    fn push(&mut self, bytes: &[u8]) -> Result<(), PathError> {
+        let end = self.len.saturating_add(bytes.len());
+        // `end` is the place of the NUL.
+        if end >= self.buf.len() || end >= MAX_PATH {
+            return Err(PathError::TooLong);
+        }
+        let to = self.buf.get_mut(self.len..end);
+        to.ok_or(PathError::TooLong)?.copy_from_slice(bytes);
+        self.len = end;
+        Ok(())
+    }
+
+    fn finish(self) -> Result<&'b CStr, PathError> {
+        let Some(end) = self.buf.get_mut(self.len) else {
+            return Err(PathError::TooLong);
+        };
+        *end = 0;
+        CStr::from_bytes_until_nul(self.buf).map_err(|_| PathError::TooLong)
+    }
+}

@@ -1,0 +1,60 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+//! What users write to and read from sysfs.
+//!
+//! Input comes as bytes, often with a newline at its end.
+
+pub mod device_link;
+pub mod map_device;
+pub mod path_addr;
+
+use core::fmt;
+
+/// `text` without white space at both ends.
+pub const fn trim(text: &[u8]) -> &[u8] {
+    text.trim_ascii()
+}
+
+/// A decimal number within the range of `i32`.
+pub fn number(text: &[u8]) -> Option<i32> {
+    core::str::from_utf8(trim(text)).ok()?.parse().ok()
+}
+
+/// User input for one line of the log: escaped, and cut if it is long.
+pub(crate) struct Excerpt<'a>(pub(crate) &'a [u8]);
+
+impl fmt::Display for Excerpt<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const MAX: usize = 64;
+
+        match self.0.get(..MAX) {
+            Some(start) if self.0.len() > MAX => write!(f, "{}...", start.escape_ascii()),
+            _ => write!(f, "{}", self.0.escape_ascii()),
+        }
+    }
+}
+
+/// How to unmap a device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum UnmapMode {
+    /// Only if nobody has it open.
+    Normal,
+    /// In any case; what is in flight fails.
+    Force,
+}
+
+impl UnmapMode {
+    /// Reads `normal` or `force`.
+    pub fn parse(text: &[u8]) -> Option<Self> {
+        match trim(text) {
+            b"normal" => Some(Self::Normal),
+            b"force" => Some(Self::Force),
+            _ => None,
+        }
+    }
+}
+
+/// Whether `text` is the `1` that files without any other value take.
+pub fn is_one(text: &[u8]) -> bool {
+    trim(text) == b"1"
+}

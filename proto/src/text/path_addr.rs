@@ -1,0 +1,192 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+//! Addresses of a path: `[src(,|@)]dst`, each `ip:<v4>`, `ip:<v6>[%scope]` or
+//! `gid:<gid>`.
+
+use core::fmt;
+use core::net::Ipv4Addr;
+use core::net::Ipv6Addr;
+
+/// Longest scope: the name of a network interface, in bytes.
+pub const MAX_SCOPE: usize = 15;
+
+/// Why an address was refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AddrError {
+    /// Starts with neither `ip:` nor `gid:`.
+    Family,
+    /// `ip:` is followed by something else than an address.
+    Ip,
+    /// `gid:` is followed by something else than a GID.
+    Gid,
+    /// A scope that is empty or too long, or of an address that takes none.
+    Scope,
+}
+
+impl fmt::Display for AddrError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Family => "address starts with neither ip: nor gid:",
+            Self::Ip => "not an IP address",
+            Self::Gid => "not a GID",
+            Self::Scope => "bad scope",
+        })
+    }
+}
+
+/// Address of one end of a path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Addr<'a> {
+    /// `ip:` with an IPv4 address.
+    V4(Ipv4Addr),
+    /// `ip:` with an IPv6 address.
+    V6 {
+        /// The address.
+        addr: Ipv6Addr,
+        /// Name or number of the interface that a link-local address is good for.
+        scope: Option<&'a str>,
+    },
+    /// `gid:`, the native address of an RDMA port; written like IPv6.
+    Gid([u8; 16]),
+}
+
+impl<'a> Addr<'a> {
+    /// Reads one address.
+    pub fn parse(text: &'a [u8]) -> Result<Self, AddrError> {
+        if let Some(gid) = text.strip_prefix(b"gid:") {
+            let gid = parse_v6(gid).ok_or(AddrError::Gid)?;
+            return Ok(Self::Gid(gid.octets()));
+        }
+        let ip = text.strip_prefix(b"ip:").ok_or(AddrError::Family)?;
+        let ip = core::str::from_utf8(ip).map_err(|_| AddrError::Ip)?;
+        if let Ok(addr) = ip.parse() {
+            return Ok(Self::V4(addr));
+        }
+        let (ip, scope) = match ip.split_once('%') {
+            Some((ip, scope)) => (ip, Some(scope)),
+            None => (ip, None),
+        };
+        let addr = parse_v6(ip.as_bytes()).ok_or(AddrError::Ip)?;
+        if let Some(scope) = scope {
+            // The scope of any other address means nothing; C ignores it.
+            if !is_link_local(&addr) || !(1..=MAX_SCOPE).contains(&scope.len()) {
+                return Err(AddrError::Scope);
+            }
+        }
+        Ok(Self::V6 { addr, scope })
+    }
+}
+
+fn parse_v6(text: &[u8]) -> Option<Ipv6Addr> {
+    core::str::from_utf8(text).ok()?.parse().ok()
+}
+
+/// Whether `addr` is in `fe80::/10`.
+const fn is_link_local(addr: &Ipv6Addr) -> bool {
+    addr.segments()[0] & 0xffc0 == 0xfe80
+}
+
+/// Prints an address as the names of path directories have it, without scope.
+impl fmt::Display for Addr<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::V4(addr) => write!(f, "ip:{addr}"),
+            Self::V6 { addr, .. } => {
+                f.write_str("ip:")?;
+                fmt_v6(addr, f)
+            }
+            Self::Gid(gid) => {
+                f.write_str("gid:")?;
+                for (i, segment) in Ipv6Addr::from(*gid).segments().iter().enumerate() {
+                    let colon = if i == 0 { "" } else { ":" };
+                    write!(f, "{colon}{segment:04x}")?;
+                }
+                Ok(())
+            }
+        }
+    }
+}
+
+/// Prints what `%pI6c` prints.
+///
+/// That is the recommended form of RFC 5952 with one addition: the last 32 bits of
+/// an ISATAP address (RFC 5214) stand as IPv4 too.
+fn fmt_v6(addr: &Ipv6Addr, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    let segments = addr.segments();
+    let is_isatap = segments[4] & !0x0200 == 0 && segments[5] == 0x5efe;
+    if !is_isatap || addr.to_ipv4_mapped().is_some() {
+        return write!(f, "{addr}");
+    }
+
+    // The interface id starts with 0:5efe or 200:5efe, so zeroes to shorten are
+    // among the first five segments.
+    let head = &segments[..6];
+    let (start, len) = longest_zeroes(head);
+    let mut colon = "";
+    for (i, segment) in head.iter().enumerate() {
+        if len > 1 && i == start {
+            f.write_str("::")?;
+            colon = "";
+        }
+        if len > 1 && (start..start.saturating_add(len)).contains(&i) {
+            continue;
+        }
+        write!(f, "{colon}{segment:x}")?;
+        colon = ":";
+    }
+    let [.., a, b, c, d] = addr.octets();
+    write!(f, ":{}", Ipv4Addr::new(a, b, c, d))
+}
+
+/// Start and length of the first of the longest runs of zeroes.
+fn longest_zeroes(segments: &[u16]) -> (usize, usize) {
+    let mut best = (0, 0);
+    let mut run = (0, 0);
+    for (i, segment) in segments.iter().enumerate() {
+        run = match (*segment, run) {
+            (0, (start, len)) if len > 0 => (start, len + 1),
+            (0, _) => (i, 1),
+            _ => (0, 0),
+        };
+        if run.1 > best.1 {
+            best = run;
+        }
+    }
+    best
+}
+
+/// Addresses of both ends of a path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PathAddr<'a> {
+    /// The own end; chosen by routing if not given.
+    pub src: Option<Addr<'a>>,
+    /// The server.
+    pub dst: Addr<'a>,
+}
+
+impl<'a> PathAddr<'a> {
+    /// Reads `dst`, `src,dst` or `src@dst`.
+    pub fn parse(text: &'a [u8]) -> Result<Self, AddrError> {
+        let separator = [b',', b'@']
+            .iter()
+            .find_map(|s| text.iter().position(|b| b == s));
+        let (src, dst) = match separator.and_then(|at| text.split_at_checked(at)) {
+            Some((src, [_, dst @ ..])) => (Some(src), dst),
+            _ => (None, text),
+        };
+        Ok(Self {
+            src: src.map(Addr::parse).transpose()?,
+            dst: Addr::parse(dst)?,
+        })
+    }
+}
+
+/// Prints `src@dst`, the name of the path's directory, or `dst` alone.
+impl fmt::Display for PathAddr<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(src) = &self.src {
+            write!(f, "{src}@")?;
+        }
+        self.dst.fmt(f)
+    }
+}
