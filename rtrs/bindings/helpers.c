@@ -6,6 +6,7 @@
  */
 
 #include <linux/export.h>
+#include <linux/fs_struct.h>
 #include <rdma/ib_verbs.h>
 #include <rdma/rdma_cm.h>
 
@@ -15,3 +16,97 @@ int rust_helper_ib_post_send(struct ib_qp *qp, const struct ib_send_wr *wr,
 	return ib_post_send(qp, wr, bad_wr);
 }
 EXPORT_SYMBOL_GPL(rust_helper_ib_post_send);
+
+struct fs_struct *rust_helper___override_init_fs(void)
+{
+	return __override_init_fs();
+}
+EXPORT_SYMBOL_GPL(rust_helper___override_init_fs);
+
+void rust_helper___revert_init_fs(struct fs_struct *old_fs)
+{
+	__revert_init_fs(old_fs);
+}
+EXPORT_SYMBOL_GPL(rust_helper___revert_init_fs);
+
+int rust_helper_ib_post_recv(struct ib_qp *qp, const struct ib_recv_wr *wr,
+			     const struct ib_recv_wr **bad_wr)
+{
+	return ib_post_recv(qp, wr, bad_wr);
+}
+EXPORT_SYMBOL_GPL(rust_helper_ib_post_recv);
+
+bool rust_helper_ib_device_try_get(struct ib_device *dev)
+{
+	return ib_device_try_get(dev);
+}
+EXPORT_SYMBOL_GPL(rust_helper_ib_device_try_get);
+
+u64 rust_helper_ib_dma_map_single(struct ib_device *dev, void *ptr, size_t size,
+				  enum dma_data_direction dir)
+{
+	return ib_dma_map_single(dev, ptr, size, dir);
+}
+EXPORT_SYMBOL_GPL(rust_helper_ib_dma_map_single);
+
+void rust_helper_ib_dma_unmap_single(struct ib_device *dev, u64 addr,
+				     size_t size, enum dma_data_direction dir)
+{
+	ib_dma_unmap_single(dev, addr, size, dir);
+}
+EXPORT_SYMBOL_GPL(rust_helper_ib_dma_unmap_single);
+
+int rust_helper_ib_dma_mapping_error(struct ib_device *dev, u64 addr)
+{
+	return ib_dma_mapping_error(dev, addr);
+}
+EXPORT_SYMBOL_GPL(rust_helper_ib_dma_mapping_error);
+
+void rust_helper_ib_dma_sync_single_for_cpu(struct ib_device *dev, u64 addr,
+					    size_t size,
+					    enum dma_data_direction dir)
+{
+	ib_dma_sync_single_for_cpu(dev, addr, size, dir);
+}
+EXPORT_SYMBOL_GPL(rust_helper_ib_dma_sync_single_for_cpu);
+
+void rust_helper_ib_dma_sync_single_for_device(struct ib_device *dev, u64 addr,
+					       size_t size,
+					       enum dma_data_direction dir)
+{
+	ib_dma_sync_single_for_device(dev, addr, size, dir);
+}
+EXPORT_SYMBOL_GPL(rust_helper_ib_dma_sync_single_for_device);
+
+int rust_helper_ib_dma_map_sg(struct ib_device *dev, struct scatterlist *sg,
+			      int nents, enum dma_data_direction dir)
+{
+	return ib_dma_map_sg(dev, sg, nents, dir);
+}
+EXPORT_SYMBOL_GPL(rust_helper_ib_dma_map_sg);
+
+void rust_helper_ib_dma_unmap_sg(struct ib_device *dev, struct scatterlist *sg,
+				 int nents, enum dma_data_direction dir)
+{
+	ib_dma_unmap_sg(dev, sg, nents, dir);
+}
+EXPORT_SYMBOL_GPL(rust_helper_ib_dma_unmap_sg);
+
+void rust_helper_sg_set_page(struct scatterlist *sg, struct page *page,
+			     unsigned int len, unsigned int offset)
+{
+	sg_set_page(sg, page, len, offset);
+}
+EXPORT_SYMBOL_GPL(rust_helper_sg_set_page);
+
+void rust_helper_sg_mark_end(struct scatterlist *sg)
+{
+	sg_mark_end(sg);
+}
+EXPORT_SYMBOL_GPL(rust_helper_sg_mark_end);
+
+void *rust_helper_page_address(const struct page *page)
+{
+	return page_address(page);
+}
+EXPORT_SYMBOL_GPL(rust_helper_page_address);

@@ -1,0 +1,160 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+//! Blocks of memory that hardware reads and writes.
+//!
+//! C header: [`include/linux/gfp.h`](srctree/include/linux/gfp.h)
+
+use core::ops::Range;
+use core::ptr::NonNull;
+
+use kernel::page::PAGE_SIZE;
+use kernel::prelude::*;
+
+use crate::bindings;
+
+/// A block of physically contiguous pages, zeroed when made.
+///
+/// Its bytes may be changed by a device, and so by a peer, at any time. There is
+/// no reference to them, only copies in and out; what is copied while a device
+/// writes is some mixture of old and new bytes.
+///
+/// # Invariants
+///
+/// `page` is the first page of a compound of order `order` in the kernel's linear
+/// mapping, owned by this object, and `data` its address there.
+pub struct Pages {
+    page: NonNull<bindings::page>,
+    data: NonNull<u8>,
+    order: u32,
+}
+
+// SAFETY: The block is owned; it may be freed by any task.
+unsafe impl Send for Pages {}
+// SAFETY: Access is by copies of bytes, for which others changing them is expected.
+unsafe impl Sync for Pages {}
+
+impl Pages {
+    /// Allocates 2^`order` pages. Sleeps; no complaint in the log on failure.
+    ///
+    /// # Errors
+    ///
+    /// `EINVAL` when the kernel has no blocks as large as that, `ENOMEM`.
+    pub fn new(order: u32) -> Result<Self> {
+        if order > bindings::MAX_PAGE_ORDER {
+            return Err(EINVAL);
+        }
+        let flags = bindings::GFP_KERNEL
+            | bindings::__GFP_ZERO
+            | bindings::__GFP_NOWARN
+            | (1 << bindings::___GFP_COMP_BIT);
+
+        // SAFETY: The order is within bounds.
+        let page = unsafe { bindings::alloc_pages(flags, order) };
+        let page = NonNull::new(page).ok_or(ENOMEM)?;
+
+        // SAFETY: A valid page.
+        let data = unsafe { bindings::page_address(page.as_ptr()) }.cast();
+
+        // INVARIANT: Without `__GFP_HIGHMEM` all pages are in the linear mapping.
+        Ok(Self {
+            page,
+            data: NonNull::new(data).ok_or(ENOMEM)?,
+            order,
+        })
+    }
+
+    /// The number of bytes.
+    pub fn len(&self) -> usize {
+        PAGE_SIZE << self.order
+    }
+
+    /// Blocks are never empty.
+    pub fn is_empty(&self) -> bool {
+        false
+    }
+
+    /// The address, valid for as many bytes as [`len`](Self::len) says.
+    pub fn as_ptr(&self) -> *mut u8 {
+        self.data.as_ptr()
+    }
+
+    /// The page that holds the byte at `offset`.
+    ///
+    /// # Errors
+    ///
+    /// `ERANGE` beyond the end.
+    pub fn page_at(&self, offset: usize) -> Result<NonNull<bindings::page>> {
+        if offset >= self.len() {
+            return Err(ERANGE);
+        }
+
+        // SAFETY: Within the pages of the block, which follow each other.
+        Ok(unsafe { self.page.add(offset / PAGE_SIZE) })
+    }
+
+    /// Copies bytes out.
+    ///
+    /// # Errors
+    ///
+    /// `ERANGE` when it would go beyond the end.
+    pub fn read_at(&self, offset: usize, to: &mut [u8]) -> Result {
+        let range = self.check(offset, to.len())?;
+
+        // SAFETY: In bounds; `to` cannot overlap, as no references to the block exist.
+        unsafe {
+            core::ptr::copy_nonoverlapping(
+                self.as_ptr().add(range.start),
+                to.as_mut_ptr(),
+                range.len(),
+            );
+        }
+        Ok(())
+    }
+
+    /// Copies bytes in.
+    ///
+    /// # Errors
+    ///
+    /// `ERANGE` when it would go beyond the end.
+    pub fn write_at(&self, offset: usize, from: &[u8]) -> Result {
+        let range = self.check(offset, from.len())?;
+
+        // SAFETY: In bounds; `from` cannot overlap, as no references to the block exist.
+        unsafe {
+            core::ptr::copy_nonoverlapping(
+                from.as_ptr(),
+                self.as_ptr().add(range.start),
+                range.len(),
+            );
+        }
+        Ok(())
+    }
+
+    /// Clears bytes.
+    ///
+    /// # Errors
+    ///
+    /// `ERANGE` when it would go beyond the end.
+    pub fn zero(&self, offset: usize, len: usize) -> Result {
+        let range = self.check(offset, len)?;
+
+        // SAFETY: In bounds.
+        unsafe { self.as_ptr().add(range.start).write_bytes(0, range.len()) };
+        Ok(())
+    }
+
+    /// Checks that bytes are within the block.
+    fn check(&self, offset: usize, len: usize) -> Result<Range<usize>> {
+        match offset.checked_add(len) {
+            Some(end) if end <= self.len() => Ok(offset..end),
+            _ => Err(ERANGE),
+        }
+    }
+}
+
+impl Drop for Pages {
+    fn drop(&mut self) {
+        // SAFETY: Owned by the type invariants.
+        unsafe { bindings::__free_pages(self.page.as_ptr(), self.order) };
+    }
+}

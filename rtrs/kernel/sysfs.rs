@@ -1,0 +1,223 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+//! Files, directories and links in sysfs.
+//!
+//! A set of [`Files`] is declared once with [`sysfs_files!`](crate::sysfs_files)
+//! and bound to an `Arc` of the object that it speaks of, either in a directory
+//! of its own ([`Dir`]) or directly in a class device ([`Attrs`]).
+//!
+//! # Removal
+//!
+//! Dropping a [`Dir`] or [`Attrs`] removes its files and waits for their running
+//! callbacks. Then nothing of it can be called any more and its `Arc` is gone,
+//! which is what makes unloading a module safe: attributes do not pin the module
+//! they belong to, so all must be dropped by the time a module is unloaded.
+//!
+//! As dropping waits for callbacks, no lock that the callbacks take may be held
+//! over it.
+//!
+//! # Removal from within a callback
+//!
+//! A store callback that wants its own file removed, directly or by waiting for
+//! something that removes it, must first call [`StoreCtx::break_protection`].
+//! From there on removal does not wait for this callback. Both the memory of the
+//! file and the object stay until the callback has returned, and so does the
+//! module: it cannot be unloaded while such a callback runs. Other stores may
+//! enter until the removal, so who removes what must be decided by a state of
+//! the object itself.
+//!
+//! C header: [`include/linux/sysfs.h`](srctree/include/linux/sysfs.h)
+
+mod dir;
+mod entry;
+mod set;
+
+use core::cell::Cell;
+
+use kernel::fmt;
+use kernel::prelude::*;
+use kernel::sync::ArcBorrow;
+use kernel::sync::LockClassKey;
+
+use crate::bindings;
+
+pub use dir::Attrs;
+pub use dir::Dir;
+pub use dir::Link;
+
+/// Prints the content of a file.
+pub type Show<T> = fn(this: ArcBorrow<'_, T>, buf: &mut Buf<'_>) -> Result;
+
+/// Acts on what was written to a file, given without one trailing newline.
+pub type Store<T> = fn(this: ArcBorrow<'_, T>, input: &[u8], ctx: &StoreCtx<'_>) -> Result;
+
+/// The declaration of one file; made by [`sysfs_files!`](crate::sysfs_files).
+pub struct Attr<T: 'static> {
+    name: &'static CStr,
+    show: Option<Show<T>>,
+    store: Option<Store<T>>,
+    /// Lockdep wants one for each attribute that is not static itself. Being of
+    /// the declaration, it is shared by all files made of it.
+    #[cfg_attr(not(CONFIG_DEBUG_LOCK_ALLOC), expect(dead_code))]
+    key: &'static LockClassKey,
+}
+
+impl<T> Attr<T> {
+    #[doc(hidden)]
+    pub const fn new(name: &'static CStr, key: &'static LockClassKey) -> Self {
+        Self {
+            name,
+            show: None,
+            store: None,
+            key,
+        }
+    }
+
+    #[doc(hidden)]
+    pub const fn show(mut self, show: Show<T>) -> Self {
+        self.show = Some(show);
+        self
+    }
+
+    #[doc(hidden)]
+    pub const fn store(mut self, store: Store<T>) -> Self {
+        self.store = Some(store);
+        self
+    }
+}
+
+/// The declaration of the files that a kind of object has.
+pub struct Files<T: 'static> {
+    owner: ThisModule,
+    attrs: &'static [Attr<T>],
+}
+
+impl<T> Files<T> {
+    #[doc(hidden)]
+    pub const fn new(owner: ThisModule, attrs: &'static [Attr<T>]) -> Self {
+        Self { owner, attrs }
+    }
+}
+
+/// Declares the files of an object.
+///
+/// Readable files get mode 0444, writable ones 0200, and those that are both
+/// 0644. The functions are a [`Show`](crate::support::sysfs::Show) and a
+/// [`Store`](crate::support::sysfs::Store), or closures that capture nothing.
+///
+/// # Examples
+///
+/// ```ignore
+/// sysfs_files! {
+///     /// What `/sys/class/…/paths/<path>` shows.
+///     static PATH_FILES: Files<Path> = [
+///         c"state" => show(Path::show_state);
+///         c"reconnect" => show(|_, buf| buf.push(b"usage\n")) store(Path::reconnect);
+///     ];
+/// }
+/// ```
+#[macro_export]
+macro_rules! sysfs_files {
+    ($(
+        $(#[$meta:meta])*
+        $vis:vis static $files:ident: Files<$type:ty> = [
+            $($name:literal => $($op:ident($callback:expr))+;)*
+        ];
+    )*) => {$(
+        $(#[$meta])*
+        $vis static $files: $crate::support::sysfs::Files<$type> =
+            $crate::support::sysfs::Files::new(
+                <crate::LocalModule as ::kernel::ModuleMetadata>::THIS_MODULE,
+                &[$({
+                    static KEY: ::kernel::sync::LockClassKey =
+                        // SAFETY: It stays where it is, and statics are never dropped.
+                        unsafe { ::kernel::sync::LockClassKey::new_static() };
+                    $crate::support::sysfs::Attr::new($name, &KEY)$(.$op($callback))+
+                }),*],
+            );
+    )*};
+}
+
+/// What a show callback prints to: at most one page.
+pub struct Buf<'a> {
+    page: &'a mut [u8],
+    len: usize,
+}
+
+impl<'a> Buf<'a> {
+    fn new(page: &'a mut [u8]) -> Self {
+        Self { page, len: 0 }
+    }
+
+    /// Appends what [`fmt!`] makes.
+    ///
+    /// # Errors
+    ///
+    /// `EMSGSIZE` when it does not fit.
+    pub fn print(&mut self, args: fmt::Arguments<'_>) -> Result {
+        fmt::Write::write_fmt(self, args).map_err(|_| EMSGSIZE)
+    }
+
+    /// Appends `text`.
+    ///
+    /// # Errors
+    ///
+    /// `EMSGSIZE` when it does not fit; then nothing is appended.
+    pub fn push(&mut self, text: &[u8]) -> Result {
+        let end = self.len.checked_add(text.len()).ok_or(EMSGSIZE)?;
+        let room = self.page.get_mut(self.len..end).ok_or(EMSGSIZE)?;
+
+        room.copy_from_slice(text);
+        self.len = end;
+        Ok(())
+    }
+}
+
+impl fmt::Write for Buf<'_> {
+    fn write_str(&mut self, s: &str) -> fmt::Result {
+        self.push(s.as_bytes()).map_err(|_| fmt::Error)
+    }
+}
+
+/// The running store callback, as seen by itself.
+pub struct StoreCtx<'a> {
+    set: &'a set::FileSet,
+    kobj: *mut bindings::kobject,
+    attr: *const bindings::attribute,
+    /// What `sysfs_break_active_protection` gave, null until it was called.
+    broken: Cell<*mut bindings::kernfs_node>,
+}
+
+impl StoreCtx<'_> {
+    /// Lets the file be removed while this callback runs.
+    ///
+    /// It stays in force until the callback returns; repeated calls do nothing.
+    ///
+    /// # Errors
+    ///
+    /// `ENODEV` when the module is being unloaded. The callback must then leave
+    /// the removal to the unloading.
+    pub fn break_protection(&self) -> Result {
+        if !self.broken.get().is_null() {
+            return Ok(());
+        }
+
+        // SAFETY: The module of the file is there as long as one of its
+        // callbacks has not returned, protected as this one still is.
+        if !unsafe { bindings::try_module_get(self.set.owner()) } {
+            return Err(ENODEV);
+        }
+
+        // SAFETY: Called from a callback of this very file. Its protection, not
+        // broken so far, keeps the kobject in sysfs.
+        let node = unsafe { bindings::sysfs_break_active_protection(self.kobj, self.attr) };
+        if node.is_null() {
+            // SAFETY: Gives back the reference taken above.
+            unsafe { bindings::module_put(self.set.owner()) };
+            return Err(ENODEV);
+        }
+
+        self.broken.set(node);
+        Ok(())
+    }
+}

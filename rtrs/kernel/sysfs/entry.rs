@@ -1,0 +1,123 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+//! Where sysfs calls in: from C attributes to the callbacks of their set.
+
+use core::cell::Cell;
+
+use kernel::ffi::c_char;
+use kernel::page::PAGE_SIZE;
+use kernel::sync::Arc;
+
+use super::set::FileSet;
+use super::set::Node;
+use super::Buf;
+use super::StoreCtx;
+use crate::bindings;
+
+pub(super) unsafe extern "C" fn kobj_show(
+    _kobj: *mut bindings::kobject,
+    attr: *mut bindings::kobj_attribute,
+    buf: *mut c_char,
+) -> isize {
+    // SAFETY: sysfs calls with the attribute of a node and one page of memory.
+    unsafe { show(attr.cast(), buf.cast()) }
+}
+
+pub(super) unsafe extern "C" fn dev_show(
+    _dev: *mut bindings::device,
+    attr: *mut bindings::device_attribute,
+    buf: *mut c_char,
+) -> isize {
+    // SAFETY: As in `kobj_show`.
+    unsafe { show(attr.cast(), buf.cast()) }
+}
+
+pub(super) unsafe extern "C" fn kobj_store(
+    kobj: *mut bindings::kobject,
+    attr: *mut bindings::kobj_attribute,
+    buf: *const c_char,
+    count: usize,
+) -> isize {
+    // SAFETY: sysfs calls with the attribute of a node and `count` bytes.
+    unsafe { store(kobj, attr.cast(), buf.cast(), count) }
+}
+
+pub(super) unsafe extern "C" fn dev_store(
+    dev: *mut bindings::device,
+    attr: *mut bindings::device_attribute,
+    buf: *const c_char,
+    count: usize,
+) -> isize {
+    // SAFETY: As in `kobj_store`; the device is valid, so the field is in bounds.
+    unsafe { store(&raw mut (*dev).kobj, attr.cast(), buf.cast(), count) }
+}
+
+/// # Safety
+///
+/// Called by sysfs for a file of a set, with a zeroed page.
+unsafe fn show(node: *const Node, page: *mut u8) -> isize {
+    // SAFETY: Removal of the file waits for this call, and the set outlives the
+    // file. The page is exclusive to this call and initialised.
+    let (node, set, page) = unsafe {
+        let node = &*node;
+        // sysfs takes a full page for an overflow.
+        let page = core::slice::from_raw_parts_mut(page, PAGE_SIZE - 1);
+        (node, node.set(), page)
+    };
+
+    let mut buf = Buf::new(page);
+    match set.callbacks().show(node.index, &mut buf) {
+        // CAST: Less than a page.
+        Ok(()) => buf.len as isize,
+        Err(err) => err.to_errno() as isize,
+    }
+}
+
+/// # Safety
+///
+/// Called by sysfs for a file of a set in `kobj`, with `count` readable bytes.
+unsafe fn store(
+    kobj: *mut bindings::kobject,
+    node: *const Node,
+    input: *const u8,
+    count: usize,
+) -> isize {
+    // SAFETY: The file is there, and its set with it, as long as protection has
+    // not been broken; the reference taken here lasts for the rest of the call.
+    let (attr, index, set, input) = unsafe {
+        let node = &*node;
+        let set: Arc<FileSet> = node.set().into();
+        let input = core::slice::from_raw_parts(input, count);
+        (node.attr(), node.index, set, input)
+    };
+    let ctx = StoreCtx {
+        set: &set,
+        kobj,
+        attr,
+        broken: Cell::new(core::ptr::null_mut()),
+    };
+
+    let line = input.strip_suffix(b"\n").unwrap_or(input);
+    let result = set.callbacks().store(index, line, &ctx);
+
+    let broken = ctx.broken.get();
+    let owner = set.owner();
+    if !broken.is_null() {
+        // SAFETY: Broken by this call. sysfs wants it mended before it returns.
+        unsafe { bindings::sysfs_unbreak_active_protection(broken) };
+    }
+
+    // May be the last reference if the file is gone, and then runs code of the
+    // owner, which therefore is let go after it.
+    drop(set);
+    if !broken.is_null() {
+        // SAFETY: Taken when protection was broken.
+        unsafe { bindings::module_put(owner) };
+    }
+
+    match result {
+        // CAST: sysfs passes at most a page.
+        Ok(()) => count as isize,
+        Err(err) => err.to_errno() as isize,
+    }
+}
