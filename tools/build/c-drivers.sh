@@ -1,0 +1,35 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0-only
+#
+# Builds the C drivers of the kernel, the peers to interoperate with and to be
+# measured against, for Debian's kernel, which carries the source but not the
+# modules; and soft iWARP. Runs where the compilers are (see enter).
+
+. "$(dirname "$0")/lib.sh"
+. "$(dirname "$0")/paths.sh"
+
+# build_module <folder> <source> <options of make...>
+build_module() {
+	local dir=$1/$2 name=$2 source=$3
+	shift 3
+	cp -r "$KSRC/$source" "$dir"
+	# The make files look for headers beside them in the kernel source.
+	sed -i "s|\$(srctree)/drivers/infiniband/ulp/rtrs|$(dirname "$dir")/rtrs|" "$dir"/Makefile
+	step "c-$name" "building the C driver $name" \
+		make -C "$KOBJ" M="$dir" -j"$(nproc)" "$@" modules
+}
+
+build() {
+	local out=$1
+	rm -rf "${out:?}"/*
+	build_module "$out" rtrs drivers/infiniband/ulp/rtrs \
+		CONFIG_INFINIBAND_RTRS=m CONFIG_INFINIBAND_RTRS_CLIENT=m CONFIG_INFINIBAND_RTRS_SERVER=m
+	build_module "$out" rnbd drivers/block/rnbd CONFIG_BLK_DEV_RNBD=y \
+		CONFIG_BLK_DEV_RNBD_CLIENT=m CONFIG_BLK_DEV_RNBD_SERVER=m \
+		KBUILD_EXTRA_SYMBOLS="$out/rtrs/Module.symvers"
+	build_module "$out" siw drivers/infiniband/sw/siw CONFIG_RDMA_SIW=m
+	mkdir "$out/modules"
+	cp "$out"/{rtrs,rnbd,siw}/*.ko "$out/modules/"
+}
+
+make_in_place "$CPEER" build

@@ -1,0 +1,50 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0-only
+#
+# Prepares the object folder that modules for Debian's kernel are built against:
+# its configuration and exported symbols, and the Rust metadata that Debian's
+# headers do not carry. Runs where the compilers are (see enter).
+
+. "$(dirname "$0")/lib.sh"
+. "$(dirname "$0")/paths.sh"
+
+headers=$KFETCH/image/usr/src/linux-headers-$KREL
+
+# Rust code built by another compiler does not fit the kernel crate.
+check_compiler() {
+	local wanted found
+	wanted=$(sed -n 's/^CONFIG_RUSTC_VERSION_TEXT="\(.*\)"$/\1/p' "$headers/.config")
+	found=$(rustc --version)
+	[ "$wanted" = "$found" ] || die "kernel $KREL was built by '$wanted', but here is '$found'" \
+		"rm -rf $RNBD_ROOT && make root"
+}
+
+# Nothing would notice at load time if the metadata did not belong to the kernel,
+# as Debian builds without MODVERSIONS: compare the symbols, of which the hashes
+# in the names change with every difference in compiler, flags and source.
+check_symbols() {
+	local missing
+	missing=$(cat "$1"/rust/exports_*_generated.h |
+		sed -n 's/^EXPORT_SYMBOL_RUST_GPL(\(.*\));$/\1/p' | sort -u |
+		comm -23 - <(cut -f 2 "$headers/Module.symvers" | sort -u))
+	[ -z "$missing" ] || die "$(wc -l <<<"$missing") Rust symbols of the prepared source are not in Debian's kernel $KREL,
+the first of them $(head -n 1 <<<"$missing"): source and kernel do not belong together" \
+		"make distclean"
+}
+
+prepare() {
+	local obj=$1 version
+	check_compiler
+	cp "$headers"/{.config,.kernelvariables,Module.symvers} "$obj/"
+	# Types of the kernel, for the type information of the modules.
+	cp "$headers/vmlinux" "$obj/" 2>/dev/null || true
+	version=$(make -s -C "$KSRC" kernelversion)
+	kbuild=(make -C "$KSRC" O="$obj" HOSTCC=gcc-14 LOCALVERSION="${KREL#"$version"}" -j"$(nproc)")
+	step kernel-config "configuring kernel $KREL" "${kbuild[@]}" olddefconfig
+	step kernel-prepare "preparing kernel $KREL and its Rust crates (about 2 minutes)" \
+		"${kbuild[@]}" prepare modules_prepare
+	check_symbols "$obj"
+	step kernel-depmod "indexing the modules of kernel $KREL" depmod -b "$KFETCH/image/usr" "$KREL"
+}
+
+make_in_place "$KOBJ" prepare

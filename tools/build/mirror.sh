@@ -1,0 +1,53 @@
+# SPDX-License-Identifier: GPL-2.0-only
+#
+# Where packages come from: the mirror this machine uses itself, asked for
+# Debian trixie. To be sourced after lib.sh.
+
+keyring=/usr/share/keyrings/debian-archive-keyring.gpg
+
+# All `<URI> <suite>...` of the machine's apt sources, from either file format.
+apt_sources() {
+	local file
+	for file in /etc/apt/sources.list /etc/apt/sources.list.d/*.list; do
+		[ -f "$file" ] || continue
+		sed -nE 's/^deb +(\[[^]]*\] +)?([^ ]+) +([^ ]+) .*/\2 \3/p' "$file"
+	done
+	# Stanzas of `Field: value` lines, separated by empty ones.
+	for file in /etc/apt/sources.list /etc/apt/sources.list.d/*.sources; do
+		[ -f "$file" ] || continue
+		awk '
+			function flush() { if (uri != "") print uri, suites; uri = suites = "" }
+			/^[[:space:]]*$/ { flush() }
+			tolower($1) == "uris:" { uri = $2 }
+			tolower($1) == "suites:" { $1 = ""; suites = $0 }
+			END { flush() }
+		' "$file"
+	done
+}
+
+# The mirror in RNBD_MIRROR, or else the one that serves this machine's release.
+find_mirror() {
+	if [ -n "${RNBD_MIRROR:-}" ]; then
+		echo "$RNBD_MIRROR"
+		return
+	fi
+	local codename
+	codename=$(. /etc/os-release && echo "${VERSION_CODENAME:-}")
+	apt_sources | awk -v suite="$codename" '
+		{ for (i = 2; i <= NF; i++) if ($i == suite) { print $1; exit } }
+	'
+}
+
+# How apt reaches it: proxies and the like of the machine's own settings.
+apt_transport_options() {
+	apt-config dump | grep -E '^Acquire::(https?|Retries|ForceIPv[46])' || true
+}
+
+# One source line a suite, in the form of sources.list.
+apt_lines() {
+	local mirror suite
+	mirror=$(find_mirror)
+	for suite in $RNBD_SUITE $RNBD_SUITE-updates $RNBD_SUITE-backports; do
+		echo "deb [signed-by=$keyring] $mirror $suite main"
+	done
+}

@@ -1,0 +1,28 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0-only
+#
+# Makes the build root: a Debian trixie with the packages of the list beside
+# this script, whatever this machine runs.
+
+. "$(dirname "$0")/lib.sh"
+. "$(dirname "$0")/paths.sh"
+. "$(dirname "$0")/mirror.sh"
+
+fill_root() {
+	local part=$1 packages options=$RNBD_CACHE/apt.options lines
+	packages=$(grep -vE '^(#|$)' "$here/packages" | tr '\n' ' ')
+	apt_transport_options >"$options"
+	mapfile -t lines < <(apt_lines)
+	# In a mount namespace, so that nothing stays mounted after an interrupt.
+	step root "making the build root (Debian $RNBD_SUITE, about a minute)" \
+		unshare --mount mmdebstrap --mode=root --variant=minbase \
+		--include="$packages" --aptopt="$options" \
+		--dpkgopt=force-unsafe-io \
+		--dpkgopt='path-exclude=/usr/share/doc/*' \
+		--dpkgopt='path-exclude=/usr/share/info/*' \
+		--dpkgopt='path-exclude=/usr/share/locale/*' \
+		--dpkgopt='path-exclude=/usr/share/man/*' \
+		"$RNBD_SUITE" "$part" "${lines[@]}"
+}
+
+make_entry "$RNBD_ROOT" fill_root

@@ -1,0 +1,33 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0-only
+#
+# Builds the sanitizing kernel from the source of Debian's: clang, as the address
+# sanitizer and Rust only go together with it. Runs where the compilers are (see
+# enter).
+
+. "$(dirname "$0")/lib.sh"
+. "$(dirname "$0")/paths.sh"
+
+# An option that is not known any more, or lacks a dependency, would be dropped
+# without a word.
+check_config() {
+	local missing
+	missing=$(grep -E '^CONFIG_' "$here/sanitize.config" | grep -v '=n$' | grep -vxFf "$1/.config" || true)
+	[ -z "$missing" ] || die "the configuration did not take: $missing" "edit tools/build/sanitize.config"
+}
+
+build() {
+	local obj=$1 kbuild
+	kbuild=(make -C "$KSRC" O="$obj" LLVM=-19 -j"$(nproc)")
+	step sanitize-config "configuring the sanitizing kernel" \
+		"${kbuild[@]}" KCONFIG_ALLCONFIG="$here/sanitize.config" allnoconfig
+	check_config "$obj"
+	step sanitize-build "building the sanitizing kernel (11 minutes on 2 processors)" \
+		"${kbuild[@]}" bzImage modules
+	step sanitize-modules "installing its modules" \
+		"${kbuild[@]}" INSTALL_MOD_PATH="$obj/image" modules_install
+	# A module build against this folder then finds the compiler by itself.
+	sed -i '1a export LLVM := -19' "$obj/Makefile"
+}
+
+make_in_place "$SAN_OBJ" build
