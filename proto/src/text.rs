@@ -15,9 +15,20 @@ pub const fn trim(text: &[u8]) -> &[u8] {
     text.trim_ascii()
 }
 
-/// A decimal number within the range of `i32`.
+/// A decimal number within the range of `i32`, with or without a `-`.
 pub fn number(text: &[u8]) -> Option<i32> {
-    core::str::from_utf8(trim(text)).ok()?.parse().ok()
+    let (digits, sign) = match trim(text) {
+        [b'-', digits @ ..] => (digits, -1),
+        digits => (digits, 1),
+    };
+    if digits.is_empty() {
+        return None;
+    }
+    digits.iter().try_fold(0i32, |value, byte| {
+        let digit = char::from(*byte).to_digit(10)?;
+        let digit = i32::try_from(digit).ok()?.checked_mul(sign)?;
+        value.checked_mul(10)?.checked_add(digit)
+    })
 }
 
 /// User input for one line of the log: escaped, and cut if it is long.

@@ -24,8 +24,12 @@ pub struct DeviceLink<'a> {
 impl<'a> DeviceLink<'a> {
     /// The link of device `path` on session `sessname`, unless it is too long.
     pub const fn new(path: DevicePath<'a>, sessname: SessName<'a>) -> Option<Self> {
-        let len = path.as_bytes().len() + 1 + sessname.as_bytes().len();
-        if len > MAX_NAME {
+        let len = path
+            .as_bytes()
+            .len()
+            .saturating_add(sessname.as_bytes().len());
+        // One byte is for the `@`.
+        if len >= MAX_NAME {
             return None;
         }
         // INVARIANT: Checked just above.

@@ -62,8 +62,9 @@ impl<'a> Addr<'a> {
         if let Ok(addr) = ip.parse() {
             return Ok(Self::V4(addr));
         }
-        let (ip, scope) = match ip.split_once('%') {
-            Some((ip, scope)) => (ip, Some(scope)),
+        let percent = ip.bytes().position(|b| b == b'%');
+        let (ip, scope) = match percent.and_then(|at| ip.split_at_checked(at)) {
+            Some((ip, scope)) => (ip, scope.get(1..)),
             None => (ip, None),
         };
         let addr = parse_v6(ip.as_bytes()).ok_or(AddrError::Ip)?;
@@ -141,10 +142,10 @@ fn fmt_v6(addr: &Ipv6Addr, f: &mut fmt::Formatter<'_>) -> fmt::Result {
 /// Start and length of the first of the longest runs of zeroes.
 fn longest_zeroes(segments: &[u16]) -> (usize, usize) {
     let mut best = (0, 0);
-    let mut run = (0, 0);
+    let mut run = (0, 0usize);
     for (i, segment) in segments.iter().enumerate() {
         run = match (*segment, run) {
-            (0, (start, len)) if len > 0 => (start, len + 1),
+            (0, (start, len)) if len > 0 => (start, len.saturating_add(1)),
             (0, _) => (i, 1),
             _ => (0, 0),
         };
