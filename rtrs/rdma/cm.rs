@@ -1,0 +1,324 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+//! Connection ids and their events.
+
+use super::pd::CmDevice;
+use crate::bindings;
+use crate::support::completion::Completion;
+use crate::support::net::SockAddr;
+use core::ptr::NonNull;
+use kernel::new_spinlock;
+use kernel::prelude::*;
+use kernel::str::CStr;
+use kernel::sync::Arc;
+use kernel::sync::SpinLock;
+
+/// The name under which the RDMA core keeps our objects.
+pub(super) fn caller() -> &'static CStr {
+    c"rtrs"
+}
+
+/// The most private data that comes with an event.
+pub const MAX_PRIVATE: usize = 196;
+
+/// Private data that came along with an answer of the peer.
+#[derive(Clone, Copy)]
+pub struct Private {
+    bytes: [u8; MAX_PRIVATE],
+    len: usize,
+}
+
+impl Private {
+    /// # Safety
+    ///
+    /// `data` must be valid for `len` bytes, or `len` be 0.
+    pub(super) unsafe fn copy(data: *const core::ffi::c_void, len: u8) -> Self {
+        let mut bytes = [0; MAX_PRIVATE];
+        let len = usize::from(len).min(MAX_PRIVATE);
+        if len > 0 && !data.is_null() {
+            // SAFETY: As promised, and `len` fits.
+            unsafe { core::ptr::copy_nonoverlapping(data.cast(), bytes.as_mut_ptr(), len) };
+        }
+        Self { bytes, len }
+    }
+
+    /// The bytes.
+    pub fn as_slice(&self) -> &[u8] {
+        &self.bytes[..self.len]
+    }
+}
+
+/// What happens to a connection after it was made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CmEvent {
+    /// The peer accepted, or our acceptance arrived.
+    Established,
+    /// It is over, whoever ended it.
+    Disconnected,
+    /// The local address moved to another device.
+    AddrChange,
+    /// The device goes away; the id must be dropped soon.
+    DeviceRemoval,
+}
+
+/// Who is told of [`CmEvent`]s. Runs in a worker of the connection manager and
+/// must not drop the connection; queue that elsewhere.
+pub trait CmEvents: Send + Sync {
+    /// Something happened.
+    fn event(&self, event: CmEvent);
+}
+
+/// How a step of connecting ended.
+#[derive(Clone, Copy)]
+pub(super) enum Step {
+    AddrResolved,
+    RouteResolved,
+    Established(Private),
+    Rejected { private: Private, status: i32 },
+    Failed(Error),
+}
+
+/// The context of an id. It outlives the id, whose destruction waits for
+/// handlers that are running.
+#[pin_data]
+pub(super) struct Context {
+    #[pin]
+    step: SpinLock<Option<Step>>,
+    #[pin]
+    stepped: Completion,
+    #[pin]
+    sink: SpinLock<Option<Arc<dyn CmEvents>>>,
+}
+
+impl Context {
+    pub(super) fn new() -> Result<Arc<Self>> {
+        Arc::pin_init(
+            pin_init!(Self {
+                step <- new_spinlock!(None),
+                stepped <- Completion::new(),
+                sink <- new_spinlock!(None),
+            }),
+            GFP_KERNEL,
+        )
+    }
+
+    pub(super) fn set_sink(&self, sink: Arc<dyn CmEvents>) {
+        *self.sink.lock() = Some(sink);
+    }
+
+    /// Waits for the next step. Bounded by the timeouts of the connection
+    /// manager itself; killable.
+    pub(super) fn wait(&self) -> Result<Step> {
+        self.stepped.wait_killable()?;
+        self.stepped.reinit();
+        self.step.lock().take().ok_or(EIO)
+    }
+
+    fn put(&self, step: Step) {
+        *self.step.lock() = Some(step);
+        self.stepped.complete();
+    }
+
+    /// Tells the sink; before there is one, whoever waits.
+    fn tell(&self, event: CmEvent, step: Step) {
+        let sink = self.sink.lock().clone();
+        if let Some(sink) = sink {
+            sink.event(event);
+        }
+        self.put(step);
+    }
+}
+
+/// An owned connection id.
+///
+/// # Invariants
+///
+/// `id` is alive and ours; its context is the pointer of `context`.
+pub(super) struct CmId {
+    id: NonNull<bindings::rdma_cm_id>,
+    context: Arc<Context>,
+}
+
+// SAFETY: The connection manager locks internally.
+unsafe impl Send for CmId {}
+// SAFETY: As above.
+unsafe impl Sync for CmId {}
+
+impl CmId {
+    /// Makes an id for reliable connections over the IP port space.
+    pub(super) fn new() -> Result<Self> {
+        let context = Context::new()?;
+        // SAFETY: The handler has the right signature; the context is kept
+        // alive by the value made below, which destroys the id first.
+        let id = kernel::error::from_err_ptr(unsafe {
+            bindings::__rdma_create_kernel_id(
+                crate::support::net::init_net(),
+                Some(handler),
+                Arc::as_ptr(&context).cast_mut().cast(),
+                bindings::rdma_ucm_port_space_RDMA_PS_TCP,
+                bindings::ib_qp_type_IB_QPT_RC,
+                caller().as_char_ptr(),
+            )
+        })?;
+        // INVARIANT: Just made with this context.
+        Ok(Self {
+            id: NonNull::new(id).ok_or(ENOMEM)?,
+            context,
+        })
+    }
+
+    /// Takes over an id that a listener got.
+    ///
+    /// # Safety
+    ///
+    /// Called in the handler of the event that brought `id`; the handler must
+    /// return 0 afterwards, unless the value is forgotten.
+    pub(super) unsafe fn adopt(id: NonNull<bindings::rdma_cm_id>) -> Result<Self> {
+        let context = Context::new()?;
+        // SAFETY: No other event of this id is delivered while we are in its
+        // handler.
+        unsafe {
+            (*id.as_ptr()).context = Arc::as_ptr(&context).cast_mut().cast();
+            (*id.as_ptr()).event_handler = Some(handler);
+        }
+        // INVARIANT: Set above.
+        Ok(Self { id, context })
+    }
+
+    pub(super) fn as_ptr(&self) -> *mut bindings::rdma_cm_id {
+        self.id.as_ptr()
+    }
+
+    pub(super) fn context(&self) -> &Arc<Context> {
+        &self.context
+    }
+
+    /// The device, known once the address is resolved.
+    pub(super) fn device(&self) -> Result<CmDevice<'_>> {
+        // SAFETY: The id is alive. The field is only written while resolving,
+        // which is over when this is called.
+        let dev = unsafe { &*(&raw const (*self.as_ptr()).device).cast::<*mut bindings::ib_device>() };
+        if dev.is_null() {
+            return Err(ENODEV);
+        }
+        // SAFETY: Not null, and `NonNull` has the layout of a pointer.
+        Ok(CmDevice(unsafe {
+            &*core::ptr::from_ref(dev).cast::<NonNull<bindings::ib_device>>()
+        }))
+    }
+
+    /// The port of the device, from 1.
+    pub(super) fn port(&self) -> u32 {
+        // SAFETY: As in `device`.
+        unsafe { (*self.as_ptr()).port_num }
+    }
+
+    /// This side's address.
+    pub(super) fn src(&self) -> SockAddr {
+        // SAFETY: Both are `sockaddr_storage`, constant once resolved.
+        unsafe {
+            SockAddr::from_raw(
+                (&raw const (*self.as_ptr()).route.addr.src_addr).cast(),
+            )
+        }
+    }
+
+    /// The peer's address.
+    pub(super) fn dst(&self) -> SockAddr {
+        // SAFETY: As above.
+        unsafe {
+            SockAddr::from_raw(
+                (&raw const (*self.as_ptr()).route.addr.dst_addr).cast(),
+            )
+        }
+    }
+
+    /// Destroys a queue pair made on this id.
+    ///
+    /// # Safety
+    ///
+    /// The id has a queue pair that nobody uses any more.
+    pub(super) unsafe fn destroy_qp(&self) {
+        // SAFETY: As promised.
+        unsafe { bindings::rdma_destroy_qp(self.as_ptr()) };
+    }
+
+    /// Forgets an id that the connection manager will destroy itself; the
+    /// context must stay until then.
+    pub(super) fn leave_to_handler(self) -> Arc<Context> {
+        let this = core::mem::ManuallyDrop::new(self);
+        // SAFETY: `this` is not dropped, so the field is moved out once.
+        unsafe { core::ptr::read(&this.context) }
+    }
+}
+
+impl Drop for CmId {
+    fn drop(&mut self) {
+        // SAFETY: Ours by the type invariant, and not in its own handler. Waits
+        // for handlers that run.
+        unsafe { bindings::rdma_destroy_id(self.as_ptr()) };
+    }
+}
+
+/// # Safety
+///
+/// Called by the connection manager for ids of [`CmId`].
+unsafe extern "C" fn handler(
+    id: *mut bindings::rdma_cm_id,
+    event: *mut bindings::rdma_cm_event,
+) -> core::ffi::c_int {
+    // SAFETY: The context of every `CmId` is a `Context` that outlives it.
+    let context = unsafe { &*(*id).context.cast::<Context>() };
+    // SAFETY: Valid for this call.
+    let (kind, status) = unsafe { ((*event).event, (*event).status) };
+    let failed = |default: Error| {
+        Step::Failed(if status < 0 {
+            Error::from_errno(status)
+        } else {
+            default
+        })
+    };
+    // SAFETY: Connection events carry this member of the union.
+    let private = || unsafe {
+        let conn = (*event).param.conn.as_ref();
+        Private::copy(conn.private_data, conn.private_data_len)
+    };
+    match kind {
+        bindings::rdma_cm_event_type_RDMA_CM_EVENT_ADDR_RESOLVED => context.put(Step::AddrResolved),
+        bindings::rdma_cm_event_type_RDMA_CM_EVENT_ROUTE_RESOLVED => {
+            context.put(Step::RouteResolved)
+        }
+        bindings::rdma_cm_event_type_RDMA_CM_EVENT_ADDR_ERROR
+        | bindings::rdma_cm_event_type_RDMA_CM_EVENT_ROUTE_ERROR => {
+            // Whatever the reason, for a user it means this.
+            context.put(Step::Failed(EHOSTUNREACH))
+        }
+        bindings::rdma_cm_event_type_RDMA_CM_EVENT_ESTABLISHED => {
+            context.tell(CmEvent::Established, Step::Established(private()))
+        }
+        bindings::rdma_cm_event_type_RDMA_CM_EVENT_REJECTED => context.tell(
+            CmEvent::Disconnected,
+            Step::Rejected {
+                private: private(),
+                status,
+            },
+        ),
+        bindings::rdma_cm_event_type_RDMA_CM_EVENT_UNREACHABLE => {
+            context.tell(CmEvent::Disconnected, Step::Failed(EHOSTUNREACH))
+        }
+        bindings::rdma_cm_event_type_RDMA_CM_EVENT_CONNECT_ERROR
+        | bindings::rdma_cm_event_type_RDMA_CM_EVENT_DISCONNECTED
+        | bindings::rdma_cm_event_type_RDMA_CM_EVENT_TIMEWAIT_EXIT => {
+            context.tell(CmEvent::Disconnected, failed(ECONNRESET))
+        }
+        bindings::rdma_cm_event_type_RDMA_CM_EVENT_ADDR_CHANGE => {
+            context.tell(CmEvent::AddrChange, failed(ECONNRESET))
+        }
+        bindings::rdma_cm_event_type_RDMA_CM_EVENT_DEVICE_REMOVAL => {
+            context.tell(CmEvent::DeviceRemoval, Step::Failed(ENODEV))
+        }
+        _ => {}
+    }
+    // Other answers make the connection manager destroy the id, which is ours.
+    0
+}

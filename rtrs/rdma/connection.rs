@@ -1,0 +1,208 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+//! A connection: queue pair, completion queue and connection id.
+
+use super::cm::caller;
+use super::cm::CmId;
+use super::pd::Pd;
+use super::qp::PollContext;
+use super::qp::QpConfig;
+use super::qp::QpRef;
+use super::qp::QpShared;
+use crate::bindings;
+use crate::support::net::SockAddr;
+use core::ptr::NonNull;
+use kernel::error::from_err_ptr;
+use kernel::error::to_result;
+use kernel::prelude::*;
+use kernel::sync::Arc;
+
+/// An owned completion queue.
+struct Cq(NonNull<bindings::ib_cq>);
+
+// SAFETY: Completion queues have no thread affinity.
+unsafe impl Send for Cq {}
+// SAFETY: Nothing is done through a shared reference.
+unsafe impl Sync for Cq {}
+
+impl Cq {
+    fn new(pd: &Pd, config: &QpConfig) -> Result<Self> {
+        let attrs = pd.attrs();
+        // One for each work request, and one for each of the two drains.
+        let entries = config.send.saturating_add(config.recv).saturating_add(2);
+        if entries > attrs.max_cqe {
+            return Err(ENOMEM);
+        }
+        let poll = match config.poll {
+            PollContext::Softirq => bindings::ib_poll_context_IB_POLL_SOFTIRQ,
+            PollContext::Worker => bindings::ib_poll_context_IB_POLL_WORKQUEUE,
+        };
+        // SAFETY: The device is alive as the PD is.
+        let cq = from_err_ptr(unsafe {
+            bindings::__ib_alloc_cq(
+                pd.device(),
+                core::ptr::null_mut(),
+                i32::try_from(entries)?,
+                i32::try_from(config.vector % attrs.num_comp_vectors)?,
+                poll,
+                caller().as_char_ptr(),
+            )
+        })?;
+        Ok(Self(NonNull::new(cq).ok_or(ENOMEM)?))
+    }
+}
+
+impl Drop for Cq {
+    fn drop(&mut self) {
+        // SAFETY: Ours; the queue pair that used it is gone.
+        unsafe { bindings::ib_free_cq(self.0.as_ptr()) };
+    }
+}
+
+/// A connection with context `C`.
+///
+/// Dropping it disconnects, waits until the hardware gave back everything that
+/// was posted, and destroys its parts in order. That sleeps, and must happen
+/// neither in a completion nor in a [`super::cm::CmEvents`] call of the
+/// connection itself: `C` must not own its connection.
+///
+/// # Invariants
+///
+/// `cm` has a queue pair whose context is the pointer of `shared` and whose
+/// both queues complete on `cq`.
+pub struct Connection<C: Send + Sync + 'static> {
+    // In the order of destruction, after `drop` destroyed the queue pair.
+    _cq: Cq,
+    cm: CmId,
+    shared: KBox<QpShared<C>>,
+    pd: Arc<Pd>,
+}
+
+impl<C: Send + Sync + 'static> Connection<C> {
+    /// Makes the queues for `cm`; gives the id back when that fails.
+    pub(super) fn new(
+        cm: CmId,
+        pd: &Arc<Pd>,
+        context: Arc<C>,
+        config: &QpConfig,
+    ) -> core::result::Result<Self, (CmId, Error)> {
+        let shared = match KBox::new(QpShared::new(context), GFP_KERNEL) {
+            Ok(shared) => shared,
+            Err(_) => return Err((cm, ENOMEM)),
+        };
+        let cq = match Cq::new(pd, config) {
+            Ok(cq) => cq,
+            Err(e) => return Err((cm, e)),
+        };
+        let mut attr = bindings::ib_qp_init_attr {
+            qp_context: core::ptr::from_ref(&*shared).cast_mut().cast(),
+            send_cq: cq.0.as_ptr(),
+            recv_cq: cq.0.as_ptr(),
+            cap: bindings::ib_qp_cap {
+                // One more each for draining.
+                max_send_wr: config.send.saturating_add(1),
+                max_recv_wr: config.recv.saturating_add(1),
+                max_send_sge: config.send_sge,
+                max_recv_sge: 1,
+                ..Default::default()
+            },
+            sq_sig_type: bindings::ib_sig_type_IB_SIGNAL_REQ_WR,
+            qp_type: bindings::ib_qp_type_IB_QPT_RC,
+            ..Default::default()
+        };
+        // SAFETY: Id, PD and CQ are alive; the context lives as long as the
+        // queue pair, which `drop` destroys first.
+        let ret = unsafe { bindings::rdma_create_qp(cm.as_ptr(), pd.as_ptr(), &raw mut attr) };
+        if let Err(e) = to_result(ret) {
+            return Err((cm, e));
+        }
+        // INVARIANT: Made above.
+        Ok(Self {
+            _cq: cq,
+            cm,
+            shared,
+            pd: pd.clone(),
+        })
+    }
+
+    /// Undoes a connection in the handler that brought its id: all but the id
+    /// goes now, the id when the handler answers so.
+    pub(super) fn undo(self) -> Arc<super::cm::Context> {
+        let this = core::mem::ManuallyDrop::new(self);
+        this.drain();
+        // SAFETY: Drained, and nothing else refers to the queue pair.
+        unsafe { this.cm.destroy_qp() };
+        // SAFETY: `this` is not dropped: each field is moved out once.
+        unsafe {
+            drop(core::ptr::read(&this._cq));
+            drop(core::ptr::read(&this.shared));
+            drop(core::ptr::read(&this.pd));
+            core::ptr::read(&this.cm).leave_to_handler()
+        }
+    }
+
+    fn raw_qp(&self) -> *mut bindings::ib_qp {
+        // SAFETY: The id is alive and has a queue pair by the type invariant.
+        unsafe { (*self.cm.as_ptr()).qp }
+    }
+
+    pub(super) fn cm(&self) -> &CmId {
+        &self.cm
+    }
+
+    /// For posting.
+    pub fn qp(&self) -> QpRef<'_, C> {
+        // SAFETY: The queue pair lives as long as `self` and has this context.
+        unsafe { QpShared::<C>::of(self.raw_qp()) }
+    }
+
+    /// What it was made for.
+    pub fn context(&self) -> &Arc<C> {
+        &self.shared.context
+    }
+
+    /// The protection domain it lives in.
+    pub fn pd(&self) -> &Arc<Pd> {
+        &self.pd
+    }
+
+    /// The address of this side.
+    pub fn src(&self) -> SockAddr {
+        self.cm.src()
+    }
+
+    /// The address of the peer.
+    pub fn dst(&self) -> SockAddr {
+        self.cm.dst()
+    }
+
+    /// The port of the device, from 1.
+    pub fn port(&self) -> u32 {
+        self.cm.port()
+    }
+
+    /// Tells the peer that it is over. Does not wait for anything.
+    pub fn disconnect(&self) {
+        // SAFETY: The id is alive. Fails when it is not connected, which is as
+        // good.
+        unsafe { bindings::rdma_disconnect(self.cm.as_ptr()) };
+    }
+
+    /// Ends posting, and waits until everything posted was given back. No
+    /// completion runs any more after this.
+    pub fn drain(&self) {
+        self.shared.gate.close();
+        // SAFETY: The queue pair is alive. Its queues have room for the work
+        // requests that this posts, see `new`.
+        unsafe { bindings::ib_drain_qp(self.raw_qp()) };
+    }
+}
+
+impl<C: Send + Sync + 'static> Drop for Connection<C> {
+    fn drop(&mut self) {
+        self.disconnect();
+        self.drain();
+        // SAFETY: Drained; `&mut self` shows that nobody refers to it.
+        unsafe { self.cm.destroy_qp() };
+    }
+}

@@ -1,0 +1,121 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+//! The active side of making a connection, step by step.
+
+use super::cm::CmEvents;
+use super::cm::CmId;
+use super::cm::Private;
+use super::cm::Step;
+use super::connection::Connection;
+use super::pd::CmDevice;
+use super::pd::Pd;
+use super::qp::QpConfig;
+use crate::bindings;
+use crate::support::net::SockAddr;
+use kernel::error::to_result;
+use kernel::prelude::*;
+use kernel::sync::Arc;
+
+/// Why a connection was not made.
+pub enum ConnectError {
+    /// The peer said no, with this private data.
+    Rejected(Private),
+    /// Something else, in which the peer may have had no part.
+    Other(Error),
+}
+
+impl From<Error> for ConnectError {
+    fn from(e: Error) -> Self {
+        Self::Other(e)
+    }
+}
+
+/// A way to a peer: address and route are known.
+pub struct Resolved {
+    cm: CmId,
+}
+
+impl Resolved {
+    /// Finds the device and the route to `dst`.
+    ///
+    /// Each of the two steps takes at most `timeout_ms`. Killable.
+    ///
+    /// # Errors
+    ///
+    /// `EHOSTUNREACH` when there is no way, `ENODEV` when the way has no RDMA
+    /// device, `EINTR` when the task was killed.
+    pub fn new(src: Option<&SockAddr>, dst: &SockAddr, timeout_ms: u32) -> Result<Self> {
+        let cm = CmId::new()?;
+        let timeout = timeout_ms as usize;
+        // The C function may fill in the wildcard address, so give it copies.
+        let mut dst = *dst;
+        let mut src = src.copied();
+        let src = src
+            .as_mut()
+            .map_or(core::ptr::null_mut(), |src| src.as_ptr());
+        // SAFETY: Both addresses are `sockaddr_storage` on the stack (or null),
+        // which the function copies.
+        unsafe {
+            to_result(bindings::rdma_set_reuseaddr(cm.as_ptr(), 1))?;
+            to_result(bindings::rdma_resolve_addr(
+                cm.as_ptr(),
+                src,
+                (&raw mut dst).cast(),
+                timeout,
+            ))?;
+        }
+        match cm.context().wait()? {
+            Step::AddrResolved => {}
+            Step::Failed(e) => return Err(e),
+            _ => return Err(EIO),
+        }
+        // SAFETY: The id is alive and its address resolved.
+        to_result(unsafe { bindings::rdma_resolve_route(cm.as_ptr(), timeout) })?;
+        match cm.context().wait()? {
+            Step::RouteResolved => Ok(Self { cm }),
+            Step::Failed(e) => Err(e),
+            _ => Err(EIO),
+        }
+    }
+
+    /// The device on the way.
+    pub fn device(&self) -> Result<CmDevice<'_>> {
+        self.cm.device()
+    }
+
+    /// Connects, with `private` (at most 56 bytes for the IP port space) for
+    /// the peer; answers the connection and what the peer said.
+    ///
+    /// From here on `context` is told of events. Killable.
+    pub fn connect<C: CmEvents + 'static>(
+        self,
+        pd: &Arc<Pd>,
+        context: Arc<C>,
+        config: &QpConfig,
+        private: &[u8],
+    ) -> core::result::Result<(Connection<C>, Private), ConnectError> {
+        self.cm.context().set_sink(context.clone());
+        let conn = Connection::new(self.cm, pd, context, config).map_err(|(_, e)| e)?;
+        let mut param = bindings::rdma_conn_param {
+            private_data: private.as_ptr().cast(),
+            private_data_len: u8::try_from(private.len()).map_err(|_| EINVAL)?,
+            retry_count: 7,
+            rnr_retry_count: 7,
+            ..Default::default()
+        };
+        // SAFETY: The id is alive and has a queue pair; the private data is
+        // copied.
+        let ret = unsafe { bindings::rdma_connect(conn.cm().as_ptr(), &raw mut param) };
+        to_result(ret)?;
+        match conn.cm().context().wait()? {
+            Step::Established(private) => Ok((conn, private)),
+            Step::Rejected { private, .. } if !private.as_slice().is_empty() => {
+                Err(ConnectError::Rejected(private))
+            }
+            // Nobody listens there, or the peer's stack refused.
+            Step::Rejected { .. } => Err(ECONNREFUSED.into()),
+            Step::Failed(e) => Err(e.into()),
+            _ => Err(EIO.into()),
+        }
+    }
+}

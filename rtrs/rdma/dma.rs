@@ -1,0 +1,207 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+//! Memory that the device may read or write, mapped for as long as it lives.
+//!
+//! The device can write to it at any time, so it is never lent out as a slice:
+//! bytes are copied in and out.
+
+use super::pd::Pd;
+use super::sg::MappedSg;
+use super::sg::SgTable;
+use super::wr::Sge;
+use crate::bindings;
+use crate::support::mem::Pages;
+use core::ptr::NonNull;
+use kernel::prelude::*;
+use kernel::sync::Arc;
+
+/// Who reads and who writes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DmaDir {
+    /// The device reads.
+    ToDevice,
+    /// The device writes.
+    FromDevice,
+    /// The device does both.
+    Both,
+}
+
+impl DmaDir {
+    pub(super) fn raw(self) -> bindings::dma_data_direction {
+        match self {
+            DmaDir::ToDevice => bindings::dma_data_direction::DMA_TO_DEVICE,
+            DmaDir::FromDevice => bindings::dma_data_direction::DMA_FROM_DEVICE,
+            DmaDir::Both => bindings::dma_data_direction::DMA_BIDIRECTIONAL,
+        }
+    }
+}
+
+/// A small mapped buffer of its own, zeroed when made.
+///
+/// # Invariants
+///
+/// `ptr` is an allocation of `len` bytes, mapped at `addr` for the device of
+/// `pd` in direction `dir`.
+pub struct DmaBuf {
+    ptr: NonNull<u8>,
+    len: usize,
+    addr: u64,
+    dir: DmaDir,
+    pd: Arc<Pd>,
+}
+
+// SAFETY: Plain memory and a mapping; neither has thread affinity.
+unsafe impl Send for DmaBuf {}
+// SAFETY: Shared access only copies bytes through raw pointers, as the device
+// does concurrently anyway; the protocol above decides what the bytes mean.
+unsafe impl Sync for DmaBuf {}
+
+impl DmaBuf {
+    /// Allocates and maps `len` bytes (1 or more) of zeroes.
+    pub fn new(pd: &Arc<Pd>, len: usize, dir: DmaDir) -> Result<Self> {
+        if len == 0 {
+            return Err(EINVAL);
+        }
+        let mut mem = KVec::<u8>::with_capacity(len, GFP_KERNEL)?;
+        mem.resize(len, 0, GFP_KERNEL)?;
+        // SAFETY: The memory is a kmalloc allocation of `len` bytes.
+        let addr = unsafe {
+            bindings::ib_dma_map_single(pd.device(), mem.as_mut_ptr().cast(), len, dir.raw())
+        };
+        // SAFETY: `addr` is the answer of the call above.
+        if unsafe { bindings::ib_dma_mapping_error(pd.device(), addr) } != 0 {
+            return Err(ENOMEM);
+        }
+        let (ptr, _, _) = mem.into_raw_parts();
+        // INVARIANT: Allocated and mapped above.
+        Ok(Self {
+            ptr: NonNull::new(ptr).ok_or(ENOMEM)?,
+            len,
+            addr,
+            dir,
+            pd: pd.clone(),
+        })
+    }
+
+    /// Its size in bytes.
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Never: a buffer has at least one byte.
+    pub fn is_empty(&self) -> bool {
+        false
+    }
+
+    fn check(&self, off: usize, len: usize) -> Result {
+        match off.checked_add(len) {
+            Some(end) if end <= self.len => Ok(()),
+            _ => Err(EINVAL),
+        }
+    }
+
+    /// Copies `src` to offset `off`. `EINVAL` when it does not fit.
+    pub fn write(&self, off: usize, src: &[u8]) -> Result {
+        self.check(off, src.len())?;
+        // SAFETY: The range was checked against the allocation.
+        unsafe { core::ptr::copy(src.as_ptr(), self.ptr.as_ptr().add(off), src.len()) };
+        Ok(())
+    }
+
+    /// Copies from offset `off` to fill `dst`. `EINVAL` when out of range.
+    pub fn read(&self, off: usize, dst: &mut [u8]) -> Result {
+        self.check(off, dst.len())?;
+        // SAFETY: The range was checked against the allocation.
+        unsafe { core::ptr::copy(self.ptr.as_ptr().add(off), dst.as_mut_ptr(), dst.len()) };
+        Ok(())
+    }
+
+    /// Hands `len` bytes from `off` to the device after the CPU wrote them.
+    pub fn sync_for_device(&self, off: usize, len: usize) {
+        if self.check(off, len).is_ok() {
+            // SAFETY: The range lies in the mapping; offsets are allowed here.
+            unsafe {
+                bindings::ib_dma_sync_single_for_device(
+                    self.pd.device(),
+                    self.addr + off as u64,
+                    len,
+                    self.dir.raw(),
+                )
+            };
+        }
+    }
+
+    /// Hands `len` bytes from `off` to the CPU after the device wrote them.
+    pub fn sync_for_cpu(&self, off: usize, len: usize) {
+        if self.check(off, len).is_ok() {
+            // SAFETY: As above.
+            unsafe {
+                bindings::ib_dma_sync_single_for_cpu(
+                    self.pd.device(),
+                    self.addr + off as u64,
+                    len,
+                    self.dir.raw(),
+                )
+            };
+        }
+    }
+
+    /// Names `len` bytes (1 or more) from `off` in a work request.
+    pub fn sge(&self, off: usize, len: usize) -> Result<Sge<'_>> {
+        self.check(off, len)?;
+        Sge::new(self.addr + off as u64, len, self.pd.lkey())
+    }
+}
+
+impl Drop for DmaBuf {
+    fn drop(&mut self) {
+        // SAFETY: Mapped by `new` with these values, and by the ownership of
+        // posted operations no work request names it any more.
+        unsafe {
+            bindings::ib_dma_unmap_single(self.pd.device(), self.addr, self.len, self.dir.raw())
+        };
+        // SAFETY: The parts come from `into_raw_parts` in `new`.
+        drop(unsafe { KVec::from_raw_parts(self.ptr.as_ptr(), self.len, self.len) });
+    }
+}
+
+/// A block of pages mapped for a device.
+pub struct DmaPages {
+    pages: Arc<Pages>,
+    map: MappedSg,
+}
+
+impl DmaPages {
+    /// Maps all of `pages`.
+    pub fn new(pd: &Arc<Pd>, pages: Arc<Pages>, dir: DmaDir) -> Result<Self> {
+        let mut table = SgTable::new(pd, 1)?;
+        table.set_pages(&pages)?;
+        let map = MappedSg::new(table, 1, dir).map_err(|(_, e)| e)?;
+        Ok(Self { pages, map })
+    }
+
+    /// The memory.
+    pub fn pages(&self) -> &Arc<Pages> {
+        &self.pages
+    }
+
+    /// Its mapping, for a memory region.
+    pub fn mapped(&self) -> &MappedSg {
+        &self.map
+    }
+
+    /// Hands `len` bytes from `off` to the device after the CPU wrote them.
+    pub fn sync_for_device(&self, off: usize, len: usize) {
+        self.map.sync_for_device(off, len);
+    }
+
+    /// Hands `len` bytes from `off` to the CPU after the device wrote them.
+    pub fn sync_for_cpu(&self, off: usize, len: usize) {
+        self.map.sync_for_cpu(off, len);
+    }
+
+    /// Names `len` bytes (1 or more) from `off` in a work request.
+    pub fn sge(&self, off: usize, len: usize) -> Result<Sge<'_>> {
+        self.map.sge_in_first(off, len)
+    }
+}

@@ -1,0 +1,197 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+//! Data on its way: whose it is and who is told when the transfer is over.
+
+use super::sg::SgTable;
+use crate::support::completion::Completion;
+use core::cell::UnsafeCell;
+use core::ffi::c_void;
+use core::mem::ManuallyDrop;
+use core::ptr::NonNull;
+use core::sync::atomic::AtomicI32;
+use core::sync::atomic::Ordering::Acquire;
+use core::sync::atomic::Ordering::Release;
+use kernel::prelude::*;
+use kernel::sync::Arc;
+use kernel::time::Delta;
+
+/// An owned transfer, small enough to be a pointer.
+///
+/// # Safety
+///
+/// - The memory that [`Io::fill`] puts into a table stays valid, and is not
+///   touched by others, until [`Io::done`] was called.
+/// - `from_raw(into_raw(x))` is `x`.
+pub unsafe trait Io: Send + Sized + 'static {
+    /// Gives up the value for a pointer.
+    fn into_raw(self) -> NonNull<c_void>;
+
+    /// Takes the value back.
+    ///
+    /// # Safety
+    ///
+    /// `ptr` came from `into_raw` and is used for this once.
+    unsafe fn from_raw(ptr: NonNull<c_void>) -> Self;
+
+    /// Puts the segments of the data into `table`; answers their number.
+    fn fill(&self, table: &mut SgTable) -> Result<usize>;
+
+    /// The transfer is over. In any context, softirq included.
+    fn done(self, result: Result);
+}
+
+struct VTable {
+    fill: unsafe fn(NonNull<c_void>, &mut SgTable) -> Result<usize>,
+    done: unsafe fn(NonNull<c_void>, Result),
+}
+
+/// An [`Io`] of any type, without an allocation. When it is dropped before it
+/// is done, it is done with `EIO`.
+///
+/// # Invariants
+///
+/// `ptr` came from `into_raw` of the type that `vtable` is for.
+pub struct IoBox {
+    ptr: NonNull<c_void>,
+    vtable: &'static VTable,
+}
+
+// SAFETY: Every `Io` is `Send`.
+unsafe impl Send for IoBox {}
+// SAFETY: Nothing but `fill` goes through a shared reference, and only the
+// operation that has the data for itself calls it.
+unsafe impl Sync for IoBox {}
+
+struct VTableOf<T>(core::marker::PhantomData<T>);
+
+impl<T: Io> VTableOf<T> {
+    const VTABLE: VTable = VTable {
+        fill: |ptr, table| {
+            // SAFETY: `ptr` is of type `T`; the value is borrowed, not taken.
+            let io = ManuallyDrop::new(unsafe { T::from_raw(ptr) });
+            io.fill(table)
+        },
+        done: |ptr, result| {
+            // SAFETY: `ptr` is of type `T`, and the box is consumed with this.
+            unsafe { T::from_raw(ptr) }.done(result)
+        },
+    };
+}
+
+impl IoBox {
+    /// Hides the type.
+    pub fn new<T: Io>(io: T) -> Self {
+        // INVARIANT: Pointer and table are of the same type.
+        Self {
+            ptr: io.into_raw(),
+            vtable: &VTableOf::<T>::VTABLE,
+        }
+    }
+
+    /// See [`Io::fill`].
+    pub fn fill(&self, table: &mut SgTable) -> Result<usize> {
+        // SAFETY: By the type invariant.
+        unsafe { (self.vtable.fill)(self.ptr, table) }
+    }
+
+    /// See [`Io::done`].
+    pub fn done(self, result: Result) {
+        let this = ManuallyDrop::new(self);
+        // SAFETY: By the type invariant, and `this` is not used again.
+        unsafe { (this.vtable.done)(this.ptr, result) }
+    }
+}
+
+impl Drop for IoBox {
+    fn drop(&mut self) {
+        // SAFETY: By the type invariant; this is the last use.
+        unsafe { (self.vtable.done)(self.ptr, Err(EIO)) }
+    }
+}
+
+/// A transfer of plain memory that somebody waits for.
+#[pin_data]
+pub struct LinearIo {
+    memory: UnsafeCell<KVec<u8>>,
+    len: u32,
+    /// 0 or a negative errno, once `over` is complete.
+    errno: AtomicI32,
+    #[pin]
+    over: Completion,
+}
+
+// SAFETY: The memory is only touched by who makes it, then by the device until
+// `over` is complete, and by the waiter after that.
+unsafe impl Send for LinearIo {}
+// SAFETY: As above.
+unsafe impl Sync for LinearIo {}
+
+impl LinearIo {
+    /// A buffer of `len` zeroes for the peer to write to; may be empty.
+    pub fn new(len: u32) -> Result<Arc<Self>> {
+        let mut memory = KVec::new();
+        memory.resize(len as usize, 0, GFP_KERNEL)?;
+        Arc::pin_init(
+            try_pin_init!(Self {
+                memory: UnsafeCell::new(memory),
+                len,
+                errno: AtomicI32::new(0),
+                over <- Completion::new(),
+            }),
+            GFP_KERNEL,
+        )
+    }
+
+    /// Waits until the transfer is over and copies what arrived to `dst`.
+    ///
+    /// # Errors
+    ///
+    /// `ETIMEDOUT` after `limit`, `ERESTARTSYS` when the task was killed, else
+    /// what the transfer ended with.
+    pub fn wait(&self, limit: Delta, dst: &mut [u8]) -> Result {
+        if !self.over.wait_killable_timeout(limit)? {
+            return Err(ETIMEDOUT);
+        }
+        match self.errno.load(Acquire) {
+            0 => {}
+            errno => return Err(Error::from_errno(errno)),
+        }
+        // SAFETY: The transfer is over, so only waiters read the memory.
+        let memory = unsafe { &*self.memory.get() };
+        let src = memory.get(..dst.len()).ok_or(EINVAL)?;
+        dst.copy_from_slice(src);
+        Ok(())
+    }
+}
+
+/// A reference to a [`LinearIo`] for the transport.
+pub struct LinearRef(pub Arc<LinearIo>);
+
+// SAFETY: The memory belongs to the `LinearIo`, which this keeps alive, and
+// nobody touches it before `done`.
+unsafe impl Io for LinearRef {
+    fn into_raw(self) -> NonNull<c_void> {
+        // SAFETY: References are not null.
+        unsafe { NonNull::new_unchecked(Arc::into_raw(self.0).cast_mut().cast()) }
+    }
+
+    unsafe fn from_raw(ptr: NonNull<c_void>) -> Self {
+        // SAFETY: As the caller promises.
+        Self(unsafe { Arc::from_raw(ptr.as_ptr().cast_const().cast()) })
+    }
+
+    fn fill(&self, table: &mut SgTable) -> Result<usize> {
+        if self.0.len == 0 {
+            return Ok(0);
+        }
+        // SAFETY: kmalloc memory of `len` bytes, valid until `done`.
+        unsafe { table.set_linear((*self.0.memory.get()).as_mut_ptr(), self.0.len) };
+        Ok(1)
+    }
+
+    fn done(self, result: Result) {
+        let errno = result.err().map_or(0, Error::to_errno);
+        self.0.errno.store(errno, Release);
+        self.0.over.complete_all();
+    }
+}

@@ -1,0 +1,145 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+//! Memory regions for fast registration.
+
+use super::pd::Pd;
+use super::sg::MappedSg;
+use crate::bindings;
+use core::ptr::NonNull;
+use kernel::error::from_err_ptr;
+use kernel::prelude::*;
+use kernel::sync::Arc;
+
+/// What may be done through the key of a region.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// Only this side's own work requests use it.
+    Local,
+    /// The peer may write to it.
+    RemoteWrite,
+}
+
+impl Access {
+    pub(super) fn raw(self) -> i32 {
+        let local = bindings::ib_access_flags_IB_ACCESS_LOCAL_WRITE;
+        let bits = match self {
+            Access::Local => local,
+            Access::RemoteWrite => local | bindings::ib_access_flags_IB_ACCESS_REMOTE_WRITE,
+        };
+        bits as i32
+    }
+}
+
+/// An owned memory region.
+///
+/// Mapping it only describes memory; the peer gains access when a work request
+/// made by [`super::wr::SendChain::reg_mr`] runs, and loses it by invalidation.
+///
+/// # Invariants
+///
+/// `mr` came from `ib_alloc_mr` on `pd` and has not been freed.
+pub struct Mr {
+    mr: NonNull<bindings::ib_mr>,
+    pd: Arc<Pd>,
+}
+
+// SAFETY: A region has no thread affinity.
+unsafe impl Send for Mr {}
+// SAFETY: Shared access only reads fields that `&mut` methods write.
+unsafe impl Sync for Mr {}
+
+impl Mr {
+    /// Allocates a region for up to `max_pages` pages.
+    pub fn new(pd: &Arc<Pd>, max_pages: u32) -> Result<Self> {
+        // SAFETY: The PD is alive.
+        let mr = from_err_ptr(unsafe {
+            bindings::ib_alloc_mr(
+                pd.as_ptr(),
+                bindings::ib_mr_type_IB_MR_TYPE_MEM_REG,
+                max_pages,
+            )
+        })?;
+        // INVARIANT: Just allocated.
+        Ok(Self {
+            mr: NonNull::new(mr).ok_or(ENOMEM)?,
+            pd: pd.clone(),
+        })
+    }
+
+    pub(super) fn as_ptr(&self) -> *mut bindings::ib_mr {
+        self.mr.as_ptr()
+    }
+
+    /// Describes all of `map` in units of `page_size` bytes (a power of two;
+    /// all segments but the outer ends must be aligned to it) and steps the
+    /// key, so that the old one is void once the region is registered anew.
+    pub fn map(&mut self, map: &MappedSg, page_size: u32) -> Result {
+        let segments = i32::try_from(map.segments())?;
+        // SAFETY: The region is ours (`&mut`), the table is mapped and has so
+        // many segments.
+        let mapped = unsafe {
+            bindings::ib_map_mr_sg(
+                self.as_ptr(),
+                map.as_ptr(),
+                segments,
+                core::ptr::null_mut(),
+                page_size,
+            )
+        };
+        if mapped < 0 {
+            return Err(Error::from_errno(mapped));
+        }
+        if mapped != segments {
+            return Err(EINVAL);
+        }
+        self.bump_key();
+        Ok(())
+    }
+
+    /// Steps the low byte of the keys, the part that the owner chooses.
+    pub fn bump_key(&mut self) {
+        let mr = self.as_ptr();
+        // SAFETY: Exclusive by `&mut`; the keys are plain fields.
+        unsafe {
+            let low = ((*mr).rkey as u8).wrapping_add(1);
+            (*mr).lkey = ((*mr).lkey & !0xff) | u32::from(low);
+            (*mr).rkey = ((*mr).rkey & !0xff) | u32::from(low);
+        }
+    }
+
+    /// The key for the peer.
+    pub fn rkey(&self) -> u32 {
+        // SAFETY: Only written through `&mut self`.
+        unsafe { (*self.as_ptr()).rkey }
+    }
+
+    /// The address that the peer uses for the first byte.
+    pub fn iova(&self) -> u64 {
+        // SAFETY: As above.
+        unsafe { (*self.as_ptr()).iova }
+    }
+
+    /// Bytes mapped.
+    pub fn length(&self) -> u64 {
+        // SAFETY: As above.
+        unsafe { (*self.as_ptr()).length }
+    }
+
+    /// Names all of the region in a work request.
+    pub fn sge(&self) -> Result<super::wr::Sge<'_>> {
+        // SAFETY: As above.
+        let lkey = unsafe { (*self.as_ptr()).lkey };
+        super::wr::Sge::new(self.iova(), usize::try_from(self.length())?, lkey)
+    }
+}
+
+impl Drop for Mr {
+    fn drop(&mut self) {
+        // The device is the one of the PD, which is kept alive for this call.
+        let _pd = &self.pd;
+        // SAFETY: Ours by the type invariant; by the ownership of posted
+        // operations no work request names it any more. Fails only for regions
+        // with users of their own, which kernel regions have not.
+        unsafe { bindings::ib_dereg_mr_user(self.as_ptr(), core::ptr::null_mut()) };
+    }
+}

@@ -1,0 +1,137 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+//! Protection domains, and what is asked of the device below them.
+
+use crate::bindings;
+use core::ptr::NonNull;
+use kernel::error::from_err_ptr;
+use kernel::prelude::*;
+use kernel::str::CStr;
+use kernel::sync::Arc;
+
+/// The limits of a device that matter to a transport.
+#[derive(Clone, Copy, Debug)]
+pub struct DeviceAttrs {
+    /// Work requests a queue may hold.
+    pub max_qp_wr: u32,
+    /// Entries of a completion queue.
+    pub max_cqe: u32,
+    /// Scatter/gather elements of one send work request.
+    pub max_send_sge: u32,
+    /// Pages of one fast-registered memory region.
+    pub max_fast_reg_pages: u32,
+    /// Completion vectors; at least 1.
+    pub num_comp_vectors: u32,
+    /// Whether the device has memory management extensions (fast registration
+    /// and invalidation), without which the transport cannot run on it.
+    pub mem_mgt_ext: bool,
+}
+
+/// A device named by a connection id that is alive.
+///
+/// It only lives as long as the borrow of that id.
+pub struct CmDevice<'a>(pub(super) &'a NonNull<bindings::ib_device>);
+
+/// An owned protection domain.
+///
+/// # Invariants
+///
+/// `pd` came from `__ib_alloc_pd` and has not been freed; a registration
+/// reference to its device is held.
+pub struct Pd {
+    pd: NonNull<bindings::ib_pd>,
+}
+
+// SAFETY: A PD is a kernel object without thread affinity.
+unsafe impl Send for Pd {}
+// SAFETY: All methods only read what is constant over the life of the PD, or
+// call functions that lock internally.
+unsafe impl Sync for Pd {}
+
+impl Pd {
+    /// Allocates a protection domain on `device`.
+    ///
+    /// Fails with `ENODEV` when the device is going away.
+    pub fn new(device: &CmDevice<'_>) -> Result<Arc<Self>> {
+        let dev = device.0.as_ptr();
+        // SAFETY: The device is alive as its connection id is.
+        if !unsafe { bindings::ib_device_try_get(dev) } {
+            return Err(ENODEV);
+        }
+        // SAFETY: The device is alive and registered; the name is static.
+        let pd = from_err_ptr(unsafe {
+            bindings::__ib_alloc_pd(dev, 0, crate::rdma::cm::caller().as_char_ptr())
+        });
+        let pd = match pd {
+            Ok(pd) => pd,
+            Err(e) => {
+                // SAFETY: Returns the reference taken above.
+                unsafe { bindings::ib_device_put(dev) };
+                return Err(e);
+            }
+        };
+        // INVARIANT: Just allocated, with the reference taken above.
+        let this = Self {
+            pd: NonNull::new(pd).ok_or(ENOMEM)?,
+        };
+        Ok(Arc::new(this, GFP_KERNEL)?)
+    }
+
+    pub(super) fn as_ptr(&self) -> *mut bindings::ib_pd {
+        self.pd.as_ptr()
+    }
+
+    pub(super) fn device(&self) -> *mut bindings::ib_device {
+        // SAFETY: The PD is alive by the type invariant; `device` is constant.
+        unsafe { (*self.pd.as_ptr()).device }
+    }
+
+    pub(super) fn lkey(&self) -> u32 {
+        // SAFETY: As above, the field is constant.
+        unsafe { (*self.pd.as_ptr()).local_dma_lkey }
+    }
+
+    /// The name of the device, such as `rxe0`.
+    pub fn device_name(&self) -> &CStr {
+        // SAFETY: `name` is a NUL-terminated array inside the device, which
+        // outlives `self`.
+        unsafe { CStr::from_char_ptr((*self.device()).name.as_ptr()) }
+    }
+
+    /// What the device can do.
+    pub fn attrs(&self) -> DeviceAttrs {
+        // SAFETY: The device is alive; its attributes are constant once it is
+        // registered.
+        unsafe {
+            let dev = self.device();
+            let attrs = &raw const (*dev).attrs;
+            let flags = (*attrs).device_cap_flags;
+            DeviceAttrs {
+                max_qp_wr: u32::try_from((*attrs).max_qp_wr).unwrap_or(0),
+                max_cqe: u32::try_from((*attrs).max_cqe).unwrap_or(0),
+                max_send_sge: u32::try_from((*attrs).max_send_sge).unwrap_or(1),
+                max_fast_reg_pages: (*attrs).max_fast_reg_page_list_len,
+                num_comp_vectors: u32::try_from((*dev).num_comp_vectors)
+                    .unwrap_or(1)
+                    .max(1),
+                mem_mgt_ext: flags
+                    & u64::from(
+                        bindings::ib_device_cap_flags_IB_DEVICE_MEM_MGT_EXTENSIONS as u32,
+                    )
+                    != 0,
+            }
+        }
+    }
+}
+
+impl Drop for Pd {
+    fn drop(&mut self) {
+        let dev = self.device();
+        // SAFETY: By the type invariant the PD is ours, and everything made on
+        // it holds an `Arc<Pd>`, so nothing uses it any more. The return value
+        // is only of use for user space PDs.
+        unsafe { bindings::ib_dealloc_pd_user(self.pd.as_ptr(), core::ptr::null_mut()) };
+        // SAFETY: Returns the reference taken in `new`.
+        unsafe { bindings::ib_device_put(dev) };
+    }
+}

@@ -1,0 +1,263 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+//! Posting on queue pairs.
+
+use super::op::Idle;
+use super::op::Operation;
+use super::wc::Wc;
+use super::wr::SendChain;
+use super::wr::Sge;
+use crate::bindings;
+use crate::pr_err_ratelimited;
+use core::cell::UnsafeCell;
+use core::ptr::NonNull;
+use core::sync::atomic::AtomicU32;
+use core::sync::atomic::Ordering::AcqRel;
+use core::sync::atomic::Ordering::Acquire;
+use core::sync::atomic::Ordering::Release;
+use kernel::error::to_result;
+use kernel::prelude::*;
+use kernel::sync::Arc;
+use rnbd_proto::flight::Await;
+
+/// Where completions of a connection are handled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PollContext {
+    /// In softirq: shortest way, must not sleep.
+    Softirq,
+    /// In a worker: may sleep.
+    Worker,
+}
+
+/// The size of a queue pair and its completion queue.
+#[derive(Clone, Copy, Debug)]
+pub struct QpConfig {
+    /// Send work requests that can be outstanding.
+    pub send: u32,
+    /// Receives that can be outstanding.
+    pub recv: u32,
+    /// Segments of one send work request.
+    pub send_sge: u32,
+    /// Completion vector; taken modulo what the device has.
+    pub vector: u32,
+    /// Where completions are handled.
+    pub poll: PollContext,
+}
+
+/// Closed: no post succeeds any more. Other bits: posts that are under way.
+const CLOSED: u32 = 1 << 31;
+
+/// Lets posts through until it is closed, and knows when the last one is over.
+pub(super) struct Gate(AtomicU32);
+
+impl Gate {
+    fn enter(&self) -> bool {
+        if self.0.fetch_add(1, Acquire) & CLOSED != 0 {
+            self.leave();
+            return false;
+        }
+        true
+    }
+
+    fn leave(&self) {
+        self.0.fetch_sub(1, Release);
+    }
+
+    /// Ends posting; when this returns no post is under way.
+    pub(super) fn close(&self) {
+        self.0.fetch_or(CLOSED, AcqRel);
+        while self.0.load(Acquire) != CLOSED {
+            // Posting takes microseconds and does not sleep.
+            core::hint::spin_loop();
+        }
+    }
+}
+
+/// What the `qp_context` of every queue pair points to.
+pub(super) struct QpShared<C> {
+    pub(super) gate: Gate,
+    pub(super) context: Arc<C>,
+    /// Sees the errors of unsignaled work requests and the completions of
+    /// unowned ones; knows nothing but that it may ignore them, as the queue
+    /// pair reports errors by other ways too.
+    chained: UnsafeCell<bindings::ib_cqe>,
+}
+
+// SAFETY: `chained` is never written after it was made.
+unsafe impl<C: Send + Sync> Sync for QpShared<C> {}
+// SAFETY: As above.
+unsafe impl<C: Send + Sync> Send for QpShared<C> {}
+
+impl<C: Send + Sync + 'static> QpShared<C> {
+    pub(super) fn new(context: Arc<C>) -> Self {
+        Self {
+            gate: Gate(AtomicU32::new(0)),
+            context,
+            chained: UnsafeCell::new(bindings::ib_cqe {
+                done: Some(chained_done),
+            }),
+        }
+    }
+
+    /// # Safety
+    ///
+    /// `qp` must be alive for `'a` and have a `QpShared<C>` as its context.
+    pub(super) unsafe fn of<'a>(qp: *mut bindings::ib_qp) -> QpRef<'a, C> {
+        // SAFETY: As promised.
+        unsafe {
+            QpRef {
+                qp: NonNull::new_unchecked(qp),
+                shared: &*(*qp).qp_context.cast::<Self>(),
+            }
+        }
+    }
+}
+
+/// # Safety
+///
+/// Called by the RDMA core with a valid completion.
+unsafe extern "C" fn chained_done(_cq: *mut bindings::ib_cq, wc: *mut bindings::ib_wc) {
+    // SAFETY: Valid for the duration of this call.
+    let wc = unsafe { Wc::from_raw(wc) };
+    if !wc.is_ok() && !wc.is_flush() {
+        pr_err_ratelimited!("chained work request failed: {}\n", wc.status_name());
+    }
+}
+
+/// What became of a post.
+enum Posted {
+    All,
+    Nothing(Error),
+    Part,
+}
+
+/// A queue pair on which operations with context `C` can be posted.
+pub struct QpRef<'a, C> {
+    qp: NonNull<bindings::ib_qp>,
+    shared: &'a QpShared<C>,
+}
+
+impl<'a, C: Send + Sync + 'static> QpRef<'a, C> {
+    /// What the queue pair was made for.
+    pub fn context(&self) -> &'a Arc<C> {
+        &self.shared.context
+    }
+
+    /// Posts the chain that `build` makes of the operation's data.
+    ///
+    /// On success the operation belongs to the hardware, and comes back by
+    /// [`Operation::finish`], perhaps before this returns. On failure it is
+    /// given back: `ENOTCONN` after the connection began to drain, else what
+    /// `build` or the device said.
+    pub fn post_send<T: Operation<Context = C>>(
+        &self,
+        idle: Idle<T>,
+        awaited: Await,
+        build: impl for<'b> FnOnce(&'b T, &mut SendChain<'b>) -> Result,
+    ) -> core::result::Result<(), (Idle<T>, Error)> {
+        let mut chain = SendChain::new();
+        if let Err(e) = build(&idle, &mut chain) {
+            return Err((idle, e));
+        }
+        let first = match chain.link(idle.op().cqe(), self.shared.chained.get()) {
+            Ok(first) => first,
+            Err(e) => return Err((idle, e)),
+        };
+        self.launch(idle, awaited, || {
+            let mut refused: *const bindings::ib_send_wr = core::ptr::null();
+            // SAFETY: The queue pair is alive as `self` is; the chain is
+            // linked, does not move, and names memory that the launched
+            // operation owns until the hardware gives it back.
+            let ret = unsafe { bindings::ib_post_send(self.qp.as_ptr(), first, &raw mut refused) };
+            match to_result(ret) {
+                Ok(()) => Posted::All,
+                Err(e) if refused.is_null() || core::ptr::eq(refused, first) => Posted::Nothing(e),
+                Err(_) => Posted::Part,
+            }
+        })
+    }
+
+    /// Posts a receive, into the segment that `buffer` names or without any.
+    ///
+    /// As [`QpRef::post_send`].
+    pub fn post_recv<T: Operation<Context = C>>(
+        &self,
+        idle: Idle<T>,
+        buffer: impl for<'b> FnOnce(&'b T) -> Result<Option<Sge<'b>>>,
+    ) -> core::result::Result<(), (Idle<T>, Error)> {
+        let sge = match buffer(&idle) {
+            Ok(sge) => sge.map(|sge| sge.raw()),
+            Err(e) => return Err((idle, e)),
+        };
+        let num_sge = i32::from(sge.is_some());
+        let mut list = sge.unwrap_or_default();
+        let mut wr = bindings::ib_recv_wr {
+            sg_list: &raw mut list,
+            num_sge,
+            ..Default::default()
+        };
+        // SAFETY: Any pointer is valid for this member of the union.
+        unsafe { *wr.__bindgen_anon_1.wr_cqe.as_mut() = idle.op().cqe() };
+        self.launch(idle, Await::Wire, || {
+            let mut refused = core::ptr::null();
+            // SAFETY: As in `post_send`.
+            let ret = unsafe {
+                bindings::ib_post_recv(self.qp.as_ptr(), &raw const wr, &raw mut refused)
+            };
+            to_result(ret).map_or_else(Posted::Nothing, |()| Posted::All)
+        })
+    }
+
+    /// Hands the peer an immediate without owning anything: for heartbeats.
+    pub fn post_imm(&self, imm: u32) -> Result {
+        if !self.shared.gate.enter() {
+            return Err(ENOTCONN);
+        }
+        let mut chain = SendChain::new();
+        let ret = chain.imm_only(imm).and_then(|()| {
+            let cqe = self.shared.chained.get();
+            let first = chain.link(cqe, cqe)?;
+            let mut refused = core::ptr::null();
+            // SAFETY: As in `post_send`; no memory is named.
+            to_result(unsafe { bindings::ib_post_send(self.qp.as_ptr(), first, &raw mut refused) })
+        });
+        self.shared.gate.leave();
+        ret
+    }
+
+    /// Hands the operation to the hardware by `post`.
+    fn launch<T: Operation<Context = C>>(
+        &self,
+        idle: Idle<T>,
+        awaited: Await,
+        post: impl FnOnce() -> Posted,
+    ) -> core::result::Result<(), (Idle<T>, Error)> {
+        if !self.shared.gate.enter() {
+            return Err((idle, ENOTCONN));
+        }
+        let op = idle.into_op();
+        // The reference of the hardware, taken back by `Op::done`.
+        let wire = Arc::into_raw(op.clone());
+        op.flight().launch(awaited);
+        let posted = post();
+        self.shared.gate.leave();
+        let e = match posted {
+            Posted::All => return Ok(()),
+            Posted::Nothing(e) => e,
+            Posted::Part => {
+                // The end of the chain will never complete. Nobody can tell
+                // when the device is done with the memory of the part, so it
+                // is never freed: the reference of the hardware stays.
+                pr_err!("device took only a part of a request, whose memory is lost\n");
+                return Ok(());
+            }
+        };
+        while !op.flight().recall() {
+            core::hint::spin_loop();
+        }
+        // SAFETY: The hardware did not take the reference made above.
+        drop(unsafe { Arc::from_raw(wire) });
+        // SAFETY: `recall` made us the holder again.
+        Err((unsafe { Idle::from_op(op) }, e))
+    }
+}

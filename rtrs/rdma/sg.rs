@@ -1,0 +1,232 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+//! Scatter/gather tables and their mappings.
+//!
+//! A table is allocated once and goes back and forth between [`SgTable`] (free
+//! to be filled) and [`MappedSg`] (seen by the device) without allocations.
+
+use super::dma::DmaDir;
+use super::pd::Pd;
+use super::wr::Sge;
+use crate::bindings;
+use crate::support::mem::Pages;
+use kernel::prelude::*;
+use kernel::sync::Arc;
+
+/// The most segments of one I/O.
+pub const MAX_SEGMENTS: usize = 128;
+
+/// A table of segments that the device does not see.
+pub struct SgTable {
+    list: KVec<bindings::scatterlist>,
+    pd: Arc<Pd>,
+}
+
+// SAFETY: Plain memory; the pages it names are the business of who filled it.
+unsafe impl Send for SgTable {}
+// SAFETY: Shared access only reads it.
+unsafe impl Sync for SgTable {}
+
+impl SgTable {
+    /// Allocates a table of `capacity` segments (1..=[`MAX_SEGMENTS`]).
+    pub fn new(pd: &Arc<Pd>, capacity: usize) -> Result<Self> {
+        if capacity == 0 || capacity > MAX_SEGMENTS {
+            return Err(EINVAL);
+        }
+        let mut list = KVec::with_capacity(capacity, GFP_KERNEL)?;
+        for _ in 0..capacity {
+            list.push(bindings::scatterlist::default(), GFP_KERNEL)?;
+        }
+        // SAFETY: `list` holds `capacity` entries, at most `MAX_SEGMENTS`.
+        unsafe { bindings::sg_init_table(list.as_mut_ptr(), capacity as u32) };
+        Ok(Self {
+            list,
+            pd: pd.clone(),
+        })
+    }
+
+    /// Number of segments it has room for.
+    pub fn capacity(&self) -> usize {
+        self.list.len()
+    }
+
+    /// The first entry, for C functions that fill tables. Entries beyond
+    /// [`SgTable::capacity`] must not be touched.
+    pub fn as_mut_ptr(&mut self) -> *mut bindings::scatterlist {
+        self.list.as_mut_ptr()
+    }
+
+    /// Makes the one block `pages` the only segment.
+    pub fn set_pages(&mut self, pages: &Pages) -> Result {
+        let len = u32::try_from(pages.len())?;
+        let page = pages.page_at(0)?.as_ptr();
+        let sg = self.list.first_mut().ok_or(EINVAL)?;
+        // SAFETY: `sg` was initialised by `sg_init_table`; the page is valid.
+        unsafe {
+            bindings::sg_set_page(sg, page, len, 0);
+            bindings::sg_mark_end(sg);
+        }
+        Ok(())
+    }
+
+    /// Makes the `len` bytes of linear kernel memory at `ptr` the only segment.
+    ///
+    /// # Safety
+    ///
+    /// `ptr` must be valid for `len` bytes in kmalloc memory for as long as the
+    /// table names it.
+    pub unsafe fn set_linear(&mut self, ptr: *mut u8, len: u32) {
+        if let Some(sg) = self.list.first_mut() {
+            // SAFETY: `sg` is initialised and the memory valid, as the caller
+            // promises.
+            unsafe { bindings::sg_init_one(sg, ptr.cast(), len) };
+        }
+    }
+}
+
+/// A table that the device sees.
+///
+/// # Invariants
+///
+/// The first `entries` entries of `table` are mapped in direction `dir`, as
+/// `mapped` segments.
+pub struct MappedSg {
+    table: SgTable,
+    entries: u32,
+    mapped: u32,
+    dir: DmaDir,
+}
+
+impl MappedSg {
+    /// Maps the first `entries` segments of `table`; gives it back on failure.
+    pub fn new(
+        mut table: SgTable,
+        entries: usize,
+        dir: DmaDir,
+    ) -> core::result::Result<Self, (SgTable, Error)> {
+        let count = match u32::try_from(entries) {
+            Ok(count) if count > 0 && entries <= table.capacity() => count,
+            _ => return Err((table, EINVAL)),
+        };
+        // SAFETY: The entries are initialised and name memory that is valid
+        // while the table is mapped, as who filled it promised.
+        let mapped = unsafe {
+            bindings::ib_dma_map_sg(
+                table.pd.device(),
+                table.list.as_mut_ptr(),
+                count as i32,
+                dir.raw(),
+            )
+        };
+        match u32::try_from(mapped) {
+            // INVARIANT: Mapped above.
+            Ok(mapped) if mapped > 0 => Ok(Self {
+                table,
+                entries: count,
+                mapped,
+                dir,
+            }),
+            _ => Err((table, ENOMEM)),
+        }
+    }
+
+    /// Takes the mapping back and returns the table for further use.
+    pub fn unmap(self) -> SgTable {
+        let mut this = core::mem::ManuallyDrop::new(self);
+        this.unmap_raw();
+        // SAFETY: `this` is never dropped, so the table is moved out once.
+        unsafe { core::ptr::read(&this.table) }
+    }
+
+    fn unmap_raw(&mut self) {
+        // SAFETY: By the type invariant mapped with these very values.
+        unsafe {
+            bindings::ib_dma_unmap_sg(
+                self.table.pd.device(),
+                self.table.list.as_mut_ptr(),
+                self.entries as i32,
+                self.dir.raw(),
+            )
+        };
+    }
+
+    /// Number of segments as the device sees them.
+    pub fn segments(&self) -> usize {
+        self.mapped as usize
+    }
+
+    pub(super) fn as_ptr(&self) -> *mut bindings::scatterlist {
+        self.table.list.as_ptr().cast_mut()
+    }
+
+    /// Address and length of segment `index` (less than `segments`).
+    fn segment(&self, index: usize) -> Option<(u64, usize)> {
+        if index >= self.segments() {
+            return None;
+        }
+        let sg = self.table.list.get(index)?;
+        let sg = core::ptr::from_ref(sg).cast_mut();
+        // SAFETY: A mapped entry; both functions only read it.
+        unsafe {
+            Some((
+                bindings::sg_dma_address(sg),
+                bindings::sg_dma_len(sg) as usize,
+            ))
+        }
+    }
+
+    /// Names segment `index` in a work request.
+    pub fn sge(&self, index: usize) -> Result<Sge<'_>> {
+        let (addr, len) = self.segment(index).ok_or(EINVAL)?;
+        Sge::new(addr, len, self.table.pd.lkey())
+    }
+
+    /// Names `len` bytes from `off` of the first segment.
+    pub fn sge_in_first(&self, off: usize, len: usize) -> Result<Sge<'_>> {
+        let (addr, size) = self.segment(0).ok_or(EINVAL)?;
+        match off.checked_add(len) {
+            Some(end) if end <= size => Sge::new(addr + off as u64, len, self.table.pd.lkey()),
+            _ => Err(EINVAL),
+        }
+    }
+
+    /// Hands `len` bytes from `off` of the first segment to the device.
+    pub fn sync_for_device(&self, off: usize, len: usize) {
+        if let Some((addr, size)) = self.segment(0) {
+            if off.checked_add(len).is_some_and(|end| end <= size) {
+                // SAFETY: The range lies in the mapping.
+                unsafe {
+                    bindings::ib_dma_sync_single_for_device(
+                        self.table.pd.device(),
+                        addr + off as u64,
+                        len,
+                        self.dir.raw(),
+                    )
+                };
+            }
+        }
+    }
+
+    /// Hands `len` bytes from `off` of the first segment to the CPU.
+    pub fn sync_for_cpu(&self, off: usize, len: usize) {
+        if let Some((addr, size)) = self.segment(0) {
+            if off.checked_add(len).is_some_and(|end| end <= size) {
+                // SAFETY: The range lies in the mapping.
+                unsafe {
+                    bindings::ib_dma_sync_single_for_cpu(
+                        self.table.pd.device(),
+                        addr + off as u64,
+                        len,
+                        self.dir.raw(),
+                    )
+                };
+            }
+        }
+    }
+}
+
+impl Drop for MappedSg {
+    fn drop(&mut self) {
+        self.unmap_raw();
+    }
+}

@@ -1,0 +1,272 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+//! Chains of send work requests, built on the stack.
+
+use super::mr::Access;
+use super::mr::Mr;
+use crate::bindings;
+use core::marker::PhantomData;
+use core::mem::ManuallyDrop;
+use core::mem::MaybeUninit;
+use kernel::prelude::*;
+
+/// Work requests in one chain.
+const MAX_WRS: usize = 5;
+/// Memory segments in one chain.
+const MAX_SGES: usize = 20;
+
+/// The most segments that one work request of a chain may name beside one for
+/// a header; a device may allow less.
+pub const MAX_DATA_SGES: usize = 16;
+
+/// A piece of mapped memory, named in a work request.
+#[derive(Clone, Copy)]
+pub struct Sge<'a> {
+    addr: u64,
+    length: u32,
+    lkey: u32,
+    _memory: PhantomData<&'a ()>,
+}
+
+impl Sge<'_> {
+    pub(super) fn new(addr: u64, len: usize, lkey: u32) -> Result<Self> {
+        if len == 0 {
+            // Some devices take a length of 0 for 2^31.
+            return Err(EINVAL);
+        }
+        Ok(Self {
+            addr,
+            length: u32::try_from(len)?,
+            lkey,
+            _memory: PhantomData,
+        })
+    }
+
+    pub(super) fn raw(&self) -> bindings::ib_sge {
+        bindings::ib_sge {
+            addr: self.addr,
+            length: self.length,
+            lkey: self.lkey,
+        }
+    }
+}
+
+/// Memory of the peer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Remote {
+    /// Where.
+    pub addr: u64,
+    /// By which right.
+    pub rkey: u32,
+}
+
+/// One work request in whichever shape the opcode needs.
+#[repr(C)]
+union Slot {
+    send: ManuallyDrop<bindings::ib_send_wr>,
+    rdma: ManuallyDrop<bindings::ib_rdma_wr>,
+    reg: ManuallyDrop<bindings::ib_reg_wr>,
+}
+
+impl From<bindings::ib_send_wr> for Slot {
+    fn from(wr: bindings::ib_send_wr) -> Self {
+        Self {
+            send: ManuallyDrop::new(wr),
+        }
+    }
+}
+
+impl From<bindings::ib_rdma_wr> for Slot {
+    fn from(wr: bindings::ib_rdma_wr) -> Self {
+        Self {
+            rdma: ManuallyDrop::new(wr),
+        }
+    }
+}
+
+impl From<bindings::ib_reg_wr> for Slot {
+    fn from(wr: bindings::ib_reg_wr) -> Self {
+        Self {
+            reg: ManuallyDrop::new(wr),
+        }
+    }
+}
+
+/// A chain of up to five work requests that are posted together.
+///
+/// `'a` is the borrow of the operation that owns all memory named in it. Only
+/// the last one is signaled: as a send queue works in order, its completion
+/// says that the others are done as well.
+///
+/// # Invariants
+///
+/// The first `wrs` slots and the first `sges` segments are initialised.
+pub struct SendChain<'a> {
+    slots: [MaybeUninit<Slot>; MAX_WRS],
+    segments: [MaybeUninit<bindings::ib_sge>; MAX_SGES],
+    wrs: usize,
+    sges: usize,
+    _memory: PhantomData<&'a ()>,
+}
+
+impl<'a> SendChain<'a> {
+    pub(super) fn new() -> Self {
+        Self {
+            slots: [const { MaybeUninit::uninit() }; MAX_WRS],
+            segments: [const { MaybeUninit::uninit() }; MAX_SGES],
+            wrs: 0,
+            sges: 0,
+            _memory: PhantomData,
+        }
+    }
+
+    fn push(&mut self, slot: impl Into<Slot>) -> Result {
+        let place = self.slots.get_mut(self.wrs).ok_or(ENOSPC)?;
+        // INVARIANT: One more slot is initialised.
+        place.write(slot.into());
+        self.wrs += 1;
+        Ok(())
+    }
+
+    /// Copies segments in; the answer holds the index of the first.
+    fn add_segments(&mut self, list: &[Sge<'a>]) -> Result<usize> {
+        let first = self.sges;
+        for sge in list {
+            let place = self.segments.get_mut(self.sges).ok_or(ENOSPC)?;
+            // INVARIANT: One more segment is initialised.
+            place.write(sge.raw());
+            self.sges += 1;
+        }
+        Ok(first)
+    }
+
+    /// A request with its segments; `sg_list` becomes the right pointer when
+    /// the chain is linked and does not move any more, until then it holds
+    /// the index.
+    fn request(
+        &mut self,
+        opcode: bindings::ib_wr_opcode,
+        list: &[Sge<'a>],
+    ) -> Result<bindings::ib_send_wr> {
+        let first = self.add_segments(list)?;
+        Ok(bindings::ib_send_wr {
+            sg_list: core::ptr::without_provenance_mut(first),
+            num_sge: i32::try_from(list.len())?,
+            opcode,
+            ..Default::default()
+        })
+    }
+
+    fn with_imm(mut wr: bindings::ib_send_wr, imm: u32) -> bindings::ib_send_wr {
+        // SAFETY: Any integer is valid for this member of the union.
+        unsafe { *wr.ex.imm_data.as_mut() = imm.to_be() };
+        wr
+    }
+
+    /// Makes what `mr` describes accessible under its current key.
+    pub fn reg_mr(&mut self, mr: &'a Mr, access: Access) -> Result {
+        let wr = self.request(bindings::ib_wr_opcode_IB_WR_REG_MR, &[])?;
+        self.push(bindings::ib_reg_wr {
+            wr,
+            mr: mr.as_ptr(),
+            key: mr.rkey(),
+            access: access.raw(),
+        })
+    }
+
+    /// Ends all access by `rkey`, a key of this side.
+    pub fn local_inv(&mut self, rkey: u32) -> Result {
+        let mut wr = self.request(bindings::ib_wr_opcode_IB_WR_LOCAL_INV, &[])?;
+        // SAFETY: Any integer is valid for this member of the union.
+        unsafe { *wr.ex.invalidate_rkey.as_mut() = rkey };
+        self.push(wr)
+    }
+
+    /// Writes to the peer's memory.
+    pub fn rdma_write(&mut self, list: &[Sge<'a>], to: Remote) -> Result {
+        let wr = self.request(bindings::ib_wr_opcode_IB_WR_RDMA_WRITE, list)?;
+        self.push_rdma(wr, to)
+    }
+
+    /// Writes to the peer's memory and hands it an immediate.
+    pub fn rdma_write_imm(&mut self, list: &[Sge<'a>], to: Remote, imm: u32) -> Result {
+        let wr = self.request(bindings::ib_wr_opcode_IB_WR_RDMA_WRITE_WITH_IMM, list)?;
+        self.push_rdma(Self::with_imm(wr, imm), to)
+    }
+
+    /// Hands the peer an immediate and nothing else.
+    pub fn imm_only(&mut self, imm: u32) -> Result {
+        self.rdma_write_imm(&[], Remote { addr: 0, rkey: 0 }, imm)
+    }
+
+    /// Sends a message.
+    pub fn send(&mut self, list: &[Sge<'a>]) -> Result {
+        let wr = self.request(bindings::ib_wr_opcode_IB_WR_SEND, list)?;
+        self.push(wr)
+    }
+
+    /// Sends a message with an immediate.
+    pub fn send_imm(&mut self, list: &[Sge<'a>], imm: u32) -> Result {
+        let wr = self.request(bindings::ib_wr_opcode_IB_WR_SEND_WITH_IMM, list)?;
+        self.push(Self::with_imm(wr, imm))
+    }
+
+    /// Sends an empty message that ends all access by `rkey`, a key of the
+    /// peer.
+    pub fn send_inv(&mut self, rkey: u32) -> Result {
+        let mut wr = self.request(bindings::ib_wr_opcode_IB_WR_SEND_WITH_INV, &[])?;
+        // SAFETY: Any integer is valid for this member of the union.
+        unsafe { *wr.ex.invalidate_rkey.as_mut() = rkey };
+        self.push(wr)
+    }
+
+    fn push_rdma(&mut self, wr: bindings::ib_send_wr, to: Remote) -> Result {
+        self.push(bindings::ib_rdma_wr {
+            wr,
+            remote_addr: to.addr,
+            rkey: to.rkey,
+        })
+    }
+
+    /// Links the chain for posting, its last request signaled with `cqe`, the
+    /// others with `chained`, which only ever sees errors.
+    ///
+    /// The answer is the first request; it points into `self`, which must not
+    /// move until it was posted. `EINVAL` for an empty chain.
+    pub(super) fn link(
+        &mut self,
+        cqe: *mut bindings::ib_cqe,
+        chained: *mut bindings::ib_cqe,
+    ) -> Result<*mut bindings::ib_send_wr> {
+        let mut next: *mut bindings::ib_send_wr = core::ptr::null_mut();
+        let segments = self.segments.as_mut_ptr().cast::<bindings::ib_sge>();
+        for slot in self.slots[..self.wrs].iter_mut().rev() {
+            // All shapes begin with an `ib_send_wr`.
+            let wr: *mut bindings::ib_send_wr = slot.as_mut_ptr().cast();
+            // SAFETY: The slot is initialised by the type invariant, and
+            // `sg_list` still holds an index below `sges`, or one past the
+            // last for an empty list.
+            unsafe {
+                let first = (*wr).sg_list.addr();
+                (*wr).sg_list = if (*wr).num_sge == 0 {
+                    core::ptr::null_mut()
+                } else {
+                    segments.add(first)
+                };
+                (*wr).next = next;
+                let last = next.is_null();
+                *(*wr).__bindgen_anon_1.wr_cqe.as_mut() = if last { cqe } else { chained };
+                (*wr).send_flags = if last {
+                    bindings::ib_send_flags_IB_SEND_SIGNALED as i32
+                } else {
+                    0
+                };
+            }
+            next = wr;
+        }
+        if next.is_null() {
+            return Err(EINVAL);
+        }
+        Ok(next)
+    }
+}
