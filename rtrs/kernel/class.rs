@@ -132,11 +132,15 @@ impl ClassDevice {
 /// Compares the name of a device with a C string, to the letter.
 ///
 /// The kernel's `device_match_name` takes a trailing newline as equal.
+///
+/// # Safety
+///
+/// `dev` is a valid device and `name` a C string.
 unsafe extern "C" fn match_name(
     dev: *mut bindings::device,
     name: *const kernel::ffi::c_void,
 ) -> kernel::ffi::c_int {
-    // SAFETY: The iterator passes a valid device, and `ClassDevice::new` a C string.
+    // SAFETY: By the safety requirements.
     let (have, want) = unsafe {
         (
             CStr::from_char_ptr(bindings::dev_name(dev)),

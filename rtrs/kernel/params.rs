@@ -23,6 +23,8 @@ const TEXT_SIZE: usize = 256;
 /// It is written before the module's code runs, and only read thereafter.
 pub struct Param<T> {
     name: &'static str,
+    /// Prints an error in the name of the module that the parameter is of.
+    report: fn(fmt::Arguments<'_>),
     value: UnsafeCell<T>,
 }
 
@@ -31,9 +33,10 @@ unsafe impl<T: Sync> Sync for Param<T> {}
 
 impl<T: Copy> Param<T> {
     #[doc(hidden)]
-    pub const fn new(name: &'static str, default: T) -> Self {
+    pub const fn new(name: &'static str, report: fn(fmt::Arguments<'_>), default: T) -> Self {
         Self {
             name,
+            report,
             value: UnsafeCell::new(default),
         }
     }
@@ -62,16 +65,15 @@ impl<T: Copy> Param<T> {
     where
         T: fmt::Display,
     {
-        if valid(self.get()) {
+        let value = self.get();
+        if valid(value) {
             return Ok(());
         }
-        refuse(self.name, &self.get(), must)
-    }
-}
 
-fn refuse(name: &str, value: &dyn fmt::Display, must: &str) -> Result {
-    pr_err!("parameter {name}={value} refused: must be {must}\n");
-    Err(EINVAL)
+        let name = self.name;
+        (self.report)(fmt!("parameter {name}={value} refused: must be {must}\n"));
+        Err(EINVAL)
+    }
 }
 
 /// A parameter that is a text of at most 255 bytes.
@@ -82,7 +84,7 @@ unsafe impl Sync for TextParam {}
 
 impl TextParam {
     #[doc(hidden)]
-    pub const fn new(_name: &'static str, default: &'static str) -> Self {
+    pub const fn new(default: &'static str) -> Self {
         let mut text = [0; TEXT_SIZE];
         let default = default.as_bytes();
         assert!(default.len() < TEXT_SIZE);
@@ -159,6 +161,10 @@ pub const fn bytes<const N: usize>(text: &str) -> [u8; N] {
 ///     pub(crate) PORT = port_nr: u16 (1234), "Port to listen on (default: 1234)";
 /// }
 /// ```
+#[expect(
+    clippy::crate_in_macro_def,
+    reason = "`LocalModule` of the caller is meant"
+)]
 #[macro_export]
 macro_rules! module_params {
     (module $module:literal; $(
@@ -201,11 +207,15 @@ macro_rules! module_params {
 
     (@var str, [$($head:tt)*] $var:ident, $name:ident, $default:expr) => {
         $($head)* static $var: $crate::support::params::TextParam =
-            $crate::support::params::TextParam::new(::core::stringify!($name), $default);
+            $crate::support::params::TextParam::new($default);
     };
     (@var $type:ident, [$($head:tt)*] $var:ident, $name:ident, $default:expr) => {
         $($head)* static $var: $crate::support::params::Param<$type> =
-            $crate::support::params::Param::new(::core::stringify!($name), $default);
+            $crate::support::params::Param::new(
+                ::core::stringify!($name),
+                |message| ::kernel::pr_err!("{message}"),
+                $default,
+            );
     };
 
     (@raw str, $var:ident, $raw:ident) => {

@@ -116,6 +116,10 @@ impl<T> Files<T> {
 ///     ];
 /// }
 /// ```
+#[expect(
+    clippy::crate_in_macro_def,
+    reason = "`LocalModule` of the caller is meant"
+)]
 #[macro_export]
 macro_rules! sysfs_files {
     ($(

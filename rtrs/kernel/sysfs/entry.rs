@@ -14,15 +14,25 @@ use super::Buf;
 use super::StoreCtx;
 use crate::bindings;
 
+/// Shows a file in a plain directory.
+///
+/// # Safety
+///
+/// To be called by sysfs, for a node of a set of that kind.
 pub(super) unsafe extern "C" fn kobj_show(
     _kobj: *mut bindings::kobject,
     attr: *mut bindings::kobj_attribute,
     buf: *mut c_char,
 ) -> isize {
-    // SAFETY: sysfs calls with the attribute of a node and one page of memory.
+    // SAFETY: By the safety requirements; sysfs passes one zeroed page.
     unsafe { show(attr.cast(), buf.cast()) }
 }
 
+/// Shows a file in a device.
+///
+/// # Safety
+///
+/// To be called by sysfs, for a node of a set of that kind.
 pub(super) unsafe extern "C" fn dev_show(
     _dev: *mut bindings::device,
     attr: *mut bindings::device_attribute,
@@ -32,16 +42,26 @@ pub(super) unsafe extern "C" fn dev_show(
     unsafe { show(attr.cast(), buf.cast()) }
 }
 
+/// Stores to a file in a plain directory.
+///
+/// # Safety
+///
+/// To be called by sysfs, for a node of a set of that kind.
 pub(super) unsafe extern "C" fn kobj_store(
     kobj: *mut bindings::kobject,
     attr: *mut bindings::kobj_attribute,
     buf: *const c_char,
     count: usize,
 ) -> isize {
-    // SAFETY: sysfs calls with the attribute of a node and `count` bytes.
+    // SAFETY: By the safety requirements; sysfs passes `count` bytes.
     unsafe { store(kobj, attr.cast(), buf.cast(), count) }
 }
 
+/// Stores to a file in a device.
+///
+/// # Safety
+///
+/// To be called by sysfs, for a node of a set of that kind.
 pub(super) unsafe extern "C" fn dev_store(
     dev: *mut bindings::device,
     attr: *mut bindings::device_attribute,

@@ -102,6 +102,7 @@ impl FileSet {
                 (_, None) => 0o444,
                 (None, _) => 0o200,
             };
+            #[cfg_attr(not(CONFIG_DEBUG_LOCK_ALLOC), expect(clippy::needless_update))]
             let raw = bindings::attribute {
                 name: attr.name.as_char_ptr(),
                 mode,
