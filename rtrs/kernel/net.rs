@@ -2,22 +2,44 @@
 
 //! Socket addresses, in the form that the connection manager takes.
 //!
-//! C header: [`include/linux/inet.h`](srctree/include/linux/inet.h)
+//! C headers: [`include/linux/inet.h`](srctree/include/linux/inet.h),
+//! [`include/rdma/ib.h`](srctree/include/rdma/ib.h)
 
 use core::mem::MaybeUninit;
 use core::net::Ipv4Addr;
 use core::net::Ipv6Addr;
 
 use kernel::error::to_result;
-use kernel::ffi::c_int;
 use kernel::fmt;
 use kernel::prelude::*;
+use kernel::str::CString;
+use rnbd_proto::text::path_addr::Addr;
 
+use super::log::Plain;
 use crate::bindings;
 
 /// Families, as they stand in an address.
 const AF_INET: u16 = bindings::AF_INET as u16;
 const AF_INET6: u16 = bindings::AF_INET6 as u16;
+const AF_IB: u16 = bindings::AF_IB as u16;
+
+/// Service ids of the port space `RDMA_PS_IB`; the low 16 bits are the port.
+const IB_SERVICE: u64 = bindings::RDMA_IB_IP_PS_IB as u64;
+
+/// The native address of an RDMA port, `struct sockaddr_ib`.
+#[derive(Clone, Copy)]
+#[repr(C)]
+struct IbAddr {
+    family: u16,
+    pkey: u16,
+    flowinfo: u32,
+    gid: [u8; 16],
+    sid: u64,
+    sid_mask: u64,
+    scope_id: u64,
+}
+
+static_assert!(size_of::<IbAddr>() == 48);
 
 /// The network namespace that the block devices live in.
 pub fn init_net() -> *mut bindings::net {
@@ -33,13 +55,8 @@ pub fn init_net() -> *mut bindings::net {
 #[repr(transparent)]
 pub struct SockAddr(bindings::__kernel_sockaddr_storage);
 
-/// The parts of an address, as far as they are of a family that is known.
-#[derive(PartialEq)]
-enum Parts {
-    V4(Ipv4Addr, u16),
-    V6(Ipv6Addr, u32, u16),
-    Other(u16),
-}
+/// The parts of an address of a known family; an IPv6 one with its scope.
+type Parts = (Addr<'static>, u32, u16);
 
 impl SockAddr {
     /// An IPv4 address.
@@ -74,13 +91,40 @@ impl SockAddr {
         Self::v6(Ipv6Addr::UNSPECIFIED, 0, port)
     }
 
-    /// Reads an IPv4 or IPv6 address, the latter also with a scope as in
-    /// `fe80::1%eth0`. May sleep.
+    /// An InfiniBand address.
+    pub fn gid(gid: [u8; 16], port: u16) -> Self {
+        Self::zeroed().put(IbAddr {
+            family: AF_IB,
+            pkey: 0xffff,
+            flowinfo: 0,
+            gid,
+            sid: (IB_SERVICE | u64::from(port)).to_be(),
+            sid_mask: u64::MAX,
+            scope_id: 0,
+        })
+    }
+
+    /// The address of one end of a path. May sleep.
     ///
     /// # Errors
     ///
-    /// `EINVAL` for a malformed address or an unknown interface.
-    pub fn parse(text: &CStr, port: u16) -> Result<Self> {
+    /// `EINVAL` when the scope is not an interface of the network namespace that
+    /// the block devices live in; `ENOMEM`.
+    pub fn new(addr: &Addr<'_>, port: u16) -> Result<Self> {
+        match *addr {
+            Addr::V4(addr) => Ok(Self::v4(addr, port)),
+            Addr::V6 { addr, scope: None } => Ok(Self::v6(addr, 0, port)),
+            Addr::V6 {
+                addr,
+                scope: Some(scope),
+            } => Self::scoped(addr, scope, port),
+            Addr::Gid(gid) => Ok(Self::gid(gid, port)),
+        }
+    }
+
+    /// An IPv6 address with a scope by name or number.
+    fn scoped(addr: Ipv6Addr, scope: &str, port: u16) -> Result<Self> {
+        let text = CString::try_from_fmt(fmt!("{}%{scope}", Plain(addr)))?;
         let mut addr = Self::zeroed();
 
         // SAFETY: A valid string, and room for any address, which stays
@@ -88,7 +132,7 @@ impl SockAddr {
         to_result(unsafe {
             bindings::inet_pton_with_scope(
                 init_net(),
-                bindings::AF_UNSPEC as u16,
+                AF_INET6,
                 text.as_char_ptr(),
                 core::ptr::null(),
                 &mut addr.0,
@@ -112,20 +156,18 @@ impl SockAddr {
         (&raw const self.0).cast_mut().cast()
     }
 
-    /// The port; 0 for a family without.
+    /// The port; 0 for a family that is not known.
     pub fn port(&self) -> u16 {
-        match self.parts() {
-            Parts::V4(_, port) | Parts::V6(_, _, port) => port,
-            Parts::Other(_) => 0,
-        }
+        self.parts().map_or(0, |(_, _, port)| port)
     }
 
     /// The same address with another port.
     pub fn with_port(self, port: u16) -> Self {
         match self.parts() {
-            Parts::V4(addr, _) => Self::v4(addr, port),
-            Parts::V6(addr, scope, _) => Self::v6(addr, scope, port),
-            Parts::Other(_) => self,
+            Some((Addr::V4(addr), _, _)) => Self::v4(addr, port),
+            Some((Addr::V6 { addr, .. }, scope, _)) => Self::v6(addr, scope, port),
+            Some((Addr::Gid(gid), _, _)) => Self::gid(gid, port),
+            None => self,
         }
     }
 
@@ -150,7 +192,7 @@ impl SockAddr {
         self
     }
 
-    fn parts(&self) -> Parts {
+    fn parts(&self) -> Option<Parts> {
         let raw = &raw const self.0;
 
         // SAFETY: All bytes are initialised by the type invariants, and the types
@@ -159,57 +201,43 @@ impl SockAddr {
             match (*raw.cast::<bindings::sockaddr>()).sa_family {
                 AF_INET => {
                     let addr = &*raw.cast::<bindings::sockaddr_in>();
-                    let octets = addr.sin_addr.s_addr.to_ne_bytes();
-                    Parts::V4(octets.into(), u16::from_be(addr.sin_port))
+                    let ip = Ipv4Addr::from(addr.sin_addr.s_addr.to_ne_bytes());
+                    Some((Addr::V4(ip), 0, u16::from_be(addr.sin_port)))
                 }
                 AF_INET6 => {
                     let addr = &*raw.cast::<bindings::sockaddr_in6>();
-                    let octets = addr.sin6_addr.in6_u.u6_addr8;
-                    let port = u16::from_be(addr.sin6_port);
-                    Parts::V6(octets.into(), addr.sin6_scope_id, port)
+                    let ip = Addr::V6 {
+                        addr: addr.sin6_addr.in6_u.u6_addr8.into(),
+                        scope: None,
+                    };
+                    Some((ip, addr.sin6_scope_id, u16::from_be(addr.sin6_port)))
                 }
-                other => Parts::Other(other),
+                AF_IB => {
+                    let addr = &*raw.cast::<IbAddr>();
+                    let [.., high, low] = addr.sid.to_ne_bytes();
+                    Some((Addr::Gid(addr.gid), 0, u16::from_be_bytes([high, low])))
+                }
+                _ => None,
             }
         }
     }
 }
 
+/// Addresses of a family that is not known are equal to none.
 impl PartialEq for SockAddr {
     fn eq(&self, other: &Self) -> bool {
-        match (self.parts(), other.parts()) {
-            // There is nothing to compare but the family.
-            (Parts::Other(_), _) | (_, Parts::Other(_)) => false,
-            (ours, theirs) => ours == theirs,
-        }
+        self.parts()
+            .is_some_and(|parts| Some(parts) == other.parts())
     }
 }
 
-/// Prints as path names in sysfs have it: `ip:10.50.100.66`, `ip:fe80::1`.
-///
-/// Neither port nor scope are shown. IPv6 is left to the kernel, whose idea of a
-/// short form differs from that of `core` for some addresses.
+/// Prints as path names in sysfs have it: `ip:10.50.100.66`, `ip:fe80::1`; neither
+/// port nor scope are shown.
 impl core::fmt::Display for SockAddr {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.parts() {
-            Parts::V4(addr, _) => write!(f, "ip:{addr}"),
-            Parts::V6(addr, _, _) => {
-                let mut text = [0; 48];
-                let octets = addr.octets();
-
-                // SAFETY: The format takes a pointer to the 16 bytes of an address.
-                let len: c_int = unsafe {
-                    bindings::scnprintf(
-                        text.as_mut_ptr().cast(),
-                        text.len(),
-                        c"%pI6c".as_char_ptr(),
-                        octets.as_ptr(),
-                    )
-                };
-                let text = usize::try_from(len).ok().and_then(|len| text.get(..len));
-                let text = core::str::from_utf8(text.ok_or(fmt::Error)?);
-                write!(f, "ip:{}", text.map_err(|_| fmt::Error)?)
-            }
-            Parts::Other(family) => write!(f, "family:{family}"),
+            Some((addr, _, _)) => addr.fmt(f),
+            None => f.write_str("<invalid address family>"),
         }
     }
 }
