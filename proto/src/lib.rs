@@ -33,4 +33,5 @@ pub mod path_state;
 pub mod search_path;
 pub mod slot;
 pub mod text;
+pub mod turn;
 pub mod wire;

@@ -2,6 +2,16 @@
 
 //! Messages as they travel. All numbers are little endian.
 
+/// Compares a message with the numbers a C compiler gives for its struct in the
+/// header: the size, then the offset of each field.
+#[cfg(test)]
+macro_rules! assert_layout {
+    ($message:ty, $size:expr, { $($field:ident: $offset:expr),* $(,)? }) => {
+        assert_eq!(size_of::<$message>(), $size);
+        $(assert_eq!(core::mem::offset_of!($message, $field), $offset, stringify!($field));)*
+    };
+}
+
 pub mod name;
 pub mod rnbd;
 pub mod rtrs;

@@ -172,3 +172,13 @@ impl<'a> Message<'a> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn layout() {
+        assert_layout!(Header, 4, { kind: 0, padding: 2 });
+    }
+}

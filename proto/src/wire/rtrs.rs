@@ -135,3 +135,13 @@ impl TryFrom<&WireDesc> for SgDesc {
         Self::new(desc.addr.get(), desc.key.get(), desc.len.get())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn layout() {
+        assert_layout!(WireDesc, 16, { addr: 0, key: 8, len: 12 });
+    }
+}

@@ -307,3 +307,16 @@ impl Io {
         self.prio
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn layout() {
+        assert_layout!(WireIoV1, 24, {
+            header: 0, device_id: 4, sector: 8, rw: 16, bi_size: 20,
+        });
+        assert_layout!(WireIo, 32, { v1: 0, prio: 24, padding: 26 });
+    }
+}

@@ -275,3 +275,24 @@ impl OpenRsp {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn layout() {
+        // The name ends with the first reserved byte of C, at 261.
+        assert_layout!(WireOpen, 264, {
+            header: 0, access_mode: 4, reserved1: 5, name: 6, reserved2: 261 + 1,
+        });
+        assert_layout!(WireOpenRsp, 56, {
+            header: 0, device_id: 4, nsectors: 8, max_hw_sectors: 16,
+            max_write_zeroes_sectors: 20, max_discard_sectors: 24,
+            discard_granularity: 28, discard_alignment: 32, physical_block_size: 36,
+            logical_block_size: 38, max_segments: 40, secure_discard: 42,
+            obsolete_rotational: 44, cache_policy: 45, reserved: 46,
+        });
+        assert_layout!(WireClose, 8, { header: 0, device_id: 4 });
+    }
+}

@@ -111,3 +111,13 @@ impl SessInfoRsp {
         self.ver.min(VERSION_MAJOR)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn layout() {
+        assert_layout!(WireSessInfo, 36, { header: 0, ver: 4, reserved: 5 });
+    }
+}

@@ -286,7 +286,7 @@ impl ConnRsp {
         match msg.errno.get() {
             0 => {}
             // A negative error number in 16 bits.
-            errno => return Ok(Self::Reject(i32::from(errno.wrapping_neg()))),
+            errno => return Ok(Self::Reject(i32::from(errno as i16).abs())),
         }
         Ok(Self::Accept(Accept::new(
             QueueDepth::new(u32::from(msg.queue_depth.get()))?,
@@ -317,11 +317,30 @@ impl ConnRsp {
             }
             Self::Reject(errno) => {
                 // A reject must not read as an accept.
-                let errno = u16::try_from(*errno).ok().filter(|&e| e != 0);
-                let errno = errno.unwrap_or(EINVAL as u16);
-                msg.errno = errno.wrapping_neg().into();
+                let errno = i16::try_from(*errno).ok().filter(|&e| e > 0);
+                let errno = errno.unwrap_or(EINVAL as i16);
+                msg.errno = (errno.wrapping_neg() as u16).into();
             }
         }
         zerocopy::transmute!(msg)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn layout() {
+        // A bit field, the first connection's mark, is in C between `paths_uuid`
+        // and `reserved`.
+        assert_layout!(WireConnReq, 56, {
+            cma_version: 0, ip_version: 1, magic: 2, version: 4, cid: 6, cid_num: 8,
+            recon_cnt: 10, sess_uuid: 12, paths_uuid: 28, flags: 44, reserved: 45,
+        });
+        assert_layout!(WireConnRsp, 56, {
+            magic: 0, version: 2, errno: 4, queue_depth: 6, max_io_size: 8,
+            max_hdr_size: 12, flags: 16, reserved: 20,
+        });
     }
 }

@@ -191,3 +191,16 @@ impl<'a> InfoRsp<'a> {
             .map(|(id, (addr, rkey))| RemoteChunk { id, addr, rkey })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn layout() {
+        // The name ends with the first reserved byte of C, at 257.
+        assert_layout!(WireInfoReq, 272, { kind: 0, name: 2, reserved: 257 + 1 });
+        assert_layout!(WireInfoRsp, 8, { kind: 0, count: 2, reserved: 4 });
+        assert_eq!(info_rsp_size(3), 8 + 3 * 16);
+    }
+}

@@ -231,3 +231,15 @@ impl Request {
         self.transfer
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn layout() {
+        assert_layout!(WireWrite, 4, { kind: 0, usr_len: 2 });
+        assert_layout!(WireRead, 8, { kind: 0, usr_len: 2, flags: 4, sg_cnt: 6 });
+        assert_layout!(WireReadWithDesc, 24, { read: 0, desc: 8 });
+    }
+}

@@ -63,3 +63,13 @@ impl RkeyRsp {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn layout() {
+        assert_layout!(WireRkeyRsp, 8, { kind: 0, buf_id: 2, rkey: 4 });
+    }
+}

@@ -1,0 +1,229 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+//! Messages byte by byte, against what a C compiler makes of the structs in
+//! `rtrs-pri.h` and `rnbd-proto.h` filled with the same values.
+
+use rnbd_proto::imm::IoReqLayout;
+use rnbd_proto::limits::QueueDepth;
+use rnbd_proto::limits::ServerLimits;
+use rnbd_proto::wire::name::DevicePath;
+use rnbd_proto::wire::name::SessName;
+use rnbd_proto::wire::rnbd::AccessMode;
+use rnbd_proto::wire::rnbd::Close;
+use rnbd_proto::wire::rnbd::DeviceId;
+use rnbd_proto::wire::rnbd::Geometry;
+use rnbd_proto::wire::rnbd::Io;
+use rnbd_proto::wire::rnbd::IoFlags;
+use rnbd_proto::wire::rnbd::Message;
+use rnbd_proto::wire::rnbd::Op;
+use rnbd_proto::wire::rnbd::Open;
+use rnbd_proto::wire::rnbd::OpenRsp;
+use rnbd_proto::wire::rnbd::SessInfo;
+use rnbd_proto::wire::rnbd::SessInfoRsp;
+use rnbd_proto::wire::rtrs::Accept;
+use rnbd_proto::wire::rtrs::ConnReq;
+use rnbd_proto::wire::rtrs::ConnRsp;
+use rnbd_proto::wire::rtrs::InfoReq;
+use rnbd_proto::wire::rtrs::InfoRsp;
+use rnbd_proto::wire::rtrs::Request;
+use rnbd_proto::wire::rtrs::RkeyRsp;
+use rnbd_proto::wire::rtrs::SgDesc;
+use rnbd_proto::wire::rtrs::Transfer;
+use rnbd_proto::wire::rtrs::Uuid;
+
+/// The bytes of `digits`, then zeroes up to `len`.
+fn bytes(digits: &str, len: usize) -> Vec<u8> {
+    let mut bytes: Vec<u8> = (0..digits.len())
+        .step_by(2)
+        .map(|i| u8::from_str_radix(&digits[i..i + 2], 16).unwrap())
+        .collect();
+    bytes.resize(len, 0);
+    bytes
+}
+
+fn counted(from: u8) -> Uuid {
+    Uuid(core::array::from_fn(|i| from + i as u8))
+}
+
+#[test]
+fn conn_req() {
+    let golden = bytes(
+        "0000bd1b0002030005000700101112131415161718191a1b1c1d1e1f\
+         202122232425262728292a2b2c2d2e2f01",
+        56,
+    );
+    let req = ConnReq::new(3, 5, 7, counted(0x10), counted(0x20), true).unwrap();
+    assert_eq!(req.encode()[..], golden);
+    assert_eq!(ConnReq::parse(&golden), Ok(req));
+}
+
+#[test]
+fn conn_rsp() {
+    let golden = bytes("bd1b00020000000200f001000010000002", 56);
+    let limits = ServerLimits::new(512, 128 * 1024).unwrap();
+    let rsp = ConnRsp::Accept(Accept::from_limits(limits, true).unwrap());
+    assert_eq!(rsp.encode()[..], golden);
+    assert_eq!(ConnRsp::parse(&golden), Ok(rsp));
+
+    let golden = bytes("bd1b000298ff", 56);
+    let rsp = ConnRsp::Reject(104);
+    assert_eq!(rsp.encode()[..], golden);
+    assert_eq!(ConnRsp::parse(&golden), Ok(rsp));
+}
+
+#[test]
+fn info() {
+    let golden = bytes("0000626c7961", 272);
+    let req = InfoReq {
+        name: SessName::new(b"blya").unwrap(),
+    };
+    let mut buf = [0xff; 272];
+    assert_eq!(req.encode(&mut buf), Ok(272));
+    assert_eq!(buf[..], golden);
+    assert_eq!(InfoReq::parse(&golden), Ok(req));
+
+    let golden = bytes(
+        "01000200000000008877665544332211a4a3a2a100000200\
+         00ffeeddccbbaa99b4b3b2b100000200",
+        40,
+    );
+    let descs = [
+        SgDesc::new(0x1122_3344_5566_7788, 0xa1a2_a3a4, 0x20000).unwrap(),
+        SgDesc::new(0x99aa_bbcc_ddee_ff00, 0xb1b2_b3b4, 0x20000).unwrap(),
+    ];
+    let mut buf = [0xff; 64];
+    assert_eq!(InfoRsp::encode(descs.into_iter(), &mut buf), Ok(40));
+    assert_eq!(buf[..40], golden);
+
+    let layout = IoReqLayout::new(QueueDepth::new(2).unwrap(), 0x20000).unwrap();
+    let rsp = InfoRsp::parse(&golden, layout).ok().unwrap();
+    let chunks: Vec<_> = rsp.chunks().map(|c| (c.id.get(), c.addr, c.rkey)).collect();
+    assert_eq!(
+        chunks,
+        [
+            (0, 0x1122_3344_5566_7788, 0xa1a2_a3a4),
+            (1, 0x99aa_bbcc_ddee_ff00, 0xb1b2_b3b4)
+        ]
+    );
+}
+
+/// A server that does not invalidate covers many chunks with one descriptor.
+#[test]
+fn info_rsp_of_several_chunks() {
+    let desc = SgDesc::new(0x10000, 7, 3 * 8192).unwrap();
+    let last = SgDesc::new(0x90000, 8, 8192).unwrap();
+    let mut buf = [0; 64];
+    let len = InfoRsp::encode([desc, last].into_iter(), &mut buf).unwrap();
+    let layout = IoReqLayout::new(QueueDepth::new(4).unwrap(), 8192).unwrap();
+    let rsp = InfoRsp::parse(&buf[..len], layout).ok().unwrap();
+    let chunks: Vec<_> = rsp.chunks().map(|c| (c.addr, c.rkey)).collect();
+    assert_eq!(
+        chunks,
+        [(0x10000, 7), (0x12000, 7), (0x14000, 7), (0x90000, 8)]
+    );
+}
+
+#[test]
+fn request() {
+    let desc = SgDesc::new(0x1122_3344_5566_7788, 0xa1a2_a3a4, 4096).unwrap();
+    let to_client = Transfer::ToClient {
+        desc,
+        invalidate: true,
+    };
+    let cases = [
+        (
+            "03002000010001008877665544332211a4a3a2a100100000",
+            4096,
+            to_client,
+        ),
+        ("0300200000000000", 0, Transfer::None),
+        ("02002000", 4096, Transfer::ToServer),
+    ];
+    for (digits, data_len, transfer) in cases {
+        let golden = bytes(digits, digits.len() / 2);
+        let request = Request::new(data_len, 32, transfer).unwrap();
+        let mut buf = [0xff; 24];
+        assert_eq!(request.encode(&mut buf), Ok(golden.len()));
+        assert_eq!(request.message_len(), golden.len());
+        assert_eq!(buf[..golden.len()], golden);
+        assert_eq!(Request::parse(&golden, data_len + 32), Ok(request));
+        assert_eq!(request.user_range().len(), 32);
+    }
+}
+
+#[test]
+fn rkey_rsp() {
+    let golden = bytes("0400ff01a4a3a2a1", 8);
+    let depth = QueueDepth::new(512).unwrap();
+    let rsp = RkeyRsp {
+        id: depth.buffer(511).unwrap(),
+        rkey: 0xa1a2_a3a4,
+    };
+    assert_eq!(rsp.encode()[..], golden);
+    assert_eq!(RkeyRsp::parse(&golden, depth), Ok(rsp));
+}
+
+#[test]
+fn sess_info() {
+    let golden = bytes("0000000002", 36);
+    assert_eq!(SessInfo::OURS.encode()[..], golden);
+    assert_eq!(
+        Message::parse(&golden),
+        Ok(Message::SessInfo(SessInfo::OURS))
+    );
+
+    let golden = bytes("0100000002", 36);
+    assert_eq!(SessInfo::OURS.answer().encode()[..], golden);
+    assert_eq!(SessInfoRsp::parse(&golden), Ok(SessInfo::OURS.answer()));
+}
+
+#[test]
+fn open() {
+    let golden = bytes("0200000002002f6465762f72616d30", 264);
+    let open = Open {
+        mode: AccessMode::Migration,
+        path: DevicePath::new(b"/dev/ram0").unwrap(),
+    };
+    assert_eq!(open.encode()[..], golden);
+    assert_eq!(Message::parse(&golden), Ok(Message::Open(open)));
+
+    let golden = bytes(
+        "030000000403020150443322110000002423222134333231444342415453525164636261\
+         00100002727101000003",
+        56,
+    );
+    let rsp = OpenRsp {
+        device: DeviceId(0x0102_0304),
+        geometry: Geometry::new(0x11_2233_4450, 512, 4096).unwrap(),
+        max_hw_sectors: 0x2122_2324,
+        max_write_zeroes_sectors: 0x3132_3334,
+        max_discard_sectors: 0x4142_4344,
+        discard_granularity: 0x5152_5354,
+        discard_alignment: 0x6162_6364,
+        max_segments: 0x7172,
+        secure_erase: true,
+        write_cache: true,
+        fua: true,
+    };
+    assert_eq!(rsp.encode()[..], golden);
+    assert_eq!(OpenRsp::parse(&golden), Ok(rsp));
+}
+
+#[test]
+fn io_and_close() {
+    let device = DeviceId(0x0102_0304);
+    let golden = bytes("0400000004030201665544332211000001030000001001000460", 32);
+    let flags = IoFlags::SYNC | IoFlags::FUA;
+    let io = Io::new(device, Op::Write, flags, 0x1122_3344_5566, 0x11000, 0x6004).unwrap();
+    assert_eq!(io.encode()[..], golden);
+    assert_eq!(Message::parse(&golden), Ok(Message::Io(io)));
+
+    // Protocol 1 had no priority.
+    let io = Io::new(device, Op::Write, flags, 0x1122_3344_5566, 0x11000, 0).unwrap();
+    assert_eq!(Message::parse(&golden[..24]), Ok(Message::Io(io)));
+
+    let golden = bytes("0500000004030201", 8);
+    let close = Close { device };
+    assert_eq!(close.encode()[..], golden);
+    assert_eq!(Message::parse(&golden), Ok(Message::Close(close)));
+}
