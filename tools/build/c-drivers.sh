@@ -12,11 +12,11 @@
 build_module() {
 	local dir=$1/$2 name=$2 source=$3
 	shift 3
-	cp -r "$KSRC/$source" "$dir"
+	cp -r "$RNBD_SOURCE/$source" "$dir"
 	# The make files look for headers beside them in the kernel source.
 	sed -i "s|\$(srctree)/drivers/infiniband/ulp/rtrs|$(dirname "$dir")/rtrs|" "$dir"/Makefile
 	step "c-$name" "building the C driver $name" \
-		make -C "$KOBJ" M="$dir" -j"$(nproc)" "$@" modules
+		make -C "$RNBD_STOCK_BUILD" M="$dir" -j"$(nproc)" "$@" modules
 }
 
 build() {
@@ -32,4 +32,4 @@ build() {
 	cp "$out"/{rtrs,rnbd,siw}/*.ko "$out/modules/"
 }
 
-make_in_place "$CPEER" build
+make_in_place "$RNBD_C_DRIVERS" build

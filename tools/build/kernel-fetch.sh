@@ -7,7 +7,7 @@
 #   kernel-fetch.sh           the newest of the series, found once and remembered
 #   kernel-fetch.sh --newest  looks again
 #
-# With KREL=<release> set, that one. Uses apt with folders of its own, so neither
+# With RNBD_STOCK_RELEASE=<release> set, that one. Uses apt with folders of its own, so neither
 # the apt sources nor the package lists of this machine are touched.
 
 . "$(dirname "$0")/lib.sh"
@@ -60,17 +60,17 @@ unpack_source() {
 
 fetch() {
 	local part=$1 debs=$1/debs version
-	version=$(apt-cache show "linux-headers-$KREL" 2>/dev/null | sed -n 's/^Version: //p' | head -n 1)
-	[ -n "$version" ] || die "Debian does not offer kernel $KREL (any more)" \
+	version=$(apt-cache show "linux-headers-$RNBD_STOCK_RELEASE" 2>/dev/null | sed -n 's/^Version: //p' | head -n 1)
+	[ -n "$version" ] || die "Debian does not offer kernel $RNBD_STOCK_RELEASE (any more)" \
 		"apt-get install -t $RNBD_SUITE-backports linux-image-amd64 && reboot"
 	apt-cache show "linux-source-$RNBD_SERIES=$version" >/dev/null 2>&1 ||
-		die "the source of kernel $KREL ($version) is no longer offered by Debian" \
+		die "the source of kernel $RNBD_STOCK_RELEASE ($version) is no longer offered by Debian" \
 			"apt-get install -t $RNBD_SUITE-backports linux-image-amd64 && reboot"
 	mkdir -p "$debs"
 	cd "$debs"
-	step kernel-download "downloading kernel $KREL (300 MB)" apt-get -q download \
-		"linux-source-$RNBD_SERIES=$version" "linux-headers-$KREL=$version" \
-		"linux-binary-$KREL=$version" "linux-modules-$KREL=$version"
+	step kernel-download "downloading kernel $RNBD_STOCK_RELEASE (300 MB)" apt-get -q download \
+		"linux-source-$RNBD_SERIES=$version" "linux-headers-$RNBD_STOCK_RELEASE=$version" \
+		"linux-binary-$RNBD_STOCK_RELEASE=$version" "linux-modules-$RNBD_STOCK_RELEASE=$version"
 	step kernel-image "unpacking the kernel image and modules" \
 		bash -ec 'for deb; do dpkg-deb -x "$deb" .; done' unpack \
 		linux-headers-*.deb linux-binary-*.deb linux-modules-*.deb
@@ -82,7 +82,7 @@ fetch() {
 	rm -r "$debs"
 }
 
-if [ -z "${KREL:-}" ]; then
+if [ -z "${RNBD_STOCK_RELEASE:-}" ]; then
 	if [ ! -s "$RNBD_CACHE/kernel-release" ] || [ "${1:-}" = --newest ]; then
 		apt_setup
 		newest=$(newest_release)
@@ -90,11 +90,11 @@ if [ -z "${KREL:-}" ]; then
 			"RNBD_MIRROR=<a mirror that has $RNBD_SUITE-backports> make ..."
 		echo "$newest" >"$RNBD_CACHE/kernel-release"
 	fi
-	KREL=$(cat "$RNBD_CACHE/kernel-release")
+	RNBD_STOCK_RELEASE=$(cat "$RNBD_CACHE/kernel-release")
 fi
 
 . "$(dirname "$0")/paths.sh"
-if [ ! -e "$KFETCH" ]; then
+if [ ! -e "$RNBD_STOCK_PACKAGES" ]; then
 	[ -n "${APT_CONFIG:-}" ] || apt_setup
-	make_entry "$KFETCH" fetch
+	make_entry "$RNBD_STOCK_PACKAGES" fetch
 fi

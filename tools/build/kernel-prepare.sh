@@ -8,14 +8,14 @@
 . "$(dirname "$0")/lib.sh"
 . "$(dirname "$0")/paths.sh"
 
-headers=$KFETCH/image/usr/src/linux-headers-$KREL
+headers=$RNBD_STOCK_PACKAGES/image/usr/src/linux-headers-$RNBD_STOCK_RELEASE
 
 # Rust code built by another compiler does not fit the kernel crate.
 check_compiler() {
 	local wanted found
 	wanted=$(sed -n 's/^CONFIG_RUSTC_VERSION_TEXT="\(.*\)"$/\1/p' "$headers/.config")
 	found=$(rustc --version)
-	[ "$wanted" = "$found" ] || die "kernel $KREL was built by '$wanted', but here is '$found'" \
+	[ "$wanted" = "$found" ] || die "kernel $RNBD_STOCK_RELEASE was built by '$wanted', but here is '$found'" \
 		"rm -rf $RNBD_ROOT && make root"
 }
 
@@ -27,7 +27,7 @@ check_symbols() {
 	missing=$(cat "$1"/rust/exports_*_generated.h |
 		sed -n 's/^EXPORT_SYMBOL_RUST_GPL(\(.*\));$/\1/p' | sort -u |
 		comm -23 - <(cut -f 2 "$headers/Module.symvers" | sort -u))
-	[ -z "$missing" ] || die "$(wc -l <<<"$missing") Rust symbols of the prepared source are not in Debian's kernel $KREL,
+	[ -z "$missing" ] || die "$(wc -l <<<"$missing") Rust symbols of the prepared source are not in Debian's kernel $RNBD_STOCK_RELEASE,
 the first of them $(head -n 1 <<<"$missing"): source and kernel do not belong together" \
 		"make distclean"
 }
@@ -38,13 +38,13 @@ prepare() {
 	cp "$headers"/{.config,.kernelvariables,Module.symvers} "$obj/"
 	# Types of the kernel, for the type information of the modules.
 	cp "$headers/vmlinux" "$obj/" 2>/dev/null || true
-	version=$(make -s -C "$KSRC" kernelversion)
-	kbuild=(make -C "$KSRC" O="$obj" HOSTCC=gcc-14 LOCALVERSION="${KREL#"$version"}" -j"$(nproc)")
-	step kernel-config "configuring kernel $KREL" "${kbuild[@]}" olddefconfig
-	step kernel-prepare "preparing kernel $KREL and its Rust crates (about 2 minutes)" \
+	version=$(make -s -C "$RNBD_SOURCE" kernelversion)
+	kbuild=(make -C "$RNBD_SOURCE" O="$obj" HOSTCC=gcc-14 LOCALVERSION="${RNBD_STOCK_RELEASE#"$version"}" -j"$(nproc)")
+	step kernel-config "configuring kernel $RNBD_STOCK_RELEASE" "${kbuild[@]}" olddefconfig
+	step kernel-prepare "preparing kernel $RNBD_STOCK_RELEASE and its Rust crates (about 2 minutes)" \
 		"${kbuild[@]}" prepare modules_prepare
 	check_symbols "$obj"
-	step kernel-depmod "indexing the modules of kernel $KREL" depmod -b "$KFETCH/image/usr" "$KREL"
+	step kernel-depmod "indexing the modules of kernel $RNBD_STOCK_RELEASE" depmod -b "$RNBD_STOCK_PACKAGES/image/usr" "$RNBD_STOCK_RELEASE"
 }
 
-make_in_place "$KOBJ" prepare
+make_in_place "$RNBD_STOCK_BUILD" prepare

@@ -43,9 +43,10 @@ step() {
 	fi
 }
 
-# hash_of <file...>: a short key that changes whenever one of the files does.
+# hash_of <file...>: a short key that changes whenever one of the files does, in
+# more than its comments.
 hash_of() {
-	cat "$@" | sha256sum | cut -c1-12
+	grep -hvE '^[[:space:]]*(#|$)' "$@" | sha256sum | cut -c1-12
 }
 
 # locked <path> <command...>: one builder of a cache entry at a time. The command

@@ -1,53 +1,56 @@
 # SPDX-License-Identifier: GPL-2.0-only
 #
 # Names of everything that the scripts of this folder make, each keyed by what it
-# is made from. To be sourced after lib.sh, or run to print the values:
+# is made from, in environment variables that the scripts and the bench share.
+# To be sourced after lib.sh, or run to print them:
 #
-#   RNBD_ROOT   the build root
-#   KREL        release of the stock kernel, empty until it is known
-#   KFETCH      its packages, unpacked
-#   KSRC        its source
-#   KOBJ        object folder that modules for it are built against
-#   KIMAGE      its boot image
-#   KMODS       its modules folder (lib/modules/<release>)
-#   CPEER       the C drivers built for it, in CPEER/modules
-#   SAN_REL     release of the sanitizing kernel
-#   SAN_OBJ     its object folder
-#   SAN_IMAGE   its boot image
-#   SAN_MODS    its modules folder
-#   KOUT, SAN_OUT  where our own modules for the two kernels are built
-
-if [ -z "${RNBD_TREE:-}" ]; then
-	. "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
-fi
+#   RNBD_TREE, RNBD_CACHE   this tree; the folder of all that can be made again
+#   RNBD_ROOT               build root
+#   RNBD_SOURCE             source of both kernels
+#   RNBD_C_DRIVERS          where the C drivers are built
+#
+# and for each of the two kernels, STOCK and SANITIZE:
+#
+#   RNBD_<kernel>_RELEASE   what `uname -r` prints on it
+#   RNBD_<kernel>_BUILD     object folder that modules for it are built against
+#   RNBD_<kernel>_VMLINUZ   boot image
+#   RNBD_<kernel>_MODULES   its own modules, a folder with kernel/ in it
+#   RNBD_<kernel>_RUST      our modules, built for it
+#   RNBD_STOCK_C            the C drivers' modules
 
 here=$RNBD_TREE/tools/build
 
-RNBD_ROOT=$RNBD_CACHE/root-$(hash_of "$here/packages" "$here/root.sh")
+# keyed <name> <file...>: a name in the cache that changes with any of the files.
+keyed() {
+	local name=$1
+	shift
+	echo "$RNBD_CACHE/$name-$(cd "$here" && hash_of "$@")"
+}
 
-# A release asked for, or the one that was the newest when it was looked up.
-KREL=${KREL:-$(cat "$RNBD_CACHE/kernel-release" 2>/dev/null || true)}
+RNBD_ROOT=$(keyed root packages-build packages-test root.sh)
 
-KFETCH=$RNBD_CACHE/kernel-$KREL-$(hash_of "$here/kernel-fetch.sh")
-KSRC=$KFETCH/source
-KIMAGE=$KFETCH/image/usr/lib/modules/$KREL/vmlinuz
-KMODS=$KFETCH/image/usr/lib/modules/$KREL
-KOBJ=$RNBD_CACHE/build-$KREL-$(hash_of "$here/kernel-fetch.sh" "$here/kernel-prepare.sh" "$here/packages")
-KOUT=$RNBD_TREE/build/$KREL
+# The release asked for, or the one that was the newest when it was looked up.
+RNBD_STOCK_RELEASE=${RNBD_STOCK_RELEASE:-$(cat "$RNBD_CACHE/kernel-release" 2>/dev/null || true)}
+RNBD_STOCK_PACKAGES=$(keyed "kernel-$RNBD_STOCK_RELEASE" kernel-fetch.sh)
+RNBD_SOURCE=$RNBD_STOCK_PACKAGES/source
+RNBD_STOCK_BUILD=$(keyed "build-$RNBD_STOCK_RELEASE" kernel-fetch.sh kernel-prepare.sh packages-build)
+RNBD_STOCK_MODULES=$RNBD_STOCK_PACKAGES/image/usr/lib/modules/$RNBD_STOCK_RELEASE
+RNBD_STOCK_VMLINUZ=$RNBD_STOCK_MODULES/vmlinuz
+RNBD_STOCK_RUST=$RNBD_TREE/build/$RNBD_STOCK_RELEASE
+RNBD_C_DRIVERS=$(keyed "c-drivers-$RNBD_STOCK_RELEASE" kernel-fetch.sh kernel-prepare.sh packages-build c-drivers.sh)
+RNBD_STOCK_C=$RNBD_C_DRIVERS/modules
 
-CPEER=$RNBD_CACHE/c-drivers-$KREL-$(hash_of "$here"/{kernel-fetch.sh,kernel-prepare.sh,c-drivers.sh})
+RNBD_SANITIZE_RELEASE=${RNBD_STOCK_RELEASE%%[+-]*}-sanitize
+RNBD_SANITIZE_BUILD=$(keyed "build-$RNBD_SANITIZE_RELEASE" kernel-fetch.sh sanitize.sh sanitize.config)
+RNBD_SANITIZE_VMLINUZ=$RNBD_SANITIZE_BUILD/arch/x86/boot/bzImage
+RNBD_SANITIZE_MODULES=$RNBD_SANITIZE_BUILD/image/lib/modules/$RNBD_SANITIZE_RELEASE
+RNBD_SANITIZE_RUST=$RNBD_TREE/build/$RNBD_SANITIZE_RELEASE
 
-SAN_REL=${KREL%%[+-]*}-sanitize
-SAN_OBJ=$RNBD_CACHE/build-$SAN_REL-$(hash_of "$here"/{kernel-fetch.sh,sanitize.sh,sanitize.config})
-SAN_IMAGE=$SAN_OBJ/arch/x86/boot/bzImage
-SAN_MODS=$SAN_OBJ/image/lib/modules/$SAN_REL
-SAN_OUT=$RNBD_TREE/build/$KREL-sanitize
+export RNBD_ROOT RNBD_SOURCE RNBD_C_DRIVERS RNBD_STOCK_RELEASE RNBD_STOCK_PACKAGES \
+	RNBD_STOCK_BUILD RNBD_STOCK_MODULES RNBD_STOCK_VMLINUZ RNBD_STOCK_RUST RNBD_STOCK_C
 
-rnbd_names="RNBD_TREE RNBD_CACHE RNBD_ROOT KREL KFETCH KSRC KOBJ KIMAGE KMODS KOUT CPEER
-	SAN_REL SAN_OBJ SAN_IMAGE SAN_MODS SAN_OUT"
-
-if [ "${BASH_SOURCE[0]}" = "$0" ]; then
-	for name in $rnbd_names; do
-		echo "$name=${!name}"
-	done
+# Only a sanitizing kernel that is complete is told of.
+if [ -e "$RNBD_SANITIZE_BUILD/.complete" ]; then
+	export RNBD_SANITIZE_RELEASE RNBD_SANITIZE_BUILD RNBD_SANITIZE_MODULES \
+		RNBD_SANITIZE_VMLINUZ RNBD_SANITIZE_RUST
 fi

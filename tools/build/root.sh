@@ -10,7 +10,7 @@
 
 fill_root() {
 	local part=$1 packages options=$RNBD_CACHE/apt.options lines
-	packages=$(grep -vE '^(#|$)' "$here/packages" | tr '\n' ' ')
+	packages=$(grep -hvE '^(#|$)' "$here"/packages-{build,test} | tr '\n' ' ')
 	apt_transport_options >"$options"
 	mapfile -t lines < <(apt_lines)
 	# In a mount namespace, so that nothing stays mounted after an interrupt.

@@ -18,7 +18,7 @@ check_config() {
 
 build() {
 	local obj=$1 kbuild
-	kbuild=(make -C "$KSRC" O="$obj" LLVM=-19 -j"$(nproc)")
+	kbuild=(make -C "$RNBD_SOURCE" O="$obj" LLVM=-19 -j"$(nproc)")
 	step sanitize-config "configuring the sanitizing kernel" \
 		"${kbuild[@]}" KCONFIG_ALLCONFIG="$here/sanitize.config" allnoconfig
 	check_config "$obj"
@@ -30,4 +30,4 @@ build() {
 	sed -i '1a export LLVM := -19' "$obj/Makefile"
 }
 
-make_in_place "$SAN_OBJ" build
+make_in_place "$RNBD_SANITIZE_BUILD" build

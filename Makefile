@@ -1,0 +1,67 @@
+# SPDX-License-Identifier: GPL-2.0-only
+#
+# What a user types. `make help` lists it; Kbuild reads Kbuild, not this file.
+
+# The kernel to build for: this machine's, or `newest` for Debian's newest 7.3.
+KVER ?= $(shell uname -r)
+
+# Cached below $RNBD_CACHE, see Documentation/building.md.
+build := tools/build
+
+export RNBD_GOAL := $(MAKECMDGOALS)
+unexport MAKEFLAGS
+
+.PHONY: all modules install demo check check-long sanitize c-drivers root update \
+	clean distclean help
+
+all: modules
+
+##@ Use
+
+modules: ## Build rtrs.ko, rnbd_client.ko, rnbd_server.ko for KVER (the default goal)
+	@$(build)/for-release "$(KVER)" $(build)/prepare modules
+
+install: modules ## Install them below /lib/modules/KVER/updates (DESTDIR is honoured)
+	@$(build)/for-release "$(KVER)" $(build)/install.sh "$(DESTDIR)"
+
+demo: ## Show a disk of one machine on another, in two guests; prepares what is missing
+	@$(build)/prepare modules
+	@$(build)/enter tools/testing/demo
+
+##@ Test
+
+check: ## Run every test, on the stock and on the sanitizing kernel
+	@$(build)/prepare modules sanitize-modules c-drivers
+	@$(build)/enter tools/testing/check
+
+check-long: ## The same, with the tests that take long
+	@$(build)/prepare modules sanitize-modules c-drivers
+	@$(build)/enter tools/testing/check --long
+
+##@ Prepare (the goals above do it by themselves)
+
+root: ## Make the build root, a Debian trixie with the compilers
+	@$(build)/prepare root
+
+sanitize: ## Build the sanitizing kernel, and our modules for it
+	@$(build)/prepare sanitize-modules
+
+c-drivers: ## Build the C drivers of the kernel, the peers of some tests
+	@$(build)/prepare c-drivers
+
+update: ## Look whether Debian has a newer kernel, and prepare for it
+	@$(build)/kernel-fetch.sh --newest
+	@$(build)/prepare modules
+
+##@ Clean
+
+clean: ## Remove what was built in this tree
+	rm -rf build proto/target proto/fuzz/target
+
+distclean: clean ## Remove the cache, too
+	@$(build)/distclean.sh
+
+help: ## Show this list
+	@awk 'BEGIN { FS = ":.*## " } \
+		/^##@/ { printf "\n%s\n", substr($$0, 5) } \
+		/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))

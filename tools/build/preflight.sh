@@ -1,0 +1,62 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0-only
+#
+# Finds out whether this machine can do what is asked, before anything is
+# downloaded; every check has one message, with the command that mends it.
+#
+#   preflight.sh <MiB of disk space needed>
+
+. "$(dirname "$0")/lib.sh"
+. "$(dirname "$0")/mirror.sh"
+
+check_machine() {
+	[ "$(uname -m)" = x86_64 ] || die "this machine is $(uname -m); only x86_64 is supported"
+	command -v apt-get >/dev/null || die "apt-get is missing: only Debian 12, 13 and later are supported"
+	[ "$(id -u)" = 0 ] || die "root is needed to make the build root" \
+		"sudo make ${RNBD_GOAL:-}"
+	unshare --mount --pid --fork true 2>/dev/null ||
+		die "mounts of our own are not allowed here, as in a container without privileges" \
+			"docker run --privileged ..."
+}
+
+check_disk() {
+	local needed=$1 free
+	free=$(df --output=avail -BM "$RNBD_CACHE" | tail -n 1 | tr -dc 0-9)
+	[ "$free" -ge "$needed" ] ||
+		die "$RNBD_CACHE has $free MiB free, and $needed are needed" \
+			"RNBD_CACHE=<a folder with more space> make ${RNBD_GOAL:-}"
+}
+
+# By the means apt has, so that its proxies and certificates count.
+check_network() {
+	local mirror probe=$RNBD_CACHE/log/probe suite
+	mirror=$(find_mirror)
+	[ -n "$mirror" ] || die "no Debian mirror was found in this machine's apt sources" \
+		"RNBD_MIRROR=<URL of a Debian mirror> make ${RNBD_GOAL:-}"
+	for suite in $RNBD_SUITE $RNBD_SUITE-backports; do
+		/usr/lib/apt/apt-helper -o Acquire::Retries=2 download-file \
+			"$mirror/dists/$suite/InRelease" "$probe" >"$probe.log" 2>&1 ||
+			die "$mirror, the mirror this machine uses, cannot be reached or has no $suite:
+$(grep -m 1 -E '^(E|Err|W):' "$probe.log" || tail -n 1 "$probe.log")" \
+				"RNBD_MIRROR=<URL of a Debian mirror> make ${RNBD_GOAL:-}"
+		rm -f "$probe"
+	done
+}
+
+# The two packages that make a build root are small; they are the only change
+# to the machine itself.
+install_tools() {
+	local missing=()
+	command -v mmdebstrap >/dev/null || missing+=(mmdebstrap)
+	command -v xz >/dev/null || missing+=(xz-utils)
+	[ -e "$keyring" ] || missing+=(debian-archive-keyring)
+	[ ${#missing[@]} -gt 0 ] || return 0
+	step host-update "reading this machine's package lists" apt-get -q update
+	step host-install "installing ${missing[*]} on this machine" env DEBIAN_FRONTEND=noninteractive \
+		apt-get -q install -y --no-install-recommends "${missing[@]}"
+}
+
+check_machine
+check_disk "$1"
+check_network
+install_tools
