@@ -31,7 +31,6 @@ pub mod imm;
 pub mod limits;
 pub mod path_state;
 pub mod search_path;
-pub mod slot;
 pub mod text;
 pub mod turn;
 pub mod wire;

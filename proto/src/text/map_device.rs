@@ -153,7 +153,7 @@ impl fmt::Display for OptionError<'_> {
             Reason::BadName => write!(f, "option {option}: bad name '{value}'"),
             Reason::TooMany => write!(f, "option {option} given more than {MAX_PATHS} times"),
             Reason::SamePath => write!(f, "option {option}: '{value}' given twice"),
-            Reason::Addr(why) => write!(f, "option {option}: {why}: '{value}'"),
+            Reason::Addr(why) => write!(f, "option {option}: '{value}' {why}"),
             Reason::Range { min, max } => {
                 write!(f, "option {option}: '{value}' is not within {min}..{max}")
             }

@@ -26,10 +26,10 @@ pub enum AddrError {
 impl fmt::Display for AddrError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Family => "address starts with neither ip: nor gid:",
-            Self::Ip => "not an IP address",
-            Self::Gid => "not a GID",
-            Self::Scope => "bad scope",
+            Self::Family => "starts with neither ip: nor gid:",
+            Self::Ip => "is not an IP address",
+            Self::Gid => "is not a GID",
+            Self::Scope => "has a bad scope",
         })
     }
 }

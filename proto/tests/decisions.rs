@@ -1,0 +1,236 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+//! The decisions, against models that are too simple to be wrong.
+
+use std::collections::BTreeSet;
+use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::Ordering;
+
+use proptest::prelude::*;
+use rnbd_proto::access::Openers;
+use rnbd_proto::backoff::Backoff;
+use rnbd_proto::bitmap;
+use rnbd_proto::bitmap::IdMap;
+use rnbd_proto::heartbeat::Beat;
+use rnbd_proto::heartbeat::Heartbeat;
+use rnbd_proto::heartbeat::MISSED_MAX;
+use rnbd_proto::limits::QueueDepth;
+use rnbd_proto::path_state::ClientState;
+use rnbd_proto::path_state::ServerState;
+use rnbd_proto::path_state::State;
+use rnbd_proto::path_state::StateCell;
+use rnbd_proto::wire::rnbd::AccessMode;
+
+fn id_map(depth: u32) -> IdMap<Vec<AtomicUsize>> {
+    let depth = QueueDepth::new(depth).unwrap();
+    // All bits set: a new map must not believe what it finds.
+    let words = (0..bitmap::words(depth))
+        .map(|_| AtomicUsize::new(usize::MAX))
+        .collect();
+    IdMap::new(depth, words).unwrap()
+}
+
+#[test]
+fn id_map_gives_each_id_once() {
+    for depth in [1, 2, 63, 64, 65, 127, 512, 65535] {
+        let map = id_map(depth);
+        let ids: BTreeSet<_> = (0..depth).filter_map(|i| map.take(i as usize)).collect();
+        assert_eq!(ids.len(), depth as usize);
+        assert_eq!(map.taken(), depth as usize);
+        assert_eq!(map.take(0), None);
+        let last = *ids.last().unwrap();
+        assert!(map.is_taken(last) && !map.claim(last));
+        assert!(map.put(last) && !map.put(last) && !map.is_taken(last));
+        assert_eq!(map.take(usize::MAX), Some(last));
+    }
+}
+
+#[test]
+fn id_map_needs_words_and_knows_its_ids() {
+    let depth = QueueDepth::new(65).unwrap();
+    assert!(IdMap::new(depth, vec![AtomicUsize::new(0)]).is_none());
+    let foreign = QueueDepth::new(512).unwrap().buffer(300).unwrap();
+    let map = id_map(65);
+    assert!(!map.claim(foreign) && !map.put(foreign) && !map.is_taken(foreign));
+}
+
+/// Threads that take and put never hold the same id.
+#[test]
+fn id_map_between_threads() {
+    const DEPTH: u32 = 70;
+    let map = id_map(DEPTH);
+    let holders: Vec<_> = (0..DEPTH).map(|_| AtomicUsize::new(0)).collect();
+    std::thread::scope(|scope| {
+        for thread in 0..4 {
+            let (map, holders) = (&map, &holders);
+            scope.spawn(move || {
+                for round in 0..20_000 {
+                    let Some(id) = map.take(thread * 64 + round) else {
+                        continue;
+                    };
+                    let holder = &holders[id.index()];
+                    assert_eq!(holder.fetch_add(1, Ordering::Relaxed), 0);
+                    assert_eq!(holder.fetch_sub(1, Ordering::Relaxed), 1);
+                    assert!(map.put(id));
+                }
+            });
+        }
+    });
+    assert_eq!(map.taken(), 0);
+}
+
+proptest! {
+    #[test]
+    fn id_map_is_a_set(depth in 1u32..200, steps in prop::collection::vec(any::<(u8, u8)>(), 0..300)) {
+        let map = id_map(depth);
+        let mut model = BTreeSet::new();
+        for (what, raw) in steps {
+            let id = QueueDepth::new(depth).unwrap().buffer(u32::from(raw) % depth).unwrap();
+            match what % 3 {
+                0 => match map.take(raw.into()) {
+                    Some(id) => prop_assert!(model.insert(id)),
+                    None => prop_assert_eq!(model.len(), depth as usize),
+                },
+                1 => prop_assert_eq!(map.claim(id), model.insert(id)),
+                _ => prop_assert_eq!(map.put(id), model.remove(&id)),
+            }
+            prop_assert_eq!(map.taken(), model.len());
+        }
+    }
+
+    /// A path is given up after exactly as many silent ticks as it should be.
+    #[test]
+    fn heartbeat(ticks in prop::collection::vec(any::<bool>(), 0..100)) {
+        let heartbeat = Heartbeat::new();
+        let mut silent = 0;
+        for heard in ticks {
+            if heard {
+                heartbeat.heard();
+                silent = 0;
+            }
+            let expected = match silent {
+                0 => Beat::Send,
+                n if n > MISSED_MAX => Beat::Dead,
+                _ => Beat::Wait,
+            };
+            prop_assert_eq!(heartbeat.tick(), expected);
+            silent += 1;
+        }
+    }
+
+    #[test]
+    fn backoff(max in -5..10_005i32, random: u32) {
+        let made = Backoff::new(max);
+        prop_assert_eq!(made.is_some(), (-1..=9999).contains(&max));
+        let Some(mut backoff) = made else {
+            return Ok(());
+        };
+        let delay = backoff.next_delay_ms(random);
+        prop_assert_eq!(delay.is_some(), max != 0);
+        prop_assert!(delay.is_none_or(|ms| (30_000..=38_000).contains(&ms)));
+    }
+}
+
+#[test]
+fn backoff_ends_and_starts_again() {
+    let mut backoff = Backoff::new(3).unwrap();
+    for _ in 0..2 {
+        let delays = std::iter::from_fn(|| backoff.next_delay_ms(0)).count();
+        assert_eq!((delays, backoff.attempts()), (3, 3));
+        backoff.connected();
+    }
+    let mut endless = Backoff::new(-1).unwrap();
+    assert!((0..20_000).all(|i| endless.next_delay_ms(i).is_some()));
+}
+
+/// The whole table of a client's transitions.
+#[test]
+fn client_states() {
+    use ClientState::*;
+    let allowed = [
+        (Connecting, vec![Connected, ConnectingErr, Closing]),
+        (ConnectingErr, vec![Reconnecting, Closing]),
+        (Reconnecting, vec![Connecting, Closing]),
+        (Connected, vec![Reconnecting, Closing]),
+        (Closing, vec![Closed]),
+        (Closed, vec![Reconnecting, Dead]),
+        (Dead, vec![]),
+    ];
+    for (from, to) in allowed {
+        for next in ClientState::ALL {
+            assert_eq!(
+                from.may_become(*next),
+                to.contains(next),
+                "{from:?} {next:?}"
+            );
+        }
+        let up = from == Connected;
+        assert_eq!(from.as_str() == "connected", up);
+    }
+}
+
+/// All walks of a few steps: the cell follows the rules, and only them.
+#[test]
+fn state_cell() {
+    fn walk<S: State + std::fmt::Debug>(path: &[S]) {
+        let cell = StateCell::new();
+        let mut model = S::ALL[0];
+        for next in path {
+            let expected = if model.may_become(*next) {
+                Ok(std::mem::replace(&mut model, *next))
+            } else {
+                Err(model)
+            };
+            assert_eq!(cell.change(*next), expected);
+            assert_eq!(cell.get(), model);
+        }
+        for next in S::ALL {
+            let wrong = S::ALL.iter().find(|s| **s != model).unwrap();
+            assert_eq!(cell.change_from(*wrong, *next), Err(model));
+        }
+    }
+    fn walks<S: State + std::fmt::Debug>(steps: usize, path: &mut Vec<S>) {
+        walk(path);
+        if steps > 0 {
+            for next in S::ALL {
+                path.push(*next);
+                walks(steps - 1, path);
+                path.pop();
+            }
+        }
+    }
+    walks::<ClientState>(5, &mut vec![]);
+    walks::<ServerState>(6, &mut vec![]);
+}
+
+/// The table at the head of `access`.
+#[test]
+fn access_rules() {
+    use AccessMode::*;
+    let table = [
+        (vec![], [true, true, true]),
+        (vec![ReadWrite], [true, false, true]),
+        (vec![Migration], [true, false, true]),
+        (vec![ReadWrite, Migration], [true, false, false]),
+        (vec![Migration, Migration], [true, false, false]),
+        (vec![ReadOnly, ReadOnly], [true, true, true]),
+    ];
+    for (present, expected) in table {
+        for (mode, allowed) in [ReadOnly, ReadWrite, Migration].into_iter().zip(expected) {
+            let mut openers = Openers::new();
+            for mode in &present {
+                openers.open(*mode).unwrap();
+            }
+            let got = openers.open(mode);
+            assert_eq!(got.is_ok(), allowed, "{present:?} {mode:?}");
+            if got.is_ok() {
+                openers.close(mode);
+            }
+            assert_eq!(openers.is_empty(), present.is_empty());
+            for mode in &present {
+                openers.close(*mode);
+            }
+            assert!(openers.is_empty());
+        }
+    }
+}

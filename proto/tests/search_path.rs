@@ -1,0 +1,107 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+//! Where a client's path of a device leads to, and where it must not.
+
+use proptest::prelude::*;
+use rnbd_proto::search_path::PathError;
+use rnbd_proto::search_path::SearchPath;
+use rnbd_proto::search_path::MAX_PATH;
+use rnbd_proto::wire::name::DevicePath;
+use rnbd_proto::wire::name::SessName;
+
+fn resolve(search: &str, sess: &str, device: &str) -> Result<String, PathError> {
+    let mut buf = [0xff; MAX_PATH];
+    let sess = SessName::new(sess.as_bytes()).unwrap();
+    let device = DevicePath::new(device.as_bytes()).unwrap();
+    SearchPath::new(search.as_bytes())?
+        .resolve(sess, device, &mut buf)
+        .map(|path| path.to_str().unwrap().to_owned())
+}
+
+#[test]
+fn resolves() {
+    for (search, device, path) in [
+        ("/", "/dev/ram0", "/dev/ram0"),
+        ("/", "dev//ram0", "/dev/ram0"),
+        ("/dev", "ram0", "/dev/ram0"),
+        ("//dev///", "/./ram0/", "/dev/ram0"),
+        ("/dev", "foo..bar", "/dev/foo..bar"),
+        ("/dev", "...", "/dev/..."),
+        ("/srv/%SESSNAME%", "d", "/srv/blya/d"),
+        ("/srv/%SESSNAME%/x", "d", "/srv/blya/x/d"),
+        ("/srv/a%SESSNAME%b/%SESSNAME%", "d", "/srv/ablyab/blya/d"),
+        ("/srv/%SESSNAME", "d", "/srv/%SESSNAME/d"),
+        ("/srv/%%SESSNAME%%", "d", "/srv/%blya%/d"),
+        ("/srv", "%SESSNAME%", "/srv/%SESSNAME%"),
+    ] {
+        assert_eq!(resolve(search, "blya", device).as_deref(), Ok(path));
+    }
+}
+
+#[test]
+fn refuses() {
+    for (search, device, error) in [
+        ("/dev", "..", PathError::Parent),
+        ("/dev", "../etc", PathError::Parent),
+        ("/dev", "a/../../etc", PathError::Parent),
+        ("/dev", "a/..", PathError::Parent),
+        ("/dev/..", "a", PathError::Parent),
+        ("/dev", "/", PathError::Empty),
+        ("/dev", "./.", PathError::Empty),
+        ("dev", "a", PathError::Relative),
+        ("", "a", PathError::Relative),
+        ("/dev\n", "a", PathError::Control),
+        (&"/a".repeat(2048), "a", PathError::TooLong),
+        (&"/a".repeat(2047), "a", PathError::TooLong),
+    ] {
+        assert_eq!(resolve(search, "s", device), Err(error), "{device}");
+        assert_eq!(error.errno(), 22);
+    }
+    let longest = format!("{}b", "/a".repeat(2046));
+    assert_eq!(resolve(&longest, "s", "a").map(|p| p.len()), Ok(4095));
+    // Each placeholder grows.
+    let grows = "/%SESSNAME%".repeat(20);
+    let sess = "s".repeat(255);
+    assert_eq!(resolve(&grows, &sess, "a"), Err(PathError::TooLong));
+}
+
+#[test]
+fn directory() {
+    let mut buf = [0; 64];
+    let sess = SessName::new(b"blya").unwrap();
+    for (search, dir, is_root) in [
+        ("/", c"/", true),
+        ("/.//", c"/", true),
+        ("/srv/%SESSNAME%/", c"/srv/blya", false),
+    ] {
+        let search = SearchPath::new(search.as_bytes()).unwrap();
+        assert_eq!(search.directory(sess, &mut buf), Ok(dir));
+        assert_eq!(search.is_root(), is_root);
+    }
+    let search = SearchPath::new(b"/").unwrap();
+    let too_long = Err(PathError::TooLong);
+    assert_eq!(search.directory(sess, &mut buf[..1]), too_long);
+    assert_eq!(search.directory(sess, &mut []), too_long);
+}
+
+proptest! {
+    /// Whatever a client asks for, the path stays below the directory of its session.
+    #[test]
+    fn stays_inside(parts in prop::collection::vec(
+        prop::sample::select(vec!["..", ".", "", "a", "..a", "%SESSNAME%", "/"]), 1..12,
+    )) {
+        let device = parts.join("/");
+        if device.is_empty() {
+            return Ok(());
+        }
+        match resolve("/srv/%SESSNAME%", "s", &device) {
+            Ok(path) => {
+                prop_assert!(path.starts_with("/srv/s/"));
+                prop_assert!(path.split('/').skip(1).all(|c| !["", ".", ".."].contains(&c)));
+                prop_assert!(!parts.contains(&".."));
+            }
+            Err(PathError::Parent) => prop_assert!(parts.contains(&"..")),
+            Err(e) => prop_assert_eq!(e, PathError::Empty),
+        }
+    }
+}

@@ -1,0 +1,313 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+//! What users write, and what they read.
+
+use proptest::prelude::*;
+use rnbd_proto::text;
+use rnbd_proto::text::device_link::DeviceLink;
+use rnbd_proto::text::map_device::MapOptions;
+use rnbd_proto::text::path_addr::Addr;
+use rnbd_proto::text::path_addr::AddrError;
+use rnbd_proto::text::path_addr::PathAddr;
+use rnbd_proto::text::UnmapMode;
+use rnbd_proto::wire::name::DevicePath;
+use rnbd_proto::wire::name::SessName;
+use rnbd_proto::wire::rnbd::AccessMode;
+
+const CPUS: u32 = 8;
+
+fn parse(line: &str) -> Result<MapOptions<'_>, String> {
+    MapOptions::parse(line.as_bytes(), CPUS).map_err(|e| {
+        assert_eq!(e.errno(), 22);
+        e.to_string()
+    })
+}
+
+/// The line of the mission, and its defaults.
+#[test]
+fn mission() {
+    let line = "sessname=blya path=ip:10.50.100.66 device_path=/dev/ram0\n";
+    let options = parse(line).unwrap();
+    assert_eq!(options.sessname.as_bytes(), b"blya");
+    assert_eq!(options.device_path.as_bytes(), b"/dev/ram0");
+    assert_eq!(options.dest_port, 1234);
+    assert_eq!(options.access_mode, AccessMode::ReadWrite);
+    assert_eq!(options.nr_poll_queues, 0);
+    let paths: Vec<_> = options.paths().map(|p| p.to_string()).collect();
+    assert_eq!(paths, ["ip:10.50.100.66"]);
+    let mut buf = [0xff; 256];
+    assert_eq!(options.link.copy_to(&mut buf), c"!dev!ram0@blya");
+}
+
+#[test]
+fn all_options_in_any_order() {
+    let options = parse(
+        "  dest_port=4791 nr_poll_queues=-1\tpath=ip:1.2.3.4,ip:1.2.3.5 access_mode=migration \
+         device_path=a path=gid:fe80::1@gid:fe80::2 sessname=s path=ip:fe80::1%eth0 ",
+    )
+    .unwrap();
+    assert_eq!(options.dest_port, 4791);
+    assert_eq!(options.nr_poll_queues, CPUS);
+    assert_eq!(options.access_mode, AccessMode::Migration);
+    let paths: Vec<_> = options.paths().map(|p| p.to_string()).collect();
+    assert_eq!(
+        paths,
+        [
+            "ip:1.2.3.4@ip:1.2.3.5",
+            "gid:fe80:0000:0000:0000:0000:0000:0000:0001@gid:fe80:0000:0000:0000:0000:0000:0000:0002",
+            "ip:fe80::1",
+        ]
+    );
+}
+
+#[test]
+fn paths_may_be_left_out() {
+    assert_eq!(
+        parse("sessname=s device_path=d").unwrap().paths().count(),
+        0
+    );
+}
+
+/// Each kind of bad line gives a line for the log that names the option.
+#[test]
+fn bad_options() {
+    let long = "a".repeat(256);
+    let paths: String = (1..=7).map(|i| format!(" path=ip:1.1.1.{i}")).collect();
+    let cases = [
+        ("", "option sessname is missing"),
+        ("sessname=s", "option device_path is missing"),
+        ("device_path=d", "option sessname is missing"),
+        ("sessname=", "option sessname has no value"),
+        ("sessname=s sessname=s", "option sessname given twice"),
+        ("dest_port=1 dest_port=1", "option dest_port given twice"),
+        ("sessname=a/b", "option sessname: bad name 'a/b'"),
+        ("sessname=a.b", "option sessname: bad name 'a.b'"),
+        ("sessname=a\u{7f}b", "option sessname: bad name 'a\\x7fb'"),
+        (
+            &format!("sessname={long}"),
+            "option sessname is longer than 255 bytes",
+        ),
+        (
+            &format!("sessname=s device_path={long}"),
+            "option device_path is longer than 255 bytes",
+        ),
+        (
+            &format!("sessname=s device_path={}", &long[..254]),
+            "option device_path is longer than 255 bytes together with sessname",
+        ),
+        (
+            &format!("sessname=s device_path=d{paths}"),
+            "option path given more than 6 times",
+        ),
+        (
+            "path=ip:1.1.1.1 path=ip:1.1.1.1",
+            "option path: 'ip:1.1.1.1' given twice",
+        ),
+        (
+            "path=1.1.1.1",
+            "option path: '1.1.1.1' starts with neither ip: nor gid:",
+        ),
+        (
+            "path=ip:1.1.1",
+            "option path: 'ip:1.1.1' is not an IP address",
+        ),
+        (
+            "dest_port=-1",
+            "option dest_port: '-1' is not within 0..65535",
+        ),
+        (
+            "dest_port=65536",
+            "option dest_port: '65536' is not within 0..65535",
+        ),
+        (
+            "dest_port=x",
+            "option dest_port: 'x' is not within 0..65535",
+        ),
+        (
+            "nr_poll_queues=-2",
+            "option nr_poll_queues: '-2' is not within -1..8",
+        ),
+        (
+            "nr_poll_queues=9",
+            "option nr_poll_queues: '9' is not within -1..8",
+        ),
+        (
+            "access_mode=RW",
+            "option access_mode: 'RW' is not ro, rw or migration",
+        ),
+        ("sessnam=s", "unknown option 'sessnam=s'"),
+        ("sessname", "unknown option 'sessname'"),
+        ("=", "unknown option '='"),
+    ];
+    for (line, reason) in cases {
+        assert_eq!(parse(line).err().as_deref(), Some(reason), "{line}");
+    }
+    let unknown = parse(&long).err().unwrap();
+    assert_eq!(unknown, format!("unknown option '{}...'", &long[..64]));
+}
+
+/// Names of the greatest length are not cut, together they are bound by the link.
+#[test]
+fn long_names() {
+    let name = "a".repeat(253);
+    let line = format!("sessname=s device_path={name}");
+    let options = parse(&line).unwrap();
+    assert_eq!(options.device_path.as_bytes(), name.as_bytes());
+    let mut buf = [0; 256];
+    assert_eq!(options.link.copy_to(&mut buf).count_bytes(), 255);
+
+    let long = "a".repeat(255);
+    let path = DevicePath::new(long.as_bytes()).unwrap();
+    let sessname = SessName::new(long.as_bytes()).unwrap();
+    assert_eq!(path.copy_to(&mut buf).count_bytes(), 255);
+    assert_eq!(sessname.copy_to(&mut buf).to_bytes(), long.as_bytes());
+    assert_eq!(DeviceLink::new(path, SessName::new(b"s").unwrap()), None);
+}
+
+#[test]
+fn addresses() {
+    let show = |text: &str| Addr::parse(text.as_bytes()).map(|a| a.to_string());
+
+    for (text, shown) in [
+        ("ip:10.0.0.1", "ip:10.0.0.1"),
+        ("ip:::", "ip:::"),
+        ("ip:::1", "ip:::1"),
+        ("ip:1:0:0:2:0:0:0:3", "ip:1:0:0:2::3"),
+        ("ip:1:0:2:3:4:5:6:7", "ip:1:0:2:3:4:5:6:7"),
+        ("ip:FE80::A%eth0", "ip:fe80::a"),
+        ("ip:fe80::a%2", "ip:fe80::a"),
+        ("ip:::ffff:1.2.3.4", "ip:::ffff:1.2.3.4"),
+        // ISATAP, as %pI6c prints it.
+        ("ip:fe80::5efe:102:304", "ip:fe80::5efe:1.2.3.4"),
+        ("ip:1:2:3:4:200:5efe:102:304", "ip:1:2:3:4:200:5efe:1.2.3.4"),
+        ("ip:0:1:0:1:0:5efe:102:304", "ip:0:1:0:1:0:5efe:1.2.3.4"),
+        ("ip:::5efe:102:304", "ip:::5efe:1.2.3.4"),
+        ("gid:::1", "gid:0000:0000:0000:0000:0000:0000:0000:0001"),
+        (
+            "gid:fe80::ffff:1.2.3.4",
+            "gid:fe80:0000:0000:0000:0000:ffff:0102:0304",
+        ),
+    ] {
+        assert_eq!(show(text).as_deref(), Ok(shown), "{text}");
+    }
+    for (text, error) in [
+        ("", AddrError::Family),
+        ("ib:1.2.3.4", AddrError::Family),
+        ("ip:", AddrError::Ip),
+        ("ip:1.2.3.256", AddrError::Ip),
+        ("ip:1.2.3.4:1234", AddrError::Ip),
+        ("ip:1.2.3.4%eth0", AddrError::Ip),
+        ("ip:example.org", AddrError::Ip),
+        ("ip::::", AddrError::Ip),
+        ("ip:2001::1%eth0", AddrError::Scope),
+        ("ip:fe80::1%", AddrError::Scope),
+        ("ip:fe80::1%0123456789abcdef", AddrError::Scope),
+        ("gid:1.2.3.4", AddrError::Gid),
+        ("gid:fe80::1%eth0", AddrError::Gid),
+    ] {
+        assert_eq!(show(text), Err(error), "{text}");
+    }
+    let scoped = Addr::parse(b"ip:fe80::1%eth0");
+    assert!(matches!(
+        scoped,
+        Ok(Addr::V6 {
+            scope: Some("eth0"),
+            ..
+        })
+    ));
+}
+
+#[test]
+fn path_with_source() {
+    for text in ["ip:1.1.1.1,ip:1.1.1.2", "ip:1.1.1.1@ip:1.1.1.2"] {
+        let path = PathAddr::parse(text.as_bytes()).unwrap();
+        assert_eq!(path.to_string(), "ip:1.1.1.1@ip:1.1.1.2");
+    }
+    for text in ["@ip:1.1.1.1", "ip:1.1.1.1@", "ip:1.1.1.1@@ip:1.1.1.1", ","] {
+        assert!(PathAddr::parse(text.as_bytes()).is_err(), "{text}");
+    }
+}
+
+#[test]
+fn words() {
+    assert_eq!(UnmapMode::parse(b"normal\n"), Some(UnmapMode::Normal));
+    assert_eq!(UnmapMode::parse(b" force "), Some(UnmapMode::Force));
+    for bad in [&b""[..], b"forced", b"Normal", b"1"] {
+        assert_eq!(UnmapMode::parse(bad), None);
+    }
+    assert!(text::is_one(b"1\n"));
+    assert!(!text::is_one(b"11"));
+    for (word, number) in [
+        ("0", Some(0)),
+        ("-1\n", Some(-1)),
+        ("2147483647", Some(i32::MAX)),
+        ("-2147483648", Some(i32::MIN)),
+        ("2147483648", None),
+        ("", None),
+        ("-", None),
+        ("--1", None),
+        ("1 2", None),
+        ("0x10", None),
+    ] {
+        assert_eq!(text::number(word.as_bytes()), number, "{word}");
+    }
+}
+
+proptest! {
+    #[test]
+    fn numbers_are_read_as_printed(n: i32) {
+        prop_assert_eq!(text::number(n.to_string().as_bytes()), Some(n));
+    }
+
+    #[test]
+    fn addresses_are_read_as_shown(v4: [u8; 4], v6: [u8; 16], gid: [u8; 16]) {
+        let scope = None;
+        for addr in [
+            Addr::V4(v4.into()),
+            Addr::V6 { addr: v6.into(), scope },
+            Addr::Gid(gid),
+        ] {
+            let text = addr.to_string();
+            prop_assert_eq!(Addr::parse(text.as_bytes()), Ok(addr));
+            let path = PathAddr { src: Some(addr), dst: addr };
+            let text = path.to_string();
+            prop_assert_eq!(PathAddr::parse(text.as_bytes()), Ok(path));
+        }
+    }
+
+    #[test]
+    fn isatap_is_read_as_shown(head: [bool; 4], universal: bool, v4: [u8; 4]) {
+        let mut segments = [0u16; 8];
+        for (segment, set) in segments.iter_mut().zip(head) {
+            *segment = u16::from(set);
+        }
+        segments[4] = if universal { 0x200 } else { 0 };
+        segments[5] = 0x5efe;
+        segments[6] = u16::from_be_bytes([v4[0], v4[1]]);
+        segments[7] = u16::from_be_bytes([v4[2], v4[3]]);
+        let scope = None;
+        let addr = Addr::V6 { addr: segments.into(), scope };
+        let text = addr.to_string();
+        prop_assert_eq!(Addr::parse(text.as_bytes()), Ok(addr), "{}", text);
+    }
+
+    #[test]
+    fn lines_of_any_bytes(line in proptest::collection::vec(any::<u8>(), 0..200)) {
+        if let Err(e) = MapOptions::parse(&line, CPUS) {
+            let text = e.to_string();
+            prop_assert!(text.bytes().all(|b| (0x20..0x7f).contains(&b)));
+        }
+    }
+
+    /// The order of the options never matters.
+    #[test]
+    fn order(words in Just(vec![
+        "sessname=s", "device_path=d", "dest_port=7", "access_mode=ro", "path=ip:1.1.1.1",
+    ]).prop_shuffle()) {
+        let line = words.join(" ");
+        let options = parse(&line).unwrap();
+        prop_assert_eq!(options.dest_port, 7);
+        prop_assert_eq!(options.access_mode, AccessMode::ReadOnly);
+        prop_assert_eq!(options.paths().count(), 1);
+    }
+}
