@@ -29,7 +29,7 @@ pub unsafe trait Kobj {
 
 /// A counted reference to a kobject that belongs to someone else.
 ///
-/// It keeps the memory of the object, not its registration.
+/// It keeps the memory of the object, not its registration. Drop may sleep.
 ///
 /// # Invariants
 ///

@@ -13,6 +13,7 @@ pub mod log;
 pub mod mem;
 pub mod net;
 pub mod params;
+pub mod percpu;
 pub mod queue;
 pub mod rand;
 pub mod sysfs;

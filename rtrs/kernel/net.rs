@@ -55,6 +55,11 @@ pub fn init_net() -> *mut bindings::net {
 #[repr(transparent)]
 pub struct SockAddr(bindings::__kernel_sockaddr_storage);
 
+// SAFETY: Plain bytes; the pointer that the C type has for alignment is unused.
+unsafe impl Send for SockAddr {}
+// SAFETY: As above.
+unsafe impl Sync for SockAddr {}
+
 /// The parts of an address of a known family; an IPv6 one with its scope.
 type Parts = (Addr<'static>, u32, u16);
 

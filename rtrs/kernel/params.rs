@@ -176,6 +176,7 @@ macro_rules! module_params {
         const _: () = {
             $crate::module_params!(@raw $type, $var, RAW);
 
+            #[allow(unsafe_code, reason = "the section is that of such objects")]
             #[link_section = "__param"]
             #[used(compiler)]
             static PARAM: ::kernel::module_param::KernelParam =
@@ -244,6 +245,7 @@ macro_rules! module_params {
         #[cfg(not(MODULE))]
         const $var: &str = ::core::concat!($module, ".", $text);
         const _: () = {
+            #[allow(unsafe_code, reason = "the section is that of such texts")]
             #[link_section = ".modinfo"]
             #[used(compiler)]
             static INFO: [u8; $var.len()] = $crate::support::params::bytes($var);

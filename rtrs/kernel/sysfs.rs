@@ -16,6 +16,9 @@
 //! As dropping waits for callbacks, no lock that the callbacks take may be held
 //! over it.
 //!
+//! An object that owns its own files keeps itself: it must give them up, usually
+//! by an `Option` being taken, to be freed.
+//!
 //! # Removal from within a callback
 //!
 //! A store callback that wants its own file removed, directly or by waiting for
@@ -133,6 +136,7 @@ macro_rules! sysfs_files {
             $crate::support::sysfs::Files::new(
                 <crate::LocalModule as ::kernel::ModuleMetadata>::THIS_MODULE,
                 &[$({
+                    #[allow(unsafe_code, reason = "the macro upholds the contract")]
                     static KEY: ::kernel::sync::LockClassKey =
                         // SAFETY: It stays where it is, and statics are never dropped.
                         unsafe { ::kernel::sync::LockClassKey::new_static() };
