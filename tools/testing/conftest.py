@@ -15,7 +15,6 @@ from collections.abc import Generator
 from collections.abc import Iterator
 
 import pytest
-from _pytest.terminal import TerminalReporter
 
 from rnbdbench import settings
 from rnbdbench.lab import Lab
@@ -70,7 +69,9 @@ def _rank(item: pytest.Item) -> tuple[int, str]:
     folder = item.path.relative_to(settings.TESTING).parts[0]
     parameters = getattr(item, "callspec", None)
     values = parameters.params if parameters else {}
-    guests = values.get("loopback") or values.get("pair") or ()
+    guests = values.get("loopback") or values.get("pair")
+    if not isinstance(guests, tuple):
+        guests = ()
     # Stock before sanitize, and tests with the same guests next to each other.
     return ORDER.index(folder), "-".join(guests).replace("stock", "0")
 
@@ -132,11 +133,15 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
     return result
 
 
-def pytest_terminal_summary(terminalreporter: TerminalReporter) -> None:
-    """Prints the counts that `make check` ends with."""
+@pytest.hookimpl(trylast=True)
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Prints the counts, in the last line."""
+    reporter = config.pluginmanager.get_plugin("terminalreporter")
+    if reporter is None or config.option.collectonly:
+        return
     count = {
-        outcome: len(terminalreporter.stats.get(outcome, []))
+        outcome: len(reporter.stats.get(outcome, []))
         for outcome in ("passed", "failed", "error", "skipped")
     }
     failed = count["failed"] + count["error"]
-    terminalreporter.line(f"{count['passed']} passed, {failed} failed, {count['skipped']} skipped")
+    reporter.line(f"{count['passed']} passed, {failed} failed, {count['skipped']} skipped")

@@ -217,7 +217,8 @@ class Guest:
             f"bench.name={self.name}",
         ]
         if self.kernel.name == "sanitize":
-            parameters += ["kmemleak=on", "panic_on_oops=0"]
+            # Its RAM disks are built in.
+            parameters += ["brd.rd_nr=4", "brd.rd_size=65536", "watchdog_thresh=60"]
         share = "security_model=none,readonly=on,multidevs=remap"
         return [
             *("qemu-system-x86_64", "-nodefaults", "-no-user-config", "-display", "none"),

@@ -18,7 +18,6 @@ from rnbdbench.channel import GuestGone
 from rnbdbench.guest import Guest
 from rnbdbench.guest import Specification
 from rnbdbench.kmemleak import LeakCheck
-from rnbdbench.waiting import Timeout
 
 GUESTS = "guests"
 """Folder for the whole consoles, below that of the logs."""
@@ -80,13 +79,13 @@ class Lab:
     def replace(self, guest: Guest) -> Guest:
         """Boots a new guest in the place of a dead one, within a test."""
         guest.kill()
-        machine = self._machines[guest.name]
         fresh = Guest(guest.specification, self._logs / GUESTS)
-        self._machines[guest.name] = Machine(fresh)
+        machine = Machine(fresh)
+        self._machines[guest.name] = machine
+        self._in_use.append(machine)
         fresh.start()
         fresh.wait_ready()
-        self._in_use.append(self._machines[guest.name])
-        assert machine in self._in_use
+        machine.mark = fresh.console.mark()
         return fresh
 
     def finish(self, test: str, failed: bool) -> str:
@@ -168,24 +167,16 @@ class Lab:
 
 def _clean(guest: Guest) -> None:
     """Takes a guest back to how it was before the test."""
-    loaded = guest.output("cut -d' ' -f1 /proc/modules").split()
-    commands = ["umount -R /mnt/* 2>/dev/null; true"]
-    if "rnbd_client" in loaded:
-        commands.append(
-            "for file in /sys/block/rnbd*/rnbd/unmap_device; do"
-            " if [ -e $file ]; then echo force > $file; fi; done"
-        )
-    for module in rnbd.MODULES[guest.specification.drivers]:
-        if module in loaded:
-            commands.append(f"rmmod {module}")
-    commands.append("losetup -D; true")
-    if "null_blk" in loaded:
-        commands.append("rmdir /sys/kernel/config/nullb/*/ 2>/dev/null; rmmod null_blk")
-    if "brd" in loaded:
-        commands.append("rmmod brd")
-    for command in commands:
-        try:
-            guest.run(command, timeout=90)
-        except Timeout as error:
-            stacks = guest.run("echo w > /proc/sysrq-trigger", check=False)
-            raise AssertionError(f"{error} {stacks.stderr}") from error
+    guest.run("umount -R /mnt/* 2>/dev/null; losetup -D", check=False)
+    guest.run(
+        "for file in /sys/block/rnbd*/rnbd/unmap_device; do"
+        " if [ -e $file ]; then echo force > $file; fi; done",
+        timeout=90,
+    )
+    rnbd.unload(guest)
+    guest.run(
+        "rmdir /sys/kernel/config/nullb/nullb*/ 2>/dev/null;"
+        " for module in null_blk brd; do"
+        " if [ -e /sys/module/$module/refcnt ]; then rmmod $module; fi; done",
+        timeout=90,
+    )

@@ -66,19 +66,25 @@ def _prepare(guest: Guest, addresses: list[Address]) -> None:
     )
 
 
+def connect(guest: Guest, address: Address) -> None:
+    """Sets up the network of a guest that has a cable."""
+    guest.run("modprobe -q virtio_net", check=False)  # It may be built in.
+    guest.wait_until(
+        lambda: guest.run(f"test -e /sys/class/net/{CARD}", check=False).code == 0,
+        "the network card",
+    )
+    _prepare(guest, [address])
+
+
 def join(initiator: Guest, target: Guest) -> None:
     """Sets up the network of two guests with a cable between them."""
-    for guest, address in ((initiator, INITIATOR), (target, TARGET)):
-        guest.run("modprobe virtio_net")
-        guest.wait_until(
-            lambda guest=guest: guest.run(f"test -e /sys/class/net/{CARD}", check=False).code == 0,
-            "the network card",
-        )
-        _prepare(guest, [address])
-    initiator.run(f"ping -c 1 -W 20 {TARGET.v4} || busybox ping -c 1 -W 20 {TARGET.v4}")
+    connect(initiator, INITIATOR)
+    connect(target, TARGET)
+    for address in (TARGET.v4, TARGET.v6):
+        initiator.run(f"busybox ping -c 1 -W 20 {address}")
 
 
 def loop_back(guest: Guest) -> None:
     """Sets up the network of a guest that is both initiator and target."""
-    guest.run(f"modprobe dummy numdummies=0; ip link add {CARD} type dummy")
+    guest.run(f"modprobe -q dummy numdummies=0; ip link add {CARD} type dummy")
     _prepare(guest, [INITIATOR, TARGET])

@@ -20,6 +20,14 @@ MODULES = {
 """Modules of a driver set, in the order of unloading."""
 
 
+def unload(guest: Guest) -> None:
+    """Unloads what is loaded of RNBD; each module must go within a minute."""
+    loaded = guest.output("cut -d' ' -f1 /proc/modules").split()
+    for module in MODULES[guest.specification.drivers]:
+        if module in loaded:
+            guest.run(f"rmmod {module}", timeout=60)
+
+
 def link_name(device_path: str, session: str) -> str:
     """Name of a mapping below `devices/`."""
     return f"{device_path.replace('/', '!')}@{session}"
@@ -137,14 +145,19 @@ class Target:
         self.guest.run(f"modprobe rnbd_server {words}", timeout=120)
 
     def ram_disk(self, megabytes: int = 128, count: int = 1) -> str:
-        """Makes /dev/ram0 (and /dev/ram1, …); returns the first's path."""
+        """Makes /dev/ram0 (and /dev/ram1, …); returns the first's path.
+
+        A kernel that has them built in has them all the time, in one size.
+        """
         self.guest.run(f"modprobe brd rd_nr={count} rd_size={megabytes * 1024}")
         return "/dev/ram0"
 
     def null_disk(self, name: str = "nullb7", **attributes: int) -> str:
         """Makes a null_blk device with the given configfs attributes."""
-        self.guest.run("modprobe null_blk nr_devices=0; mountpoint -q /sys/kernel/config ||"
-                       " mount -t configfs configfs /sys/kernel/config")
+        self.guest.run(
+            "modprobe null_blk nr_devices=0 && (mountpoint -q /sys/kernel/config"
+            " || mount -t configfs configfs /sys/kernel/config)"
+        )
         folder = f"/sys/kernel/config/nullb/{name}"
         settings = {"size": 64, "memory_backed": 1, **attributes, "power": 1}
         commands = [f"mkdir {folder}"]

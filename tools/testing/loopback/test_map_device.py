@@ -1,0 +1,170 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Mapping: what is refused, and how the user is told."""
+
+from dataclasses import dataclass
+
+import pytest
+
+from rnbdbench import network
+from rnbdbench import rnbd
+from rnbdbench.lab import Pair
+
+PATH = f"path={network.TARGET.path()}"
+NAME = "sessname=bench"
+DISK = "device_path=/dev/ram0"
+
+
+@dataclass(frozen=True)
+class Bad:
+    """A line that map_device must refuse."""
+
+    what: str
+    line: str
+    error: str
+    """Name of the errno that the write gives."""
+    says: str
+    """What the one line in dmesg must name."""
+
+
+REFUSED = [
+    Bad("nothing", "", "EINVAL", "sessname"),
+    Bad("blank", " \n", "EINVAL", "sessname"),
+    Bad("no-sessname", f"{PATH} {DISK}", "EINVAL", "sessname"),
+    Bad("no-device-path", f"{NAME} {PATH}", "EINVAL", "device_path"),
+    Bad("no-path-new-session", f"{NAME} {DISK}", "ENXIO", "path"),
+    Bad("empty-sessname", f"sessname= {PATH} {DISK}", "EINVAL", "sessname"),
+    Bad("empty-device-path", f"{NAME} {PATH} device_path=", "EINVAL", "device_path"),
+    Bad("empty-path", f"{NAME} path= {DISK}", "EINVAL", "path"),
+    Bad("long-sessname", f"sessname={'s' * 256} {PATH} {DISK}", "EINVAL", "sessname"),
+    Bad("long-device-path", f"{NAME} {PATH} device_path=/{'d' * 255}", "EINVAL", "device_path"),
+    Bad("unknown-option", f"{NAME} {PATH} {DISK} colour=red", "EINVAL", "colour"),
+    Bad("word-without-value", f"{NAME} {PATH} {DISK} verbose", "EINVAL", "verbose"),
+    Bad("unknown-family", f"{NAME} path=tcp:10.50.100.66 {DISK}", "EINVAL", "path"),
+    Bad("no-address", f"{NAME} path=ip:10.50.100.366 {DISK}", "EINVAL", "path"),
+    Bad("no-source-address", f"{NAME} path=ip:x@ip:10.50.100.66 {DISK}", "EINVAL", "path"),
+    Bad("bad-ipv6", f"{NAME} path=ip:fd00::1::2 {DISK}", "EINVAL", "path"),
+    Bad("bad-gid", f"{NAME} path=gid:fe80 {DISK}", "EINVAL", "path"),
+    Bad(
+        "seven-paths",
+        f"{NAME} {DISK} " + " ".join(f"path=ip:10.50.100.{n}" for n in range(66, 73)),
+        "EINVAL",
+        "path",
+    ),
+    Bad("port-too-large", f"{NAME} {PATH} {DISK} dest_port=65536", "EINVAL", "dest_port"),
+    Bad("port-no-number", f"{NAME} {PATH} {DISK} dest_port=rnbd", "EINVAL", "dest_port"),
+    Bad("port-negative", f"{NAME} {PATH} {DISK} dest_port=-1", "EINVAL", "dest_port"),
+    Bad("access-mode", f"{NAME} {PATH} {DISK} access_mode=wo", "EINVAL", "access_mode"),
+    Bad("poll-queues-low", f"{NAME} {PATH} {DISK} nr_poll_queues=-2", "EINVAL", "nr_poll_queues"),
+    Bad("poll-queues-high", f"{NAME} {PATH} {DISK} nr_poll_queues=999", "EINVAL", "nr_poll_queues"),
+    Bad("poll-queues-word", f"{NAME} {PATH} {DISK} nr_poll_queues=all", "EINVAL", "nr_poll_queues"),
+    Bad("no-such-device", f"{NAME} {PATH} device_path=/dev/nothing", "ENOENT", "/dev/nothing"),
+    Bad("not-a-device", f"{NAME} {PATH} device_path=/etc/fstab", "ENOTBLK", "/etc/fstab"),
+    Bad("outside", f"{NAME} {PATH} device_path=/dev/../dev/ram0", "EINVAL", "/dev/../dev/ram0"),
+]
+"""Each is refused by the option's own grammar or by the server."""
+
+
+def _nothing_left(bench: Pair) -> None:
+    assert bench.initiator.devices() == []
+    assert bench.initiator.sessions() == []
+    assert bench.initiator.guest.output(f"ls {rnbd.DEVICES}") == ""
+    bench.target.guest.wait_until(lambda: bench.target.sessions() == [], "the server's clean-up")
+    assert bench.target.exports() == []
+
+
+def _lines_naming(log: str, word: str) -> list[str]:
+    lines = [line for line in log.splitlines() if "rnbd_client" in line]
+    return [line for line in lines if word in line]
+
+
+def test_bad_input_is_refused_with_a_reason(loopback: Pair) -> None:
+    """The errno, one line in dmesg that names the option, nothing left behind."""
+    guest = loopback.initiator.guest
+    loopback.target.ram_disk(16)
+    loopback.target.load()
+    loopback.initiator.load()
+    wrong = []
+    for bad in REFUSED:
+        mark = guest.console.mark()
+        error = loopback.initiator.request(bad.line)
+        guest.sync_console()
+        named = _lines_naming(guest.console.since(mark), bad.says)
+        if error != bad.error or len(named) != 1:
+            wrong.append(f"{bad.what}: {error}, expected {bad.error}; dmesg: {named}")
+        _nothing_left(loopback)
+    assert not wrong, "\n".join(wrong)
+    # The control file still works.
+    assert loopback.initiator.map("/dev/ram0").unmap() is None
+
+
+def test_mapping_twice_is_refused(loopback: Pair) -> None:
+    """The same device on the same session is there already; the first stays."""
+    guest = loopback.initiator.guest
+    disk = loopback.target.ram_disk(16)
+    loopback.target.load()
+    loopback.initiator.load()
+    device = loopback.initiator.map(disk)
+    mark = guest.console.mark()
+    assert loopback.initiator.request(f"{NAME} {PATH} {DISK}") == "EEXIST"
+    guest.sync_console()
+    assert _lines_naming(guest.console.since(mark), "/dev/ram0")
+    assert device.read("rnbd/state") == "open"
+    assert loopback.initiator.devices() == [device]
+    assert device.unmap() is None
+    _nothing_left(loopback)
+
+
+@pytest.mark.parametrize("port", [1234, 4321], ids=["no-server", "wrong-port"])
+def test_nobody_listens(loopback: Pair, port: int) -> None:
+    """The connection is refused, and the user is told."""
+    guest = loopback.initiator.guest
+    if port != 1234:
+        loopback.target.ram_disk(16)
+        loopback.target.load()
+    loopback.initiator.load()
+    mark = guest.console.mark()
+    error = loopback.initiator.request(f"{NAME} {PATH} {DISK} dest_port={port}")
+    assert error in ("ECONNREFUSED", "ECONNRESET", "EHOSTUNREACH")
+    guest.sync_console()
+    assert len(_lines_naming(guest.console.since(mark), "bench")) == 1
+    _nothing_left(loopback)
+
+
+def test_option_order_does_not_matter(loopback: Pair) -> None:
+    """Also not that of dest_port and path."""
+    loopback.target.ram_disk(16)
+    loopback.target.load(port_nr=4321)
+    loopback.initiator.load()
+    line = f"access_mode=ro {DISK} {PATH} dest_port=4321 {NAME}\n"
+    assert loopback.initiator.request(line) is None
+    assert loopback.initiator.find("/dev/ram0").unmap() is None
+
+
+def test_several_devices_share_a_session(loopback: Pair) -> None:
+    """The second needs no path; the session ends with the last."""
+    loopback.target.ram_disk(16, count=3)
+    loopback.target.load()
+    loopback.initiator.load()
+    first = loopback.initiator.map("/dev/ram0")
+    others = [loopback.initiator.map(f"/dev/ram{n}", path="") for n in (1, 2)]
+    assert [device.name for device in (first, *others)] == ["rnbd0", "rnbd1", "rnbd2"]
+    assert loopback.initiator.sessions() == ["bench"]
+    assert sorted(loopback.target.exports()) == ["ram0", "ram1", "ram2"]
+    assert first.unmap() is None
+    for device in others:
+        assert device.read("rnbd/state") == "open"
+        assert device.unmap() is None
+    _nothing_left(loopback)
+
+
+def test_a_name_of_255_bytes_is_kept_whole(loopback: Pair) -> None:
+    """A session name as long as allowed, with a short device path."""
+    loopback.target.ram_disk(16)
+    loopback.target.load()
+    loopback.initiator.load()
+    # The link is called <device>@<session>, and a file name has 255 bytes.
+    name = "n" * (255 - len("@!dev!ram0"))
+    device = loopback.initiator.map("/dev/ram0", session=name)
+    assert device.read("rnbd/session") == name
+    assert loopback.target.sessions() == [name]
+    assert device.unmap() is None

@@ -1,0 +1,115 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The files that users and their tools read."""
+
+from rnbdbench import network
+from rnbdbench import rnbd
+from rnbdbench.lab import Pair
+
+
+def test_files_of_a_mapped_device(loopback: Pair) -> None:
+    """Each file of /sys/block/rnbd<N>/rnbd says what was asked for."""
+    disk = loopback.target.ram_disk(16)
+    loopback.target.load()
+    loopback.initiator.load()
+    device = loopback.initiator.map(disk, session="blya")
+    assert device.name == "rnbd0"
+    assert device.read("rnbd/state") == "open"
+    assert device.read("rnbd/session") == "blya"
+    assert device.read("rnbd/mapping_path") == "/dev/ram0"
+    assert device.read("rnbd/access_mode") == "rw"
+    assert device.read("size") == loopback.target.guest.output("cat /sys/block/ram0/size")
+    assert "unmap_device" in device.read("rnbd/unmap_device")
+    assert "map_device" in loopback.initiator.guest.output(f"cat {rnbd.MAP_DEVICE}")
+
+
+def test_link_of_a_mapped_device(loopback: Pair) -> None:
+    """devices/ has a link to the block device, named after both."""
+    guest = loopback.initiator.guest
+    disk = loopback.target.ram_disk(16)
+    loopback.target.load()
+    loopback.initiator.load()
+    assert guest.output(f"ls {rnbd.DEVICES}") == ""
+    device = loopback.initiator.map(disk, session="blya")
+    assert guest.output(f"ls {rnbd.DEVICES}") == "!dev!ram0@blya"
+    link = guest.output(f"readlink -f '{rnbd.DEVICES}/!dev!ram0@blya'")
+    assert link == guest.output(f"readlink -f /sys/block/{device.name}")
+    assert device.unmap() is None
+    assert guest.output(f"ls {rnbd.DEVICES}") == ""
+
+
+def test_control_folder_is_where_the_manual_says(loopback: Pair) -> None:
+    """The path of the mission's command line exists, besides that of the class."""
+    loopback.initiator.load()
+    loopback.initiator.guest.run("test -w /sys/devices/virtual/rnbd-client/ctl/map_device")
+    loopback.initiator.guest.run(f"test -w {rnbd.MAP_DEVICE}")
+
+
+def test_files_of_an_exported_device(loopback: Pair) -> None:
+    """The server shows which device is open, by whom and how."""
+    guest = loopback.target.guest
+    disk = loopback.target.ram_disk(16)
+    loopback.target.load()
+    loopback.initiator.load()
+    assert loopback.target.exports() == []
+    device = loopback.initiator.map(disk, session="blya", access_mode="ro")
+    folder = f"{rnbd.SERVER_DEVICES}/ram0"
+    assert loopback.target.exports() == ["ram0"]
+    assert guest.output(f"readlink -f {folder}/block_dev") == guest.output(
+        "readlink -f /sys/block/ram0"
+    )
+    assert guest.output(f"ls {folder}/sessions") == "blya"
+    assert guest.output(f"cat {folder}/sessions/blya/access_mode") == "ro"
+    assert guest.output(f"cat {folder}/sessions/blya/read_only") == "1"
+    assert guest.output(f"cat {folder}/sessions/blya/mapping_path") == disk
+    assert device.unmap() is None
+    loopback.target.guest.wait_until(lambda: loopback.target.exports() == [], "the close")
+
+
+def test_module_parameters_are_readable(loopback: Pair) -> None:
+    """Tools read the defaults below /sys/module."""
+    loopback.target.load()
+    guest = loopback.target.guest
+    expected = {
+        "rnbd_server/parameters/port_nr": "1234",
+        "rnbd_server/parameters/dev_search_path": "/",
+        "rtrs/parameters/max_chunk_size": "131072",
+        "rtrs/parameters/sess_queue_depth": "512",
+        "rtrs/parameters/always_invalidate": "Y",
+    }
+    found = {name: guest.output(f"cat /sys/module/{name}") for name in expected}
+    assert found == expected
+
+
+def test_server_listens_on_another_port(loopback: Pair) -> None:
+    """port_nr on one side, dest_port on the other."""
+    disk = loopback.target.ram_disk(16)
+    loopback.target.load(port_nr=4321)
+    loopback.initiator.load()
+    device = loopback.initiator.map(disk, dest_port=4321)
+    assert device.read("rnbd/state") == "open"
+    assert device.unmap() is None
+
+
+def test_device_path_is_relative_to_the_search_path(loopback: Pair) -> None:
+    """dev_search_path goes before what the client asks for."""
+    loopback.target.ram_disk(16)
+    loopback.target.load(dev_search_path="/dev")
+    loopback.initiator.load()
+    device = loopback.initiator.map("ram0")
+    assert device.read("rnbd/mapping_path") == "ram0"
+    assert device.unmap() is None
+
+
+def test_session_name_is_part_of_the_search_path(loopback: Pair) -> None:
+    """%SESSNAME% gives each client a folder of its own."""
+    guest = loopback.target.guest
+    disk = loopback.target.ram_disk(16)
+    guest.run(f"mkdir -p /run/exports/blya && ln -s {disk} /run/exports/blya/disk")
+    loopback.target.load(dev_search_path="/run/exports/%SESSNAME%")
+    loopback.initiator.load()
+    line = f"sessname=other path={network.TARGET.path()} device_path=disk"
+    assert loopback.initiator.request(line) == "ENOENT"
+    guest.run("rm /run/exports/blya/disk && mknod /run/exports/blya/disk b 1 0")
+    device = loopback.initiator.map("disk", session="blya")
+    assert device.read("rnbd/state") == "open"
+    assert device.unmap() is None

@@ -1,0 +1,97 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Unmapping and unloading, idle and busy."""
+
+import pytest
+
+from rnbdbench import fio
+from rnbdbench.lab import Pair
+from rnbdbench.rnbd import Device
+
+
+def _mapped(bench: Pair) -> Device:
+    disk = bench.target.ram_disk(64)
+    bench.target.load()
+    bench.initiator.load()
+    return bench.initiator.map(disk)
+
+
+def test_normal_is_refused_while_the_device_is_open(loopback: Pair) -> None:
+    """EBUSY, and nothing changes; once closed, it works."""
+    guest = loopback.initiator.guest
+    device = _mapped(loopback)
+    holder = guest.begin(f"exec 3<{device.node}; touch /run/open; sleep 1000")
+    guest.wait_until(lambda: guest.run("test -e /run/open", check=False).code == 0, "the opener")
+    assert device.unmap("normal") == "EBUSY"
+    assert device.read("rnbd/state") == "open"
+    guest.run(f"dd if={device.node} of=/dev/null bs=4k count=1 iflag=direct status=none")
+    holder.cancel()
+    holder.wait()
+    guest.run("rm /run/open")
+    guest.wait_until(lambda: device.unmap("normal") is None, "the close")
+    assert not device.exists()
+
+
+def test_force_works_while_the_device_is_open(loopback: Pair) -> None:
+    """The holder gets errors from then on, and may close at leisure."""
+    guest = loopback.initiator.guest
+    device = _mapped(loopback)
+    holder = guest.begin(f"exec 3<{device.node}; touch /run/open; sleep 1000")
+    guest.wait_until(lambda: guest.run("test -e /run/open", check=False).code == 0, "the opener")
+    assert device.unmap("force") is None
+    assert not device.exists()
+    holder.cancel()
+    holder.wait()
+    guest.run("rm /run/open")
+
+
+def test_force_works_during_io(loopback: Pair) -> None:
+    """What is in flight ends, with data or with an error, and soon."""
+    guest = loopback.initiator.guest
+    device = _mapped(loopback)
+    load = fio.begin_load(guest, device.node)
+    fio.wait_for_io(guest, device.name)
+    assert device.unmap("force") is None
+    assert load.wait(60).code != 0
+    assert not device.exists()
+
+
+@pytest.mark.parametrize("text", ["", "yes", "normal force", "forced"])
+def test_other_words_are_refused(loopback: Pair, text: str) -> None:
+    """unmap_device takes `normal` and `force`, and nothing else."""
+    device = _mapped(loopback)
+    if text:
+        assert device.unmap(text) == "EINVAL"
+    assert device.read("rnbd/state") == "open"
+    assert device.unmap("normal\n") is None
+
+
+def test_client_module_stays_while_a_device_is_open(loopback: Pair) -> None:
+    """rmmod is refused, or takes the device away; it never hangs."""
+    guest = loopback.initiator.guest
+    device = _mapped(loopback)
+    holder = guest.begin(f"exec 3<{device.node}; touch /run/open; sleep 1000")
+    guest.wait_until(lambda: guest.run("test -e /run/open", check=False).code == 0, "the opener")
+    assert guest.run("rmmod rnbd_client", timeout=60, check=False).code != 0
+    holder.cancel()
+    holder.wait()
+    guest.run("rm /run/open")
+
+
+def test_client_module_unloads_with_devices_mapped(loopback: Pair) -> None:
+    """rmmod unmaps what nobody uses, and the server forgets the session."""
+    guest = loopback.initiator.guest
+    _mapped(loopback)
+    guest.wait_until(
+        lambda: guest.run("rmmod rnbd_client", check=False).code == 0, "the module to be idle"
+    )
+    guest.wait_until(lambda: loopback.target.sessions() == [], "the server's clean-up")
+    assert loopback.target.exports() == []
+
+
+def test_server_module_unloads_with_devices_mapped(loopback: Pair) -> None:
+    """rmmod of the server ends the session; the client's I/O fails or waits, and unmaps."""
+    guest = loopback.target.guest
+    device = _mapped(loopback)
+    guest.run("rmmod rnbd_server", timeout=60)
+    assert device.unmap("force") is None
+    assert not device.exists()

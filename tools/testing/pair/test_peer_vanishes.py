@@ -1,0 +1,85 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""A machine that goes away without a word."""
+
+import pytest
+
+from rnbdbench import fio
+from rnbdbench import network
+from rnbdbench.lab import Lab
+from rnbdbench.lab import Pair
+from rnbdbench.rnbd import Initiator
+
+HEARTBEAT = 30.0
+"""Seconds after which a peer that is silent counts as gone: 5 s, 5 missed, and one."""
+
+MARGIN = 15.0
+"""Seconds for what comes on top of it: work queues, clean-up, a slow machine."""
+
+
+@pytest.mark.kernels("stock")
+@pytest.mark.drivers("rust-rust", "c-rust")
+def test_server_forgets_a_client_that_was_killed(pair: Pair, lab: Lab) -> None:
+    """Within the heartbeat time the disk is free, and serves the next client."""
+    disk = pair.target.ram_disk(64)
+    pair.target.load()
+    pair.initiator.load()
+    guest = pair.initiator.guest
+    device = pair.initiator.map(disk)
+    fio.begin_load(guest, device.node)
+    fio.wait_for_io(guest, device.name)
+
+    guest.kill()
+    pair.target.guest.wait_until(
+        lambda: pair.target.sessions() == [] and pair.target.exports() == [],
+        "the server to drop the session",
+        HEARTBEAT + MARGIN,
+    )
+
+    fresh = lab.replace(guest)
+    network.connect(fresh, network.INITIATOR)
+    next_client = Initiator(fresh)
+    next_client.load()
+    device = next_client.map(disk)
+    fio.verify(fresh, device.node, block="64k", size="2m")
+    assert device.unmap() is None
+
+
+@pytest.mark.kernels("stock")
+@pytest.mark.drivers("rust-rust", "rust-c")
+def test_client_survives_a_server_that_was_killed(pair: Pair) -> None:
+    """Its I/O ends with an error in bounded time, and it can be unmapped and unloaded."""
+    disk = pair.target.ram_disk(64)
+    pair.target.load()
+    pair.initiator.load()
+    guest = pair.initiator.guest
+    device = pair.initiator.map(disk)
+    load = fio.begin_load(guest, device.node)
+    fio.wait_for_io(guest, device.name)
+
+    pair.target.guest.kill()
+    assert load.wait(HEARTBEAT + MARGIN).code != 0
+    assert device.unmap("force") is None
+    assert not device.exists()
+    guest.run("rmmod rnbd_client", timeout=60)
+
+
+@pytest.mark.kernels("stock")
+def test_unmap_right_after_the_server_was_killed(pair: Pair) -> None:
+    """Nobody has noticed yet; `force` still returns in bounded time."""
+    disk = pair.target.ram_disk(64)
+    pair.target.load()
+    pair.initiator.load()
+    device = pair.initiator.map(disk)
+    pair.target.guest.kill()
+    assert device.unmap("force") is None
+    assert not device.exists()
+
+
+@pytest.mark.kernels("stock")
+def test_unreachable_server(pair: Pair) -> None:
+    """An address that nobody has: EHOSTUNREACH, and nothing left behind."""
+    pair.initiator.load()
+    line = "sessname=bench path=ip:10.50.100.99 device_path=/dev/ram0"
+    assert pair.initiator.request(line) == "EHOSTUNREACH"
+    assert pair.initiator.devices() == []
+    assert pair.initiator.sessions() == []

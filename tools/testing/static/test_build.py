@@ -1,0 +1,103 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The build: it has no warnings, and it does no work twice.
+
+Everything is built in a copy of the tree, so the files that a user works on
+keep their times.
+"""
+
+import os
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from rnbdbench.settings import TREE
+
+SOURCES = ("Kbuild", "Kconfig", "proto", "rtrs", "rnbd-client", "rnbd-server")
+
+OBJECTS = {
+    "proto/src/lib.o",
+    "rtrs/rtrs.o",
+    "rnbd-client/rnbd_client.o",
+    "rnbd-server/rnbd_server.o",
+}
+
+MODULES = ("rtrs.ko", "rnbd_client.ko", "rnbd_server.ko")
+
+
+class Build:
+    """A copy of the sources, and the kernel's build system at work in it."""
+
+    def __init__(self, kernel: str, folder: Path) -> None:
+        """Copies the tree."""
+        self.kernel = Path(os.environ[f"RNBD_{kernel.upper()}_BUILD"])
+        self.source = folder / "source"
+        self.source.mkdir()
+        ignored = shutil.ignore_patterns("target", ".*", "*.o", "*.ko")
+        for name in SOURCES:
+            if (TREE / name).is_dir():
+                shutil.copytree(TREE / name, self.source / name, ignore=ignored)
+            else:
+                shutil.copy(TREE / name, self.source / name)
+
+    def make(self, *arguments: str) -> str:
+        """Runs a module build, and returns all it said."""
+        result = subprocess.run(
+            ["make", "-C", self.kernel, f"M={self.source}", f"-j{os.cpu_count()}", *arguments],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        assert result.returncode == 0, result.stdout
+        return result.stdout
+
+    def compiled(self) -> set[str]:
+        """Objects that a build makes of Rust sources now."""
+        return set(re.findall(r"RUSTC \[M\] (\S+)", self.make("modules")))
+
+    def change(self, name: str) -> set[str]:
+        """The objects that are made again after a file was touched."""
+        # Later than any object, whatever the clock's grain.
+        later = max(path.stat().st_mtime for path in self.source.rglob("*.o")) + 1
+        os.utime(self.source / name, (later, later))
+        return self.compiled()
+
+
+def complaints(output: str) -> list[str]:
+    """Lines of a build's output that a clean build has not."""
+    return [line for line in output.splitlines() if re.search(r"warning|error", line, re.I)]
+
+
+@pytest.fixture(scope="module", params=["stock", "sanitize"])
+def build(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Build:
+    """A build of its own for each of the two kernels."""
+    if f"RNBD_{request.param.upper()}_BUILD" not in os.environ:
+        pytest.skip(f"no kernel {request.param} is prepared")
+    return Build(request.param, tmp_path_factory.mktemp(request.param))
+
+
+def test_modules_build_without_warnings(build: Build) -> None:
+    assert not complaints(build.make("modules"))
+    assert all((build.source / name).exists() for name in MODULES)
+
+
+def test_second_build_does_nothing(build: Build) -> None:
+    assert not re.findall(r"^  [A-Z]+ .*", build.make("modules"), re.M)
+
+
+@pytest.mark.parametrize(
+    ("file", "objects"),
+    [
+        ("rnbd-client/rnbd_client.rs", {"rnbd-client/rnbd_client.o"}),
+        ("rtrs/rtrs.rs", OBJECTS - {"proto/src/lib.o"}),
+        ("proto/src/lib.rs", OBJECTS),
+    ],
+)
+def test_a_change_builds_what_depends_on_it(build: Build, file: str, objects: set[str]) -> None:
+    assert build.change(file) == objects
+
+
+def test_clippy_has_nothing_to_say(build: Build, tmp_path: Path) -> None:
+    assert not complaints(build.make(f"MO={tmp_path}", "CLIPPY=1", "modules"))
