@@ -22,7 +22,9 @@ case $what in
 headers)
 	record=bindings_generated.rs
 	set -- --allowlist-file '.*/(rdma|uapi/rdma)/.*' --allowlist-file '.*/linux/inet\.h' \
-		--allowlist-type "$foreign" --no-recursive-allowlist
+		--allowlist-function 'kern_path|vfs_path_lookup' \
+		--allowlist-type "$foreign" --allowlist-var 'RUST_CONST_HELPER_.*' \
+		--no-recursive-allowlist
 	;;
 helpers)
 	record=bindings_helpers_generated.rs
@@ -54,6 +56,10 @@ cflags=$(printf '%s\n' "$cflags" | sed -E \
 	-e "s#-include ([^/ ])#-include $objtree/\\1#g")
 
 eval "${command%% *} \"\$input\" \"\$@\" $options -o \"\$output\" -- -Wp,-MMD,\"\$depfile\" $cflags"
+
+if [ "$what" = headers ]; then
+	sed -Ei 's/pub const RUST_CONST_HELPER_/pub const /' "$output"
+fi
 
 # A helper is called by the name of the function it stands for.
 if [ "$what" = helpers ]; then
