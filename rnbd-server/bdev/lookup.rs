@@ -1,0 +1,135 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+//! Finding a block device by its path, inside of a directory.
+//!
+//! C header: [`include/linux/namei.h`](srctree/include/linux/namei.h)
+
+use core::mem::MaybeUninit;
+use core::ptr::NonNull;
+
+use kernel::error::to_result;
+use kernel::prelude::*;
+use kernel::types::NotThreadSafe;
+use rtrs::bindings;
+
+use super::DevId;
+
+/// While it lives, the current task looks up paths as init does.
+///
+/// Kernel threads have a file system of their own, with nothing in it.
+pub(super) struct InitFs {
+    old: *mut bindings::fs_struct,
+    /// It is the current task that has to be put right again.
+    _task: NotThreadSafe,
+}
+
+impl InitFs {
+    pub(super) fn enter() -> Self {
+        Self {
+            // SAFETY: Changes only the current task, and drop undoes it.
+            old: unsafe { bindings::__override_init_fs() },
+            _task: NotThreadSafe,
+        }
+    }
+}
+
+impl Drop for InitFs {
+    fn drop(&mut self) {
+        // SAFETY: The task is the one of `enter`, as this cannot be sent to another.
+        unsafe { bindings::__revert_init_fs(self.old) };
+    }
+}
+
+/// A place in the file system, with a reference.
+///
+/// # Invariants
+///
+/// Owns the references to mount and entry in `path`.
+struct Path(bindings::path);
+
+impl Path {
+    /// Resolves `path` with the root directory of the task.
+    fn lookup(path: &CStr, flags: u32) -> Result<Self> {
+        let mut found = MaybeUninit::<bindings::path>::uninit();
+
+        // SAFETY: `path` is a C string, and there is room for the result.
+        to_result(unsafe { bindings::kern_path(path.as_char_ptr(), flags, found.as_mut_ptr()) })?;
+        // SAFETY: Filled in on success.
+        // INVARIANT: The references are handed to the caller.
+        Ok(Self(unsafe { found.assume_init() }))
+    }
+
+    /// Resolves `path` from this directory on.
+    fn lookup_below(&self, path: &CStr, flags: u32) -> Result<Self> {
+        let mut found = MaybeUninit::<bindings::path>::uninit();
+
+        // SAFETY: Mount and entry are valid by the type invariant, `path` is a C string,
+        // and there is room for the result.
+        to_result(unsafe {
+            bindings::vfs_path_lookup(
+                self.0.dentry,
+                self.0.mnt,
+                path.as_char_ptr(),
+                flags,
+                found.as_mut_ptr(),
+            )
+        })?;
+        // SAFETY: Filled in on success.
+        // INVARIANT: The references are handed to the caller.
+        Ok(Self(unsafe { found.assume_init() }))
+    }
+
+    /// Number of the device that this is a node of; 0 if it is none.
+    fn device(&self) -> DevId {
+        // SAFETY: A path that was looked up has an inode, which the reference keeps.
+        let inode = unsafe { NonNull::new((*self.0.dentry).d_inode) };
+
+        // SAFETY: As above; the number is set when the inode is made.
+        DevId(inode.map_or(0, |inode| unsafe { (*inode.as_ptr()).i_rdev }))
+    }
+}
+
+impl Drop for Path {
+    fn drop(&mut self) {
+        // SAFETY: Gives back the references owned by the type invariant.
+        unsafe { bindings::path_put(&self.0) };
+    }
+}
+
+/// Where a device is to be found.
+#[derive(Clone, Copy)]
+pub(crate) enum Location<'a> {
+    /// Anywhere.
+    Anywhere {
+        /// The path of the device.
+        path: &'a CStr,
+    },
+    /// Inside of a directory, symbolic links included.
+    Inside {
+        /// The directory.
+        dir: &'a CStr,
+        /// The path of the device from there.
+        below: &'a CStr,
+        /// The path of the device as a whole.
+        path: &'a CStr,
+    },
+}
+
+impl Location<'_> {
+    pub(super) fn path(&self) -> &CStr {
+        match self {
+            Self::Anywhere { path } | Self::Inside { path, .. } => path,
+        }
+    }
+
+    /// Walks the path from the directory on, refusing to leave it: the device found.
+    pub(super) fn find_inside(&self) -> Result<Option<DevId>> {
+        let Self::Inside { dir, below, .. } = self else {
+            return Ok(None);
+        };
+        let dir = Path::lookup(dir, bindings::LOOKUP_FOLLOW | bindings::LOOKUP_DIRECTORY)?;
+        let flags = bindings::LOOKUP_FOLLOW | bindings::LOOKUP_BENEATH;
+
+        Ok(Some(dir.lookup_below(below, flags)?.device()))
+    }
+}

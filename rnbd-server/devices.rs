@@ -1,0 +1,203 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+//! The devices that a session has open.
+//!
+//! Lock order: `admin`, then the lock of [`Disks`]; and `admin`, then `table`. The
+//! latter is held for a look into the table only, nothing is closed under it.
+
+#![deny(unsafe_code)]
+
+use kernel::new_mutex;
+use kernel::new_spinlock;
+use kernel::prelude::*;
+use kernel::str::CString;
+use kernel::sync::Arc;
+use kernel::sync::Mutex;
+use kernel::sync::SpinLock;
+use rnbd_proto::search_path::SearchPath;
+use rnbd_proto::wire::name::SessName;
+use rnbd_proto::wire::rnbd::DeviceId;
+use rnbd_proto::wire::rnbd::Open;
+use rnbd_proto::wire::rnbd::OpenRsp;
+use rtrs::support::log::Plain;
+
+use crate::bdev::Mode;
+use crate::disks::Disks;
+use crate::export::Export;
+use crate::export::Opened;
+use crate::files::ExportFiles;
+use crate::ids::Ids;
+use crate::search;
+
+/// The devices of one session.
+///
+/// Files of open devices refer to this, so [`Self::end`] must be called before the
+/// last other reference goes.
+#[pin_data]
+pub(crate) struct Devices {
+    /// Name of the session.
+    name: CString,
+    search: SearchPath<'static>,
+    disks: Arc<Disks>,
+    /// Held while devices are opened and closed, which may take long. The value is
+    /// whether the session has ended.
+    #[pin]
+    admin: Mutex<bool>,
+    #[pin]
+    table: SpinLock<Ids<KBox<Opened>>>,
+}
+
+impl Devices {
+    /// No devices yet.
+    pub(crate) fn new(
+        name: &CStr,
+        search: SearchPath<'static>,
+        disks: Arc<Disks>,
+    ) -> Result<Arc<Self>> {
+        let name = CString::try_from(name)?;
+        let table = Ids::new()?;
+
+        Arc::pin_init(
+            pin_init!(Self {
+                name,
+                search,
+                disks,
+                admin <- new_mutex!(false, "rnbd_devices_admin"),
+                table <- new_spinlock!(table, "rnbd_devices_table"),
+            }),
+            GFP_KERNEL,
+        )
+    }
+
+    /// Name of the session.
+    pub(crate) fn name(&self) -> &CStr {
+        &self.name
+    }
+
+    /// The device `id`, for a request to use.
+    #[inline]
+    pub(crate) fn export(&self, id: DeviceId) -> Option<Arc<Export>> {
+        self.table.lock().get(id).map(|opened| opened.export())
+    }
+
+    /// Opens a device. One that the session has open already by the same path and in
+    /// the same mode is just described again: that is what a client does that is not
+    /// sure whether an earlier request was answered.
+    ///
+    /// # Errors
+    ///
+    /// - `EEXIST` if the session has the device open by another path or in another mode;
+    /// - `EPERM` if others have it open such that the mode is excluded;
+    /// - `EMFILE` if the session has too many devices open;
+    /// - `ENODEV` if the session has ended;
+    /// - what [`search::open`] says.
+    pub(crate) fn open(self: &Arc<Self>, open: &Open<'_>) -> Result<OpenRsp> {
+        let ended = self.admin.lock();
+
+        if *ended {
+            return Err(ENODEV);
+        }
+        if let Some(answer) = self.again(open) {
+            return answer;
+        }
+
+        let mode = if open.mode.writes() {
+            Mode::ReadWrite
+        } else {
+            Mode::Read
+        };
+        let session = SessName::new(self.name.to_bytes()).map_err(|_| EINVAL)?;
+        let device = search::open(self.search, session, open.path, mode)?;
+        let id = {
+            let table = self.table.lock();
+
+            if table.iter().any(|(_, other)| other.dev_id() == device.id()) {
+                return Err(EEXIST);
+            }
+            table.vacant().ok_or(EMFILE)?
+        };
+        let (share, place) = self.disks.share(&device, open.mode)?;
+        let files = ExportFiles {
+            devices: self.clone(),
+            id,
+            mode: open.mode,
+            path: copy(open.path.as_bytes())?,
+        };
+        let files = files.create(&place)?;
+        let path = copy(open.path.as_bytes())?;
+        let opened = Opened::new(path, open.mode, share, device, files)?;
+        let answer = opened.describe(id)?;
+        let opened = KBox::new(opened, GFP_KERNEL)?;
+
+        pr_info!(
+            "{}: opened '{}' ({}) as {}\n",
+            self.name(),
+            Plain(open.path),
+            opened.device_name(),
+            Plain(open.mode)
+        );
+        // The id is still free: what changes the table holds `admin`.
+        let rest = self.table.lock().insert(id, opened);
+
+        match rest {
+            Ok(()) => Ok(answer),
+            Err(_) => Err(EMFILE),
+        }
+    }
+
+    /// The answer for a path that is open already.
+    fn again(&self, open: &Open<'_>) -> Option<Result<OpenRsp>> {
+        let table = self.table.lock();
+        let (id, opened) = table
+            .iter()
+            .find(|(_, opened)| opened.path() == open.path.as_bytes())?;
+
+        Some(if opened.mode() == open.mode {
+            opened.describe(id)
+        } else {
+            Err(EEXIST)
+        })
+    }
+
+    /// Closes the device `id`, if there is one, when all requests for it are finished.
+    pub(crate) fn close(&self, id: DeviceId) {
+        let _admin = self.admin.lock();
+        let opened = self.table.lock().remove(id);
+
+        if let Some(opened) = opened {
+            self.finish(opened);
+        }
+    }
+
+    /// Closes all devices and refuses new ones: the session is over.
+    pub(crate) fn end(&self) {
+        let mut ended = self.admin.lock();
+
+        *ended = true;
+        loop {
+            let opened = self.table.lock().remove_any();
+            let Some(opened) = opened else {
+                break;
+            };
+
+            self.finish(opened);
+        }
+    }
+
+    fn finish(&self, opened: KBox<Opened>) {
+        pr_info!(
+            "{}: closing '{}' ({})\n",
+            self.name(),
+            Plain(opened.path().escape_ascii()),
+            opened.device_name()
+        );
+        drop(opened);
+    }
+}
+
+fn copy(bytes: &[u8]) -> Result<KVec<u8>> {
+    let mut copy = KVec::with_capacity(bytes.len(), GFP_KERNEL)?;
+
+    copy.extend_from_slice(bytes, GFP_KERNEL)?;
+    Ok(copy)
+}

@@ -1,0 +1,140 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+//! The block devices that are open for any session: who may open which, and their
+//! directories in sysfs.
+
+#![deny(unsafe_code)]
+
+use kernel::new_mutex;
+use kernel::prelude::*;
+use kernel::sync::Arc;
+use kernel::sync::Mutex;
+use rnbd_proto::access::Denied;
+use rnbd_proto::access::Openers;
+use rnbd_proto::wire::rnbd::AccessMode;
+use rtrs::support::kobj::AsParent;
+use rtrs::support::kobj::Parent;
+use rtrs::support::sysfs::Dir;
+use rtrs::support::sysfs::Link;
+
+use crate::bdev::BlockDevice;
+use crate::bdev::DevId;
+
+/// A block device that at least one session has open. Without one it goes.
+struct Disk {
+    id: DevId,
+    openers: Openers,
+    /// Sessions have their directories in here.
+    sessions: Dir,
+    _block_dev: Link,
+    _dir: Dir,
+}
+
+/// All block devices that are open.
+///
+/// The lock is taken by those who open and close devices only, never by callbacks
+/// of sysfs: directories come and go under it.
+#[pin_data]
+pub(crate) struct Disks {
+    /// `/sys/class/rnbd-server/ctl/devices`.
+    dir: Dir,
+    #[pin]
+    open: Mutex<KVec<Disk>>,
+}
+
+impl Disks {
+    /// No devices yet, with a directory for them below `parent`.
+    pub(crate) fn new(parent: &impl AsParent) -> Result<Arc<Self>> {
+        let dir = Dir::bare(parent, c"devices")?;
+
+        Arc::pin_init(
+            pin_init!(Self {
+                dir,
+                open <- new_mutex!(KVec::new(), "rnbd_disks"),
+            }),
+            GFP_KERNEL,
+        )
+    }
+
+    /// Admits one more opener of `device`. Also returned is the place for the files of
+    /// the opener; what is made of it must go before the [`Share`].
+    ///
+    /// # Errors
+    ///
+    /// - `EPERM` if those who have it open exclude `mode`;
+    /// - what sysfs says.
+    pub(crate) fn share(
+        self: &Arc<Self>,
+        device: &BlockDevice,
+        mode: AccessMode,
+    ) -> Result<(Share, Parent)> {
+        let id = device.id();
+        let mut open = self.open.lock();
+
+        let place = match open.iter_mut().find(|disk| disk.id == id) {
+            Some(disk) => {
+                disk.openers.open(mode).map_err(denied)?;
+                disk.sessions.parent()
+            }
+            None => {
+                let disk = Disk::new(&self.dir, device, mode)?;
+                let place = disk.sessions.parent();
+
+                open.push(disk, GFP_KERNEL)?;
+                place
+            }
+        };
+        let share = Share {
+            disks: self.clone(),
+            id,
+            mode,
+        };
+
+        Ok((share, place))
+    }
+}
+
+impl Disk {
+    /// The first opener's.
+    fn new(parent: &Dir, device: &BlockDevice, mode: AccessMode) -> Result<Self> {
+        let mut openers = Openers::new();
+        let dir = Dir::bare(parent, device.name())?;
+
+        openers.open(mode).map_err(denied)?;
+        Ok(Self {
+            id: device.id(),
+            openers,
+            sessions: Dir::bare(&dir, c"sessions")?,
+            _block_dev: Link::new(&dir, c"block_dev", device)?,
+            _dir: dir,
+        })
+    }
+}
+
+fn denied(reason: Denied) -> Error {
+    Error::from_errno(-reason.errno())
+}
+
+/// The right to have a device open.
+pub(crate) struct Share {
+    disks: Arc<Disks>,
+    id: DevId,
+    mode: AccessMode,
+}
+
+impl Drop for Share {
+    fn drop(&mut self) {
+        let mut open = self.disks.open.lock();
+
+        if let Some(index) = open.iter().position(|disk| disk.id == self.id) {
+            if let Some(disk) = open.get_mut(index) {
+                disk.openers.close(self.mode);
+                if !disk.openers.is_empty() {
+                    return;
+                }
+            }
+            // Its directories go before another can make them again.
+            drop(open.remove(index));
+        }
+    }
+}

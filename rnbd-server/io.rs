@@ -1,0 +1,141 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+//! Block requests: from the message to the bio and back to the answer.
+
+#![deny(unsafe_code)]
+
+use kernel::bindings;
+use kernel::prelude::*;
+use kernel::sync::Arc;
+use rnbd_proto::wire::rnbd::Io;
+use rnbd_proto::wire::rnbd::IoFlags;
+use rnbd_proto::wire::rnbd::Op;
+use rtrs::server::Request;
+use rtrs::support::mem::Pages;
+
+use crate::bdev;
+use crate::bdev::BlockDevice;
+use crate::bdev::Command;
+use crate::bdev::Opf;
+use crate::bdev::SECTOR_SIZE;
+use crate::export::Export;
+
+/// A request that the block layer executes.
+pub(crate) struct Inflight {
+    request: Request,
+    export: Arc<Export>,
+}
+
+impl Inflight {
+    pub(crate) fn new(request: Request, export: Arc<Export>) -> Self {
+        Self { request, export }
+    }
+}
+
+impl bdev::Io for Inflight {
+    fn device(&self) -> &BlockDevice {
+        self.export.device()
+    }
+
+    fn pages(&self) -> &Pages {
+        self.request.pages()
+    }
+
+    fn done(self, result: Result) {
+        let Self { request, export } = self;
+
+        request.complete(result);
+        // Only now, so that a session does not end while answers are being given.
+        drop(export);
+    }
+}
+
+/// What the block layer is to do for `io`, if that is a request that makes sense:
+/// nothing that it takes for granted about its callers may depend on a peer.
+///
+/// # Errors
+///
+/// - `EROFS` if it changes a device that was opened to be read;
+/// - `EINVAL` if it contradicts itself, the data that came with it, or the device.
+pub(crate) fn command(io: &Io, request: &Request, export: &Export) -> Result<Command> {
+    if io.op().modifies() && !export.mode().writes() {
+        return Err(EROFS);
+    }
+    check_data(io, request)?;
+    check_range(io, export.device())?;
+    check_prio(io.prio())?;
+    Ok(Command {
+        opf: opf(io.op(), io.flags())?,
+        sector: io.sector(),
+        len: io.len(),
+        has_data: io.op().has_data(),
+        prio: io.prio(),
+    })
+}
+
+/// The data has to be as long as the range, and go the right way.
+fn check_data(io: &Io, request: &Request) -> Result {
+    let expected = if io.op().has_data() { io.len() } else { 0 };
+    let direction = match io.op() {
+        Op::Read => request.is_read(),
+        // Block layers count a flush as a read of nothing.
+        Op::Flush => true,
+        _ => !request.is_read(),
+    };
+
+    if direction && usize::try_from(expected) == Ok(request.data_len()) {
+        Ok(())
+    } else {
+        Err(EINVAL)
+    }
+}
+
+/// The range has to be of whole blocks, inside of the device as large as it is now.
+fn check_range(io: &Io, device: &BlockDevice) -> Result {
+    let block = device.logical_block_size();
+    let sectors = u64::from(io.len() / SECTOR_SIZE);
+    let end = io.sector().checked_add(sectors).ok_or(EINVAL)?;
+
+    if io.len() % block != 0
+        || io.sector() % u64::from(block / SECTOR_SIZE) != 0
+        || end > device.sectors()
+    {
+        return Err(EINVAL);
+    }
+    Ok(())
+}
+
+/// I/O schedulers have tables of the classes that exist.
+fn check_prio(prio: u16) -> Result {
+    if u32::from(prio >> bindings::IOPRIO_CLASS_SHIFT) > bindings::IOPRIO_CLASS_IDLE {
+        return Err(EINVAL);
+    }
+    Ok(())
+}
+
+fn opf(op: Op, flags: IoFlags) -> Result<Opf> {
+    let mut opf = match op {
+        Op::Read => Opf::READ,
+        Op::Write => Opf::WRITE,
+        // Clients set all sorts of flags with it, to no effect.
+        Op::Flush => return Ok(Opf::FLUSH),
+        Op::Discard => Opf::DISCARD,
+        Op::SecureErase => Opf::SECURE_ERASE,
+        Op::WriteZeroes if flags.contains(IoFlags::NOUNMAP) => Opf::WRITE_ZEROES | Opf::NOUNMAP,
+        Op::WriteZeroes => Opf::WRITE_ZEROES,
+    };
+
+    if flags.contains(IoFlags::SYNC) {
+        opf = opf | Opf::SYNC;
+    }
+    for (flag, bit) in [(IoFlags::FUA, Opf::FUA), (IoFlags::PREFLUSH, Opf::PREFLUSH)] {
+        if flags.contains(flag) {
+            // The block layer warns about any operation but a write with these.
+            if op != Op::Write {
+                return Err(EINVAL);
+            }
+            opf = opf | bit;
+        }
+    }
+    Ok(opf)
+}

@@ -1,0 +1,38 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+//! Parameters of the module.
+
+use kernel::prelude::*;
+use rnbd_proto::search_path::SearchPath;
+use rtrs::support::log::Plain;
+
+rtrs::module_params! { module "rnbd_server";
+    /// Port to listen on.
+    PORT = port_nr: u16 (1234), "Port to listen on (default: 1234)";
+    /// Directory of the devices.
+    SEARCH = dev_search_path: str ("/"), "Directory that clients' device paths are relative to; %SESSNAME% stands for the name of the client's session (default: /)";
+}
+
+/// The port to listen on.
+///
+/// # Errors
+///
+/// `EINVAL`, with a line in the log, if it is none.
+pub(crate) fn port() -> Result<u16> {
+    PORT.require(|port| port != 0, "between 1 and 65535")?;
+    Ok(PORT.get())
+}
+
+/// Where devices are.
+///
+/// # Errors
+///
+/// `EINVAL`, with a line in the log, if it is not a path that can be searched.
+pub(crate) fn search_path() -> Result<SearchPath<'static>> {
+    let path = SEARCH.get();
+
+    SearchPath::new(path.to_bytes()).map_err(|reason| {
+        pr_err!("dev_search_path '{}': {}\n", path, Plain(reason));
+        EINVAL
+    })
+}
