@@ -6,6 +6,10 @@
 use kernel::prelude::*;
 
 pub mod bindings;
+pub mod client;
+pub mod rdma;
+#[path = "kernel/mod.rs"]
+pub mod support;
 
 module! {
     type: Rtrs,

@@ -74,7 +74,7 @@ pub(super) enum Step {
     AddrResolved,
     RouteResolved,
     Established(Private),
-    Rejected { private: Private, status: i32 },
+    Rejected(Private),
     Failed(Error),
 }
 
@@ -298,10 +298,7 @@ unsafe extern "C" fn handler(
         }
         bindings::rdma_cm_event_type_RDMA_CM_EVENT_REJECTED => context.tell(
             CmEvent::Disconnected,
-            Step::Rejected {
-                private: private(),
-                status,
-            },
+            Step::Rejected(private()),
         ),
         bindings::rdma_cm_event_type_RDMA_CM_EVENT_UNREACHABLE => {
             context.tell(CmEvent::Disconnected, Step::Failed(EHOSTUNREACH))

@@ -109,11 +109,11 @@ impl Resolved {
         to_result(ret)?;
         match conn.cm().context().wait()? {
             Step::Established(private) => Ok((conn, private)),
-            Step::Rejected { private, .. } if !private.as_slice().is_empty() => {
+            Step::Rejected(private) if !private.as_slice().is_empty() => {
                 Err(ConnectError::Rejected(private))
             }
             // Nobody listens there, or the peer's stack refused.
-            Step::Rejected { .. } => Err(ECONNREFUSED.into()),
+            Step::Rejected(_) => Err(ECONNREFUSED.into()),
             Step::Failed(e) => Err(e.into()),
             _ => Err(EIO.into()),
         }

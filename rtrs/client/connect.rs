@@ -1,0 +1,254 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+//! Connecting a path: all connections, tables, and the exchange of INFO.
+//!
+//! One straight line; whatever it made so far goes when it fails on the way.
+
+use super::path::Conn;
+use super::path::Path;
+use super::path::Shared;
+use super::path::Table;
+use super::receive;
+use super::receive::InfoReceive;
+use super::receive::InfoSend;
+use super::receive::Receive;
+use super::receive::MESSAGE_SIZE;
+use super::request::Req;
+use super::session::Watch;
+use crate::rdma::connection::Connection;
+use crate::rdma::connector::ConnectError;
+use crate::rdma::connector::Resolved;
+use crate::rdma::dma::DmaBuf;
+use crate::rdma::dma::DmaDir;
+use crate::rdma::op::Op;
+use crate::rdma::pd::Pd;
+use crate::rdma::qp::PollContext;
+use crate::rdma::qp::QpConfig;
+use crate::rdma::sg::MAX_SEGMENTS;
+use crate::rdma::wr::MAX_DATA_SGES;
+use crate::support::cpu;
+use crate::support::log::Plain;
+use crate::support::net::SockAddr;
+use crate::support::rand;
+use kernel::prelude::*;
+use kernel::sync::Arc;
+use kernel::time::Delta;
+use rnbd_proto::flight::Await;
+use rnbd_proto::wire::name::SessName;
+use rnbd_proto::wire::rtrs::info_rsp_size;
+use rnbd_proto::wire::rtrs::Accept;
+use rnbd_proto::wire::rtrs::ConnReq;
+use rnbd_proto::wire::rtrs::ConnRsp;
+use rnbd_proto::wire::rtrs::InfoReq;
+use rnbd_proto::wire::rtrs::Uuid;
+use rnbd_proto::wire::rtrs::INFO_REQ_SIZE;
+
+/// For each step of connecting, and for the exchange of INFO.
+const TIMEOUT_MS: u32 = 30_000;
+
+/// Messages that the control connection can have under way in each direction.
+const CONTROL_DEPTH: u32 = 512;
+
+/// What all connections of a path have in common.
+struct Plan<'a> {
+    src: Option<&'a SockAddr>,
+    dst: &'a SockAddr,
+    shared: Arc<Shared>,
+    path: Uuid,
+    session: Uuid,
+    count: u16,
+}
+
+/// Connects a path from `src` (or whichever fits) to `dst` for a new session.
+pub(super) fn connect(
+    name: SessName<'_>,
+    src: Option<&SockAddr>,
+    dst: &SockAddr,
+    watch: Arc<Watch>,
+) -> Result<(Path, Accept)> {
+    let cpus = cpu::online().max(1);
+    let plan = Plan {
+        src,
+        dst,
+        shared: Shared::new(watch)?,
+        path: Uuid(rand::uuid()),
+        session: Uuid(rand::uuid()),
+        count: u16::try_from(cpus.checked_add(1).ok_or(EINVAL)?)?,
+    };
+    let (control, accept) = plan.control(name)?;
+    let pd = control.pd().clone();
+    let attrs = pd.attrs();
+    let segments = MAX_SEGMENTS.min(attrs.max_fast_reg_pages as usize);
+    let depth = accept.queue_depth();
+
+    let mut requests = KVec::with_capacity(usize::from(depth.get()), GFP_KERNEL)?;
+    for id in depth.buffers() {
+        requests.push(Req::new(&pd, id, segments)?, GFP_KERNEL)?;
+    }
+    plan.shared.table.populate(Table {
+        layout: accept.layout(),
+        requests,
+    });
+
+    let mut connections = KVec::with_capacity(usize::from(plan.count), GFP_KERNEL)?;
+    connections.push(control, GFP_KERNEL)?;
+    for id in 1..plan.count {
+        connections.push(plan.io(&pd, id, &accept)?, GFP_KERNEL)?;
+    }
+
+    exchange_info(&plan.shared, &connections, &accept, name)?;
+    let data_sges = (attrs.max_send_sge as usize)
+        .saturating_sub(1)
+        .min(MAX_DATA_SGES);
+    Ok((
+        Path {
+            shared: plan.shared,
+            connections,
+            data_sges,
+        },
+        accept,
+    ))
+}
+
+impl Plan<'_> {
+    /// Makes the first connection, by which the server tells its limits.
+    fn control(&self, name: SessName<'_>) -> Result<(Connection<Conn>, Accept)> {
+        let way = Resolved::new(self.src, self.dst, TIMEOUT_MS)?;
+        let pd = Pd::new(&way.device()?)?;
+        let attrs = pd.attrs();
+        if !attrs.mem_mgt_ext || attrs.max_fast_reg_pages == 0 {
+            pr_err!(
+                "{}: RDMA device {} lacks memory management extensions\n",
+                Plain(name),
+                pd.device_name()
+            );
+            return Err(EOPNOTSUPP);
+        }
+        let queues = QpConfig {
+            send: CONTROL_DEPTH * 2,
+            recv: CONTROL_DEPTH + 1,
+            send_sge: 1,
+            vector: 0,
+            poll: PollContext::Softirq,
+        };
+        self.establish(way, &pd, 0, &queues)
+    }
+
+    /// Makes a connection for I/O.
+    fn io(&self, pd: &Arc<Pd>, id: u16, accept: &Accept) -> Result<Connection<Conn>> {
+        let depth = u32::from(accept.queue_depth().get());
+        let attrs = pd.attrs();
+        let queues = QpConfig {
+            // A request with its registration, then an invalidation.
+            send: depth.saturating_mul(3).min(attrs.max_qp_wr.saturating_sub(1)),
+            // An answer, and the message that invalidates before it.
+            recv: depth.saturating_mul(2).min(attrs.max_qp_wr.saturating_sub(1)),
+            send_sge: attrs.max_send_sge.min(MAX_DATA_SGES as u32 + 1).max(2),
+            vector: u32::from(id).saturating_sub(1),
+            poll: PollContext::Softirq,
+        };
+        let way = Resolved::new(self.src, self.dst, TIMEOUT_MS)?;
+        Ok(self.establish(way, pd, id, &queues)?.0)
+    }
+
+    fn establish(
+        &self,
+        way: Resolved,
+        pd: &Arc<Pd>,
+        id: u16,
+        queues: &QpConfig,
+    ) -> Result<(Connection<Conn>, Accept)> {
+        let request = ConnReq::new(id, self.count, 0, self.path, self.session, true)
+            .map_err(|_| EINVAL)?;
+        let context = Conn::new(&self.shared, id)?;
+        match way.connect(pd, context, queues, &request.encode()) {
+            Ok((connection, private)) => match ConnRsp::parse(private.as_slice()) {
+                Ok(ConnRsp::Accept(accept)) => Ok((connection, accept)),
+                Ok(ConnRsp::Reject(errno)) => Err(refused(errno)),
+                Err(e) => {
+                    let e = Plain(e);
+                    pr_err!("{}: the server's answer was refused: {e}\n", self.dst);
+                    Err(EPROTO)
+                }
+            },
+            Err(ConnectError::Rejected(private)) => match ConnRsp::parse(private.as_slice()) {
+                Ok(ConnRsp::Reject(errno)) => Err(refused(errno)),
+                _ => Err(ECONNREFUSED),
+            },
+            Err(ConnectError::Other(e)) => Err(e),
+        }
+    }
+}
+
+/// The error with which a server rejected.
+fn refused(errno: i32) -> Error {
+    if errno == 0 {
+        return ECONNREFUSED;
+    }
+    Error::from_errno(errno.saturating_abs().saturating_neg())
+}
+
+/// Posts all receives, tells the session's name and learns where the chunks
+/// are.
+fn exchange_info(
+    shared: &Arc<Shared>,
+    connections: &[Connection<Conn>],
+    accept: &Accept,
+    name: SessName<'_>,
+) -> Result {
+    let (control, io) = connections.split_first().ok_or(EINVAL)?;
+    let pd = control.pd();
+    let size = info_rsp_size(accept.queue_depth().get());
+    let info = Op::new(InfoReceive {
+        buffer: DmaBuf::new(pd, size, DmaDir::FromDevice)?,
+        layout: accept.layout(),
+    })?;
+    // First, as it is for the first message of the server.
+    receive::post_info(info.begin().ok_or(EBUSY)?, &control.qp())?;
+    post_receives(control, CONTROL_DEPTH)?;
+    let attrs = pd.attrs();
+    let depth = u32::from(accept.queue_depth().get())
+        .saturating_mul(2)
+        .min(attrs.max_qp_wr.saturating_sub(1));
+    for connection in io {
+        post_receives(connection, depth)?;
+    }
+
+    let buffer = DmaBuf::new(pd, INFO_REQ_SIZE, DmaDir::ToDevice)?;
+    let mut bytes = [0; INFO_REQ_SIZE];
+    InfoReq { name }.encode(&mut bytes).map_err(|_| EINVAL)?;
+    buffer.write(0, &bytes)?;
+    buffer.sync_for_device(0, INFO_REQ_SIZE);
+    let send = Op::new(InfoSend { buffer })?.begin().ok_or(EBUSY)?;
+    control
+        .qp()
+        .post_send(send, Await::Wire, |send, chain| {
+            chain.send(&[send.buffer.sge(0, INFO_REQ_SIZE)?])
+        })
+        .map_err(|(_, e)| e)?;
+
+    let limit = Delta::from_millis(i64::from(TIMEOUT_MS));
+    if !shared.informed.wait_killable_timeout(limit)? {
+        return Err(ETIMEDOUT);
+    }
+    if shared.is_alive() && shared.chunks.as_ref().is_some() {
+        Ok(())
+    } else {
+        Err(ECONNRESET)
+    }
+}
+
+/// Posts `count` receives for short messages.
+fn post_receives(connection: &Connection<Conn>, count: u32) -> Result {
+    let count = count as usize;
+    let size = count.checked_mul(MESSAGE_SIZE).ok_or(EINVAL)?;
+    let buffer = Arc::new(
+        DmaBuf::new(connection.pd(), size, DmaDir::FromDevice)?,
+        GFP_KERNEL,
+    )?;
+    for index in 0..count {
+        let receive = Op::new(Receive::new(&buffer, index)?)?;
+        receive::post(receive.begin().ok_or(EBUSY)?, &connection.qp())?;
+    }
+    Ok(())
+}

@@ -1,0 +1,365 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+//! A request: from the block layer's data to the server's answer.
+//!
+//! ```text
+//! submit:  fill and map the data, register it for READ,
+//!          write header (and data) into the server's chunk   -> in flight
+//! in flight: until the send completed and the server answered
+//! finish:  invalidate the region, unless the server did so   -> in flight
+//!          unmap, release the slot, tell the owner
+//! ```
+
+use super::path::current_rkey;
+use super::path::Chunk;
+use super::path::Conn;
+use super::session::Dir;
+use crate::pr_err_ratelimited;
+use crate::rdma::dma::DmaBuf;
+use crate::rdma::dma::DmaDir;
+use crate::rdma::io::IoBox;
+use crate::rdma::mr::Access;
+use crate::rdma::mr::Mr;
+use crate::rdma::op::Idle;
+use crate::rdma::op::Op;
+use crate::rdma::op::Operation;
+use crate::rdma::pd::Pd;
+use crate::rdma::qp::QpRef;
+use crate::rdma::sg::MappedSg;
+use crate::rdma::sg::SgTable;
+use crate::rdma::wc::Wc;
+use crate::rdma::wr::Remote;
+use crate::rdma::wr::SendChain;
+use crate::rdma::wr::Sge;
+use crate::rdma::wr::MAX_DATA_SGES;
+use core::sync::atomic::AtomicBool;
+use core::sync::atomic::AtomicI32;
+use core::sync::atomic::Ordering::Relaxed;
+use kernel::prelude::*;
+use kernel::sync::Arc;
+use rnbd_proto::flight::Await;
+use rnbd_proto::imm::IoReqLayout;
+use rnbd_proto::limits::BufId;
+use rnbd_proto::wire::rnbd::MAX_MSG_SIZE;
+use rnbd_proto::wire::rtrs::Request;
+use rnbd_proto::wire::rtrs::SgDesc;
+use rnbd_proto::wire::rtrs::Transfer;
+use rnbd_proto::wire::rtrs::MAX_REQUEST_MSG_SIZE;
+
+/// Room for the longest user message with the transport's own behind it.
+const HEADER_SIZE: usize = MAX_MSG_SIZE + MAX_REQUEST_MSG_SIZE;
+
+/// Unit in which the data of a request is registered: segments start and end at
+/// multiples of it, except for the first start and the last end.
+const REGISTRATION_UNIT: u32 = 4096;
+
+/// The data of a request.
+enum Data {
+    /// None, and a table that is free for use.
+    Free(SgTable),
+    /// Seen by the device.
+    Mapped(MappedSg),
+    /// Between the two.
+    Moving,
+}
+
+/// Where a request goes.
+struct Way {
+    dir: Dir,
+    addr: u64,
+    rkey: u32,
+    len: u32,
+}
+
+/// What a request is in flight for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    Request,
+    Invalidation,
+}
+
+/// One of the requests that a path can have in flight, by message id.
+pub(super) struct Req {
+    id: BufId,
+    header: DmaBuf,
+    mr: Mr,
+    data: Data,
+    /// Whether the keys of `mr` are valid, so that they must be invalidated
+    /// before the data can be given back.
+    registered: bool,
+    phase: Phase,
+    io: Option<IoBox>,
+    /// What the server answered: 0 or a negative errno.
+    answer: AtomicI32,
+    /// Whether the server has invalidated the key.
+    invalidated: AtomicBool,
+}
+
+impl Req {
+    /// Makes the request for message id `id`.
+    pub(super) fn new(pd: &Arc<Pd>, id: BufId, segments: usize) -> Result<Arc<Op<Self>>> {
+        Op::new(Self {
+            id,
+            header: DmaBuf::new(pd, HEADER_SIZE, DmaDir::ToDevice)?,
+            mr: Mr::new(pd, u32::try_from(segments)?)?,
+            data: Data::Free(SgTable::new(pd, segments)?),
+            registered: false,
+            phase: Phase::Request,
+            io: None,
+            answer: AtomicI32::new(0),
+            invalidated: AtomicBool::new(false),
+        })
+    }
+
+    /// Notes the answer, while in flight.
+    pub(super) fn record(&self, errno: i32, invalidated: bool) {
+        self.answer.store(errno.saturating_abs().saturating_neg(), Relaxed);
+        self.invalidated.store(invalidated, Relaxed);
+    }
+
+    /// The key under which the server may write the data.
+    pub(super) fn rkey(&self) -> u32 {
+        self.mr.rkey()
+    }
+
+    /// Sends a request with user message `msg` and the data of `io`, `len`
+    /// bytes, on `qp`. Gives `io` back on failure.
+    #[expect(clippy::too_many_arguments, reason = "each is a thing of its own")]
+    pub(super) fn submit(
+        mut this: Idle<Self>,
+        qp: &QpRef<'_, Conn>,
+        layout: IoReqLayout,
+        chunk: &Chunk,
+        data_sges: usize,
+        dir: Dir,
+        msg: &[u8],
+        len: u32,
+        io: IoBox,
+    ) -> core::result::Result<(), (Option<IoBox>, Error)> {
+        let way = Way {
+            dir,
+            addr: chunk.addr,
+            rkey: current_rkey(chunk),
+            len,
+        };
+        let prepared = this.prepare(layout, dir, msg, len, data_sges, &io);
+        this.io = Some(io);
+        let (imm, header) = match prepared {
+            Ok(prepared) => prepared,
+            Err(e) => return Err(this.take_back(e)),
+        };
+        let posted = qp.post_send(this, Await::WireAndAnswer, |req, chain| {
+            req.build(chain, &way, header, imm)
+        });
+        posted.map_err(|(this, e)| this.take_back(e))
+    }
+
+    /// Maps the data and writes the header; answers the immediate and the
+    /// header's length.
+    fn prepare(
+        &mut self,
+        layout: IoReqLayout,
+        dir: Dir,
+        msg: &[u8],
+        len: u32,
+        data_sges: usize,
+        io: &IoBox,
+    ) -> Result<(u32, usize)> {
+        let transfer = if len == 0 {
+            match dir {
+                Dir::Read => Transfer::None,
+                Dir::Write => Transfer::ToServer,
+            }
+        } else {
+            let segments = self.map(dir, io)?;
+            match dir {
+                Dir::Write => {
+                    if segments > data_sges.min(MAX_DATA_SGES) {
+                        self.describe()?;
+                    }
+                    Transfer::ToServer
+                }
+                Dir::Read => {
+                    self.describe()?;
+                    let desc = SgDesc::new(
+                        self.mr.iova(),
+                        self.mr.rkey(),
+                        u32::try_from(self.mr.length())?,
+                    )
+                    .map_err(|_| EIO)?;
+                    Transfer::ToClient {
+                        desc,
+                        invalidate: true,
+                    }
+                }
+            }
+        };
+        let usr_len = u16::try_from(msg.len())?;
+        let request = Request::new(len, usr_len, transfer).map_err(|_| EINVAL)?;
+        let mut tail = [0; MAX_REQUEST_MSG_SIZE];
+        let tail_len = request.encode(&mut tail).map_err(|_| EINVAL)?;
+        self.header.write(0, msg)?;
+        self.header
+            .write(msg.len(), tail.get(..tail_len).ok_or(EINVAL)?)?;
+        let header = msg.len().checked_add(tail_len).ok_or(EINVAL)?;
+        self.header.sync_for_device(0, header);
+        let imm = layout
+            .encode(self.id, request.offset())
+            .map_err(|_| EMSGSIZE)?;
+        self.phase = Phase::Request;
+        Ok((imm.encode(), header))
+    }
+
+    /// Makes the device see the data of `io`; answers the number of segments.
+    fn map(&mut self, dir: Dir, io: &IoBox) -> Result<usize> {
+        let Data::Free(mut table) = core::mem::replace(&mut self.data, Data::Moving) else {
+            return Err(EIO);
+        };
+        let entries = match io.fill(&mut table) {
+            Ok(entries) => entries,
+            Err(e) => {
+                self.data = Data::Free(table);
+                return Err(e);
+            }
+        };
+        let way = match dir {
+            Dir::Read => DmaDir::FromDevice,
+            Dir::Write => DmaDir::ToDevice,
+        };
+        match MappedSg::new(table, entries, way) {
+            Ok(map) => {
+                let segments = map.segments();
+                self.data = Data::Mapped(map);
+                Ok(segments)
+            }
+            Err((table, e)) => {
+                self.data = Data::Free(table);
+                Err(e)
+            }
+        }
+    }
+
+    /// Describes the mapped data by the region, under a new key, which is valid
+    /// once the request was sent.
+    fn describe(&mut self) -> Result {
+        match &self.data {
+            Data::Mapped(map) => self.mr.map(map, REGISTRATION_UNIT)?,
+            _ => return Err(EINVAL),
+        }
+        self.registered = true;
+        Ok(())
+    }
+
+    /// Puts the work requests together.
+    fn build<'a>(
+        &'a self,
+        chain: &mut SendChain<'a>,
+        way: &Way,
+        header: usize,
+        imm: u32,
+    ) -> Result {
+        let to = Remote {
+            addr: way.addr,
+            rkey: way.rkey,
+        };
+        let head = self.header.sge(0, header)?;
+        match (&self.data, way.dir) {
+            (Data::Mapped(_), Dir::Read) => {
+                chain.reg_mr(&self.mr, Access::RemoteWrite)?;
+                // Data of the reply will come first in the chunk.
+                let addr = way.addr.checked_add(u64::from(way.len)).ok_or(EINVAL)?;
+                chain.rdma_write_imm(&[head], Remote { addr, ..to }, imm)
+            }
+            (Data::Mapped(_), Dir::Write) if self.registered => {
+                chain.reg_mr(&self.mr, Access::Local)?;
+                chain.rdma_write_imm(&[self.mr.sge()?, head], to, imm)
+            }
+            (Data::Mapped(map), Dir::Write) => {
+                let mut list: [Sge<'a>; MAX_DATA_SGES + 1] = [head; MAX_DATA_SGES + 1];
+                let count = map.segments();
+                for (index, place) in list.iter_mut().take(count).enumerate() {
+                    *place = map.sge(index)?;
+                }
+                // The entry behind the data still is the header.
+                let list = list.get(..=count).ok_or(EINVAL)?;
+                chain.rdma_write_imm(list, to, imm)
+            }
+            _ => chain.rdma_write_imm(&[head], to, imm),
+        }
+    }
+
+    /// Ends the device's view of the data.
+    fn unmap(&mut self) {
+        self.data = match core::mem::replace(&mut self.data, Data::Moving) {
+            Data::Mapped(map) => Data::Free(map.unmap()),
+            other => other,
+        };
+        self.registered = false;
+    }
+
+    /// Whether the server or the device may still use the key.
+    fn needs_invalidation(&self) -> bool {
+        self.phase == Phase::Request && self.registered && !self.invalidated.load(Relaxed)
+    }
+
+    /// Ends a request that teardown found with its data: nothing is connected
+    /// any more, so nobody can touch the data.
+    pub(super) fn give_up(this: Idle<Self>) {
+        if this.io.is_some() {
+            this.complete(Err(ECONNABORTED));
+        }
+    }
+}
+
+impl Idle<Req> {
+    /// Undoes a submission that did not happen.
+    fn take_back(mut self, e: Error) -> (Option<IoBox>, Error) {
+        self.unmap();
+        (self.io.take(), e)
+    }
+
+    /// Releases the request and tells the owner of the data.
+    fn complete(mut self, result: Result) {
+        self.unmap();
+        let io = self.io.take();
+        // First, as the owner may use the message id again at once.
+        drop(self);
+        if let Some(io) = io {
+            io.done(result);
+        }
+    }
+}
+
+impl Operation for Req {
+    type Context = Conn;
+
+    fn completed(&self, qp: &QpRef<'_, Conn>, wc: &Wc) {
+        if !wc.is_ok() && !wc.is_flush() {
+            pr_err_ratelimited!("sending a request failed: {}\n", wc.status_name());
+            qp.context().shared.fail("sending a request failed");
+        }
+    }
+
+    fn finish(mut op: Idle<Self>, qp: Option<&QpRef<'_, Conn>>, _wc: Option<&Wc>) {
+        let errno = op.answer.load(Relaxed);
+        let result = if errno == 0 {
+            Ok(())
+        } else {
+            Err(Error::from_errno(errno))
+        };
+        if let (true, Some(qp)) = (op.needs_invalidation(), qp) {
+            op.phase = Phase::Invalidation;
+            let posted = qp.post_send(op, Await::Wire, |req, chain| {
+                chain.local_inv(req.mr.rkey())
+            });
+            if let Err((op, _)) = posted {
+                // The server could still write to the data. It is kept until
+                // the path was shut down, where `give_up` finds it.
+                drop(op);
+                qp.context().shared.fail("a key could not be invalidated");
+            }
+            return;
+        }
+        op.complete(result);
+    }
+}
