@@ -173,6 +173,8 @@ macro_rules! module_params {
     )*) => {$(
         $crate::module_params!(@var $type, [$(#[$meta])* $vis] $var, $name, $default);
 
+        // In the sections that the loader of modules expects.
+        #[allow(unsafe_code)]
         const _: () = {
             $crate::module_params!(@raw $type, $var, RAW);
 

@@ -1,0 +1,330 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+//! Chunks: the memory that a client writes its requests to, and the way of a
+//! request from its arrival to the end of its answer.
+//!
+//! A chunk is one operation that is posted again and again: to register its
+//! memory, to invalidate the client's key, to answer. Who has its [`Idle`] has
+//! the chunk; a [`Request`] is an `Idle` in the hands of the service.
+
+use kernel::page::PAGE_SHIFT;
+use kernel::prelude::*;
+use kernel::sync::Arc;
+use rnbd_proto::flight::Await;
+use rnbd_proto::imm::Imm;
+use rnbd_proto::imm::IoReqPayload;
+use rnbd_proto::imm::IoRsp;
+use rnbd_proto::limits::BufId;
+use rnbd_proto::limits::HEADER_SIZE;
+use rnbd_proto::path_state::ServerState;
+use rnbd_proto::turn::Arrival;
+use rnbd_proto::turn::Turn;
+use rnbd_proto::turn::Verdict;
+use rnbd_proto::wire::rtrs;
+use rnbd_proto::wire::rtrs::RkeyRsp;
+use rnbd_proto::wire::rtrs::SgDesc;
+use rnbd_proto::wire::rtrs::Transfer;
+use rnbd_proto::wire::rtrs::MAX_REQUEST_MSG_SIZE;
+use rnbd_proto::wire::rtrs::RKEY_RSP_SIZE;
+
+use super::conn::Conn;
+use super::path::Path;
+use super::request::Request;
+use super::setup;
+use crate::pr_err_ratelimited;
+use crate::rdma::dma::DmaBuf;
+use crate::rdma::dma::DmaDir;
+use crate::rdma::dma::DmaPages;
+use crate::rdma::mr::Access;
+use crate::rdma::mr::Mr;
+use crate::rdma::op::Idle;
+use crate::rdma::op::Op;
+use crate::rdma::op::Operation;
+use crate::rdma::qp::QpRef;
+use crate::rdma::wc::Wc;
+use crate::rdma::wr::Remote;
+use crate::support::log::Plain;
+use crate::support::mem::Pages;
+
+/// A chunk's place in its path.
+pub(super) struct Slot {
+    pub(super) op: Arc<Op<Chunk>>,
+    pub(super) turn: Turn,
+}
+
+/// What a chunk is posted for.
+#[derive(Clone, Copy)]
+enum Stage {
+    Register,
+    /// The message of a request is at this offset.
+    Invalidate(u32),
+    Answer,
+}
+
+/// A chunk, with all that a request in it needs.
+pub(super) struct Chunk {
+    id: BufId,
+    stage: Stage,
+    /// The user message, copied out of the client's reach.
+    user: KVec<u8>,
+    /// The new key, on its way to the client.
+    key: DmaBuf,
+    // Before the memory that it describes.
+    mr: Mr,
+    mem: DmaPages,
+}
+
+impl Slot {
+    /// The chunks of a path, none registered yet.
+    pub(super) fn for_path(path: &Path) -> Result<KVec<Self>> {
+        let limits = path.shared.limits;
+        let mut slots = KVec::with_capacity(limits.queue_depth().get().into(), GFP_KERNEL)?;
+        for id in limits.queue_depth().buffers() {
+            let slot = Self {
+                op: Op::new(Chunk::new(path, id)?)?,
+                turn: Turn::new(),
+            };
+            slots.push(slot, GFP_KERNEL)?;
+        }
+        Ok(slots)
+    }
+
+    /// What the client is told of it. `EBUSY` while it is in use.
+    pub(super) fn describe(&self) -> Result<SgDesc> {
+        let chunk = self.op.begin().ok_or(EBUSY)?;
+        let len = u32::try_from(chunk.mr.length())?;
+        SgDesc::new(chunk.mr.iova(), chunk.mr.rkey(), len).map_err(|_| EINVAL)
+    }
+}
+
+impl Chunk {
+    fn new(path: &Path, id: BufId) -> Result<Self> {
+        let size = path.shared.limits.chunk_size();
+        let order = size.ilog2().saturating_sub(PAGE_SHIFT as u32);
+        let pages = Arc::new(Pages::new(order)?, GFP_KERNEL)?;
+        let mem = DmaPages::new(&path.pd, pages, DmaDir::Both)?;
+        let mut mr = Mr::new(&path.pd, 1)?;
+        mr.map(mem.mapped(), size)?;
+        Ok(Self {
+            id,
+            stage: Stage::Register,
+            user: KVec::with_capacity(HEADER_SIZE as usize, GFP_KERNEL)?,
+            key: DmaBuf::new(&path.pd, RKEY_RSP_SIZE, DmaDir::ToDevice)?,
+            mr,
+            mem,
+        })
+    }
+
+    /// The user message of the request.
+    pub(super) fn user(&self) -> &[u8] {
+        &self.user
+    }
+
+    /// The memory.
+    pub(super) fn pages(&self) -> &Pages {
+        self.mem.pages()
+    }
+
+    /// Reads the request whose message is at `offset`: once, as a client that
+    /// has a key may change it meanwhile.
+    fn read(&mut self, offset: u32) -> Result<rtrs::Request> {
+        let bad = |reason| {
+            pr_err_ratelimited!("malformed request: {}\n", Plain(reason));
+            EPROTO
+        };
+        let size = u32::try_from(self.mem.pages().len())?;
+        let range = rtrs::Request::message_range(offset, size).map_err(bad)?;
+        self.mem.sync_for_cpu(0, range.end);
+
+        let mut message = [0; MAX_REQUEST_MSG_SIZE];
+        let message = message.get_mut(..range.len()).ok_or(EMSGSIZE)?;
+        self.mem.pages().read_at(range.start, message)?;
+        let request = rtrs::Request::parse(message, offset).map_err(bad)?;
+
+        let range = request.user_range();
+        if range.len() > self.user.capacity() {
+            pr_err_ratelimited!("malformed request: user message of {} bytes\n", range.len());
+            return Err(EPROTO);
+        }
+        self.user.clear();
+        self.user.resize(range.len(), 0, GFP_KERNEL)?;
+        self.mem.pages().read_at(range.start, &mut self.user)?;
+        Ok(request)
+    }
+}
+
+impl Operation for Chunk {
+    type Context = Conn;
+
+    fn finish(chunk: Idle<Self>, qp: Option<&QpRef<'_, Conn>>, wc: Option<&Wc>) {
+        let (Some(qp), Some(wc)) = (qp, wc) else {
+            return;
+        };
+        let conn = qp.context();
+
+        match chunk.stage {
+            Stage::Register => {
+                drop(chunk);
+                if conn.check(wc, "registration of a chunk") {
+                    setup::registered(conn, qp);
+                }
+            }
+            Stage::Invalidate(offset) => {
+                // Otherwise the client can still write to it: no request.
+                if conn.check(wc, "invalidation of a chunk") {
+                    hand_over(conn, chunk, offset);
+                }
+            }
+            Stage::Answer => {
+                let id = chunk.id;
+                drop(chunk);
+                if conn.check(wc, "answer") {
+                    answered(&conn.path, id);
+                }
+            }
+        }
+    }
+}
+
+/// Registers the memory of a chunk for the first time.
+pub(super) fn register(slot: &Slot, qp: &QpRef<'_, Conn>) -> Result {
+    let mut chunk = slot.op.begin().ok_or(EBUSY)?;
+    chunk.stage = Stage::Register;
+    qp.post_send(chunk, Await::Wire, |chunk, chain| {
+        chain.reg_mr(&chunk.mr, Access::RemoteWrite)
+    })
+    .map_err(|(_, e)| e)
+}
+
+/// A client says that it put a request at `place`.
+pub(super) fn arrive(conn: &Arc<Conn>, place: IoReqPayload) {
+    let path = &conn.path;
+
+    if path.state.get() != ServerState::Connected {
+        return path.fail(fmt!("request before the session is up"));
+    }
+    let (id, offset) = match path.shared.offer.layout().decode(place) {
+        Ok(place) => place,
+        Err(reason) => return path.fail(fmt!("{}", Plain(reason))),
+    };
+    let Some(slot) = slot(path, id) else { return };
+    let arrival = Arrival {
+        connection: conn.id,
+        offset,
+    };
+    match slot.turn.arrive(arrival) {
+        Verdict::Serve => serve(conn, slot, offset),
+        Verdict::Wait => {}
+        Verdict::Violation => path.fail(fmt!("message id {} used while in flight", id.get())),
+    }
+}
+
+fn slot(path: &Path, id: BufId) -> Option<&Slot> {
+    path.slots.as_ref()?.get(id.index())
+}
+
+/// It is the request's turn: takes the chunk away from the client, if so
+/// configured, and has the request served.
+fn serve(conn: &Arc<Conn>, slot: &Slot, offset: u32) {
+    let path = &conn.path;
+    let Some(mut chunk) = slot.op.begin() else {
+        return path.fail(fmt!("chunk in use out of turn"));
+    };
+
+    if !path.shared.offer.new_rkey() {
+        return hand_over(conn, chunk, offset);
+    }
+    chunk.stage = Stage::Invalidate(offset);
+    let posted = path.with_qp(conn.id, move |qp| {
+        qp.post_send(chunk, Await::Wire, |chunk, chain| {
+            chain.local_inv(chunk.mr.rkey())
+        })
+        .map_err(|(_, e)| e)
+    });
+    if let Some(Err(e)) = posted {
+        path.fail(fmt!("invalidation not posted: {e:?}"));
+    }
+}
+
+/// Gives the request at `offset` of `chunk` to the service.
+fn hand_over(conn: &Arc<Conn>, mut chunk: Idle<Chunk>, offset: u32) {
+    let path = &conn.path;
+    let Some(service) = path.service.as_ref() else {
+        return;
+    };
+    match chunk.read(offset) {
+        Ok(request) => service.request(Request::new(chunk, conn.clone(), request)),
+        Err(e) => path.fail(fmt!("request refused: {e:?}")),
+    }
+}
+
+/// The answer in chunk `id` was sent; serves a request that waited for that.
+fn answered(path: &Arc<Path>, id: BufId) {
+    let Some(slot) = slot(path, id) else { return };
+    let Some(arrival) = slot.turn.answered() else {
+        return;
+    };
+    let conn = path.with_qp(arrival.connection, |qp| qp.context().clone());
+    if let Some(conn) = conn {
+        serve(&conn, slot, arrival.offset);
+    }
+}
+
+/// Posts the answer to `request`: `errno` is positive, 0 for success.
+///
+/// On success the data goes first, if the client wants any. Then the client's
+/// key is invalidated if it asked for that, and the chunk is opened to it again
+/// under a new key.
+pub(super) fn answer(
+    mut chunk: Idle<Chunk>,
+    qp: &QpRef<'_, Conn>,
+    request: &rtrs::Request,
+    errno: i32,
+) -> Result {
+    let path = &qp.context().path;
+    let rekey = path.shared.offer.new_rkey();
+    let (data, invalidate) = match request.transfer() {
+        Transfer::ToClient { desc, invalidate } => {
+            ((errno == 0).then_some(desc), invalidate.then(|| desc.key()))
+        }
+        Transfer::ToServer | Transfer::None => (None, None),
+    };
+    let answer = IoRsp::new(chunk.id, errno, invalidate.is_some());
+    let imm = Imm::IoRsp(answer).encode();
+
+    if rekey {
+        chunk.mr.bump_key();
+        let message = RkeyRsp {
+            id: chunk.id,
+            rkey: chunk.mr.rkey(),
+        };
+        chunk.key.write(0, &message.encode())?;
+        chunk.key.sync_for_device(0, RKEY_RSP_SIZE);
+    }
+    if let Some(desc) = data {
+        chunk.mem.sync_for_device(0, desc.len() as usize);
+    }
+    chunk.stage = Stage::Answer;
+    if !slot(path, chunk.id).is_some_and(|slot| slot.turn.answer()) {
+        return Err(EPROTO);
+    }
+    qp.post_send(chunk, Await::Wire, |chunk, chain| {
+        if let Some(desc) = data {
+            let to = Remote {
+                addr: desc.addr(),
+                rkey: desc.key(),
+            };
+            chain.rdma_write(&[chunk.mem.sge(0, desc.len() as usize)?], to)?;
+        }
+        if let Some(key) = invalidate {
+            chain.send_inv(key)?;
+        }
+        if rekey {
+            chain.reg_mr(&chunk.mr, Access::RemoteWrite)?;
+            chain.send_imm(&[chunk.key.sge(0, RKEY_RSP_SIZE)?], imm)
+        } else {
+            chain.imm_only(imm)
+        }
+    })
+    .map_err(|(_, e)| e)
+}

@@ -1,0 +1,97 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+//! Connections of a path: the context of their queue pairs, how large these
+//! are, and what their events mean.
+
+use kernel::prelude::*;
+use kernel::sync::Arc;
+use rnbd_proto::limits::ServerLimits;
+
+use super::path::Path;
+use crate::pr_err_ratelimited;
+use crate::rdma::cm::CmEvent;
+use crate::rdma::cm::CmEvents;
+use crate::rdma::pd::DeviceAttrs;
+use crate::rdma::qp::PollContext;
+use crate::rdma::qp::QpConfig;
+use crate::rdma::wc::Wc;
+
+/// Receives posted on the connection for control.
+pub(super) const CONTROL_DEPTH: u32 = 512;
+
+/// Work requests of one request: invalidation of the server's key, then data,
+/// invalidation of the client's key, registration and answer.
+const WRS_PER_REQUEST: u32 = 5;
+
+/// What a queue pair belongs to.
+pub(super) struct Conn {
+    pub(super) path: Arc<Path>,
+    /// Place among the connections of the path; 0 is the one for control.
+    pub(super) id: u16,
+}
+
+impl Conn {
+    /// Whether `wc` of a `what` succeeded; closes the path when it failed by
+    /// more than being flushed.
+    pub(super) fn check(&self, wc: &Wc, what: &str) -> bool {
+        if wc.is_ok() {
+            return true;
+        }
+        if !wc.is_flush() {
+            self.path.fail(fmt!(
+                "{what} on connection {} failed: {}",
+                self.id,
+                wc.status_name()
+            ));
+        }
+        false
+    }
+}
+
+impl CmEvents for Conn {
+    fn event(&self, event: CmEvent) {
+        match event {
+            CmEvent::Established => {}
+            CmEvent::Disconnected => self.path.close("disconnected"),
+            CmEvent::AddrChange => self.path.close("address changed"),
+            CmEvent::DeviceRemoval => self.path.close("device removed"),
+        }
+    }
+}
+
+/// Receives that connection `id` has posted once its path is up.
+pub(super) fn receives(id: u16, limits: ServerLimits) -> u32 {
+    match id {
+        0 => CONTROL_DEPTH,
+        _ => limits.queue_depth().get().into(),
+    }
+}
+
+/// The queues of connection `id`.
+///
+/// # Errors
+///
+/// `EOPNOTSUPP` when the device cannot have them, with a line in the log.
+pub(super) fn qp_config(id: u16, limits: ServerLimits, device: &DeviceAttrs) -> Result<QpConfig> {
+    let receives = receives(id, limits);
+    let send = match id {
+        // Control messages are few; room for heartbeats and their answers.
+        0 => 2 * CONTROL_DEPTH + 2,
+        _ => receives.saturating_mul(WRS_PER_REQUEST).saturating_add(1),
+    };
+    // And one for draining.
+    if !device.mem_mgt_ext || send >= device.max_qp_wr {
+        pr_err_ratelimited!(
+            "the device cannot have {send} work requests in a queue; reduce sess_queue_depth\n"
+        );
+        return Err(EOPNOTSUPP);
+    }
+    Ok(QpConfig {
+        send,
+        // And one for the message that sets up the path.
+        recv: receives + 1,
+        send_sge: 1,
+        vector: id.into(),
+        poll: PollContext::Worker,
+    })
+}

@@ -1,0 +1,178 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+//! The server itself: listens and takes connections in.
+
+use kernel::new_mutex;
+use kernel::prelude::*;
+use kernel::sync::Arc;
+use kernel::sync::Mutex;
+use rnbd_proto::error;
+use rnbd_proto::limits::ServerLimits;
+use rnbd_proto::wire::rtrs;
+use rnbd_proto::wire::rtrs::ConnReq;
+use rnbd_proto::wire::rtrs::ConnRsp;
+use rnbd_proto::wire::rtrs::CONN_MSG_SIZE;
+
+use super::conn;
+use super::conn::Conn;
+use super::info::InfoReceive;
+use super::params;
+use super::path::Ends;
+use super::path::Path;
+use super::service::Service;
+use super::table::Table;
+use crate::pr_err_ratelimited;
+use crate::rdma::listener::Accept;
+use crate::rdma::listener::Incoming;
+use crate::rdma::listener::Listener;
+use crate::support::log::Plain;
+use crate::support::net::SockAddr;
+use crate::support::queue::Kind;
+use crate::support::queue::OwnedQueue;
+use crate::support::queue::QueueHandle;
+
+/// What all parts of a server know.
+#[pin_data]
+pub(super) struct Shared {
+    pub(super) service: Arc<dyn Service>,
+    pub(super) limits: ServerLimits,
+    /// What is offered to each client.
+    pub(super) offer: rtrs::Accept,
+    /// Where heartbeats and teardowns run.
+    pub(super) queue: QueueHandle,
+    #[pin]
+    pub(super) table: Mutex<Table>,
+}
+
+/// A server that listens on a port.
+///
+/// Dropping it stops listening, closes all sessions and waits for that.
+pub struct Server {
+    // Dropped after what `drop` does, in this order: no connection comes in any
+    // more, all teardowns have run.
+    listener: Option<Listener>,
+    _queue: OwnedQueue,
+    shared: Arc<Shared>,
+}
+
+impl Server {
+    /// Listens on `port` of all addresses, also of devices that come later.
+    ///
+    /// # Errors
+    ///
+    /// `EADDRINUSE` when another one listens there.
+    pub fn start(port: u16, service: Arc<dyn Service>) -> Result<Self> {
+        let limits = params::limits()?;
+        let offer = rtrs::Accept::from_limits(limits, params::always_invalidate())
+            .map_err(|reason| Error::from_errno(-reason.errno()))?;
+        let owned = OwnedQueue::new(c"rtrs_server", Kind::Unbound)?;
+        let queue = owned.handle();
+        let shared = Arc::pin_init(
+            pin_init!(Shared {
+                service,
+                limits,
+                offer,
+                queue,
+                table <- new_mutex!(Table::new(), "rtrs_server_table"),
+            }),
+            GFP_KERNEL,
+        )?;
+        let door = Arc::new(Door(shared.clone()), GFP_KERNEL)?;
+        let listener = Listener::new(&SockAddr::any(port), door)?;
+        Ok(Self {
+            listener: Some(listener),
+            _queue: owned,
+            shared,
+        })
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        drop(self.listener.take());
+        self.shared.table.lock().close_all();
+    }
+}
+
+/// Who decides about connection requests.
+struct Door(Arc<Shared>);
+
+impl Accept for Door {
+    fn incoming(&self, incoming: Incoming<'_>, private: &[u8]) {
+        let ends = Ends {
+            src: incoming.src(),
+            dst: incoming.dst(),
+        };
+        let req = match ConnReq::parse(private) {
+            Ok(req) => req,
+            Err(reason) => {
+                pr_err_ratelimited!("{ends}: connection refused: {}\n", Plain(reason));
+                return incoming.reject(&refusal(ECONNRESET));
+            }
+        };
+        // Held to the end, so that the teardown of the path comes before or
+        // after all of this.
+        let mut table = self.0.table.lock();
+        match table.admit(&self.0, &req, incoming.device(), ends) {
+            Ok(path) => accept(&path, &req, incoming),
+            Err(e) => {
+                pr_err_ratelimited!("{ends}: connection {} refused: {e:?}\n", req.id());
+                incoming.reject(&refusal(e));
+            }
+        }
+    }
+}
+
+/// Makes the connection that `req` asks for part of `path`.
+fn accept(path: &Arc<Path>, req: &ConnReq, incoming: Incoming<'_>) {
+    if let Err(e) = try_accept(path, req, incoming) {
+        path.fail(fmt!("connection {} not made: {e:?}", req.id()));
+    }
+}
+
+fn try_accept(path: &Arc<Path>, req: &ConnReq, incoming: Incoming<'_>) -> Result {
+    let id = req.id();
+    let shared = &path.shared;
+    let config = match conn::qp_config(id, shared.limits, &path.pd.attrs()) {
+        Ok(config) => config,
+        Err(e) => {
+            incoming.reject(&refusal(e));
+            return Err(e);
+        }
+    };
+    let context = Conn {
+        path: path.clone(),
+        id,
+    };
+    let context = match Arc::new(context, GFP_KERNEL) {
+        Ok(context) => context,
+        Err(_) => {
+            incoming.reject(&refusal(ENOMEM));
+            return Err(ENOMEM);
+        }
+    };
+    let link = incoming.accept(
+        &path.pd,
+        context,
+        &config,
+        |qp| match id {
+            0 => InfoReceive::post(qp),
+            _ => Ok(()),
+        },
+        &ConnRsp::Accept(shared.offer).encode(),
+        refusal,
+    )?;
+    path.add_link(id, link).map_err(|link| {
+        // Not in the handler of its own id, where it cannot be destroyed.
+        let _ = shared.queue.spawn(move || drop(link));
+        EEXIST
+    })?;
+    path.await_setup();
+    Ok(())
+}
+
+/// The private data to reject with.
+fn refusal(e: Error) -> [u8; CONN_MSG_SIZE] {
+    let errno = e.to_errno().checked_neg().unwrap_or(error::EINVAL);
+    ConnRsp::Reject(errno).encode()
+}

@@ -1,0 +1,259 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+//! Paths: the connections between two addresses that belong together, and the
+//! memory behind them.
+
+use kernel::fmt;
+use kernel::prelude::*;
+use kernel::revocable::Revocable;
+use kernel::sync::Arc;
+use kernel::sync::SetOnce;
+use kernel::time::Delta;
+use rnbd_proto::heartbeat;
+use rnbd_proto::heartbeat::Beat;
+use rnbd_proto::heartbeat::Heartbeat;
+use rnbd_proto::imm::Imm;
+use rnbd_proto::path_state::ServerState;
+use rnbd_proto::path_state::StateCell;
+use rnbd_proto::wire::rtrs::ConnReq;
+
+use super::chunk::Slot;
+use super::conn::Conn;
+use super::listen::Shared;
+use super::service::SessionService;
+use super::session::Session;
+use super::setup::Setup;
+use crate::impl_has_task;
+use crate::new_task;
+use crate::pr_err_ratelimited;
+use crate::pr_info_ratelimited;
+use crate::rdma::connection::Connection;
+use crate::rdma::pd::Pd;
+use crate::rdma::qp::QpRef;
+use crate::support::completion::Completion;
+use crate::support::log::Plain;
+use crate::support::net::SockAddr;
+use crate::support::task;
+use crate::support::task::Task;
+use crate::support::task::TaskItem;
+
+/// How long the connections of a path may take to come in.
+const SETUP_LIMIT: Delta = Delta::from_secs(30);
+const BEAT: Delta = Delta::from_millis(heartbeat::INTERVAL_MS as i64);
+
+pub(super) const TICK: u64 = 0;
+pub(super) const TEARDOWN: u64 = 1;
+
+/// The two ends of a path.
+#[derive(Clone, Copy)]
+pub(super) struct Ends {
+    pub(super) src: SockAddr,
+    pub(super) dst: SockAddr,
+}
+
+impl Ends {
+    /// Whether they are the same machines' addresses, whatever the ports.
+    pub(super) fn same_hosts(&self, other: &Self) -> bool {
+        self.src.with_port(0) == other.src.with_port(0)
+            && self.dst.with_port(0) == other.dst.with_port(0)
+    }
+}
+
+impl fmt::Display for Ends {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_fmt(fmt!("{}@{}", self.src, self.dst))
+    }
+}
+
+/// A path.
+///
+/// Each of its connections refers to it and it to them; its teardown task,
+/// which every path ends with, takes the connections out.
+#[pin_data]
+pub(super) struct Path {
+    pub(super) shared: Arc<Shared>,
+    pub(super) session: Arc<Session>,
+    /// The request of its first connection.
+    req: ConnReq,
+    ends: Ends,
+    pub(super) pd: Arc<Pd>,
+    pub(super) state: StateCell<ServerState>,
+    /// By id. Revoked, which drains and destroys them, by the teardown.
+    #[pin]
+    pub(super) links: Revocable<KVec<SetOnce<Connection<Conn>>>>,
+    /// By id, once the client asked for them.
+    pub(super) slots: SetOnce<KVec<Slot>>,
+    pub(super) setup: Setup,
+    /// There once the session knows that the path is up.
+    pub(super) service: SetOnce<Arc<dyn SessionService>>,
+    pub(super) heartbeat: Heartbeat,
+    /// Rung by requests that end while the path is being torn down.
+    #[pin]
+    pub(super) returned: Completion,
+    #[pin]
+    tick: Task<Self, TICK>,
+    #[pin]
+    teardown: Task<Self, TEARDOWN>,
+}
+
+impl_has_task! {
+    impl HasTask<TICK> for Path { self.tick }
+    impl HasTask<TEARDOWN> for Path { self.teardown }
+}
+
+impl Path {
+    /// A path without connections, as `req` asks for.
+    pub(super) fn new(
+        shared: &Arc<Shared>,
+        session: Arc<Session>,
+        pd: Arc<Pd>,
+        req: &ConnReq,
+        ends: Ends,
+    ) -> Result<Arc<Self>> {
+        let mut links = KVec::with_capacity(req.count().into(), GFP_KERNEL)?;
+        for _ in 0..req.count() {
+            links.push(SetOnce::new(), GFP_KERNEL)?;
+        }
+        let queue = &shared.queue;
+        Arc::pin_init(
+            pin_init!(Self {
+                shared: shared.clone(),
+                session,
+                req: *req,
+                ends,
+                pd,
+                state: StateCell::new(),
+                links <- Revocable::new(links),
+                slots: SetOnce::new(),
+                setup: Setup::new(),
+                service: SetOnce::new(),
+                heartbeat: Heartbeat::new(),
+                returned <- Completion::new(),
+                tick <- new_task!(queue.clone(), "rtrs_server_tick"),
+                teardown <- new_task!(queue.clone(), "rtrs_server_teardown"),
+            }),
+            GFP_KERNEL,
+        )
+    }
+
+    /// The request that it was made for.
+    pub(super) fn req(&self) -> &ConnReq {
+        &self.req
+    }
+
+    /// Its addresses.
+    pub(super) fn ends(&self) -> &Ends {
+        &self.ends
+    }
+
+    /// Number of connections that it is to have.
+    pub(super) fn count(&self) -> u16 {
+        self.req.count()
+    }
+
+    /// Whether it is being taken down.
+    pub(super) fn is_closing(&self) -> bool {
+        matches!(self.state.get(), ServerState::Closing | ServerState::Closed)
+    }
+
+    /// Takes it down because of what the peer or the hardware did. From any
+    /// context; the work is done later, and only once.
+    pub(super) fn fail(self: &Arc<Self>, why: fmt::Arguments<'_>) {
+        if self.state.change(ServerState::Closing).is_ok() {
+            pr_err_ratelimited!("{self}: closing: {why}\n");
+            task::schedule::<_, TEARDOWN>(self);
+        }
+    }
+
+    /// As [`Path::fail`], for a reason that nobody is to blame for.
+    pub(super) fn close(self: &Arc<Self>, why: &str) {
+        if self.state.change(ServerState::Closing).is_ok() {
+            pr_info_ratelimited!("{self}: closing: {why}\n");
+            task::schedule::<_, TEARDOWN>(self);
+        }
+    }
+
+    /// Calls `f`, which must not sleep, with the queue pair of connection `id`.
+    ///
+    /// `None`, and `f` is dropped, when there is no such connection or the
+    /// teardown has begun to take them down.
+    pub(super) fn with_qp<R>(&self, id: u16, f: impl FnOnce(&QpRef<'_, Conn>) -> R) -> Option<R> {
+        let links = self.links.try_access()?;
+        let link = links.get(usize::from(id))?.as_ref()?;
+        Some(f(&link.qp()))
+    }
+
+    /// Whether connection `id` is there.
+    pub(super) fn has_link(&self, id: u16) -> bool {
+        self.with_qp(id, |_| ()).is_some()
+    }
+
+    /// Takes in the connection `id`; gives it back when its place is taken.
+    pub(super) fn add_link(
+        &self,
+        id: u16,
+        link: Connection<Conn>,
+    ) -> core::result::Result<(), Connection<Conn>> {
+        let Some(links) = self.links.try_access() else {
+            return Err(link);
+        };
+        match links.get(usize::from(id)) {
+            Some(place) if place.as_ref().is_none() => {
+                place.populate(link);
+                Ok(())
+            }
+            _ => Err(link),
+        }
+    }
+
+    /// Gives the peer time for its next step of setting up the path.
+    pub(super) fn await_setup(self: &Arc<Self>) {
+        task::reschedule_in::<_, TICK>(self, SETUP_LIMIT);
+    }
+
+    /// Begins to send heartbeats.
+    pub(super) fn start_heartbeat(self: &Arc<Self>) {
+        task::reschedule_in::<_, TICK>(self, BEAT);
+    }
+}
+
+impl fmt::Display for Path {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.session.name().to_bytes() {
+            [] => self.ends.fmt(f),
+            name => f.write_fmt(fmt!("{} ({})", self.ends, Plain(name.escape_ascii()))),
+        }
+    }
+}
+
+impl TaskItem<TICK> for Path {
+    fn run(this: Arc<Self>) {
+        match this.state.get() {
+            ServerState::Connecting => {
+                this.fail(fmt!("the client did not complete it in time"));
+            }
+            ServerState::Connected => this.beat(),
+            ServerState::Closing | ServerState::Closed => {}
+        }
+    }
+}
+
+impl Path {
+    fn beat(self: &Arc<Self>) {
+        match self.heartbeat.tick() {
+            Beat::Send => {
+                let sent = self.with_qp(0, |qp| qp.post_imm(Imm::Heartbeat.encode()));
+                if let Some(Err(e)) = sent {
+                    self.fail(fmt!("heartbeat not sent: {e:?}"));
+                    return;
+                }
+            }
+            Beat::Wait => {}
+            Beat::Dead => {
+                self.fail(fmt!("nothing heard of the client any more"));
+                return;
+            }
+        }
+        task::schedule_in::<_, TICK>(self, BEAT);
+    }
+}

@@ -1,0 +1,130 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+//! Requests in the hands of the service.
+
+use kernel::prelude::*;
+use kernel::sync::barrier::smp_mb;
+use kernel::sync::barrier::Full;
+use kernel::sync::rcu;
+use kernel::sync::Arc;
+use rnbd_proto::error;
+use rnbd_proto::wire::rtrs;
+use rnbd_proto::wire::rtrs::Transfer;
+
+use super::chunk;
+use super::chunk::Chunk;
+use super::conn::Conn;
+use crate::rdma::op::Idle;
+use crate::support::mem::Pages;
+
+/// A request of a client, to be answered once.
+///
+/// Its memory belongs to it until then. Dropping it answers `EIO`.
+pub struct Request(Option<Parts>);
+
+struct Parts {
+    chunk: Idle<Chunk>,
+    conn: Arc<Conn>,
+    wire: rtrs::Request,
+}
+
+impl Request {
+    pub(super) fn new(chunk: Idle<Chunk>, conn: Arc<Conn>, wire: rtrs::Request) -> Self {
+        Self(Some(Parts { chunk, conn, wire }))
+    }
+
+    fn parts(&self) -> &Parts {
+        // Taken only by `complete` and `drop`, after which nobody can ask.
+        match &self.0 {
+            Some(parts) => parts,
+            None => kernel::build_error!("a completed request cannot be used"),
+        }
+    }
+
+    /// Whether the client wants data back.
+    pub fn is_read(&self) -> bool {
+        matches!(self.transfer(), Transfer::ToClient { .. })
+    }
+
+    /// Which way the data of the request goes.
+    pub fn transfer(&self) -> Transfer {
+        self.parts().wire.transfer()
+    }
+
+    /// The user message. The client cannot change it any more.
+    pub fn message(&self) -> &[u8] {
+        self.parts().chunk.user()
+    }
+
+    /// Bytes of data: those that the client wrote, or those that it wants.
+    pub fn data_len(&self) -> usize {
+        let wire = &self.parts().wire;
+        let len = match wire.transfer() {
+            Transfer::ToServer => wire.data_len(),
+            Transfer::None => 0,
+            // Not more than the room in the chunk, see `rtrs::Request`.
+            Transfer::ToClient { desc, .. } => desc.len(),
+        };
+        len as usize
+    }
+
+    /// The memory of the data, which is at its start.
+    ///
+    /// All [`Request::data_len`] bytes of it go to a client that wants data
+    /// when the request completes with success.
+    pub fn pages(&self) -> &Pages {
+        self.parts().chunk.pages()
+    }
+
+    /// Makes `reply` the data for a client that wants some, zeroes after it.
+    ///
+    /// # Errors
+    ///
+    /// `EMSGSIZE` when the client has no room for it.
+    pub fn write_reply(&mut self, reply: &[u8]) -> Result {
+        let rest = match self.data_len().checked_sub(reply.len()) {
+            Some(rest) if self.is_read() => rest,
+            _ => return Err(EMSGSIZE),
+        };
+        self.pages().write_at(0, reply)?;
+        self.pages().zero(reply.len(), rest)
+    }
+
+    /// Answers the client. In any context.
+    pub fn complete(mut self, result: Result) {
+        self.answer(result);
+    }
+
+    fn answer(&mut self, result: Result) {
+        let Some(Parts { chunk, conn, wire }) = self.0.take() else {
+            return;
+        };
+        let errno = match result {
+            Ok(()) => 0,
+            Err(e) => e.to_errno().checked_neg().unwrap_or(error::EINVAL),
+        };
+        // As soon as the chunk is given up, the path may go. References to it
+        // that are dropped in this section are not the last ones: the teardown
+        // holds its own until all such sections are over.
+        let _section = rcu::read_lock();
+        let path = &conn.path;
+
+        match path.with_qp(conn.id, move |qp| chunk::answer(chunk, qp, &wire, errno)) {
+            Some(Ok(())) => return,
+            Some(Err(e)) => path.fail(fmt!("answer not posted: {e:?}")),
+            // The connections are gone, and the chunk was given up just now.
+            None => {}
+        }
+        // Either the teardown sees the chunk, or this sees the teardown.
+        smp_mb(Full);
+        if path.is_closing() {
+            path.returned.complete();
+        }
+    }
+}
+
+impl Drop for Request {
+    fn drop(&mut self) {
+        self.answer(Err(EIO));
+    }
+}

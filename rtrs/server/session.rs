@@ -1,0 +1,122 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+//! Sessions: what the paths of one client have in common.
+
+use kernel::new_mutex;
+use kernel::prelude::*;
+use kernel::str::CStr;
+use kernel::str::CString;
+use kernel::sync::Arc;
+use kernel::sync::Mutex;
+use kernel::sync::SetOnce;
+use rnbd_proto::wire::rtrs::Uuid;
+
+use super::listen::Shared;
+use super::service::SessionService;
+
+/// A client's session, for as long as it has paths.
+#[pin_data]
+pub(super) struct Session {
+    uuid: Uuid,
+    /// What the client calls it; set by its first path, under the lock of the
+    /// table.
+    pub(super) name: SetOnce<CString>,
+    /// Held while the service is told of coming and going, so that it sees
+    /// them one after the other.
+    #[pin]
+    upper: Mutex<Upper>,
+}
+
+/// The view of the service.
+struct Upper {
+    /// Paths that are up.
+    paths: usize,
+    /// There while `paths` is not 0.
+    service: Option<Arc<dyn SessionService>>,
+}
+
+impl Session {
+    pub(super) fn new(uuid: Uuid) -> Result<Arc<Self>> {
+        Arc::pin_init(
+            pin_init!(Self {
+                uuid,
+                name: SetOnce::new(),
+                upper <- new_mutex!(Upper { paths: 0, service: None }, "rtrs_session"),
+            }),
+            GFP_KERNEL,
+        )
+    }
+
+    pub(super) fn is(&self, uuid: Uuid) -> bool {
+        self.uuid == uuid
+    }
+
+    /// Its name, or nothing before a client gave one.
+    pub(super) fn name(&self) -> &CStr {
+        self.name.as_ref().map_or(c"", |name| name)
+    }
+
+    /// A path comes up; the first one brings the session up.
+    pub(super) fn path_up(
+        self: &Arc<Self>,
+        shared: &Arc<Shared>,
+    ) -> Result<Arc<dyn SessionService>> {
+        let mut upper = self.upper.lock();
+        let service = match &upper.service {
+            Some(service) => service.clone(),
+            None => shared.service.session_up(SessionInfo {
+                shared: shared.clone(),
+                session: self.clone(),
+            })?,
+        };
+        upper.service = Some(service.clone());
+        upper.paths += 1;
+        Ok(service)
+    }
+
+    /// A path that was up is gone, with all of its requests; the last one takes
+    /// the session down.
+    pub(super) fn path_down(&self) {
+        let mut upper = self.upper.lock();
+        upper.paths = upper.paths.saturating_sub(1);
+        if upper.paths > 0 {
+            return;
+        }
+        if let Some(service) = upper.service.take() {
+            service.session_down();
+        }
+    }
+}
+
+/// What a service knows of a session. Keeps nothing of it in use.
+#[derive(Clone)]
+pub struct SessionInfo {
+    shared: Arc<Shared>,
+    session: Arc<Session>,
+}
+
+impl SessionInfo {
+    /// The name that the client gave it: 1 to 255 bytes, no control
+    /// characters, neither `/` nor `.`.
+    pub fn name(&self) -> &CStr {
+        self.session.name()
+    }
+
+    /// Requests that can be in flight at a time.
+    pub fn queue_depth(&self) -> u32 {
+        self.shared.limits.queue_depth().get().into()
+    }
+
+    /// Bytes of data that one request can have at most.
+    pub fn max_io_size(&self) -> usize {
+        self.shared.limits.max_io_size() as usize
+    }
+
+    /// Disconnects the client. Does not wait for it; `session_down` follows.
+    pub fn close(&self) {
+        self.shared
+            .table
+            .lock()
+            .close_session(&self.session, "closed by the service");
+    }
+}

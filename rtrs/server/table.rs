@@ -1,0 +1,164 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+//! All paths of a server, and through them its sessions.
+
+use kernel::prelude::*;
+use kernel::str::CString;
+use kernel::sync::Arc;
+use rnbd_proto::limits::MAX_PATHS;
+use rnbd_proto::path_state::ServerState;
+use rnbd_proto::wire::name::SessName;
+use rnbd_proto::wire::rtrs::ConnReq;
+
+use super::listen::Shared;
+use super::path::Ends;
+use super::path::Path;
+use super::session::Session;
+use crate::pr_err_ratelimited;
+use crate::rdma::pd::CmDevice;
+use crate::rdma::pd::Pd;
+use crate::support::log::Plain;
+
+/// Paths of a server, of all sessions together. Each takes the memory of its
+/// chunks, 64 MiB by default.
+const MAX_ALL_PATHS: usize = 1024;
+
+/// Every path from its first connection to the end of its teardown.
+pub(super) struct Table {
+    open: bool,
+    paths: KVec<Arc<Path>>,
+}
+
+impl Table {
+    pub(super) const fn new() -> Self {
+        Self {
+            open: true,
+            paths: KVec::new(),
+        }
+    }
+
+    /// The path that a connection request belongs to, which may be a new one.
+    ///
+    /// # Errors
+    ///
+    /// - `ENXIO` when the session is unknown and not to be created;
+    /// - `EEXIST` when the session has another path between these hosts;
+    /// - `ENOSPC` for one path too many;
+    /// - `ECONNRESET` when the request does not fit the path.
+    pub(super) fn admit(
+        &mut self,
+        shared: &Arc<Shared>,
+        req: &ConnReq,
+        device: Result<CmDevice<'_>>,
+        ends: Ends,
+    ) -> Result<Arc<Path>> {
+        if !self.open {
+            return Err(ECONNRESET);
+        }
+        let known = self.paths.iter().find(|path| {
+            let known = path.req();
+            path.session.is(req.session())
+                && known.path() == req.path()
+                && known.reconnects() == req.reconnects()
+        });
+        if let Some(path) = known {
+            let fits = path.state.get() == ServerState::Connecting
+                && path.count() == req.count()
+                && !path.has_link(req.id());
+            return if fits {
+                Ok(path.clone())
+            } else {
+                Err(ECONNRESET)
+            };
+        }
+        // Clients begin with the connection for control.
+        if req.id() != 0 {
+            return Err(ECONNRESET);
+        }
+        let session = self.session_for(req, &ends)?;
+        let path = Path::new(shared, session, Pd::new(&device?)?, req, ends)?;
+        self.paths.push(path.clone(), GFP_KERNEL)?;
+        Ok(path)
+    }
+
+    /// The session for a new path.
+    fn session_for(&self, req: &ConnReq, ends: &Ends) -> Result<Arc<Session>> {
+        if self.paths.len() >= MAX_ALL_PATHS {
+            return Err(ENOSPC);
+        }
+        let mut session = None;
+        let mut count = 0_usize;
+        for path in &self.paths {
+            if !path.session.is(req.session()) {
+                continue;
+            }
+            if path.req().path() == req.path() {
+                // The client has given up this one, and we did not notice yet.
+                path.close("the client connects it anew");
+            } else if !path.is_closing() && path.ends().same_hosts(ends) {
+                return Err(EEXIST);
+            }
+            session = Some(path.session.clone());
+            count += 1;
+        }
+        if count >= MAX_PATHS {
+            return Err(ENOSPC);
+        }
+        match session {
+            Some(session) => Ok(session),
+            None if req.first() => Session::new(req.session()),
+            None => Err(ENXIO),
+        }
+    }
+
+    /// Gives the session of `path` the name that its client wants.
+    ///
+    /// # Errors
+    ///
+    /// `EPERM` when another session has that name, `EINVAL` when this session
+    /// has another one.
+    pub(super) fn claim_name(&self, path: &Path, name: SessName<'_>) -> Result {
+        for other in &self.paths {
+            let same = Arc::ptr_eq(&other.session, &path.session);
+            if !same && other.session.name().to_bytes() == name.as_bytes() {
+                pr_err_ratelimited!("{path}: session name '{}' is in use\n", Plain(name));
+                return Err(EPERM);
+            }
+        }
+        let session = &path.session;
+        if session.name.as_ref().is_none() {
+            let mut bytes = KVec::with_capacity(name.as_bytes().len() + 1, GFP_KERNEL)?;
+            bytes.extend_from_slice(name.as_bytes(), GFP_KERNEL)?;
+            bytes.push(0, GFP_KERNEL)?;
+            let text = CStr::from_bytes_with_nul(&bytes).map_err(|_| EINVAL)?;
+            session.name.populate(CString::try_from(text)?);
+        }
+        if session.name().to_bytes() != name.as_bytes() {
+            pr_err_ratelimited!("{path}: calls itself '{}' now\n", Plain(name));
+            return Err(EINVAL);
+        }
+        Ok(())
+    }
+
+    /// Closes all paths of `session`.
+    pub(super) fn close_session(&self, session: &Arc<Session>, why: &str) {
+        for path in &self.paths {
+            if Arc::ptr_eq(&path.session, session) {
+                path.close(why);
+            }
+        }
+    }
+
+    /// Admits no more, and closes all there are.
+    pub(super) fn close_all(&mut self) {
+        self.open = false;
+        for path in &self.paths {
+            path.close("the server stops");
+        }
+    }
+
+    /// Forgets a path.
+    pub(super) fn remove(&mut self, path: &Arc<Path>) {
+        self.paths.retain(|other| !Arc::ptr_eq(other, path));
+    }
+}

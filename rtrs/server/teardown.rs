@@ -1,0 +1,55 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+//! The end of a path, in the one order that is safe.
+
+use kernel::prelude::*;
+use kernel::sync::rcu::synchronize_rcu;
+use kernel::sync::Arc;
+use rnbd_proto::path_state::ServerState;
+
+use super::path::Path;
+use super::path::TEARDOWN;
+use super::path::TICK;
+use crate::support::task;
+use crate::support::task::TaskItem;
+
+impl TaskItem<TEARDOWN> for Path {
+    /// Runs once: the path is closing, so nobody schedules it again.
+    fn run(this: Arc<Self>) {
+        task::stop_sync::<_, TICK>(&this);
+        // Who saw the path open adds connections under this lock; nobody does
+        // any more once it was free.
+        drop(this.shared.table.lock());
+        // Disconnects, waits for the hardware to give back all that was posted
+        // and for the completions that run, and destroys the connections. What
+        // is left of the chunks is with the service.
+        this.links.revoke();
+        this.await_requests();
+
+        if this.service.as_ref().is_some() {
+            this.session.path_down();
+        }
+        pr_info!("{this}: closed\n");
+        let _ = this.state.change(ServerState::Closed);
+        // The name of the session may be used by others from here on.
+        this.shared.table.lock().remove(&this);
+        // Requests that ended a moment ago may still be dropping references.
+        synchronize_rcu();
+        // With `this` go the chunks' regions, their memory and the PD.
+    }
+}
+
+impl Path {
+    /// Waits until every chunk has been idle once. As nothing arrives any more
+    /// they stay so.
+    fn await_requests(&self) {
+        let Some(slots) = self.slots.as_ref() else {
+            return;
+        };
+        for slot in slots {
+            while slot.op.begin().is_none() {
+                self.returned.wait();
+            }
+        }
+    }
+}
