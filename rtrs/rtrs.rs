@@ -8,6 +8,7 @@ use kernel::prelude::*;
 pub mod bindings;
 pub mod client;
 pub mod rdma;
+pub mod server;
 #[path = "kernel/mod.rs"]
 pub mod support;
 
@@ -24,6 +25,7 @@ struct Rtrs;
 
 impl kernel::Module for Rtrs {
     fn init(_module: &'static ThisModule) -> Result<Self> {
+        server::check_params()?;
         Ok(Self)
     }
 }
