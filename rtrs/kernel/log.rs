@@ -62,6 +62,7 @@ impl Default for RateLimit {
 
 /// Prints something that has the `Display` of `core`, where the kernel's macros ask
 /// for that of the kernel crate.
+#[derive(Clone, Copy)]
 pub struct Plain<T>(pub T);
 
 impl<T: core::fmt::Display> fmt::Display for Plain<T> {
