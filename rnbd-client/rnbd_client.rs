@@ -4,6 +4,16 @@
 
 use kernel::prelude::*;
 
+mod control;
+mod device;
+mod disk_files;
+mod mapped;
+mod mq;
+mod numbers;
+mod registry;
+mod session;
+mod transport;
+
 module! {
     type: Client,
     name: "rnbd_client",
@@ -13,10 +23,14 @@ module! {
 }
 
 /// The module itself.
-struct Client;
+struct Client {
+    _control: control::Control,
+}
 
 impl kernel::Module for Client {
     fn init(_module: &'static ThisModule) -> Result<Self> {
-        Ok(Self)
+        Ok(Self {
+            _control: control::Control::new()?,
+        })
     }
 }

@@ -1,0 +1,66 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+//! `/sys/class/rnbd-client/ctl`: where devices are mapped.
+
+#![deny(unsafe_code)]
+
+use crate::registry::Registry;
+use kernel::prelude::*;
+use kernel::sync::Arc;
+use kernel::sync::ArcBorrow;
+use rnbd_proto::text::map_device::MapOptions;
+use rnbd_proto::text::map_device::USAGE;
+use rtrs::support::class::Class;
+use rtrs::support::class::ClassDevice;
+use rtrs::support::cpu;
+use rtrs::support::log::Plain;
+use rtrs::support::sysfs::Attrs;
+use rtrs::support::sysfs::Dir;
+use rtrs::support::sysfs::StoreCtx;
+
+rtrs::sysfs_files! {
+    static CONTROL_FILES: Files<Registry> = [
+        c"map_device" => show(|_, buf| buf.push(USAGE.as_bytes())) store(map_device);
+    ];
+}
+
+/// What the module is made of.
+pub(crate) struct Control {
+    /// First to go, so that nothing is mapped any more: `None` while dropping.
+    files: Option<Attrs>,
+    registry: Arc<Registry>,
+}
+
+impl Control {
+    /// Sets the module up; users can map devices from here on.
+    pub(crate) fn new() -> Result<Self> {
+        let class = Class::new(c"rnbd-client")?;
+        let device = ClassDevice::new(&class, c"ctl")?;
+        let registry = Registry::new(Dir::bare(&device, c"devices")?)?;
+        let files = Attrs::attach(&device, registry.clone(), &CONTROL_FILES)?;
+        Ok(Self {
+            files: Some(files),
+            registry,
+        })
+    }
+}
+
+impl Drop for Control {
+    fn drop(&mut self) {
+        self.files = None;
+        self.registry.shut_down();
+    }
+}
+
+fn map_device(registry: ArcBorrow<'_, Registry>, line: &[u8], _ctx: &StoreCtx<'_>) -> Result {
+    let options = MapOptions::parse(line, cpu::ids()).map_err(|err| {
+        pr_err!("map_device: {}\n", Plain(&err));
+        Error::from_errno(-err.errno())
+    })?;
+    if options.nr_poll_queues > 0 {
+        pr_err!("map_device: option nr_poll_queues: polled queues are not supported\n");
+        return Err(EOPNOTSUPP);
+    }
+    let user = Registry::session(registry.into(), options.sessname)?;
+    user.session().map(&user, &options)
+}

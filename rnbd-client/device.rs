@@ -1,0 +1,187 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+//! The driver of a disk: block requests become messages to the server.
+//!
+//! The tag of a request is the permit of its message: one tag set serves all
+//! disks of a session and is as deep as the session has permits for I/O, so
+//! there is neither a second allocator nor waiting.
+
+#![deny(unsafe_code)]
+
+use crate::mq;
+use crate::mq::IdleRequest;
+use crate::mq::Operations;
+use crate::mq::Request;
+use crate::session::Session;
+use core::fmt;
+use kernel::prelude::*;
+use kernel::sync::atomic::Atomic;
+use kernel::sync::atomic::Relaxed;
+use kernel::sync::Arc;
+use rnbd_proto::wire::rnbd::AccessMode;
+use rnbd_proto::wire::rnbd::DeviceId;
+use rnbd_proto::wire::rnbd::Io;
+use rnbd_proto::wire::rnbd::IoFlags;
+use rnbd_proto::wire::rnbd::Op;
+use rnbd_proto::wire::rnbd::IO_SIZE;
+use rtrs::client::Dir;
+use rtrs::client::Permit;
+use rtrs::rdma::io::IoBox;
+
+/// In use.
+const MAPPED: u32 = 0;
+/// Being unmapped; nobody can open it any more.
+const RETIRED: u32 = 1;
+/// Being unmapped by force: I/O fails.
+const ABORTED: u32 = 2;
+
+/// A mapped device, as seen by its disk and its files.
+pub(crate) struct Device {
+    /// The session it is mapped on.
+    pub(crate) session: Arc<Session>,
+    /// Executes the I/O. Closed before the device is gone.
+    pub(crate) transport: Arc<rtrs::client::Session>,
+    /// Name of the device for the server.
+    pub(crate) path: KVec<u8>,
+    /// How it was opened.
+    pub(crate) mode: AccessMode,
+    /// What the server calls it.
+    pub(crate) id: DeviceId,
+    /// Number of its disk.
+    pub(crate) number: u32,
+    state: Atomic<u32>,
+}
+
+/// What users see as the `state` of a device.
+pub(crate) enum State {
+    /// I/O works.
+    Open,
+    /// The session is disconnected; I/O fails.
+    Closed,
+    /// On its way out.
+    Unmapped,
+}
+
+impl fmt::Display for State {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Open => "open",
+            Self::Closed => "closed",
+            Self::Unmapped => "unmapped",
+        })
+    }
+}
+
+impl Device {
+    /// A device that is ready for I/O.
+    pub(crate) fn new(
+        session: Arc<Session>,
+        transport: Arc<rtrs::client::Session>,
+        path: KVec<u8>,
+        mode: AccessMode,
+        id: DeviceId,
+        number: u32,
+    ) -> Self {
+        Self {
+            session,
+            transport,
+            path,
+            mode,
+            id,
+            number,
+            state: Atomic::new(MAPPED),
+        }
+    }
+
+    /// What to tell a user.
+    pub(crate) fn state(&self) -> State {
+        match self.state.load(Relaxed) {
+            MAPPED if self.transport.is_connected() => State::Open,
+            MAPPED => State::Closed,
+            _ => State::Unmapped,
+        }
+    }
+
+    /// Keeps it from being opened. To be called by `Disk::with_openers`.
+    pub(crate) fn retire(&self) {
+        self.state.store(RETIRED, Relaxed);
+    }
+
+    /// Fails requests from now on.
+    pub(crate) fn abort(&self) {
+        self.state.store(ABORTED, Relaxed);
+    }
+
+    /// The message for `request`, its direction, and the length of its data.
+    fn message(&self, request: &Request) -> Result<(Dir, [u8; IO_SIZE], u32)> {
+        let op = match request.op()? {
+            mq::Op::Read => Op::Read,
+            mq::Op::Write => Op::Write,
+            mq::Op::Flush => Op::Flush,
+            mq::Op::Discard => Op::Discard,
+            mq::Op::SecureErase => Op::SecureErase,
+            mq::Op::WriteZeroes => Op::WriteZeroes,
+        };
+        let io = Io::new(
+            self.id,
+            op,
+            flags(op, request.flags()),
+            request.sector(),
+            request.bytes(),
+            request.ioprio(),
+        )
+        .map_err(|err| Error::from_errno(-err.errno()))?;
+        let (dir, len) = match op {
+            Op::Read => (Dir::Read, request.bytes()),
+            Op::Write => (Dir::Write, request.bytes()),
+            // No data: the message alone is written.
+            _ => (Dir::Write, 0),
+        };
+        Ok((dir, io.encode(), len))
+    }
+}
+
+/// The flags that the server needs to know.
+fn flags(op: Op, from: mq::Flags) -> IoFlags {
+    let when = |set: bool, flag: IoFlags| if set { flag } else { IoFlags::NONE };
+    // Reads, and what has to be durable, are waited for without saying so.
+    let sync = op == Op::Read || from.sync() || from.fua() || from.preflush();
+
+    when(sync, IoFlags::SYNC)
+        | when(from.fua(), IoFlags::FUA)
+        | when(from.preflush(), IoFlags::PREFLUSH)
+        | when(op == Op::WriteZeroes && from.nounmap(), IoFlags::NOUNMAP)
+}
+
+impl Operations for Device {
+    type Module = crate::LocalModule;
+
+    fn queue_rq(&self, request: IdleRequest<'_>) {
+        let request = request.start();
+        if self.state.load(Relaxed) == ABORTED {
+            return request.done(Err(EIO));
+        }
+        let (dir, message, len) = match self.message(&request) {
+            Ok(parts) => parts,
+            Err(err) => return request.done(Err(err)),
+        };
+        let permit = Permit::new(request.tag());
+        let refused = self
+            .transport
+            .submit(dir, permit, &message, len, IoBox::new(request));
+        if let Err((request, _)) = refused {
+            // Whatever the transport's reason: the disk does not work.
+            request.done(Err(EIO));
+        }
+    }
+
+    fn open(&self, writable: bool) -> Result {
+        if self.state.load(Relaxed) != MAPPED {
+            return Err(ENXIO);
+        }
+        if writable && !self.mode.writes() {
+            return Err(EPERM);
+        }
+        Ok(())
+    }
+}

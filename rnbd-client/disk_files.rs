@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+//! `/sys/block/rnbd<N>/rnbd`: the files of a mapped device.
+
+#![deny(unsafe_code)]
+
+use crate::device::Device;
+use core::fmt::Write as _;
+use kernel::prelude::*;
+use kernel::sync::Arc;
+use kernel::sync::ArcBorrow;
+use rnbd_proto::text::UnmapMode;
+use rtrs::support::log::Plain;
+use rtrs::support::sysfs::Buf;
+use rtrs::support::sysfs::StoreCtx;
+
+rtrs::sysfs_files! {
+    /// All of them.
+    pub(crate) static DISK_FILES: Files<Device> = [
+        c"unmap_device" => show(show_unmap_usage) store(unmap_device);
+        c"state" => show(|device, buf| Ok(writeln!(buf, "{}", device.state())?));
+        c"session" => show(|device, buf| show_bytes(device.session.name(), buf));
+        c"mapping_path" => show(|device, buf| show_bytes(&device.path, buf));
+        c"access_mode" => show(|device, buf| Ok(writeln!(buf, "{}", device.mode)?));
+        c"nr_poll_queues" => show(|_, buf| buf.push(b"0\n"));
+    ];
+}
+
+fn show_bytes(bytes: &[u8], buf: &mut Buf<'_>) -> Result {
+    buf.push(bytes)?;
+    buf.push(b"\n")
+}
+
+fn show_unmap_usage(_device: ArcBorrow<'_, Device>, buf: &mut Buf<'_>) -> Result {
+    buf.push(b"Usage: echo <normal|force> > unmap_device\n")
+}
+
+fn unmap_device(device: ArcBorrow<'_, Device>, input: &[u8], ctx: &StoreCtx<'_>) -> Result {
+    let mode = UnmapMode::parse(input).ok_or_else(|| {
+        pr_err!(
+            "rnbd{}: unmap_device: '{}' is neither normal nor force\n",
+            device.number,
+            Plain(input.escape_ascii())
+        );
+        EINVAL
+    })?;
+    // Removing the disk removes this file.
+    ctx.break_protection()?;
+    let device = Arc::from(device);
+    device.session.unmap(&device, mode)
+}

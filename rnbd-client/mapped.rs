@@ -1,0 +1,184 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+//! All that a mapped device consists of, and the order in which it goes.
+
+#![deny(unsafe_code)]
+
+use crate::device::Device;
+use crate::disk_files::DISK_FILES;
+use crate::mq::Disk;
+use crate::mq::DiskConfig;
+use crate::mq::Limits;
+use crate::mq::TagSet;
+use crate::numbers::Number;
+use crate::numbers::Numbers;
+use crate::numbers::MINORS;
+use crate::registry::SessionUser;
+use crate::transport::Opened;
+use crate::transport::Transport;
+use kernel::prelude::*;
+use kernel::str::CString;
+use kernel::sync::Arc;
+use kernel::time::msecs_to_jiffies;
+use rnbd_proto::limits::MAX_SEGMENTS;
+use rnbd_proto::text::map_device::MapOptions;
+use rnbd_proto::text::UnmapMode;
+use rnbd_proto::wire::name::MAX_NAME;
+use rnbd_proto::wire::rnbd::Open;
+use rnbd_proto::wire::rnbd::OpenRsp;
+use rtrs::support::log::Plain;
+use rtrs::support::sysfs::Link;
+
+/// Unit of memory registration: segments meet at multiples of it.
+const REGISTRATION_UNIT: u32 = 4096;
+/// How long I/O in flight may still take when a device is unmapped by force,
+/// in milliseconds.
+const ABORT_GRACE: u32 = 5000;
+
+/// A mapped device. Fields are dropped in this order.
+pub(crate) struct Mapped {
+    /// The link in `devices`.
+    _link: Link,
+    /// The disk with its files. Gone when it is not called any more.
+    disk: Disk<Device>,
+    /// The server's side.
+    _opened: Opened,
+    /// Free for the next one when nothing of this one is left.
+    number: Number,
+    user: SessionUser,
+}
+
+impl Mapped {
+    /// Opens a device on the server and adds a disk for it.
+    pub(crate) fn new(
+        transport: &Transport,
+        tag_set: &Arc<TagSet<Device>>,
+        user: &SessionUser,
+        options: &MapOptions<'_>,
+    ) -> Result<Self> {
+        let registry = user.registry();
+        let number = Numbers::take(&registry.numbers)?;
+        let (opened, answer) = transport.open(&Open {
+            mode: options.access_mode,
+            path: options.device_path,
+        })?;
+        let mut path = KVec::new();
+        path.extend_from_slice(options.device_path.as_bytes(), GFP_KERNEL)?;
+        let device = Device::new(
+            user.session().clone(),
+            transport.session(),
+            path,
+            options.access_mode,
+            answer.device,
+            number.get(),
+        );
+        let device = Arc::new(device, GFP_KERNEL)?;
+
+        let name = CString::try_from_fmt(fmt!("rnbd{}", number.get()))?;
+        let config = DiskConfig {
+            major: registry.major.number(),
+            first_minor: number.get().checked_mul(MINORS).ok_or(ENOSPC)?,
+            minors: MINORS,
+            name: &name,
+            sectors: answer.geometry.sectors(),
+            read_only: !options.access_mode.writes(),
+            limits: limits(transport, &answer),
+        };
+        let mut disk = Disk::add(tag_set.clone(), &config, device.clone())?;
+        disk.add_dir(c"rnbd", device, &DISK_FILES)?;
+        let mut link_name = [0; MAX_NAME + 1];
+        let link_name = options.link.copy_to(&mut link_name);
+        let link = Link::new(&registry.links, link_name, &disk.kobj())?;
+        disk.announce();
+        pr_info!(
+            "rnbd{}: {} on session {}, {}, {} sectors, blocks of {}\n",
+            number.get(),
+            Plain(options.device_path),
+            Plain(options.sessname),
+            Plain(options.access_mode),
+            config.sectors,
+            config.limits.logical_block_size
+        );
+        Ok(Self {
+            _link: link,
+            disk,
+            _opened: opened,
+            number,
+            user: user.clone(),
+        })
+    }
+
+    /// Whether this is the one that `device` belongs to.
+    pub(crate) fn is(&self, device: &Arc<Device>) -> bool {
+        Arc::ptr_eq(self.disk.device(), device)
+    }
+
+    /// The device's name for the server.
+    pub(crate) fn path(&self) -> &[u8] {
+        &self.disk.device().path
+    }
+
+    /// Keeps the name of the session taken.
+    pub(crate) fn user(&self) -> &SessionUser {
+        &self.user
+    }
+
+    /// Makes sure that nobody opens it again, or fails with `EBUSY`.
+    pub(crate) fn retire(&self, mode: UnmapMode) -> Result {
+        let device = self.disk.device();
+        self.disk.with_openers(|openers| {
+            if openers > 0 && mode == UnmapMode::Normal {
+                pr_err!(
+                    "rnbd{}: unmap_device: opened by {}\n",
+                    self.number.get(),
+                    openers
+                );
+                return Err(EBUSY);
+            }
+            device.retire();
+            Ok(())
+        })
+    }
+
+    /// Fails I/O, so that removing the disk takes no longer than that what is
+    /// in flight now is answered.
+    ///
+    /// A server that answers heartbeats but not I/O could make that take for
+    /// ever. If the session has no other device, `transport` is closed then,
+    /// which ends all I/O.
+    pub(crate) fn abort(&self, transport: Option<&Transport>) {
+        self.disk.device().abort();
+        self.disk.mark_dead();
+        let Some(transport) = transport else { return };
+        if !self.disk.wait_drained(msecs_to_jiffies(ABORT_GRACE)) {
+            pr_warn!(
+                "rnbd{}: I/O is not answered, closing the session\n",
+                self.number.get()
+            );
+            transport.close();
+        }
+    }
+}
+
+/// What the server's device and the transport allow.
+fn limits(transport: &Transport, answer: &OpenRsp) -> Limits {
+    Limits {
+        logical_block_size: answer.geometry.logical_block_size(),
+        physical_block_size: answer.geometry.physical_block_size(),
+        // The server splits what its device cannot take at once.
+        max_io_size: transport.max_io_size(),
+        max_segments: transport.max_segments().min(MAX_SEGMENTS as u16),
+        virt_boundary: REGISTRATION_UNIT,
+        max_discard_sectors: answer.max_discard_sectors,
+        discard_granularity: answer.discard_granularity,
+        discard_alignment: answer.discard_alignment,
+        max_secure_erase_sectors: if answer.secure_erase {
+            answer.max_discard_sectors
+        } else {
+            0
+        },
+        max_write_zeroes_sectors: answer.max_write_zeroes_sectors,
+        write_cache: answer.write_cache,
+        fua: answer.fua,
+    }
+}

@@ -1,0 +1,201 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+//! Disks.
+//!
+//! C header: [`include/linux/blkdev.h`](srctree/include/linux/blkdev.h)
+
+use super::limits::Limits;
+use super::operations::Operations;
+use super::operations::Tables;
+use super::tag_set::TagSet;
+use core::ptr::NonNull;
+use kernel::bindings;
+use kernel::error::from_err_ptr;
+use kernel::error::to_result;
+use kernel::prelude::*;
+use kernel::sync::Arc;
+use kernel::types::ScopeGuard;
+use rtrs::support::kobj::KobjRef;
+use rtrs::support::sysfs::Dir;
+use rtrs::support::sysfs::Files;
+
+/// What a disk is made of.
+pub(crate) struct DiskConfig<'a> {
+    /// Major number of the device.
+    pub(crate) major: u32,
+    /// First minor number.
+    pub(crate) first_minor: u32,
+    /// Number of minors: the whole device and its partitions.
+    pub(crate) minors: u32,
+    /// Name under /dev and /sys/block, at most 31 bytes.
+    pub(crate) name: &'a CStr,
+    /// Size in sectors of 512 bytes.
+    pub(crate) sectors: u64,
+    /// Nobody may write.
+    pub(crate) read_only: bool,
+    /// Limits of its queue.
+    pub(crate) limits: Limits,
+}
+
+/// A disk that is visible to users.
+///
+/// Dropping it removes it: waits until every request that was accepted is done
+/// and no callback runs. Those who have it open keep a dead device.
+///
+/// # Invariants
+///
+/// `raw` was added with `device_add_disk`; its `queuedata` and `private_data`
+/// point to `device`.
+pub(crate) struct Disk<T: Operations> {
+    raw: *mut bindings::gendisk,
+    /// Directories below the disk's own, removed before it.
+    dirs: KVec<Dir>,
+    device: Arc<T>,
+    _tag_set: Arc<TagSet<T>>,
+}
+
+// SAFETY: The block layer synchronises all use of a disk.
+unsafe impl<T: Operations> Send for Disk<T> {}
+// SAFETY: As above.
+unsafe impl<T: Operations> Sync for Disk<T> {}
+
+impl<T: Operations> Disk<T> {
+    /// Creates a disk and makes it visible. The kernel reads its partition
+    /// table before this returns, so `device` has to be ready for requests.
+    pub(crate) fn add(
+        tag_set: Arc<TagSet<T>>,
+        config: &DiskConfig<'_>,
+        device: Arc<T>,
+    ) -> Result<Self> {
+        let mut limits = config.limits.to_raw()?;
+        let major = c_int::try_from(config.major)?;
+        let first_minor = c_int::try_from(config.first_minor)?;
+        let minors = c_int::try_from(config.minors)?;
+        // The block layer counts bytes in a signed 64-bit number.
+        if config.sectors > (i64::MAX as u64) >> bindings::SECTOR_SHIFT {
+            return Err(EFBIG);
+        }
+        let data = Arc::as_ptr(&device).cast_mut().cast::<c_void>();
+
+        // SAFETY: The tag set is set up; `limits` is copied.
+        let raw = from_err_ptr(unsafe {
+            bindings::__blk_mq_alloc_disk(
+                tag_set.raw(),
+                &mut limits,
+                data,
+                kernel::static_lock_class!().as_ptr(),
+            )
+        })?;
+        // SAFETY: This is the only reference to the disk just allocated.
+        let unused = ScopeGuard::new(move || unsafe { bindings::put_disk(raw) });
+        // SAFETY: As above; nobody else sees the disk yet.
+        let disk = unsafe { &mut *raw };
+        let name = config.name.to_bytes_with_nul();
+        disk.disk_name
+            .get_mut(..name.len())
+            .ok_or(EINVAL)?
+            .copy_from_slice(name);
+        disk.major = major;
+        disk.first_minor = first_minor;
+        disk.minors = minors;
+        disk.fops = Tables::<T>::DISK;
+        disk.private_data = data;
+        // SAFETY: As above.
+        unsafe {
+            bindings::set_capacity(raw, config.sectors);
+            bindings::set_disk_ro(raw, config.read_only);
+        }
+        // SAFETY: The disk is complete; `device` and `tag_set` outlive it: they
+        // are dropped after it was removed, here on failure or by `Drop`.
+        to_result(unsafe {
+            bindings::device_add_disk(core::ptr::null_mut(), raw, core::ptr::null_mut())
+        })?;
+        unused.dismiss();
+        // INVARIANT: Added above, with these pointers.
+        Ok(Self {
+            raw,
+            dirs: KVec::new(),
+            device,
+            _tag_set: tag_set,
+        })
+    }
+
+    /// The driver's side of it.
+    pub(crate) fn device(&self) -> &Arc<T> {
+        &self.device
+    }
+
+    fn kobject(&self) -> NonNull<bindings::kobject> {
+        // SAFETY: By the type invariant; `part0` lives as long as the disk.
+        unsafe { NonNull::from(&mut (*(*self.raw).part0).bd_device.kobj) }
+    }
+
+    /// The disk as the target of links.
+    pub(crate) fn kobj(&self) -> KobjRef {
+        // SAFETY: The kobject of a live disk.
+        unsafe { KobjRef::get(self.kobject()) }
+    }
+
+    /// Adds a directory of files below `/sys/block/<name>`.
+    pub(crate) fn add_dir<D: Send + Sync + 'static>(
+        &mut self,
+        name: &CStr,
+        data: Arc<D>,
+        files: &'static Files<D>,
+    ) -> Result {
+        // SAFETY: `drop` removes what is in `dirs` before the disk.
+        let parent = unsafe { self.kobj().assume_parent()? };
+        let dir = Dir::new(&parent, name, data, files)?;
+        Ok(self.dirs.push(dir, GFP_KERNEL)?)
+    }
+
+    /// Tells user space that the disk is complete with all its directories.
+    pub(crate) fn announce(&self) {
+        // A lost event is not worth a failure: the first one, of adding the
+        // disk, was sent.
+        // SAFETY: The kobject of a live disk.
+        unsafe {
+            bindings::kobject_uevent(
+                self.kobject().as_ptr(),
+                bindings::kobject_action_KOBJ_ONLINE,
+            )
+        };
+    }
+
+    /// Calls `f` with the number of openers while none can come or go.
+    pub(crate) fn with_openers<R>(&self, f: impl FnOnce(u32) -> R) -> R {
+        // SAFETY: By the type invariant.
+        let mutex = unsafe { &raw mut (*self.raw).open_mutex };
+        // SAFETY: The mutex is initialised.
+        unsafe { bindings::mutex_lock(mutex) };
+        // SAFETY: Locked above.
+        let _unlock = ScopeGuard::new(|| unsafe { bindings::mutex_unlock(mutex) });
+        // SAFETY: By the type invariant; the count only changes under the lock.
+        let openers = unsafe { (*(*self.raw).part0).bd_openers.counter };
+        f(openers.unsigned_abs())
+    }
+
+    /// Fails what is submitted from now on, and tells a mounted file system.
+    pub(crate) fn mark_dead(&self) {
+        // SAFETY: By the type invariant.
+        unsafe { bindings::blk_mark_disk_dead(self.raw) };
+    }
+
+    /// Waits until the requests accepted before [`Disk::mark_dead`], which must
+    /// have been called, are done; at most `jiffies`. Says whether they are.
+    pub(crate) fn wait_drained(&self, jiffies: kernel::time::Jiffies) -> bool {
+        // SAFETY: By the type invariant. A dead disk's queue is draining.
+        unsafe { bindings::blk_mq_freeze_queue_wait_timeout((*self.raw).queue, jiffies) != 0 }
+    }
+}
+
+impl<T: Operations> Drop for Disk<T> {
+    fn drop(&mut self) {
+        self.dirs.clear();
+        // SAFETY: By the type invariant. After this no callback is made: the
+        // queue is dead and empty, and a disk that is gone cannot be opened.
+        unsafe { bindings::del_gendisk(self.raw) };
+        // SAFETY: Drops the reference that this object stands for.
+        unsafe { bindings::put_disk(self.raw) };
+    }
+}

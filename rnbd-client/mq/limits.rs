@@ -1,0 +1,85 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+//! Limits and features of a request queue.
+//!
+//! C header: [`include/linux/blkdev.h`](srctree/include/linux/blkdev.h)
+
+use super::SECTOR_SIZE;
+use kernel::bindings;
+use kernel::prelude::*;
+use rtrs::bindings::BLK_FEAT_FUA;
+use rtrs::bindings::BLK_FEAT_WRITE_CACHE;
+
+/// Largest logical block the block layer takes (`BLK_MAX_BLOCK_SIZE`).
+const MAX_BLOCK_SIZE: u32 = 65536;
+/// Smallest limit of a transfer the block layer takes: one page.
+const MIN_IO_SIZE: u32 = 4096;
+
+/// What a device can do. Sizes are in bytes unless the name says sectors (of
+/// 512 bytes); a limit of 0 means that the operation is not supported.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Limits {
+    /// Smallest addressable unit.
+    pub(crate) logical_block_size: u32,
+    /// Smallest unit written without read-modify-write.
+    pub(crate) physical_block_size: u32,
+    /// Largest READ or WRITE.
+    pub(crate) max_io_size: u32,
+    /// Most segments of a READ or WRITE.
+    pub(crate) max_segments: u16,
+    /// Every segment but the first starts, and every segment but the last ends,
+    /// at a multiple of this power of two. 0: no such restriction.
+    pub(crate) virt_boundary: u32,
+    /// Largest DISCARD.
+    pub(crate) max_discard_sectors: u32,
+    /// Unit of allocation that DISCARD works on.
+    pub(crate) discard_granularity: u32,
+    /// Offset of the first such unit.
+    pub(crate) discard_alignment: u32,
+    /// Largest SECURE ERASE.
+    pub(crate) max_secure_erase_sectors: u32,
+    /// Largest WRITE ZEROES.
+    pub(crate) max_write_zeroes_sectors: u32,
+    /// There is a volatile write cache, so FLUSH matters.
+    pub(crate) write_cache: bool,
+    /// FUA is supported. Only counts together with `write_cache`.
+    pub(crate) fua: bool,
+}
+
+impl Limits {
+    /// The C form; `EINVAL` for values the block layer would refuse with a
+    /// warning, as they may come from another machine.
+    pub(super) fn to_raw(self) -> Result<bindings::queue_limits> {
+        let block_ok =
+            |size: u32| size.is_power_of_two() && (SECTOR_SIZE..=MAX_BLOCK_SIZE).contains(&size);
+        if !block_ok(self.logical_block_size)
+            || !block_ok(self.physical_block_size)
+            || self.max_io_size < MIN_IO_SIZE.max(self.logical_block_size)
+            || self.max_segments == 0
+        {
+            return Err(EINVAL);
+        }
+        let mut features = 0;
+        if self.write_cache {
+            features |= BLK_FEAT_WRITE_CACHE;
+            if self.fua {
+                features |= BLK_FEAT_FUA;
+            }
+        }
+        Ok(bindings::queue_limits {
+            features,
+            logical_block_size: self.logical_block_size,
+            physical_block_size: self.physical_block_size,
+            io_opt: self.max_io_size,
+            max_hw_sectors: self.max_io_size / SECTOR_SIZE,
+            max_segments: self.max_segments,
+            virt_boundary_mask: u64::from(self.virt_boundary).saturating_sub(1) as usize,
+            max_hw_discard_sectors: self.max_discard_sectors,
+            discard_granularity: self.discard_granularity,
+            discard_alignment: self.discard_alignment,
+            max_secure_erase_sectors: self.max_secure_erase_sectors,
+            max_write_zeroes_sectors: self.max_write_zeroes_sectors,
+            ..pin_init::zeroed()
+        })
+    }
+}

@@ -1,0 +1,116 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+//! What a driver does, and the C callbacks that lead there.
+//!
+//! C headers: [`include/linux/blk-mq.h`](srctree/include/linux/blk-mq.h),
+//! [`include/linux/blkdev.h`](srctree/include/linux/blkdev.h)
+
+use super::request;
+use super::request::IdleRequest;
+use super::request::Pdu;
+use core::marker::PhantomData;
+use core::ptr::NonNull;
+use kernel::bindings;
+use kernel::error::from_result;
+use kernel::prelude::*;
+use kernel::ModuleMetadata;
+use rtrs::bindings::BLK_OPEN_WRITE;
+
+/// A block device driver; the value is one device.
+pub(crate) trait Operations: Send + Sync + Sized + 'static {
+    /// The module that an open device keeps loaded.
+    type Module: ModuleMetadata;
+
+    /// Executes a request. May run in atomic context, on several CPUs at once,
+    /// until [`super::Disk`] is dropped.
+    fn queue_rq(&self, request: IdleRequest<'_>);
+
+    /// Someone opens the device or one of its partitions. Runs under the lock
+    /// that [`super::Disk::with_openers`] takes.
+    fn open(&self, writable: bool) -> Result;
+}
+
+/// The tables of C callbacks for `T`.
+pub(super) struct Tables<T>(PhantomData<T>);
+
+impl<T: Operations> Tables<T> {
+    pub(super) const MQ: &'static bindings::blk_mq_ops = &bindings::blk_mq_ops {
+        queue_rq: Some(Self::queue_rq),
+        complete: Some(Self::complete),
+        timeout: Some(Self::timeout),
+        init_request: Some(Self::init_request),
+        ..pin_init::zeroed()
+    };
+
+    pub(super) const DISK: &'static bindings::block_device_operations =
+        &bindings::block_device_operations {
+            open: Some(Self::open),
+            owner: T::Module::THIS_MODULE.as_ptr(),
+            ..pin_init::zeroed()
+        };
+
+    /// # Safety
+    ///
+    /// Only blk-mq calls it, for a queue made by [`super::Disk`].
+    unsafe extern "C" fn queue_rq(
+        hctx: *mut bindings::blk_mq_hw_ctx,
+        data: *const bindings::blk_mq_queue_data,
+    ) -> bindings::blk_status_t {
+        // SAFETY: `Disk` set `queuedata` to a `T` that it keeps until its queue
+        // is dead; blk-mq passes valid pointers.
+        let device = unsafe { &*(*(*hctx).queue).queuedata.cast::<T>() };
+        // SAFETY: As above.
+        let rq = unsafe { NonNull::new_unchecked((*data).rq) };
+        // SAFETY: `rq` is handed over: the answer below is `BLK_STS_OK`.
+        device.queue_rq(unsafe { IdleRequest::from_raw(rq) });
+        bindings::BLK_STS_OK as bindings::blk_status_t
+    }
+
+    /// # Safety
+    ///
+    /// Only blk-mq calls it, for a request that was completed.
+    unsafe extern "C" fn complete(rq: *mut bindings::request) {
+        // SAFETY: `blk_mq_complete_request`, called by `Request::done` only,
+        // leads here.
+        unsafe { request::end(NonNull::new_unchecked(rq)) };
+    }
+
+    /// A request that takes long still belongs to the driver: a network adapter
+    /// may be writing to its pages. The transport notices a dead peer by itself
+    /// and then completes the request, so all there is to do is to wait on.
+    ///
+    /// # Safety
+    ///
+    /// Only blk-mq calls it.
+    unsafe extern "C" fn timeout(_rq: *mut bindings::request) -> bindings::blk_eh_timer_return {
+        bindings::blk_eh_timer_return_BLK_EH_RESET_TIMER
+    }
+
+    /// # Safety
+    ///
+    /// Only blk-mq calls it, for a fresh request with room for a [`Pdu`].
+    unsafe extern "C" fn init_request(
+        _set: *mut bindings::blk_mq_tag_set,
+        rq: *mut bindings::request,
+        _hctx_idx: c_uint,
+        _numa_node: c_int,
+    ) -> c_int {
+        // SAFETY: The tag set asked for this room; it is uninitialised.
+        unsafe {
+            bindings::blk_mq_rq_to_pdu(rq)
+                .cast::<Pdu>()
+                .write(Pdu::new())
+        };
+        0
+    }
+
+    /// # Safety
+    ///
+    /// Only the block layer calls it, for a disk made by [`super::Disk`].
+    unsafe extern "C" fn open(disk: *mut bindings::gendisk, mode: bindings::blk_mode_t) -> c_int {
+        // SAFETY: The block layer opens disks that are not removed yet only;
+        // until then `Disk` keeps the `T` it put into `private_data`.
+        let device = unsafe { &*(*disk).private_data.cast::<T>() };
+        from_result(|| device.open(mode & BLK_OPEN_WRITE != 0).map(|()| 0))
+    }
+}

@@ -1,0 +1,79 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+//! Tag sets: the requests that several disks share.
+//!
+//! C header: [`include/linux/blk-mq.h`](srctree/include/linux/blk-mq.h)
+
+use super::operations::Operations;
+use super::operations::Tables;
+use super::request::Pdu;
+use core::marker::PhantomData;
+use kernel::bindings;
+use kernel::error::to_result;
+use kernel::prelude::*;
+use kernel::sync::Arc;
+use kernel::types::Opaque;
+
+/// Tags and requests for the disks of one session.
+///
+/// One set of tags serves all hardware queues of all disks, so that a tag says
+/// which of the session's requests it is.
+///
+/// # Invariants
+///
+/// `raw` was set up by `blk_mq_alloc_tag_set`.
+#[pin_data(PinnedDrop)]
+pub(crate) struct TagSet<T: Operations> {
+    #[pin]
+    raw: Opaque<bindings::blk_mq_tag_set>,
+    _operations: PhantomData<fn(T)>,
+}
+
+// SAFETY: The block layer synchronises all use of a tag set.
+unsafe impl<T: Operations> Send for TagSet<T> {}
+// SAFETY: As above.
+unsafe impl<T: Operations> Sync for TagSet<T> {}
+
+impl<T: Operations> TagSet<T> {
+    /// Allocates `depth` requests and spreads them over `queues` hardware
+    /// queues a disk.
+    pub(crate) fn new(depth: u32, queues: u32) -> Result<Arc<Self>> {
+        let cmd_size = u32::try_from(size_of::<Pdu>())?;
+        Arc::pin_init(
+            try_pin_init!(Self {
+                // INVARIANT: Set up here.
+                raw <- Opaque::try_ffi_init(|slot: *mut bindings::blk_mq_tag_set| {
+                    // SAFETY: `slot` is valid for writes and pinned.
+                    unsafe {
+                        slot.write(bindings::blk_mq_tag_set {
+                            ops: Tables::<T>::MQ,
+                            nr_hw_queues: queues,
+                            queue_depth: depth,
+                            cmd_size,
+                            numa_node: bindings::NUMA_NO_NODE,
+                            flags: bindings::BLK_MQ_F_TAG_HCTX_SHARED
+                                | bindings::BLK_MQ_F_NO_SCHED_BY_DEFAULT,
+                            ..pin_init::zeroed()
+                        });
+                        to_result(bindings::blk_mq_alloc_tag_set(slot))
+                    }
+                }),
+                _operations: PhantomData,
+            }? Error),
+            GFP_KERNEL,
+        )
+    }
+
+    pub(super) fn raw(&self) -> *mut bindings::blk_mq_tag_set {
+        self.raw.get()
+    }
+}
+
+#[pinned_drop]
+impl<T: Operations> PinnedDrop for TagSet<T> {
+    fn drop(self: Pin<&mut Self>) {
+        // SAFETY: By the type invariant; each disk holds a reference, so none
+        // is left.
+        unsafe { bindings::blk_mq_free_tag_set(self.raw.get()) };
+    }
+}

@@ -1,0 +1,156 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+//! All sessions by name, and what all devices share.
+//!
+//! # Lock order
+//!
+//! 1. `Session::live`, one for each session, held over the whole of mapping or
+//!    unmapping a device: connecting, opening, adding and removing the disk.
+//! 2. `Registry::sessions`, held for look-ups only, and `Numbers::pool`.
+//!
+//! Files of disks other than `unmap_device` take neither, as removing a disk
+//! waits for them. I/O takes no lock at all.
+
+#![deny(unsafe_code)]
+
+use crate::mq::Major;
+use crate::numbers::Numbers;
+use crate::session::Session;
+use kernel::new_mutex;
+use kernel::prelude::*;
+use kernel::sync::Arc;
+use kernel::sync::Mutex;
+use rnbd_proto::wire::name::SessName;
+use rtrs::support::sysfs::Dir;
+
+/// All sessions, and what all devices share.
+#[pin_data]
+pub(crate) struct Registry {
+    #[pin]
+    sessions: Mutex<KVec<Entry>>,
+    /// Numbers of disks.
+    pub(crate) numbers: Arc<Numbers>,
+    /// `ctl/devices`, with a link for each device.
+    pub(crate) links: Dir,
+    /// Major number of all devices.
+    pub(crate) major: Major,
+}
+
+/// A session in use.
+struct Entry {
+    session: Arc<Session>,
+    /// Number of [`SessionUser`]s, not zero.
+    users: usize,
+}
+
+impl Registry {
+    /// No sessions yet; links are going to be made in `links`.
+    pub(crate) fn new(links: Dir) -> Result<Arc<Self>> {
+        Arc::pin_init(
+            try_pin_init!(Self {
+                sessions <- new_mutex!(KVec::new(), "rnbd_sessions"),
+                numbers: Numbers::new()?,
+                links,
+                major: Major::register(c"rnbd")?,
+            }? Error),
+            GFP_KERNEL,
+        )
+    }
+
+    /// Finds or adds the session called `name`. A new one is not connected.
+    pub(crate) fn session(this: Arc<Self>, name: SessName<'_>) -> Result<SessionUser> {
+        let mut sessions = this.sessions.lock();
+        let known = sessions
+            .iter_mut()
+            .find(|entry| entry.session.name() == name.as_bytes());
+        let session = match known {
+            Some(entry) => {
+                entry.users += 1;
+                entry.session.clone()
+            }
+            None => {
+                let session = Session::new(name)?;
+                let entry = Entry {
+                    session: session.clone(),
+                    users: 1,
+                };
+                sessions.push(entry, GFP_KERNEL)?;
+                session
+            }
+        };
+        drop(sessions);
+        Ok(SessionUser {
+            session,
+            registry: this,
+        })
+    }
+
+    /// Unmaps every device. Nobody may be mapping one.
+    pub(crate) fn shut_down(&self) {
+        // A session leaves the list with its last device.
+        while let Some(session) = self.first_session() {
+            session.unmap_all();
+        }
+    }
+
+    fn first_session(&self) -> Option<Arc<Session>> {
+        let sessions = self.sessions.lock();
+        sessions.first().map(|entry| entry.session.clone())
+    }
+}
+
+/// Keeps a session known by its name.
+///
+/// Mappers have one, and so does each device. It must be given up only after a
+/// session without devices was closed: from then on another one of the same
+/// name may connect.
+pub(crate) struct SessionUser {
+    session: Arc<Session>,
+    registry: Arc<Registry>,
+}
+
+impl SessionUser {
+    /// The session.
+    pub(crate) fn session(&self) -> &Arc<Session> {
+        &self.session
+    }
+
+    /// Where the session is known.
+    pub(crate) fn registry(&self) -> &Arc<Registry> {
+        &self.registry
+    }
+}
+
+impl Clone for SessionUser {
+    fn clone(&self) -> Self {
+        let mut sessions = self.registry.sessions.lock();
+        for entry in sessions.iter_mut() {
+            if Arc::ptr_eq(&entry.session, &self.session) {
+                entry.users += 1;
+            }
+        }
+        Self {
+            session: self.session.clone(),
+            registry: self.registry.clone(),
+        }
+    }
+}
+
+impl Drop for SessionUser {
+    fn drop(&mut self) {
+        let mut sessions = self.registry.sessions.lock();
+        let position = sessions
+            .iter()
+            .position(|entry| Arc::ptr_eq(&entry.session, &self.session));
+        let Some(index) = position else { return };
+        if let Some(entry) = sessions.get_mut(index) {
+            entry.users = entry.users.saturating_sub(1);
+            if entry.users > 0 {
+                return;
+            }
+        }
+        let removed = sessions.remove(index);
+        drop(sessions);
+        drop(removed);
+    }
+}
