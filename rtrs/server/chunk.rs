@@ -121,7 +121,7 @@ impl Chunk {
     }
 
     /// The memory.
-    pub(super) fn pages(&self) -> &Pages {
+    pub(super) fn pages(&self) -> &Arc<Pages> {
         self.mem.pages()
     }
 

@@ -20,24 +20,24 @@ use crate::support::mem::Pages;
 /// A request of a client, to be answered once.
 ///
 /// Its memory belongs to it until then. Dropping it answers `EIO`.
-pub struct Request(Option<Parts>);
+pub struct Request {
+    /// There until the answer.
+    parts: Option<Parts>,
+    pages: Arc<Pages>,
+    wire: rtrs::Request,
+}
 
 struct Parts {
     chunk: Idle<Chunk>,
     conn: Arc<Conn>,
-    wire: rtrs::Request,
 }
 
 impl Request {
     pub(super) fn new(chunk: Idle<Chunk>, conn: Arc<Conn>, wire: rtrs::Request) -> Self {
-        Self(Some(Parts { chunk, conn, wire }))
-    }
-
-    fn parts(&self) -> &Parts {
-        // Taken only by `complete` and `drop`, after which nobody can ask.
-        match &self.0 {
-            Some(parts) => parts,
-            None => kernel::build_error!("a completed request cannot be used"),
+        Self {
+            pages: chunk.pages().clone(),
+            parts: Some(Parts { chunk, conn }),
+            wire,
         }
     }
 
@@ -48,19 +48,18 @@ impl Request {
 
     /// Which way the data of the request goes.
     pub fn transfer(&self) -> Transfer {
-        self.parts().wire.transfer()
+        self.wire.transfer()
     }
 
     /// The user message. The client cannot change it any more.
     pub fn message(&self) -> &[u8] {
-        self.parts().chunk.user()
+        self.parts.as_ref().map_or(&[], |parts| parts.chunk.user())
     }
 
     /// Bytes of data: those that the client wrote, or those that it wants.
     pub fn data_len(&self) -> usize {
-        let wire = &self.parts().wire;
-        let len = match wire.transfer() {
-            Transfer::ToServer => wire.data_len(),
+        let len = match self.wire.transfer() {
+            Transfer::ToServer => self.wire.data_len(),
             Transfer::None => 0,
             // Not more than the room in the chunk, see `rtrs::Request`.
             Transfer::ToClient { desc, .. } => desc.len(),
@@ -73,7 +72,7 @@ impl Request {
     /// All [`Request::data_len`] bytes of it go to a client that wants data
     /// when the request completes with success.
     pub fn pages(&self) -> &Pages {
-        self.parts().chunk.pages()
+        &self.pages
     }
 
     /// Makes `reply` the data for a client that wants some, zeroes after it.
@@ -96,18 +95,18 @@ impl Request {
     }
 
     fn answer(&mut self, result: Result) {
-        let Some(Parts { chunk, conn, wire }) = self.0.take() else {
-            return;
-        };
-        let errno = match result {
-            Ok(()) => 0,
-            Err(e) => e.to_errno().checked_neg().unwrap_or(error::EINVAL),
-        };
         // As soon as the chunk is given up, the path may go. References to it
         // that are dropped in this section are not the last ones: the teardown
         // holds its own until all such sections are over.
         let _section = rcu::read_lock();
-        let path = &conn.path;
+        let Some(Parts { chunk, conn }) = self.parts.take() else {
+            return;
+        };
+        let (path, wire) = (&conn.path, self.wire);
+        let errno = match result {
+            Ok(()) => 0,
+            Err(e) => e.to_errno().checked_neg().unwrap_or(error::EINVAL),
+        };
 
         match path.with_qp(conn.id, move |qp| chunk::answer(chunk, qp, &wire, errno)) {
             Some(Ok(())) => return,
