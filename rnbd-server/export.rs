@@ -132,10 +132,10 @@ impl Opened {
         )
         .map_err(|reason| Error::from_errno(-reason.errno()))?;
 
-        // A request says its length in 32 bits of bytes, and a whole number of blocks
-        // has to fit into that.
-        let most = (u32::MAX - (geometry.logical_block_size() - 1)) / SECTOR_SIZE
-            & !(geometry.logical_block_size() / SECTOR_SIZE - 1);
+        // A request says its length in 32 bits of bytes, and a whole number of blocks,
+        // whose size is a power of two, has to fit into that.
+        let partial = geometry.logical_block_size().wrapping_sub(1);
+        let most = (u32::MAX & !partial) / SECTOR_SIZE;
         // To a client that may only read, these are as good as absent.
         let range = |max: u32| {
             if self.mode().writes() {

@@ -92,13 +92,15 @@ fn check_data(io: &Io, request: &Request) -> Result {
 
 /// The range has to be of whole blocks, inside of the device as large as it is now.
 fn check_range(io: &Io, device: &BlockDevice) -> Result {
+    // Block sizes are powers of two.
     let block = device.logical_block_size();
-    let sectors = u64::from(io.len() / SECTOR_SIZE);
-    let end = io.sector().checked_add(sectors).ok_or(EINVAL)?;
+    let within_block = block.wrapping_sub(1);
+    let within_sectors = u64::from((block / SECTOR_SIZE).wrapping_sub(1));
+    let end = io.sector().checked_add(u64::from(io.len() / SECTOR_SIZE));
 
-    if io.len() % block != 0
-        || io.sector() % u64::from(block / SECTOR_SIZE) != 0
-        || end > device.sectors()
+    if io.len() & within_block != 0
+        || io.sector() & within_sectors != 0
+        || end.is_none_or(|end| end > device.sectors())
     {
         return Err(EINVAL);
     }

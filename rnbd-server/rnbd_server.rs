@@ -1,11 +1,34 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
-//! RDMA network block device, server side.
+//! RDMA network block device, server side: lets clients use the block devices of
+//! this machine.
+//!
+//! What belongs to whom, and what waits for what when it ends, is in
+//! `Documentation/architecture-server.md`.
 
 use kernel::prelude::*;
+use kernel::sync::Arc;
+use rtrs::server::Server;
+use rtrs::support::class::Class;
+use rtrs::support::class::ClassDevice;
+
+use crate::disks::Disks;
+use crate::session::Target;
+
+mod bdev;
+mod devices;
+mod disks;
+mod drain;
+mod export;
+mod files;
+mod ids;
+mod io;
+mod params;
+mod search;
+mod session;
 
 module! {
-    type: Server,
+    type: RnbdServer,
     name: "rnbd_server",
     authors: ["The RNBD in Rust authors"],
     description: "RDMA network block device server",
@@ -13,10 +36,31 @@ module! {
 }
 
 /// The module itself.
-struct Server;
+struct RnbdServer {
+    // Dropped in this order: the server closes all sessions, and they their devices;
+    // then what is left of our directories in sysfs goes, and the class with them.
+    _server: Server,
+    _disks: Arc<Disks>,
+}
 
-impl kernel::Module for Server {
+impl kernel::Module for RnbdServer {
     fn init(_module: &'static ThisModule) -> Result<Self> {
-        Ok(Self)
+        let port = params::port()?;
+        let search = params::search_path()?;
+        // Everything is in its place before the first client can connect.
+        let class = Class::new(c"rnbd-server")?;
+        let ctl = ClassDevice::new(&class, c"ctl")?;
+        let disks = Disks::new(&ctl)?;
+        let target = Target {
+            search,
+            disks: disks.clone(),
+        };
+        let server = Server::start(port, Arc::new(target, GFP_KERNEL)?)?;
+
+        pr_info!("listening on port {}\n", port);
+        Ok(Self {
+            _server: server,
+            _disks: disks,
+        })
     }
 }
