@@ -221,24 +221,27 @@ impl Session {
     /// Disconnects and waits until each request in flight was told its end.
     ///
     /// After this nothing calls back. Idempotent; sleeps.
-    pub fn close(&self) {
+    pub fn close(self: &Arc<Self>) {
         drop(self.watch.session.lock().take());
         task::stop_sync::<_, 0>(&self.watch);
         self.shut_down();
     }
 
     /// The path is lost: as `close`, but tell the owner.
-    fn lost(&self) {
+    fn lost(self: &Arc<Self>) {
         self.shut_down();
         self.events.disconnected();
     }
 
-    fn shut_down(&self) {
+    fn shut_down(self: &Arc<Self>) {
         if self.closing.swap(true, AcqRel) {
             self.shut.wait();
             return;
         }
         self.path.shared.retire();
+        // A pending one owns the session, which would then end in its own
+        // queue.
+        task::stop_sync::<_, 1>(self);
         self.path.shut_down();
         self.shut.complete_all();
     }
