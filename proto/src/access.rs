@@ -33,7 +33,7 @@ impl Denied {
 ///
 /// # Invariants
 ///
-/// `writers` is at most [`MAX_WRITERS`].
+/// `writers` is at most 2.
 #[derive(Debug, Default)]
 pub struct Openers {
     readers: u32,

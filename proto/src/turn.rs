@@ -37,8 +37,8 @@ pub struct Arrival {
 impl Arrival {
     /// The state of a chunk for which this waits.
     const fn waiting(self) -> u64 {
-        let place = (self.offset as u64) << u16::BITS | self.connection as u64;
-        place << STATE_BITS | WAITING
+        let place = ((self.offset as u64) << u16::BITS) | self.connection as u64;
+        (place << STATE_BITS) | WAITING
     }
 
     const fn of(state: u64) -> Self {

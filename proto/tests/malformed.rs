@@ -363,7 +363,7 @@ fn rnbd_messages() {
     let open = Open { mode, path }.encode();
     assert_eq!(parse(&with(&open, 4, &[3])), Some(WireError::AccessMode(3)));
     assert_eq!(parse(&with(&open, 6, &[0])), Some(WireError::Name));
-    assert_eq!(parse(&with(&open, 6, &[b'\n'])), Some(WireError::Name));
+    assert_eq!(parse(&with(&open, 6, b"\n")), Some(WireError::Name));
     assert_eq!(parse(&with(&open, 6, &[b'a'; 255])), None);
     assert_eq!(parse(&with(&open, 6, &[b'a'; 256])), Some(WireError::Name));
     assert_eq!(parse(&with(&open, 6, &[b'a'; 258])), Some(WireError::Name));

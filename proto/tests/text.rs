@@ -72,7 +72,8 @@ fn paths_may_be_left_out() {
 #[test]
 fn bad_options() {
     let long = "a".repeat(256);
-    let paths: String = (1..=7).map(|i| format!(" path=ip:1.1.1.{i}")).collect();
+    let paths: Vec<_> = (1..=7).map(|i| format!("path=ip:1.1.1.{i}")).collect();
+    let paths = paths.join(" ");
     let cases = [
         ("", "option sessname is missing"),
         ("sessname=s", "option device_path is missing"),
@@ -96,7 +97,7 @@ fn bad_options() {
             "option device_path is longer than 255 bytes together with sessname",
         ),
         (
-            &format!("sessname=s device_path=d{paths}"),
+            &format!("sessname=s device_path=d {paths}"),
             "option path given more than 6 times",
         ),
         (

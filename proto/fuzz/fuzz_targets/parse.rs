@@ -1,0 +1,153 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+//! Feeds arbitrary bytes to everything that reads what a peer or a user sends.
+//!
+//! The first byte picks the parser. What parses must keep its promises: encode to
+//! something that parses to the same value, and stay within its bounds.
+
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use rnbd_proto::imm::Imm;
+use rnbd_proto::imm::IoReqLayout;
+use rnbd_proto::limits::QueueDepth;
+use rnbd_proto::search_path::SearchPath;
+use rnbd_proto::search_path::MAX_PATH;
+use rnbd_proto::text::map_device::MapOptions;
+use rnbd_proto::text::path_addr::PathAddr;
+use rnbd_proto::text::UnmapMode;
+use rnbd_proto::wire::name::DevicePath;
+use rnbd_proto::wire::name::SessName;
+use rnbd_proto::wire::rnbd::Message;
+use rnbd_proto::wire::rnbd::OpenRsp;
+use rnbd_proto::wire::rnbd::SessInfoRsp;
+use rnbd_proto::wire::rtrs::ConnReq;
+use rnbd_proto::wire::rtrs::ConnRsp;
+use rnbd_proto::wire::rtrs::InfoReq;
+use rnbd_proto::wire::rtrs::InfoRsp;
+use rnbd_proto::wire::rtrs::Request;
+use rnbd_proto::wire::rtrs::RkeyRsp;
+
+const CHUNK: u32 = 8192;
+
+fn layout(depth: u32) -> Option<IoReqLayout> {
+    IoReqLayout::new(QueueDepth::new(depth).ok()?, CHUNK).ok()
+}
+
+/// A chunk whose end is `data`, as a server treats it.
+fn chunk(data: &[u8], imm: u32) -> Option<()> {
+    let layout = layout(512)?;
+    let Ok(Imm::IoReq(at)) = Imm::decode(imm & 0x0fff_ffff) else {
+        return None;
+    };
+    let (_, offset) = layout.decode(at).ok()?;
+    let mut chunk = vec![0; CHUNK as usize];
+    let end = (offset as usize + 24).min(CHUNK as usize);
+    let len = data.len().min(end);
+    chunk[end - len..end].copy_from_slice(&data[data.len() - len..]);
+
+    let range = Request::message_range(offset, CHUNK).ok()?;
+    let request = Request::parse(&chunk[range], offset).ok()?;
+    let user = &chunk[request.user_range()];
+    if let Message::Io(io) = Message::parse(user).ok()? {
+        if io
+            .check_transfer(request.transfer(), request.data_len())
+            .is_ok()
+        {
+            assert!(io.len() <= CHUNK || !io.op().has_data());
+        }
+    }
+    Some(())
+}
+
+fn messages(kind: u8, data: &[u8]) -> Option<()> {
+    match kind {
+        0 => {
+            let msg = ConnReq::parse(data).ok()?;
+            assert_eq!(ConnReq::parse(&msg.encode()), Ok(msg));
+        }
+        1 => {
+            let msg = ConnRsp::parse(data).ok()?;
+            // An error number that C would not send reads as its positive twin.
+            let _ = ConnRsp::parse(&msg.encode()).expect("own message");
+        }
+        2 => {
+            let msg = InfoReq::parse(data).ok()?;
+            let mut buf = [0; 272];
+            msg.encode(&mut buf).expect("room");
+            assert_eq!(InfoReq::parse(&buf), Ok(msg));
+        }
+        3 => {
+            let (depth, data) = data.split_first_chunk()?;
+            let layout = layout(u32::from(u16::from_le_bytes(*depth)))?;
+            let msg = InfoRsp::parse(data, layout).ok()?;
+            assert_eq!(msg.chunks().count(), layout.queue_depth().get().into());
+        }
+        4 => {
+            let (imm, data) = data.split_first_chunk()?;
+            chunk(data, u32::from_le_bytes(*imm))?;
+        }
+        5 => {
+            let msg = RkeyRsp::parse(data, QueueDepth::new(512).ok()?).ok()?;
+            assert!(msg.id.index() < 512);
+        }
+        6 => drop(Message::parse(data)),
+        7 => {
+            let msg = OpenRsp::parse(data).ok()?;
+            assert_eq!(OpenRsp::parse(&msg.encode()), Ok(msg));
+        }
+        8 => {
+            let msg = SessInfoRsp::parse(data).ok()?;
+            assert_eq!(SessInfoRsp::parse(&msg.encode()), Ok(msg));
+        }
+        _ => {
+            let (raw, _) = data.split_first_chunk()?;
+            let imm = Imm::decode(u32::from_le_bytes(*raw)).ok()?;
+            assert_eq!(Imm::decode(imm.encode()), Ok(imm));
+        }
+    }
+    Some(())
+}
+
+fn texts(kind: u8, data: &[u8]) -> Option<()> {
+    match kind {
+        0 => match MapOptions::parse(data, 8) {
+            Ok(options) => {
+                let mut buf = [0; 256];
+                assert!(options.link.copy_to(&mut buf).count_bytes() <= 255);
+                assert!(options.paths().count() <= 6);
+            }
+            Err(e) => assert!(!e.to_string().contains('\n')),
+        },
+        1 => {
+            let path = PathAddr::parse(data).ok()?;
+            let again = path.to_string();
+            assert!(PathAddr::parse(again.as_bytes()).is_ok());
+        }
+        2 => drop(UnmapMode::parse(data)),
+        _ => {
+            let mut parts = data.splitn(3, |b| *b == 0);
+            let search = SearchPath::new(parts.next()?).ok()?;
+            let sess = SessName::new(parts.next()?).ok()?;
+            let device = DevicePath::new(parts.next()?).ok()?;
+            let (mut dir, mut path) = ([0; MAX_PATH], [0; MAX_PATH]);
+            let path = search.resolve(sess, device, &mut path).ok()?.to_bytes();
+            let dir = search
+                .directory(sess, &mut dir)
+                .expect("shorter")
+                .to_bytes();
+            assert!(path.starts_with(dir));
+            assert!(path.split(|b| *b == b'/').all(|c| c != b".."));
+        }
+    }
+    Some(())
+}
+
+fuzz_target!(|input: &[u8]| {
+    if let [kind, data @ ..] = input {
+        let _ = match kind % 16 {
+            kind @ 0..=9 => messages(kind, data),
+            kind => texts(kind - 10, data),
+        };
+    }
+});

@@ -1,0 +1,63 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0-only
+"""Writes one well-formed input for each parser into a folder.
+
+The first byte picks the parser, see fuzz_targets/parse.rs.
+"""
+
+import pathlib
+import struct
+import sys
+
+MAGIC = 0x1BBD
+UUIDS = bytes(range(32))
+
+
+def pad(data, size):
+    """Returns data filled up with zeroes."""
+    return data + bytes(size - len(data))
+
+
+def request(message, user):
+    """Returns an immediate and what lies at the end of its chunk."""
+    offset = 4096 + len(user)
+    return struct.pack("<I", offset) + user + pad(message, 24)
+
+
+IO_READ = struct.pack("<HHIQIIH6x", 4, 0, 1, 8, 0, 4096, 0)
+IO_WRITE = struct.pack("<HHIQIIH6x", 4, 0, 1, 8, 1 | 1 << 8, 4096, 0)
+
+SEEDS = {
+    "conn-req": (0, pad(struct.pack("<BB5H", 0, 0, MAGIC, 0x200, 0, 3, 0) + UUIDS, 56)),
+    "accept": (1, pad(struct.pack("<4H3I", MAGIC, 0x200, 0, 512, 126976, 4096, 2), 56)),
+    "reject": (1, pad(struct.pack("<3H", MAGIC, 0x200, 65536 - 104), 56)),
+    "info-req": (2, pad(b"\0\0blya", 272)),
+    "info-rsp": (3, struct.pack("<HHH4xQIIQII", 2, 1, 2, 0, 1, 8192, 8192, 2, 8192)),
+    "read": (4, request(struct.pack("<4HQII", 3, 32, 1, 1, 4096, 7, 4096), IO_READ)),
+    "write": (4, request(struct.pack("<2H", 2, 32), IO_WRITE)),
+    "rkey-rsp": (5, struct.pack("<HHI", 4, 1, 7)),
+    "sess-info": (6, pad(struct.pack("<HHB", 0, 0, 2), 36)),
+    "open": (6, pad(struct.pack("<HHBB", 2, 0, 1, 0) + b"/dev/ram0", 264)),
+    "close": (6, struct.pack("<HHI", 5, 0, 1)),
+    "io": (6, IO_WRITE),
+    "open-rsp": (7, pad(struct.pack("<HHIQ5I4HBB", 3, 0, 1, 2048, 256, 0, 0, 0, 0,
+                                    4096, 512, 128, 0, 0, 3), 56)),
+    "sess-info-rsp": (8, pad(struct.pack("<HHB", 1, 0, 2), 36)),
+    "imm": (9, struct.pack("<I", 1 << 28 | 5 << 19 | 7)),
+    "map": (10, b"sessname=s path=ip:1.1.1.1@ip:1.1.1.2 device_path=/d dest_port=1 "
+                b"access_mode=ro nr_poll_queues=-1"),
+    "addr": (11, b"ip:fe80::5efe:1.2.3.4%eth0,gid:fe80::1"),
+    "unmap": (12, b"force"),
+    "path": (13, b"/srv/%SESSNAME%/x\0s\0a/./b"),
+}
+
+
+def main():
+    """Writes the seeds."""
+    folder = pathlib.Path(sys.argv[1])
+    for name, (kind, data) in SEEDS.items():
+        (folder / f"seed-{name}").write_bytes(bytes([kind]) + data)
+
+
+if __name__ == "__main__":
+    main()
