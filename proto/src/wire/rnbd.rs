@@ -6,13 +6,14 @@
 //! C header: [`drivers/block/rnbd/rnbd-proto.h`](srctree/drivers/block/rnbd/rnbd-proto.h).
 
 mod io;
+mod op;
 mod open;
 mod session;
 
 pub use self::io::Io;
-pub use self::io::IoFlags;
-pub use self::io::Op;
 pub use self::io::IO_SIZE;
+pub use self::op::IoFlags;
+pub use self::op::Op;
 pub use self::open::Close;
 pub use self::open::Geometry;
 pub use self::open::Open;

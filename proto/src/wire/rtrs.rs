@@ -5,15 +5,16 @@
 //! C header: [`drivers/infiniband/ulp/rtrs/rtrs-pri.h`](srctree/drivers/infiniband/ulp/rtrs/rtrs-pri.h).
 
 mod conn;
+mod conn_rsp;
 mod info;
 mod request;
 mod rkey;
 
-pub use self::conn::Accept;
 pub use self::conn::ConnReq;
-pub use self::conn::ConnRsp;
 pub use self::conn::Uuid;
 pub use self::conn::CONN_MSG_SIZE;
+pub use self::conn_rsp::Accept;
+pub use self::conn_rsp::ConnRsp;
 pub use self::info::info_rsp_size;
 pub use self::info::InfoReq;
 pub use self::info::InfoRsp;

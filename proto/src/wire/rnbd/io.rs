@@ -2,8 +2,6 @@
 
 //! The message for each block request.
 
-use core::ops::BitOr;
-
 use zerocopy::little_endian::U16;
 use zerocopy::little_endian::U32;
 use zerocopy::little_endian::U64;
@@ -13,8 +11,11 @@ use zerocopy_derive::IntoBytes;
 use zerocopy_derive::KnownLayout;
 use zerocopy_derive::Unaligned;
 
+use super::op;
 use super::DeviceId;
 use super::Header;
+use super::IoFlags;
+use super::Op;
 use super::TYPE_IO;
 use crate::error::WireError;
 use crate::wire;
@@ -27,8 +28,6 @@ const SECTOR_SHIFT: u32 = 9;
 const SECTOR_MASK: u32 = (1 << SECTOR_SHIFT) - 1;
 /// First sector beyond what 64 bits of bytes can address.
 const SECTOR_END: u64 = 1 << (u64::BITS - SECTOR_SHIFT);
-
-const OP_BITS: u32 = 8;
 
 /// All fields but the priority, which protocol 1 did not have.
 #[derive(FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
@@ -51,95 +50,6 @@ struct WireIo {
 
 const _: () = assert!(size_of::<WireIoV1>() == 24);
 const _: () = assert!(size_of::<WireIo>() == IO_SIZE);
-
-/// What is to be done.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Op {
-    /// Read sectors.
-    Read,
-    /// Write sectors.
-    Write,
-    /// Make all that was written durable.
-    Flush,
-    /// Forget sectors.
-    Discard,
-    /// Forget sectors for good.
-    SecureErase,
-    /// Fill sectors with zeroes.
-    WriteZeroes,
-}
-
-impl Op {
-    const fn to_wire(self) -> u32 {
-        match self {
-            Self::Read => 0,
-            Self::Write => 1,
-            Self::Flush => 2,
-            Self::Discard => 3,
-            Self::SecureErase => 4,
-            Self::WriteZeroes => 5,
-        }
-    }
-
-    const fn from_wire(raw: u32) -> Result<Self, WireError> {
-        let raw = raw as u8;
-        Ok(match raw {
-            0 => Self::Read,
-            1 => Self::Write,
-            2 => Self::Flush,
-            3 => Self::Discard,
-            4 => Self::SecureErase,
-            5 => Self::WriteZeroes,
-            _ => return Err(WireError::Operation(raw)),
-        })
-    }
-
-    /// Whether the operation changes the device. (A flush does not.)
-    #[inline]
-    pub const fn modifies(self) -> bool {
-        !matches!(self, Self::Read | Self::Flush)
-    }
-
-    /// Whether data travels with the operation.
-    #[inline]
-    pub const fn has_data(self) -> bool {
-        matches!(self, Self::Read | Self::Write)
-    }
-}
-
-/// How it is to be done.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct IoFlags(u32);
-
-impl IoFlags {
-    /// Nothing special.
-    pub const NONE: Self = Self(0);
-    /// Somebody waits for it.
-    pub const SYNC: Self = Self(1 << OP_BITS);
-    /// Durable when answered.
-    pub const FUA: Self = Self(1 << (OP_BITS + 1));
-    /// Flush first.
-    pub const PREFLUSH: Self = Self(1 << (OP_BITS + 2));
-    /// Write zeroes without giving up the space.
-    pub const NOUNMAP: Self = Self(1 << (OP_BITS + 3));
-
-    const ALL: u32 = Self::SYNC.0 | Self::FUA.0 | Self::PREFLUSH.0 | Self::NOUNMAP.0;
-
-    /// Whether all flags of `other` are set.
-    #[inline]
-    pub const fn contains(self, other: Self) -> bool {
-        self.0 & other.0 == other.0
-    }
-}
-
-impl BitOr for IoFlags {
-    type Output = Self;
-
-    #[inline]
-    fn bitor(self, other: Self) -> Self {
-        Self(self.0 | other.0)
-    }
-}
 
 /// A block request.
 ///
@@ -204,15 +114,11 @@ impl Io {
         };
 
         msg.header.expect(TYPE_IO)?;
-        let rw = msg.rw.get();
-        let flags = rw & !((1 << OP_BITS) - 1);
-        if flags & !IoFlags::ALL != 0 {
-            return Err(WireError::Flags(flags & !IoFlags::ALL));
-        }
+        let (op, flags) = op::from_wire(msg.rw.get())?;
         Self::new(
             DeviceId(msg.device_id.get()),
-            Op::from_wire(rw)?,
-            IoFlags(flags),
+            op,
+            flags,
             msg.sector.get(),
             msg.bi_size.get(),
             prio,
@@ -227,7 +133,7 @@ impl Io {
                 header: Header::new(TYPE_IO),
                 device_id: self.device.0.into(),
                 sector: self.sector.into(),
-                rw: (self.op.to_wire() | self.flags.0).into(),
+                rw: op::to_wire(self.op, self.flags).into(),
                 bi_size: self.len.into(),
             },
             prio: self.prio.into(),

@@ -1,0 +1,115 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+//! Operations and their flags: 8 bits of the one, then the others, in one field.
+
+use core::ops::BitOr;
+
+use crate::error::WireError;
+
+const OP_BITS: u32 = 8;
+
+/// Takes the field apart.
+pub(super) const fn from_wire(raw: u32) -> Result<(Op, IoFlags), WireError> {
+    let flags = raw & !((1 << OP_BITS) - 1);
+    if flags & !IoFlags::ALL != 0 {
+        return Err(WireError::Flags(flags & !IoFlags::ALL));
+    }
+    match Op::from_wire(raw) {
+        Ok(op) => Ok((op, IoFlags(flags))),
+        Err(e) => Err(e),
+    }
+}
+
+/// Puts the field together.
+pub(super) const fn to_wire(op: Op, flags: IoFlags) -> u32 {
+    op.to_wire() | flags.0
+}
+
+/// What is to be done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Op {
+    /// Read sectors.
+    Read,
+    /// Write sectors.
+    Write,
+    /// Make all that was written durable.
+    Flush,
+    /// Forget sectors.
+    Discard,
+    /// Forget sectors for good.
+    SecureErase,
+    /// Fill sectors with zeroes.
+    WriteZeroes,
+}
+
+impl Op {
+    const fn to_wire(self) -> u32 {
+        match self {
+            Self::Read => 0,
+            Self::Write => 1,
+            Self::Flush => 2,
+            Self::Discard => 3,
+            Self::SecureErase => 4,
+            Self::WriteZeroes => 5,
+        }
+    }
+
+    const fn from_wire(raw: u32) -> Result<Self, WireError> {
+        let raw = raw as u8;
+        Ok(match raw {
+            0 => Self::Read,
+            1 => Self::Write,
+            2 => Self::Flush,
+            3 => Self::Discard,
+            4 => Self::SecureErase,
+            5 => Self::WriteZeroes,
+            _ => return Err(WireError::Operation(raw)),
+        })
+    }
+
+    /// Whether the operation changes the device. (A flush does not.)
+    #[inline]
+    pub const fn modifies(self) -> bool {
+        !matches!(self, Self::Read | Self::Flush)
+    }
+
+    /// Whether data travels with the operation.
+    #[inline]
+    pub const fn has_data(self) -> bool {
+        matches!(self, Self::Read | Self::Write)
+    }
+}
+
+/// How it is to be done.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct IoFlags(u32);
+
+impl IoFlags {
+    /// Nothing special.
+    pub const NONE: Self = Self(0);
+    /// Somebody waits for it.
+    pub const SYNC: Self = Self(1 << OP_BITS);
+    /// Durable when answered.
+    pub const FUA: Self = Self(1 << (OP_BITS + 1));
+    /// Flush first.
+    pub const PREFLUSH: Self = Self(1 << (OP_BITS + 2));
+    /// Write zeroes without giving up the space.
+    pub const NOUNMAP: Self = Self(1 << (OP_BITS + 3));
+
+    const ALL: u32 = Self::SYNC.0 | Self::FUA.0 | Self::PREFLUSH.0 | Self::NOUNMAP.0;
+
+    /// Whether all flags of `other` are set.
+    #[inline]
+    pub const fn contains(self, other: Self) -> bool {
+        self.0 & other.0 == other.0
+    }
+}
+
+impl BitOr for IoFlags {
+    type Output = Self;
+
+    #[inline]
+    fn bitor(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+}
