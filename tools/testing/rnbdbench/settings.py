@@ -10,7 +10,7 @@ from pathlib import Path
 
 TESTING = Path(__file__).resolve().parent.parent
 TREE = TESTING.parent.parent
-LOGS = TREE / "build" / "test-logs"
+LOGS = Path(os.environ.get("RNBD_TEST_LOGS", TREE / "build" / "test-logs"))
 
 
 class Missing(Exception):
