@@ -8,7 +8,8 @@ KVER ?= $(shell uname -r)
 # Cached below $RNBD_CACHE, see Documentation/building.md.
 build := tools/build
 
-export RNBD_GOAL := $(MAKECMDGOALS)
+# What was asked for, to be repeated in messages.
+export RNBD_GOAL := $(strip make $(MAKECMDGOALS) $(if $(filter command,$(origin KVER)),KVER=$(KVER)))
 unexport MAKEFLAGS
 
 .PHONY: all modules install demo check check-long sanitize c-drivers root update \

@@ -13,7 +13,7 @@ check_machine() {
 	[ "$(uname -m)" = x86_64 ] || die "this machine is $(uname -m); only x86_64 is supported"
 	command -v apt-get >/dev/null || die "apt-get is missing: only Debian 12, 13 and later are supported"
 	[ "$(id -u)" = 0 ] || die "root is needed to make the build root" \
-		"sudo make ${RNBD_GOAL:-}"
+		"sudo ${RNBD_GOAL:-make}"
 	unshare --mount --pid --fork true 2>/dev/null ||
 		die "mounts of our own are not allowed here, as in a container without privileges" \
 			"docker run --privileged ..."
@@ -24,7 +24,7 @@ check_disk() {
 	free=$(df --output=avail -BM "$RNBD_CACHE" | tail -n 1 | tr -dc 0-9)
 	[ "$free" -ge "$needed" ] ||
 		die "$RNBD_CACHE has $free MiB free, and $needed are needed" \
-			"RNBD_CACHE=<a folder with more space> make ${RNBD_GOAL:-}"
+			"RNBD_CACHE=<a folder with more space> ${RNBD_GOAL:-make}"
 }
 
 # By the means apt has, so that its proxies and certificates count.
@@ -32,13 +32,13 @@ check_network() {
 	local mirror probe=$RNBD_CACHE/log/probe suite
 	mirror=$(find_mirror)
 	[ -n "$mirror" ] || die "no Debian mirror was found in this machine's apt sources" \
-		"RNBD_MIRROR=<URL of a Debian mirror> make ${RNBD_GOAL:-}"
+		"RNBD_MIRROR=<URL of a Debian mirror> ${RNBD_GOAL:-make}"
 	for suite in $RNBD_SUITE $RNBD_SUITE-backports; do
 		/usr/lib/apt/apt-helper -o Acquire::Retries=2 download-file \
 			"$mirror/dists/$suite/InRelease" "$probe" >"$probe.log" 2>&1 ||
-			die "$mirror, the mirror this machine uses, cannot be reached or has no $suite:
-$(grep -m 1 -E '^(E|Err|W):' "$probe.log" || tail -n 1 "$probe.log")" \
-				"RNBD_MIRROR=<URL of a Debian mirror> make ${RNBD_GOAL:-}"
+			die "the Debian mirror $mirror cannot be reached, or has no $suite:
+$(grep -E '^(E|Err):?|^  ' "$probe.log" | head -n 2)" \
+				"RNBD_MIRROR=<URL of a Debian mirror> ${RNBD_GOAL:-make}"
 		rm -f "$probe"
 	done
 }
