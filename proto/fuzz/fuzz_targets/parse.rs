@@ -27,6 +27,7 @@ use rnbd_proto::wire::rtrs::InfoReq;
 use rnbd_proto::wire::rtrs::InfoRsp;
 use rnbd_proto::wire::rtrs::Request;
 use rnbd_proto::wire::rtrs::RkeyRsp;
+use rnbd_proto::wire::rtrs::Transfer;
 
 const CHUNK: u32 = 8192;
 
@@ -48,6 +49,9 @@ fn chunk(data: &[u8], imm: u32) -> Option<()> {
 
     let range = Request::message_range(offset, CHUNK).ok()?;
     let request = Request::parse(&chunk[range], offset).ok()?;
+    if let Transfer::ToClient { desc, .. } = request.transfer() {
+        assert!(desc.len() <= request.data_len(), "more than the reply");
+    }
     let user = &chunk[request.user_range()];
     if let Message::Io(io) = Message::parse(user).ok()? {
         if io
