@@ -2,6 +2,8 @@
 
 //! Parameters of the module.
 
+#![deny(unsafe_code)]
+
 use kernel::prelude::*;
 use rnbd_proto::search_path::SearchPath;
 use rtrs::support::log::Plain;
