@@ -27,8 +27,7 @@ class Bad:
 
 
 REFUSED = [
-    Bad("nothing", "", "EINVAL", "sessname"),
-    Bad("blank", " \n", "EINVAL", "sessname"),
+    Bad("nothing", "\n", "EINVAL", "sessname"),
     Bad("no-sessname", f"{PATH} {DISK}", "EINVAL", "sessname"),
     Bad("no-device-path", f"{NAME} {PATH}", "EINVAL", "device_path"),
     Bad("no-path-new-session", f"{NAME} {DISK}", "ENXIO", "path"),

@@ -22,11 +22,11 @@ from rnbdbench.qmp import Monitor
 from rnbdbench.waiting import Timeout
 from rnbdbench.waiting import wait_until
 
-BOOT_TIMEOUT = {"stock": 120.0, "sanitize": 300.0}
-"""Seconds until a guest must be up, by kernel; emulation on a busy machine is slow."""
+BOOT_TIMEOUT = 180.0
+"""Seconds until a guest must be up; emulation on a busy machine is slow."""
 
 MEMORY = {"stock": "1536M", "sanitize": "3G"}
-PATIENCE = {"stock": 1.0, "sanitize": 4.0}
+PATIENCE = {"stock": 1.0, "sanitize": 3.0}
 """How much longer everything may take, by kernel."""
 
 
@@ -92,7 +92,7 @@ class Guest:
     def __init__(self, specification: Specification, folder: Path) -> None:
         self.specification = specification
         self.name = specification.name
-        self.patience = PATIENCE[specification.kernel]
+        self.patience = PATIENCE[specification.kernel] * settings.PATIENCE
         self.kernel = settings.kernel_files(specification.kernel)
         stem = f"{self.name}-{next(self._count)}"
         self.console = Console(folder / f"{stem}.console")
@@ -128,7 +128,7 @@ class Guest:
     def wait_ready(self) -> None:
         """Waits until the guest takes commands."""
         try:
-            self.channel.answer(0, BOOT_TIMEOUT[self.kernel.name])
+            self.channel.answer(0, BOOT_TIMEOUT * self.patience)
         except (GuestGone, Timeout) as error:
             self.kill()
             raise RuntimeError(

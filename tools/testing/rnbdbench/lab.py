@@ -6,10 +6,13 @@ in order; between tests the RNBD modules are unloaded, which is a test of its
 own.  A guest that took part in a failure is replaced.
 """
 
+import fcntl
+import os
 import shutil
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TextIO
 
 from rnbdbench import dmesg
 from rnbdbench import network
@@ -51,9 +54,8 @@ class Lab:
     """All guests of a run."""
 
     def __init__(self, logs: Path) -> None:
-        self._logs = logs
-        shutil.rmtree(logs, ignore_errors=True)
-        (logs / GUESTS).mkdir(parents=True)
+        self._logs, self._lock = _own_folder(logs)
+        (self._logs / GUESTS).mkdir()
         self._sockets = Path(tempfile.mkdtemp(prefix="rnbdbench-"))
         self._machines: dict[str, Machine] = {}
         self._in_use: list[Machine] = []
@@ -114,6 +116,7 @@ class Lab:
         for machine in list(self._machines.values()):
             self._discard(machine)
         shutil.rmtree(self._sockets, ignore_errors=True)
+        self._lock.close()
 
     def _guest(self, name: str) -> Guest:
         return self._machines[name].guest
@@ -163,6 +166,19 @@ class Lab:
             if excerpt:
                 problems.append(f"the kernel of {machine.guest.name} complained:\n{excerpt}")
         return problems
+
+
+def _own_folder(logs: Path) -> tuple[Path, TextIO]:
+    """Empties the folder, or makes one beside it when another run is using it."""
+    logs.parent.mkdir(parents=True, exist_ok=True)
+    lock = logs.with_suffix(".lock").open("w")
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        logs = logs.with_name(f"{logs.name}-{os.getpid()}")
+    shutil.rmtree(logs, ignore_errors=True)
+    logs.mkdir()
+    return logs, lock
 
 
 def _clean(guest: Guest) -> None:

@@ -12,6 +12,9 @@ TESTING = Path(__file__).resolve().parent.parent
 TREE = TESTING.parent.parent
 LOGS = Path(os.environ.get("RNBD_TEST_LOGS", TREE / "build" / "test-logs"))
 
+PATIENCE = float(os.environ.get("RNBD_TEST_PATIENCE", "1"))
+"""Factor for every limit of time, for machines that are slow or busy."""
+
 
 class Missing(Exception):
     """A variable is unset or names something that is not there."""
