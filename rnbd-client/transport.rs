@@ -76,9 +76,9 @@ impl Transport {
 }
 
 impl Deref for Transport {
-    type Target = Session;
+    type Target = Arc<Session>;
 
-    fn deref(&self) -> &Session {
+    fn deref(&self) -> &Arc<Session> {
         &self.0
     }
 }
