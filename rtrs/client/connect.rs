@@ -161,7 +161,7 @@ impl Plan<'_> {
         let request = ConnReq::new(id, self.count, 0, self.path, self.session, true)
             .map_err(|_| EINVAL)?;
         let context = Conn::new(&self.shared, id)?;
-        match way.connect(pd, context, queues, &request.encode()) {
+        match way.connect(pd, context, queues, &request.encode(), TIMEOUT_MS) {
             Ok((connection, private)) => match ConnRsp::parse(private.as_slice()) {
                 Ok(ConnRsp::Accept(accept)) => Ok((connection, accept)),
                 Ok(ConnRsp::Reject(errno)) => Err(refused(errno)),

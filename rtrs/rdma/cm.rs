@@ -12,6 +12,7 @@ use kernel::prelude::*;
 use kernel::str::CStr;
 use kernel::sync::Arc;
 use kernel::sync::SpinLock;
+use kernel::time::Delta;
 
 /// The name under which the RDMA core keeps our objects.
 pub(super) fn caller() -> &'static CStr {
@@ -106,10 +107,12 @@ impl Context {
         *self.sink.lock() = Some(sink);
     }
 
-    /// Waits for the next step. Bounded by the timeouts of the connection
-    /// manager itself; killable.
-    pub(super) fn wait(&self) -> Result<Step> {
-        self.stepped.wait_killable()?;
+    /// Waits for the next step, killable; `EHOSTUNREACH` when nobody answered
+    /// for `limit`, as the connection manager itself would try much longer.
+    pub(super) fn wait(&self, limit: Delta) -> Result<Step> {
+        if !self.stepped.wait_killable_timeout(limit)? {
+            return Err(EHOSTUNREACH);
+        }
         self.stepped.reinit();
         self.step.lock().take().ok_or(EIO)
     }
@@ -197,7 +200,8 @@ impl CmId {
     pub(super) fn device(&self) -> Result<CmDevice<'_>> {
         // SAFETY: The id is alive. The field is only written while resolving,
         // which is over when this is called.
-        let dev = unsafe { &*(&raw const (*self.as_ptr()).device).cast::<*mut bindings::ib_device>() };
+        let dev =
+            unsafe { &*(&raw const (*self.as_ptr()).device).cast::<*mut bindings::ib_device>() };
         if dev.is_null() {
             return Err(ENODEV);
         }
@@ -216,21 +220,13 @@ impl CmId {
     /// This side's address.
     pub(super) fn src(&self) -> SockAddr {
         // SAFETY: Both are `sockaddr_storage`, constant once resolved.
-        unsafe {
-            SockAddr::from_raw(
-                (&raw const (*self.as_ptr()).route.addr.src_addr).cast(),
-            )
-        }
+        unsafe { SockAddr::from_raw((&raw const (*self.as_ptr()).route.addr.src_addr).cast()) }
     }
 
     /// The peer's address.
     pub(super) fn dst(&self) -> SockAddr {
         // SAFETY: As above.
-        unsafe {
-            SockAddr::from_raw(
-                (&raw const (*self.as_ptr()).route.addr.dst_addr).cast(),
-            )
-        }
+        unsafe { SockAddr::from_raw((&raw const (*self.as_ptr()).route.addr.dst_addr).cast()) }
     }
 
     /// Destroys a queue pair made on this id.
@@ -296,10 +292,9 @@ unsafe extern "C" fn handler(
         bindings::rdma_cm_event_type_RDMA_CM_EVENT_ESTABLISHED => {
             context.tell(CmEvent::Established, Step::Established(private()))
         }
-        bindings::rdma_cm_event_type_RDMA_CM_EVENT_REJECTED => context.tell(
-            CmEvent::Disconnected,
-            Step::Rejected(private()),
-        ),
+        bindings::rdma_cm_event_type_RDMA_CM_EVENT_REJECTED => {
+            context.tell(CmEvent::Disconnected, Step::Rejected(private()))
+        }
         bindings::rdma_cm_event_type_RDMA_CM_EVENT_UNREACHABLE => {
             context.tell(CmEvent::Disconnected, Step::Failed(EHOSTUNREACH))
         }

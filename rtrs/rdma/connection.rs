@@ -86,7 +86,7 @@ impl<C: Send + Sync + 'static> Connection<C> {
         context: Arc<C>,
         config: &QpConfig,
     ) -> core::result::Result<Self, (CmId, Error)> {
-        let shared = match KBox::new(QpShared::new(context), GFP_KERNEL) {
+        let shared = match KBox::new(QpShared::new(context, config), GFP_KERNEL) {
             Ok(shared) => shared,
             Err(_) => return Err((cm, ENOMEM)),
         };

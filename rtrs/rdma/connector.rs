@@ -15,6 +15,7 @@ use crate::support::net::SockAddr;
 use kernel::error::to_result;
 use kernel::prelude::*;
 use kernel::sync::Arc;
+use kernel::time::Delta;
 
 /// Why a connection was not made.
 pub enum ConnectError {
@@ -47,6 +48,7 @@ impl Resolved {
     pub fn new(src: Option<&SockAddr>, dst: &SockAddr, timeout_ms: u32) -> Result<Self> {
         let cm = CmId::new()?;
         let timeout = timeout_ms as usize;
+        let limit = limit(timeout_ms);
         // The C function may fill in the wildcard address, so give it copies.
         let mut dst = *dst;
         let mut src = src.copied();
@@ -64,14 +66,14 @@ impl Resolved {
                 timeout,
             ))?;
         }
-        match cm.context().wait()? {
+        match cm.context().wait(limit)? {
             Step::AddrResolved => {}
             Step::Failed(e) => return Err(e),
             _ => return Err(EIO),
         }
         // SAFETY: The id is alive and its address resolved.
         to_result(unsafe { bindings::rdma_resolve_route(cm.as_ptr(), timeout) })?;
-        match cm.context().wait()? {
+        match cm.context().wait(limit)? {
             Step::RouteResolved => Ok(Self { cm }),
             Step::Failed(e) => Err(e),
             _ => Err(EIO),
@@ -86,13 +88,15 @@ impl Resolved {
     /// Connects, with `private` (at most 56 bytes for the IP port space) for
     /// the peer; answers the connection and what the peer said.
     ///
-    /// From here on `context` is told of events. Killable.
+    /// From here on `context` is told of events. Takes at most `timeout_ms`;
+    /// killable.
     pub fn connect<C: CmEvents + 'static>(
         self,
         pd: &Arc<Pd>,
         context: Arc<C>,
         config: &QpConfig,
         private: &[u8],
+        timeout_ms: u32,
     ) -> core::result::Result<(Connection<C>, Private), ConnectError> {
         self.cm.context().set_sink(context.clone());
         let conn = Connection::new(self.cm, pd, context, config).map_err(|(_, e)| e)?;
@@ -107,7 +111,7 @@ impl Resolved {
         // copied.
         let ret = unsafe { bindings::rdma_connect(conn.cm().as_ptr(), &raw mut param) };
         to_result(ret)?;
-        match conn.cm().context().wait()? {
+        match conn.cm().context().wait(limit(timeout_ms))? {
             Step::Established(private) => Ok((conn, private)),
             Step::Rejected(private) if !private.as_slice().is_empty() => {
                 Err(ConnectError::Rejected(private))
@@ -118,4 +122,8 @@ impl Resolved {
             _ => Err(EIO.into()),
         }
     }
+}
+
+fn limit(timeout_ms: u32) -> Delta {
+    Delta::from_millis(i64::from(timeout_ms))
 }

@@ -50,8 +50,9 @@ impl Incoming<'_> {
     pub fn device(&self) -> Result<CmDevice<'_>> {
         // SAFETY: The id is alive and bound to a device, as a request came by
         // it; `NonNull` has the layout of a pointer.
-        let dev =
-            unsafe { &*(&raw const (*self.id.as_ptr()).device).cast::<Option<NonNull<bindings::ib_device>>>() };
+        let dev = unsafe {
+            &*(&raw const (*self.id.as_ptr()).device).cast::<Option<NonNull<bindings::ib_device>>>()
+        };
         dev.as_ref().map(CmDevice).ok_or(ENODEV)
     }
 
@@ -176,7 +177,9 @@ impl Listener {
             bindings::__rdma_create_kernel_id(
                 crate::support::net::init_net(),
                 Some(handler),
-                core::ptr::from_ref::<Arc<dyn Accept>>(&accept).cast_mut().cast(),
+                core::ptr::from_ref::<Arc<dyn Accept>>(&accept)
+                    .cast_mut()
+                    .cast(),
                 bindings::rdma_ucm_port_space_RDMA_PS_TCP,
                 bindings::ib_qp_type_IB_QPT_RC,
                 caller().as_char_ptr(),

@@ -15,6 +15,8 @@ use crate::bindings;
 use core::cell::UnsafeCell;
 use core::ops::Deref;
 use core::ops::DerefMut;
+use core::sync::atomic::AtomicU32;
+use core::sync::atomic::Ordering::Relaxed;
 use kernel::prelude::*;
 use kernel::sync::Arc;
 use rnbd_proto::flight::Flight;
@@ -54,6 +56,8 @@ pub struct Op<T> {
     // First, so that the pointer which the hardware returns is that of `Self`.
     cqe: UnsafeCell<bindings::ib_cqe>,
     flight: Flight,
+    /// Work requests of the send queue that were posted for it.
+    wrs: AtomicU32,
     value: UnsafeCell<T>,
 }
 
@@ -72,6 +76,7 @@ impl<T: Operation> Op<T> {
                     done: Some(Self::done),
                 }),
                 flight: Flight::new(),
+                wrs: AtomicU32::new(0),
                 value: UnsafeCell::new(value),
             },
             GFP_KERNEL,
@@ -112,6 +117,15 @@ impl<T: Operation> Op<T> {
         self.cqe.get()
     }
 
+    pub(super) fn wrs(&self) -> u32 {
+        self.wrs.load(Relaxed)
+    }
+
+    /// To be called by the holder only.
+    pub(super) fn set_wrs(&self, wrs: u32) {
+        self.wrs.store(wrs, Relaxed);
+    }
+
     pub(super) fn flight(&self) -> &Flight {
         &self.flight
     }
@@ -127,6 +141,7 @@ impl<T: Operation> Op<T> {
         // SAFETY: `QpRef` only posts on queue pairs whose context is a
         // `QpShared` of the right type, which lives as long as the queue pair.
         let qp = unsafe { QpShared::<T::Context>::of((*wc).qp) };
+        qp.sent(&op);
         // SAFETY: Valid for the duration of this call.
         let wc = unsafe { Wc::from_raw(wc) };
         // SAFETY: The wire event is still awaited, so the operation is in

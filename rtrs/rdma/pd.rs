@@ -111,13 +111,9 @@ impl Pd {
                 max_cqe: u32::try_from((*attrs).max_cqe).unwrap_or(0),
                 max_send_sge: u32::try_from((*attrs).max_send_sge).unwrap_or(1),
                 max_fast_reg_pages: (*attrs).max_fast_reg_page_list_len,
-                num_comp_vectors: u32::try_from((*dev).num_comp_vectors)
-                    .unwrap_or(1)
-                    .max(1),
+                num_comp_vectors: u32::try_from((*dev).num_comp_vectors).unwrap_or(1).max(1),
                 mem_mgt_ext: flags
-                    & u64::from(
-                        bindings::ib_device_cap_flags_IB_DEVICE_MEM_MGT_EXTENSIONS as u32,
-                    )
+                    & u64::from(bindings::ib_device_cap_flags_IB_DEVICE_MEM_MGT_EXTENSIONS as u32)
                     != 0,
             }
         }

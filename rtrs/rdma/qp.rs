@@ -3,6 +3,7 @@
 //! Posting on queue pairs.
 
 use super::op::Idle;
+use super::op::Op;
 use super::op::Operation;
 use super::wc::Wc;
 use super::wr::SendChain;
@@ -77,6 +78,9 @@ impl Gate {
 pub(super) struct QpShared<C> {
     pub(super) gate: Gate,
     pub(super) context: Arc<C>,
+    /// Send work requests that there is room for. Devices refuse what is too
+    /// much, but perhaps only after they took the first part of a chain.
+    room: AtomicU32,
     /// Sees the errors of unsignaled work requests and the completions of
     /// unowned ones; knows nothing but that it may ignore them, as the queue
     /// pair reports errors by other ways too.
@@ -89,13 +93,28 @@ unsafe impl<C: Send + Sync> Sync for QpShared<C> {}
 unsafe impl<C: Send + Sync> Send for QpShared<C> {}
 
 impl<C: Send + Sync + 'static> QpShared<C> {
-    pub(super) fn new(context: Arc<C>) -> Self {
+    pub(super) fn new(context: Arc<C>, config: &QpConfig) -> Self {
         Self {
             gate: Gate(AtomicU32::new(0)),
             context,
+            room: AtomicU32::new(config.send),
             chained: UnsafeCell::new(bindings::ib_cqe {
-                done: Some(chained_done),
+                done: Some(Self::chained_done),
             }),
+        }
+    }
+
+    /// Takes the room of `wrs` send work requests.
+    fn take_room(&self, wrs: u32) -> Result {
+        self.room
+            .fetch_update(Acquire, Acquire, |room| room.checked_sub(wrs))
+            .map_or(Err(ENOSPC), |_| Ok(()))
+    }
+
+    /// Gives room back.
+    fn give_room(&self, wrs: u32) {
+        if wrs > 0 {
+            self.room.fetch_add(wrs, Release);
         }
     }
 
@@ -111,16 +130,22 @@ impl<C: Send + Sync + 'static> QpShared<C> {
             }
         }
     }
-}
 
-/// # Safety
-///
-/// Called by the RDMA core with a valid completion.
-unsafe extern "C" fn chained_done(_cq: *mut bindings::ib_cq, wc: *mut bindings::ib_wc) {
-    // SAFETY: Valid for the duration of this call.
-    let wc = unsafe { Wc::from_raw(wc) };
-    if !wc.is_ok() && !wc.is_flush() {
-        pr_err_ratelimited!("chained work request failed: {}\n", wc.status_name());
+    /// # Safety
+    ///
+    /// Called by the RDMA core with the completion of a work request that was
+    /// posted with `chained` on a queue pair of such a context.
+    unsafe extern "C" fn chained_done(_cq: *mut bindings::ib_cq, wc: *mut bindings::ib_wc) {
+        // SAFETY: As the caller promises.
+        let qp = unsafe { Self::of((*wc).qp) };
+        // SAFETY: Valid for the duration of this call.
+        let wc = unsafe { Wc::from_raw(wc) };
+        if wc.is_ok() {
+            // Only what owns nothing is signaled.
+            qp.shared.give_room(1);
+        } else if !wc.is_flush() {
+            pr_err_ratelimited!("chained work request failed: {}\n", wc.status_name());
+        }
     }
 }
 
@@ -147,8 +172,8 @@ impl<'a, C: Send + Sync + 'static> QpRef<'a, C> {
     ///
     /// On success the operation belongs to the hardware, and comes back by
     /// [`Operation::finish`], perhaps before this returns. On failure it is
-    /// given back: `ENOTCONN` after the connection began to drain, else what
-    /// `build` or the device said.
+    /// given back: `ENOTCONN` after the connection began to drain, `ENOSPC` when
+    /// the queue is full, else what `build` or the device said.
     pub fn post_send<T: Operation<Context = C>>(
         &self,
         idle: Idle<T>,
@@ -163,6 +188,11 @@ impl<'a, C: Send + Sync + 'static> QpRef<'a, C> {
             Ok(first) => first,
             Err(e) => return Err((idle, e)),
         };
+        let wrs = chain.len();
+        if let Err(e) = self.shared.take_room(wrs) {
+            return Err((idle, e));
+        }
+        idle.op().set_wrs(wrs);
         self.launch(idle, awaited, || {
             let mut refused: *const bindings::ib_send_wr = core::ptr::null();
             // SAFETY: The queue pair is alive as `self` is; the chain is
@@ -175,6 +205,7 @@ impl<'a, C: Send + Sync + 'static> QpRef<'a, C> {
                 Err(_) => Posted::Part,
             }
         })
+        .inspect_err(|_| self.shared.give_room(wrs))
     }
 
     /// Posts a receive, into the segment that `buffer` names or without any.
@@ -198,6 +229,7 @@ impl<'a, C: Send + Sync + 'static> QpRef<'a, C> {
         };
         // SAFETY: Any pointer is valid for this member of the union.
         unsafe { *wr.__bindgen_anon_1.wr_cqe.as_mut() = idle.op().cqe() };
+        idle.op().set_wrs(0);
         self.launch(idle, Await::Wire, || {
             let mut refused = core::ptr::null();
             // SAFETY: As in `post_send`.
@@ -210,7 +242,9 @@ impl<'a, C: Send + Sync + 'static> QpRef<'a, C> {
 
     /// Hands the peer an immediate without owning anything: for heartbeats.
     pub fn post_imm(&self, imm: u32) -> Result {
+        self.shared.take_room(1)?;
         if !self.shared.gate.enter() {
+            self.shared.give_room(1);
             return Err(ENOTCONN);
         }
         let mut chain = SendChain::new();
@@ -222,7 +256,12 @@ impl<'a, C: Send + Sync + 'static> QpRef<'a, C> {
             to_result(unsafe { bindings::ib_post_send(self.qp.as_ptr(), first, &raw mut refused) })
         });
         self.shared.gate.leave();
-        ret
+        ret.inspect_err(|_| self.shared.give_room(1))
+    }
+
+    /// Gives back the room of an operation that the hardware is done with.
+    pub(super) fn sent<T: Operation<Context = C>>(&self, op: &Op<T>) {
+        self.shared.give_room(op.wrs());
     }
 
     /// Hands the operation to the hardware by `post`.

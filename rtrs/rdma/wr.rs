@@ -120,6 +120,12 @@ impl<'a> SendChain<'a> {
         }
     }
 
+    /// Number of work requests.
+    pub(super) fn len(&self) -> u32 {
+        // CAST: At most `MAX_WRS`.
+        self.wrs as u32
+    }
+
     fn push(&mut self, slot: impl Into<Slot>) -> Result {
         let place = self.slots.get_mut(self.wrs).ok_or(ENOSPC)?;
         // INVARIANT: One more slot is initialised.
