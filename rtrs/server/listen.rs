@@ -2,12 +2,17 @@
 
 //! The server itself: listens and takes connections in.
 
+use kernel::new_condvar;
 use kernel::new_mutex;
 use kernel::prelude::*;
 use kernel::sync::Arc;
+use kernel::sync::CondVar;
+use kernel::sync::CondVarTimeoutResult;
 use kernel::sync::Mutex;
+use kernel::time::msecs_to_jiffies;
 use rnbd_proto::error;
 use rnbd_proto::limits::ServerLimits;
+use rnbd_proto::wire::name::SessName;
 use rnbd_proto::wire::rtrs;
 use rnbd_proto::wire::rtrs::ConnReq;
 use rnbd_proto::wire::rtrs::ConnRsp;
@@ -42,14 +47,43 @@ pub(super) struct Shared {
     pub(super) queue: QueueHandle,
     #[pin]
     pub(super) table: Mutex<Table>,
+    /// Notified when a path left the table.
+    #[pin]
+    left: CondVar,
 }
+
+impl Shared {
+    /// Takes a path out of the table.
+    pub(super) fn remove(&self, path: &Arc<Path>) {
+        self.table.lock().remove(path);
+        self.left.notify_all();
+    }
+
+    /// Gives the session of `path` the name that its client wants. Waits for a
+    /// session of that name that is going, as a client that disconnected may
+    /// be back before all is cleaned up after it.
+    pub(super) fn claim_name(&self, path: &Path, name: SessName<'_>) -> Result {
+        let mut table = self.table.lock();
+        let mut patience = msecs_to_jiffies(NAME_PATIENCE_MS);
+        while table.is_leaving(path, name) && !path.is_closing() {
+            match self.left.wait_interruptible_timeout(&mut table, patience) {
+                CondVarTimeoutResult::Woken { jiffies } => patience = jiffies,
+                CondVarTimeoutResult::Timeout | CondVarTimeoutResult::Signal { .. } => break,
+            }
+        }
+        table.claim_name(path, name)
+    }
+}
+
+/// How long a new session waits for the last one of its name to go.
+const NAME_PATIENCE_MS: u32 = 10_000;
 
 /// A server that listens on a port.
 ///
 /// Dropping it stops listening, closes all sessions and waits for that.
 pub struct Server {
-    // Dropped after what `drop` does, in this order: no connection comes in any
-    // more, all teardowns have run.
+    // Gone before the rest, then the queue: it waits for the last teardown to
+    // return.
     listener: Option<Listener>,
     _queue: OwnedQueue,
     shared: Arc<Shared>,
@@ -74,6 +108,7 @@ impl Server {
                 offer,
                 queue,
                 table <- new_mutex!(Table::new(), "rtrs_server_table"),
+                left <- new_condvar!("rtrs_server_left"),
             }),
             GFP_KERNEL,
         )?;
@@ -90,7 +125,12 @@ impl Server {
 impl Drop for Server {
     fn drop(&mut self) {
         drop(self.listener.take());
-        self.shared.table.lock().close_all();
+        let mut table = self.shared.table.lock();
+        table.close_all();
+        // Only then may the queue refuse teardowns.
+        while !table.is_empty() {
+            self.shared.left.wait(&mut table);
+        }
     }
 }
 
@@ -110,10 +150,12 @@ impl Accept for Door {
                 return incoming.reject(&refusal(ECONNRESET));
             }
         };
-        // Held to the end, so that the teardown of the path comes before or
-        // after all of this.
-        let mut table = self.0.table.lock();
-        match table.admit(&self.0, &req, incoming.device(), ends) {
+        let admitted = self
+            .0
+            .table
+            .lock()
+            .admit(&self.0, &req, incoming.device(), ends);
+        match admitted {
             Ok(path) => accept(&path, &req, incoming),
             Err(e) => {
                 pr_err_ratelimited!("{ends}: connection {} refused: {e:?}\n", req.id());
@@ -133,6 +175,12 @@ fn accept(path: &Arc<Path>, req: &ConnReq, incoming: Incoming<'_>) {
 fn try_accept(path: &Arc<Path>, req: &ConnReq, incoming: Incoming<'_>) -> Result {
     let id = req.id();
     let shared = &path.shared;
+    // The teardown of the path comes before or after all of this.
+    let _joining = path.joining.lock();
+    if path.is_closing() {
+        incoming.reject(&refusal(ECONNRESET));
+        return Err(ECONNRESET);
+    }
     let config = match conn::qp_config(id, shared.limits, &path.pd.attrs()) {
         Ok(config) => config,
         Err(e) => {

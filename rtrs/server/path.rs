@@ -4,9 +4,11 @@
 //! memory behind them.
 
 use kernel::fmt;
+use kernel::new_mutex;
 use kernel::prelude::*;
 use kernel::revocable::Revocable;
 use kernel::sync::Arc;
+use kernel::sync::Mutex;
 use kernel::sync::SetOnce;
 use kernel::time::Delta;
 use rnbd_proto::heartbeat;
@@ -87,6 +89,9 @@ pub(super) struct Path {
     /// There once the session knows that the path is up.
     pub(super) service: SetOnce<Arc<dyn SessionService>>,
     pub(super) heartbeat: Heartbeat,
+    /// Held while a connection is added, and not while one is taken down.
+    #[pin]
+    pub(super) joining: Mutex<()>,
     /// Rung by requests that end while the path is being torn down.
     #[pin]
     pub(super) returned: Completion,
@@ -128,6 +133,7 @@ impl Path {
                 setup: Setup::new(),
                 service: SetOnce::new(),
                 heartbeat: Heartbeat::new(),
+                joining <- new_mutex!((), "rtrs_path_joining"),
                 returned <- Completion::new(),
                 tick <- new_task!(queue.clone(), "rtrs_server_tick"),
                 teardown <- new_task!(queue.clone(), "rtrs_server_teardown"),

@@ -57,7 +57,7 @@ pub(super) fn begin(conn: &Arc<Conn>, qp: &QpRef<'_, Conn>, name: SessName<'_>) 
         pr_err_ratelimited!("{path}: session named before all connections are up\n");
         return Err(EPROTO);
     }
-    path.shared.table.lock().claim_name(path, name)?;
+    path.shared.claim_name(path, name)?;
     // Chunks belong to one path: a request that is still being served when its
     // path is lost must not have its data overwritten by the path that the
     // client goes on with.

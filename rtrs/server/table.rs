@@ -111,6 +111,24 @@ impl Table {
         }
     }
 
+    /// Whether another session of that name is there, but all of it closing.
+    pub(super) fn is_leaving(&self, path: &Path, name: SessName<'_>) -> bool {
+        let mut namesakes = self.namesakes(path, name).peekable();
+        namesakes.peek().is_some() && namesakes.all(|other| other.is_closing())
+    }
+
+    /// Paths of other sessions of that name.
+    fn namesakes<'a>(
+        &'a self,
+        path: &'a Path,
+        name: SessName<'a>,
+    ) -> impl Iterator<Item = &'a Arc<Path>> {
+        self.paths.iter().filter(move |other| {
+            !Arc::ptr_eq(&other.session, &path.session)
+                && other.session.name().to_bytes() == name.as_bytes()
+        })
+    }
+
     /// Gives the session of `path` the name that its client wants.
     ///
     /// # Errors
@@ -118,12 +136,9 @@ impl Table {
     /// `EPERM` when another session has that name, `EINVAL` when this session
     /// has another one.
     pub(super) fn claim_name(&self, path: &Path, name: SessName<'_>) -> Result {
-        for other in &self.paths {
-            let same = Arc::ptr_eq(&other.session, &path.session);
-            if !same && other.session.name().to_bytes() == name.as_bytes() {
-                pr_err_ratelimited!("{path}: session name '{}' is in use\n", Plain(name));
-                return Err(EPERM);
-            }
+        if self.namesakes(path, name).next().is_some() {
+            pr_err_ratelimited!("{path}: session name '{}' is in use\n", Plain(name));
+            return Err(EPERM);
         }
         let session = &path.session;
         if session.name.as_ref().is_none() {
@@ -155,6 +170,11 @@ impl Table {
         for path in &self.paths {
             path.close("the server stops");
         }
+    }
+
+    /// Whether there are no paths.
+    pub(super) fn is_empty(&self) -> bool {
+        self.paths.is_empty()
     }
 
     /// Forgets a path.

@@ -19,7 +19,7 @@ impl TaskItem<TEARDOWN> for Path {
         task::stop_sync::<_, TICK>(&this);
         // Who saw the path open adds connections under this lock; nobody does
         // any more once it was free.
-        drop(this.shared.table.lock());
+        drop(this.joining.lock());
         // Disconnects, waits for the hardware to give back all that was posted
         // and for the completions that run, and destroys the connections. What
         // is left of the chunks is with the service.
@@ -32,7 +32,7 @@ impl TaskItem<TEARDOWN> for Path {
         pr_info!("{this}: closed\n");
         let _ = this.state.change(ServerState::Closed);
         // The name of the session may be used by others from here on.
-        this.shared.table.lock().remove(&this);
+        this.shared.remove(&this);
         // Requests that ended a moment ago may still be dropping references.
         synchronize_rcu();
         // With `this` go the chunks' regions, their memory and the PD.
