@@ -23,6 +23,7 @@ use super::conn::Conn;
 use super::info::InfoSend;
 use super::path::Path;
 use crate::pr_err_ratelimited;
+use crate::pr_info_ratelimited;
 use crate::rdma::qp::QpRef;
 
 /// Registrations under way at a time.
@@ -122,6 +123,6 @@ fn finish(path: &Arc<Path>, qp: &QpRef<'_, Conn>) -> Result {
         .change_from(ServerState::Connecting, ServerState::Connected)
         .map_err(|_| ENOTCONN)?;
     path.start_heartbeat();
-    pr_info!("{path}: up, {} connections\n", path.count());
+    pr_info_ratelimited!("{path}: up, {} connections\n", path.count());
     InfoSend::post(qp, chunks.iter().copied())
 }

@@ -2,7 +2,6 @@
 
 //! The end of a path, in the one order that is safe.
 
-use kernel::prelude::*;
 use kernel::sync::rcu::synchronize_rcu;
 use kernel::sync::Arc;
 use rnbd_proto::path_state::ServerState;
@@ -10,6 +9,7 @@ use rnbd_proto::path_state::ServerState;
 use super::path::Path;
 use super::path::TEARDOWN;
 use super::path::TICK;
+use crate::pr_info_ratelimited;
 use crate::support::task;
 use crate::support::task::TaskItem;
 
@@ -29,7 +29,7 @@ impl TaskItem<TEARDOWN> for Path {
         if this.service.as_ref().is_some() {
             this.session.path_down();
         }
-        pr_info!("{this}: closed\n");
+        pr_info_ratelimited!("{this}: closed\n");
         let _ = this.state.change(ServerState::Closed);
         // The name of the session may be used by others from here on.
         this.shared.remove(&this);
