@@ -101,3 +101,14 @@ def test_a_change_builds_what_depends_on_it(build: Build, file: str, objects: se
 
 def test_clippy_has_nothing_to_say(build: Build, tmp_path: Path) -> None:
     assert not complaints(build.make(f"MO={tmp_path}", "CLIPPY=1", "modules"))
+
+
+def test_documentation_is_sound() -> None:
+    result = subprocess.run(
+        [TREE / "tools/build/rustdoc.sh", "-D", "warnings", "-A", "rustdoc::redundant_explicit_links",
+         "-A", "rustdoc::private_intra_doc_links"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    assert result.returncode == 0, result.stdout
