@@ -12,7 +12,7 @@ build := tools/build
 export RNBD_GOAL := $(strip make $(MAKECMDGOALS) $(if $(filter command,$(origin KVER)),KVER=$(KVER)))
 unexport MAKEFLAGS
 
-.PHONY: all modules install demo check check-long sanitize c-drivers root update \
+.PHONY: all modules install doc demo check check-long sanitize c-drivers root update \
 	clean distclean help
 
 all: modules
@@ -24,6 +24,10 @@ modules: ## Build rtrs.ko, rnbd_client.ko, rnbd_server.ko for KVER (the default 
 
 install: modules ## Install them below /lib/modules/KVER/updates (DESTDIR is honoured)
 	@$(build)/for-release "$(KVER)" $(build)/install.sh "$(DESTDIR)"
+
+doc: ## Make the documentation of the crates, in build/doc
+	@$(build)/prepare modules
+	@$(build)/enter $(build)/rustdoc.sh
 
 demo: ## Show a disk of one machine on another, in two guests; prepares what is missing
 	@$(build)/prepare modules

@@ -28,6 +28,7 @@
 )]
 #[cfg_attr(not(CONFIG_RUSTC_HAS_UNNECESSARY_TRANSMUTES), allow(unknown_lints))]
 #[allow(unnecessary_transmutes)]
+#[doc(hidden)]
 mod generated {
     // What is defined below takes precedence over what this brings in.
     pub use kernel::bindings::*;
@@ -43,4 +44,5 @@ mod generated {
     include!(concat!(env!("RNBD_BINDINGS"), "/helpers_generated.rs"));
 }
 
+#[doc(no_inline)]
 pub use generated::*;
