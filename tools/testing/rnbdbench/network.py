@@ -4,7 +4,9 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from rnbdbench.guest import CommandFailed
 from rnbdbench.guest import Guest
+from rnbdbench.guest import Job
 
 MTU = 4200
 """Lets a RoCE packet carry 4096 bytes."""
@@ -53,14 +55,25 @@ class Cable:
         return ["-netdev", backend, "-device", device]
 
 
-def _prepare(guest: Guest, addresses: list[Address]) -> None:
-    commands = [f"ip link set {CARD} mtu {MTU} up"]
+def _begin(guest: Guest, addresses: list[Address]) -> Job:
+    """Starts to set up the card, which a module may still have to make."""
+    commands = [
+        f"until [ -e /sys/class/net/{CARD} ]; do sleep 0.1; done",
+        f"ip link set {CARD} mtu {MTU} up",
+    ]
     for address in addresses:
         commands.append(f"ip address add {address.v4}/24 dev {CARD}")
         commands.append(f"ip address add {address.v6}/64 dev {CARD} nodad")
     commands.append("modprobe rdma_rxe")
     commands.append(f"rdma link add {RDMA_LINK} type rxe netdev {CARD}")
-    guest.run(" && ".join(commands), timeout=120)
+    # A driver that is built in has no module.
+    return guest.begin(f"modprobe -q virtio_net; {' && '.join(commands)}")
+
+
+def _finish(guest: Guest, job: Job) -> None:
+    result = job.wait(120)
+    if result.code != 0:
+        raise CommandFailed(guest.name, result)
     guest.wait_until(
         lambda: "ACTIVE" in guest.output(f"rdma link show {RDMA_LINK}/1"), "the RDMA link"
     )
@@ -68,18 +81,14 @@ def _prepare(guest: Guest, addresses: list[Address]) -> None:
 
 def connect(guest: Guest, address: Address) -> None:
     """Sets up the network of a guest that has a cable."""
-    guest.run("modprobe -q virtio_net", check=False)  # It may be built in.
-    guest.wait_until(
-        lambda: guest.run(f"test -e /sys/class/net/{CARD}", check=False).code == 0,
-        "the network card",
-    )
-    _prepare(guest, [address])
+    _finish(guest, _begin(guest, [address]))
 
 
 def join(initiator: Guest, target: Guest) -> None:
-    """Sets up the network of two guests with a cable between them."""
-    connect(initiator, INITIATOR)
-    connect(target, TARGET)
+    """Sets up the network of two guests with a cable between them, both at once."""
+    jobs = [(initiator, _begin(initiator, [INITIATOR])), (target, _begin(target, [TARGET]))]
+    for guest, job in jobs:
+        _finish(guest, job)
     for address in (TARGET.v4, TARGET.v6):
         initiator.run(f"busybox ping -c 1 -W 20 {address}")
 
@@ -87,4 +96,4 @@ def join(initiator: Guest, target: Guest) -> None:
 def loop_back(guest: Guest) -> None:
     """Sets up the network of a guest that is both initiator and target."""
     guest.run(f"modprobe -q dummy numdummies=0; ip link add {CARD} type dummy")
-    _prepare(guest, [INITIATOR, TARGET])
+    _finish(guest, _begin(guest, [INITIATOR, TARGET]))
