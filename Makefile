@@ -12,7 +12,7 @@ build := tools/build
 export RNBD_GOAL := $(strip make $(MAKECMDGOALS) $(if $(filter command,$(origin KVER)),KVER=$(KVER)))
 unexport MAKEFLAGS
 
-.PHONY: all modules install doc demo check check-long sanitize c-drivers root update \
+.PHONY: all modules install doc demo check check-long format sanitize c-drivers root update \
 	clean distclean help
 
 all: modules
@@ -42,6 +42,10 @@ check: ## Run every test, on the stock and on the sanitizing kernel
 check-long: ## The same, with the tests that take long
 	@$(build)/prepare modules sanitize-modules c-drivers
 	@$(build)/enter tools/testing/check --long
+
+format: ## Format the Rust sources
+	@$(build)/prepare root
+	@$(build)/enter sh -c 'rustfmt $$(git -c safe.directory=* ls-files "*.rs")'
 
 ##@ Prepare (the goals above do it by themselves)
 

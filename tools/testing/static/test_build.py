@@ -50,7 +50,8 @@ class Build:
             stderr=subprocess.STDOUT,
             text=True,
         )
-        assert result.returncode == 0, result.stdout
+        if result.returncode:
+            pytest.fail(result.stdout, pytrace=False)
         return result.stdout
 
     def compiled(self) -> set[str]:
@@ -65,9 +66,10 @@ class Build:
         return self.compiled()
 
 
-def complaints(output: str) -> list[str]:
-    """Lines of a build's output that a clean build has not."""
-    return [line for line in output.splitlines() if re.search(r"warning|error", line, re.I)]
+def expect_silence(output: str) -> None:
+    """Fails when a build's output has warnings."""
+    if re.search(r"^(warning|error)|: (warning|error):|WARNING:", output, re.M):
+        pytest.fail(output, pytrace=False)
 
 
 @pytest.fixture(scope="module", params=["stock", "sanitize"])
@@ -79,7 +81,7 @@ def build(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
 
 
 def test_modules_build_without_warnings(build: Build) -> None:
-    assert not complaints(build.make("modules"))
+    expect_silence(build.make("modules"))
     assert all((build.source / name).exists() for name in MODULES)
 
 
@@ -99,8 +101,9 @@ def test_a_change_builds_what_depends_on_it(build: Build, file: str, objects: se
     assert build.change(file) == objects
 
 
-def test_clippy_has_nothing_to_say(build: Build, tmp_path: Path) -> None:
-    assert not complaints(build.make(f"MO={tmp_path}", "CLIPPY=1", "modules"))
+def test_clippy_has_nothing_to_say(build: Build) -> None:
+    # Another compiler than before: everything is built again.
+    expect_silence(build.make("CLIPPY=1", "modules"))
 
 
 def test_documentation_is_sound() -> None:
@@ -111,4 +114,5 @@ def test_documentation_is_sound() -> None:
         stderr=subprocess.STDOUT,
         text=True,
     )
-    assert result.returncode == 0, result.stdout
+    if result.returncode:
+        pytest.fail(result.stdout, pytrace=False)
