@@ -5,6 +5,7 @@
 //! C header: [`include/linux/blkdev.h`](srctree/include/linux/blkdev.h)
 
 use super::limits::Limits;
+use super::major::disk_born;
 use super::operations::Operations;
 use super::operations::Tables;
 use super::tag_set::TagSet;
@@ -111,6 +112,8 @@ impl<T: Operations> Disk<T> {
             bindings::device_add_disk(core::ptr::null_mut(), raw, core::ptr::null_mut())
         })?;
         unused.dismiss();
+        // `free_disk` is called for disks that were added only.
+        disk_born();
         // INVARIANT: Added above, with these pointers.
         Ok(Self {
             raw,

@@ -5,6 +5,7 @@
 //! C headers: [`include/linux/blk-mq.h`](srctree/include/linux/blk-mq.h),
 //! [`include/linux/blkdev.h`](srctree/include/linux/blkdev.h)
 
+use super::major::disk_gone;
 use super::request;
 use super::request::IdleRequest;
 use super::request::Pdu;
@@ -45,6 +46,7 @@ impl<T: Operations> Tables<T> {
     pub(super) const DISK: &'static bindings::block_device_operations =
         &bindings::block_device_operations {
             open: Some(Self::open),
+            free_disk: Some(Self::free_disk),
             owner: T::Module::THIS_MODULE.as_ptr(),
             ..pin_init::zeroed()
         };
@@ -102,6 +104,27 @@ impl<T: Operations> Tables<T> {
                 .write(Pdu::new())
         };
         0
+    }
+
+    /// The last reference to a disk is gone.
+    ///
+    /// # Safety
+    ///
+    /// Only the block layer calls it, for a disk made by [`super::Disk`], after
+    /// it has put the kobject of the queue and before it frees the disk.
+    unsafe extern "C" fn free_disk(disk: *mut bindings::gendisk) {
+        // The block layer counts on putting this kobject, which is a part of
+        // the disk, to release it at once. With this option that happens later,
+        // in a work item, which must not find the disk freed.
+        #[cfg(CONFIG_DEBUG_KOBJECT_RELEASE)]
+        // SAFETY: The kobject was put for the last time, so the work item is
+        // initialised; the disk is valid for the duration of this call.
+        unsafe {
+            bindings::flush_delayed_work(&raw mut (*disk).queue_kobj.release)
+        };
+        #[cfg(not(CONFIG_DEBUG_KOBJECT_RELEASE))]
+        let _ = disk;
+        disk_gone();
     }
 
     /// # Safety

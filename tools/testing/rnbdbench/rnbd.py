@@ -137,10 +137,14 @@ class Target:
 
     def load(self, always_invalidate: bool = True, **parameters: str | int) -> None:
         """Loads the server module; `parameters` are those of rnbd_server."""
-        if not always_invalidate:
-            rust = self.guest.specification.drivers == "rust"
-            module = "rtrs" if rust else "rtrs_server"
-            self.guest.run(f"modprobe {module} always_invalidate=N", timeout=120)
+        rust = self.guest.specification.drivers == "rust"
+        transport = {} if always_invalidate else {"always_invalidate": "N"}
+        if self.guest.specification.kernel == "sanitize":
+            # Each of the buffers costs thousands of checks when it is set up.
+            transport["sess_queue_depth"] = "64"
+        if transport:
+            words = " ".join(f"{name}={value}" for name, value in transport.items())
+            self.guest.run(f"modprobe {'rtrs' if rust else 'rtrs_server'} {words}", timeout=120)
         words = " ".join(f"{name}={value}" for name, value in parameters.items())
         self.guest.run(f"modprobe rnbd_server {words}", timeout=120)
 
