@@ -7,7 +7,8 @@ drivers it runs with is said by marks:
     @pytest.mark.kernels("stock", "sanitize")
     @pytest.mark.drivers("rust-c", "c-rust", "rust-rust")   # client-server
 
-Without marks: Rust on both sides, on every kernel that the caller prepared.
+Without marks: Rust on both sides, on the stock kernel, and with `--long` on the
+sanitizing one as well, where everything takes ten times as long.
 """
 
 import re
@@ -51,11 +52,13 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     for fixture in ("loopback", "pair"):
         if fixture not in metafunc.fixturenames:
             continue
-        kernels = _arguments(metafunc, "kernels", ["stock", "sanitize"])
+        everywhere = ["stock", "sanitize"] if metafunc.config.getoption("long") else ["stock"]
+        kernels = _arguments(metafunc, "kernels", everywhere)
         drivers = _arguments(metafunc, "drivers", ["rust-rust"])
         only = metafunc.config.getoption("kernel")
         if only:
-            kernels = [name for name in kernels if name == only]
+            asked = metafunc.definition.get_closest_marker("kernels")
+            kernels = [only] if only in kernels or not asked else []
         instead = metafunc.config.getoption("drivers")
         if instead:
             drivers = [instead]

@@ -36,10 +36,16 @@ def test_ten_cycles(loopback: Pair) -> None:
     _cycle(loopback, 10)
 
 
+@pytest.mark.kernels("sanitize")
+def test_three_cycles(loopback: Pair) -> None:
+    """The same three times, where leaks and races are reported."""
+    _cycle(loopback, 3)
+
+
 @pytest.mark.long
 @pytest.mark.kernels("sanitize")
 def test_hundred_cycles(loopback: Pair) -> None:
-    """The same a hundred times, where leaks and races are reported."""
+    """The same a hundred times."""
     _cycle(loopback, 100)
 
 

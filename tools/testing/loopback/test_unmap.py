@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Unmapping and unloading, idle and busy."""
 
+import pytest
+
 from rnbdbench import fio
 from rnbdbench.lab import Pair
 from rnbdbench.rnbd import Device
@@ -42,6 +44,7 @@ def test_force_works_while_the_device_is_open(loopback: Pair) -> None:
     guest.run("rm /run/open")
 
 
+@pytest.mark.kernels("stock", "sanitize")
 def test_force_works_during_io(loopback: Pair) -> None:
     """What is in flight ends, with data or with an error, and soon."""
     guest = loopback.initiator.guest
@@ -74,6 +77,7 @@ def test_client_module_stays_while_a_device_is_open(loopback: Pair) -> None:
     guest.run("rm /run/open")
 
 
+@pytest.mark.kernels("stock", "sanitize")
 def test_client_module_unloads_with_devices_mapped(loopback: Pair) -> None:
     """rmmod unmaps what nobody uses, and the server forgets the session."""
     guest = loopback.initiator.guest
@@ -85,6 +89,7 @@ def test_client_module_unloads_with_devices_mapped(loopback: Pair) -> None:
     assert loopback.target.exports() == []
 
 
+@pytest.mark.kernels("stock", "sanitize")
 def test_server_module_unloads_with_devices_mapped(loopback: Pair) -> None:
     """rmmod of the server ends the session; the client's I/O fails or waits, and unmaps."""
     guest = loopback.target.guest
