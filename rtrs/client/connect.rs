@@ -140,9 +140,13 @@ impl Plan<'_> {
         let attrs = pd.attrs();
         let queues = QpConfig {
             // A request with its registration, then an invalidation.
-            send: depth.saturating_mul(3).min(attrs.max_qp_wr.saturating_sub(1)),
+            send: depth
+                .saturating_mul(3)
+                .min(attrs.max_qp_wr.saturating_sub(1)),
             // An answer, and the message that invalidates before it.
-            recv: depth.saturating_mul(2).min(attrs.max_qp_wr.saturating_sub(1)),
+            recv: depth
+                .saturating_mul(2)
+                .min(attrs.max_qp_wr.saturating_sub(1)),
             send_sge: attrs.max_send_sge.min(MAX_DATA_SGES as u32 + 1).max(2),
             vector: u32::from(id).saturating_sub(1),
             poll: PollContext::Softirq,
@@ -158,8 +162,8 @@ impl Plan<'_> {
         id: u16,
         queues: &QpConfig,
     ) -> Result<(Connection<Conn>, Accept)> {
-        let request = ConnReq::new(id, self.count, 0, self.path, self.session, true)
-            .map_err(|_| EINVAL)?;
+        let request =
+            ConnReq::new(id, self.count, 0, self.path, self.session, true).map_err(|_| EINVAL)?;
         let context = Conn::new(&self.shared, id)?;
         match way.connect(pd, context, queues, &request.encode(), TIMEOUT_MS) {
             Ok((connection, private)) => match ConnRsp::parse(private.as_slice()) {

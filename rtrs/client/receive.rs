@@ -42,10 +42,7 @@ impl Receive {
 }
 
 /// Makes the receive available to the server.
-pub(super) fn post(
-    this: Idle<Receive>,
-    qp: &QpRef<'_, Conn>,
-) -> core::result::Result<(), Error> {
+pub(super) fn post(this: Idle<Receive>, qp: &QpRef<'_, Conn>) -> core::result::Result<(), Error> {
     qp.post_recv(this, |r| r.buffer.sge(r.offset, MESSAGE_SIZE).map(Some))
         .map_err(|(_, e)| e)
 }
@@ -86,13 +83,10 @@ impl Operation for Receive {
             None if wc.invalidated_rkey().is_some() => Ok(()),
             None => Err("message without an immediate"),
             Some(Err(_)) => Err("unknown immediate"),
-            Some(Ok(Imm::IoRsp(rsp))) => {
-                on_answer(qp, rsp, message.get(..len).unwrap_or_default())
-            }
-            Some(Ok(Imm::Heartbeat)) if qp.context().id == 0 => {
-                qp.post_imm(Imm::HeartbeatAck.encode())
-                    .map_err(|_| "a heartbeat could not be answered")
-            }
+            Some(Ok(Imm::IoRsp(rsp))) => on_answer(qp, rsp, message.get(..len).unwrap_or_default()),
+            Some(Ok(Imm::Heartbeat)) if qp.context().id == 0 => qp
+                .post_imm(Imm::HeartbeatAck.encode())
+                .map_err(|_| "a heartbeat could not be answered"),
             Some(Ok(Imm::HeartbeatAck)) if qp.context().id == 0 => Ok(()),
             Some(Ok(_)) => Err("immediate that does not belong here"),
         };
@@ -124,7 +118,10 @@ fn on_answer(
             chunk.rkey.store(renewed.rkey, Relaxed);
         }
     }
-    let request = table.requests.get(id.index()).ok_or("answer with a wrong id")?;
+    let request = table
+        .requests
+        .get(id.index())
+        .ok_or("answer with a wrong id")?;
     let last = conn.invalidated.load(Relaxed);
     let awaited = request.answer(Some(qp), |req| {
         // Do not trust the claim alone: data whose key is still valid must not

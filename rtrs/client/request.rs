@@ -113,7 +113,8 @@ impl Req {
 
     /// Notes the answer, while in flight.
     pub(super) fn record(&self, errno: i32, invalidated: bool) {
-        self.answer.store(errno.saturating_abs().saturating_neg(), Relaxed);
+        self.answer
+            .store(errno.saturating_abs().saturating_neg(), Relaxed);
         self.invalidated.store(invalidated, Relaxed);
     }
 
@@ -349,9 +350,7 @@ impl Operation for Req {
         };
         if let (true, Some(qp)) = (op.needs_invalidation(), qp) {
             op.phase = Phase::Invalidation;
-            let posted = qp.post_send(op, Await::Wire, |req, chain| {
-                chain.local_inv(req.mr.rkey())
-            });
+            let posted = qp.post_send(op, Await::Wire, |req, chain| chain.local_inv(req.mr.rkey()));
             if let Err((op, _)) = posted {
                 // The server could still write to the data. It is kept until
                 // the path was shut down, where `give_up` finds it.

@@ -8,6 +8,8 @@ use super::connect;
 use super::path;
 use super::path::Path;
 use super::request::Req;
+use crate::impl_has_task;
+use crate::new_task;
 use crate::rdma::io::IoBox;
 use crate::rdma::io::LinearIo;
 use crate::rdma::io::LinearRef;
@@ -20,8 +22,6 @@ use crate::support::queue::OwnedQueue;
 use crate::support::task;
 use crate::support::task::Task;
 use crate::support::task::TaskItem;
-use crate::impl_has_task;
-use crate::new_task;
 use core::sync::atomic::AtomicBool;
 use core::sync::atomic::Ordering::AcqRel;
 use kernel::fmt;
@@ -155,7 +155,10 @@ impl Session {
     /// nobody listens there, else what the server refused with.
     pub fn open(config: &SessionConfig<'_>, events: Arc<dyn Events>) -> Result<Arc<Self>> {
         if config.nr_poll_queues > 0 {
-            pr_err!("{}: poll queues are not supported yet\n", Plain(config.name));
+            pr_err!(
+                "{}: poll queues are not supported yet\n",
+                Plain(config.name)
+            );
             return Err(EOPNOTSUPP);
         }
         let name = Plain(config.name);
@@ -171,7 +174,11 @@ impl Session {
         )?;
         let mut outcome = Err(EINVAL);
         for addr in config.paths {
-            let src = addr.src.as_ref().map(|src| SockAddr::new(src, 0)).transpose()?;
+            let src = addr
+                .src
+                .as_ref()
+                .map(|src| SockAddr::new(src, 0))
+                .transpose()?;
             let dst = SockAddr::new(&addr.dst, config.port)?;
             outcome = connect::connect(config.name, src.as_ref(), &dst, watch.clone());
             match &outcome {
