@@ -94,8 +94,8 @@ pub trait TaskItem<const ID: u64 = 0>: HasTask<ID> + Send + Sync + 'static {
 #[macro_export]
 macro_rules! impl_has_task {
     ($(impl HasTask<$id:tt> for $owner:ty { self.$field:ident })*) => {$(
-        // SAFETY: Both directions are over the same field; its type is checked.
         #[allow(unsafe_code, reason = "the macro upholds the contract")]
+        // SAFETY: Both directions are over the same field; its type is checked.
         unsafe impl $crate::support::task::HasTask<$id> for $owner {
             #[inline]
             unsafe fn task_of(this: *const Self) -> *const $crate::support::task::Task<Self, $id> {

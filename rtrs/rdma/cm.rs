@@ -19,8 +19,9 @@ pub(super) fn caller() -> &'static CStr {
     c"rtrs"
 }
 
-/// The most private data that comes with an event.
-pub const MAX_PRIVATE: usize = 196;
+/// The most private data of an event that is looked at; there may be more, as
+/// padding.
+pub const MAX_PRIVATE: usize = 64;
 
 /// Private data that came along with an answer of the peer.
 #[derive(Clone, Copy)]

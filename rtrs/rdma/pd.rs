@@ -107,9 +107,9 @@ impl Pd {
             let attrs = &raw const (*dev).attrs;
             let flags = (*attrs).device_cap_flags;
             DeviceAttrs {
-                max_qp_wr: u32::try_from((*attrs).max_qp_wr).unwrap_or(0),
-                max_cqe: u32::try_from((*attrs).max_cqe).unwrap_or(0),
-                max_send_sge: u32::try_from((*attrs).max_send_sge).unwrap_or(1),
+                max_qp_wr: (*attrs).max_qp_wr,
+                max_cqe: (*attrs).max_cqe,
+                max_send_sge: (*attrs).max_send_sge,
                 max_fast_reg_pages: (*attrs).max_fast_reg_page_list_len,
                 num_comp_vectors: u32::try_from((*dev).num_comp_vectors).unwrap_or(1).max(1),
                 mem_mgt_ext: flags

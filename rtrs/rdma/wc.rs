@@ -62,7 +62,7 @@ impl Wc {
     }
 
     fn has_flag(&self, flag: bindings::ib_wc_flags) -> bool {
-        self.0.wc_flags as u32 & flag as u32 != 0
+        self.0.wc_flags as u32 & flag != 0
     }
 
     /// The immediate, where one came along.

@@ -263,7 +263,7 @@ impl<'a> SendChain<'a> {
                 let last = next.is_null();
                 *(*wr).__bindgen_anon_1.wr_cqe.as_mut() = if last { cqe } else { chained };
                 (*wr).send_flags = if last {
-                    bindings::ib_send_flags_IB_SEND_SIGNALED as i32
+                    bindings::ib_send_flags_IB_SEND_SIGNALED
                 } else {
                     0
                 };
