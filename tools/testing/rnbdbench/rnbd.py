@@ -11,7 +11,6 @@ MAP_DEVICE = f"{CONTROL}/map_device"
 DEVICES = f"{CONTROL}/devices"
 SERVER_DEVICES = "/sys/class/rnbd-server/ctl/devices"
 CLIENT_SESSIONS = "/sys/class/rtrs-client"
-SERVER_SESSIONS = "/sys/class/rtrs-server"
 
 MODULES = {
     "rust": ["rnbd_client", "rnbd_server", "rtrs"],
@@ -125,8 +124,10 @@ class Initiator:
         return [Device(self.guest, name) for name in names]
 
     def sessions(self) -> list[str]:
-        """Names of the sessions to servers."""
-        return self.guest.output(f"ls {CLIENT_SESSIONS} 2>/dev/null || true").split()
+        """Names of the sessions that devices are mapped on."""
+        return self.guest.output(
+            "cat /sys/block/rnbd*/rnbd/session 2>/dev/null | sort -u"
+        ).split()
 
 
 class Target:
@@ -170,8 +171,11 @@ class Target:
         return f"/dev/{name}"
 
     def sessions(self) -> list[str]:
-        """Names of the sessions that clients hold."""
-        return self.guest.output(f"ls {SERVER_SESSIONS} 2>/dev/null || true").split()
+        """Names of the sessions that have devices open."""
+        found = self.guest.output(
+            f"find {SERVER_DEVICES}/*/sessions -mindepth 1 -maxdepth 1 2>/dev/null || true"
+        )
+        return sorted({line.rsplit("/", 1)[-1] for line in found.splitlines()})
 
     def exports(self) -> list[str]:
         """Names of the devices that are open for clients."""
