@@ -25,6 +25,12 @@ from rnbdbench.waiting import wait_until
 BOOT_TIMEOUT = 180.0
 """Seconds until a guest must be up; emulation on a busy machine is slow."""
 
+SILENCE_TIMEOUT = 45.0
+"""Seconds until the kernel of a guest must have printed something."""
+
+RESTARTS = 2
+"""How often a guest that prints nothing at all is switched off and on."""
+
 MEMORY = {"stock": "1536M", "sanitize": "3G"}
 PATIENCE = {"stock": 1.0, "sanitize": 3.0}
 """How much longer everything may take, by kernel."""
@@ -125,8 +131,31 @@ class Guest:
         self._channel = Channel(agent)
         self._monitor = Monitor(monitor)
 
+    def _speaks(self) -> bool:
+        """Whether the guest got far enough to print its first message."""
+        try:
+            wait_until(
+                lambda: not self.alive or self.console.mark() > 0,
+                "the first message",
+                SILENCE_TIMEOUT * self.patience,
+            )
+        except Timeout:
+            return False
+        return True
+
     def wait_ready(self) -> None:
-        """Waits until the guest takes commands."""
+        """Waits until the guest takes commands.
+
+        Once in a while QEMU's emulation of two processors stops for good before
+        the kernel has printed anything, with ours or without.  Such a guest is
+        switched off and on; what happens after the first message counts.
+        """
+        for _ in range(RESTARTS):
+            if self._speaks():
+                break
+            print(f"guest {self.name} is silent: switching it off and on")
+            self.kill()
+            self.start()
         try:
             self.channel.answer(0, BOOT_TIMEOUT * self.patience)
         except (GuestGone, Timeout) as error:
