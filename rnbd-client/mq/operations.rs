@@ -115,13 +115,14 @@ impl<T: Operations> Tables<T> {
     unsafe extern "C" fn free_disk(disk: *mut bindings::gendisk) {
         // The block layer counts on putting this kobject, which is a part of
         // the disk, to release it at once. With this option that happens later,
-        // in a work item, which must not find the disk freed.
+        // in a work item, which must not find the disk freed. Not flushed, as
+        // this may itself run in a work item of that lock class.
         #[cfg(CONFIG_DEBUG_KOBJECT_RELEASE)]
         // SAFETY: The kobject was put for the last time, so the work item is
         // initialised; the disk is valid for the duration of this call.
-        unsafe {
-            bindings::flush_delayed_work(&raw mut (*disk).queue_kobj.release)
-        };
+        while unsafe { bindings::work_busy(&raw mut (*disk).queue_kobj.release.work) } != 0 {
+            kernel::time::delay::fsleep(kernel::time::Delta::from_millis(1));
+        }
         #[cfg(not(CONFIG_DEBUG_KOBJECT_RELEASE))]
         let _ = disk;
         disk_gone();
