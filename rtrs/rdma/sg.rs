@@ -181,47 +181,38 @@ impl MappedSg {
         Sge::new(addr, len, self.table.pd.lkey())
     }
 
+    /// The address of `len` bytes from `off` of the first segment, if they lie
+    /// in it.
+    fn range_in_first(&self, off: usize, len: usize) -> Option<u64> {
+        let (addr, size) = self.segment(0)?;
+        let end = off.checked_add(len)?;
+        (end <= size).then(|| addr + off as u64)
+    }
+
     /// Names `len` bytes from `off` of the first segment.
     pub fn sge_in_first(&self, off: usize, len: usize) -> Result<Sge<'_>> {
-        let (addr, size) = self.segment(0).ok_or(EINVAL)?;
-        match off.checked_add(len) {
-            Some(end) if end <= size => Sge::new(addr + off as u64, len, self.table.pd.lkey()),
-            _ => Err(EINVAL),
-        }
+        let addr = self.range_in_first(off, len).ok_or(EINVAL)?;
+        Sge::new(addr, len, self.table.pd.lkey())
     }
 
     /// Hands `len` bytes from `off` of the first segment to the device.
     pub fn sync_for_device(&self, off: usize, len: usize) {
-        if let Some((addr, size)) = self.segment(0) {
-            if off.checked_add(len).is_some_and(|end| end <= size) {
-                // SAFETY: The range lies in the mapping.
-                unsafe {
-                    bindings::ib_dma_sync_single_for_device(
-                        self.table.pd.device(),
-                        addr + off as u64,
-                        len,
-                        self.dir.raw(),
-                    )
-                };
-            }
-        }
+        let Some(addr) = self.range_in_first(off, len) else {
+            return;
+        };
+        let (dev, dir) = (self.table.pd.device(), self.dir.raw());
+        // SAFETY: The range lies in the mapping.
+        unsafe { bindings::ib_dma_sync_single_for_device(dev, addr, len, dir) };
     }
 
     /// Hands `len` bytes from `off` of the first segment to the CPU.
     pub fn sync_for_cpu(&self, off: usize, len: usize) {
-        if let Some((addr, size)) = self.segment(0) {
-            if off.checked_add(len).is_some_and(|end| end <= size) {
-                // SAFETY: The range lies in the mapping.
-                unsafe {
-                    bindings::ib_dma_sync_single_for_cpu(
-                        self.table.pd.device(),
-                        addr + off as u64,
-                        len,
-                        self.dir.raw(),
-                    )
-                };
-            }
-        }
+        let Some(addr) = self.range_in_first(off, len) else {
+            return;
+        };
+        let (dev, dir) = (self.table.pd.device(), self.dir.raw());
+        // SAFETY: The range lies in the mapping.
+        unsafe { bindings::ib_dma_sync_single_for_cpu(dev, addr, len, dir) };
     }
 }
 
