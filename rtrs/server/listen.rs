@@ -2,6 +2,8 @@
 
 //! The server itself: listens and takes connections in.
 
+use core::sync::atomic::Ordering::Relaxed;
+
 use kernel::new_condvar;
 use kernel::new_mutex;
 use kernel::prelude::*;
@@ -199,6 +201,10 @@ fn try_accept(path: &Arc<Path>, req: &ConnReq, incoming: Incoming<'_>) -> Result
             return Err(ENOMEM);
         }
     };
+    // Before the answer: a quick client has its next message here before this
+    // function goes on.
+    path.await_setup();
+    let coming = path.coming.fetch_add(1, Relaxed).saturating_add(1);
     let link = incoming.accept(
         &path.pd,
         context,
@@ -215,7 +221,9 @@ fn try_accept(path: &Arc<Path>, req: &ConnReq, incoming: Incoming<'_>) -> Result
         let _ = shared.queue.spawn(move || drop(link));
         EEXIST
     })?;
-    path.await_setup();
+    if coming == path.count() {
+        path.gathered.complete_all();
+    }
     Ok(())
 }
 

@@ -3,6 +3,8 @@
 //! Paths: the connections between two addresses that belong together, and the
 //! memory behind them.
 
+use core::sync::atomic::AtomicU16;
+
 use kernel::fmt;
 use kernel::new_mutex;
 use kernel::prelude::*;
@@ -92,6 +94,11 @@ pub(super) struct Path {
     /// Held while a connection is added, and not while one is taken down.
     #[pin]
     pub(super) joining: Mutex<()>,
+    /// Connections that are there or are just being accepted.
+    pub(super) coming: AtomicU16,
+    /// Complete when all connections are in `links`, or never will be.
+    #[pin]
+    pub(super) gathered: Completion,
     /// Rung by requests that end while the path is being torn down.
     #[pin]
     pub(super) returned: Completion,
@@ -134,6 +141,8 @@ impl Path {
                 service: SetOnce::new(),
                 heartbeat: Heartbeat::new(),
                 joining <- new_mutex!((), "rtrs_path_joining"),
+                coming: AtomicU16::new(0),
+                gathered <- Completion::new(),
                 returned <- Completion::new(),
                 tick <- new_task!(queue.clone(), "rtrs_server_tick"),
                 teardown <- new_task!(queue.clone(), "rtrs_server_teardown"),

@@ -54,9 +54,14 @@ impl Setup {
 pub(super) fn begin(conn: &Arc<Conn>, qp: &QpRef<'_, Conn>, name: SessName<'_>) -> Result {
     let path = &conn.path;
 
-    if !(0..path.count()).all(|id| path.has_link(id)) {
+    if path.coming.load(Relaxed) < path.count() {
         pr_err_ratelimited!("{path}: session named before all connections are up\n");
         return Err(EPROTO);
+    }
+    // The client may know of the last connection before we took it in.
+    path.gathered.wait();
+    if !(0..path.count()).all(|id| path.has_link(id)) {
+        return Err(ENOTCONN);
     }
     path.shared.claim_name(path, name)?;
     // Chunks belong to one path: a request that is still being served when its

@@ -25,6 +25,9 @@ from rnbdbench.kmemleak import LeakCheck
 GUESTS = "guests"
 """Folder for the whole consoles, below that of the logs."""
 
+LAST_LINES = 40
+"""Lines of each kernel's log that a failed test shows."""
+
 
 @dataclass
 class Machine:
@@ -105,6 +108,8 @@ class Lab:
             except (AssertionError, GuestGone) as error:
                 problems.append(f"cleaning up {guest.name} failed: {error}")
         problems += self._keep_logs(test)
+        if failed:
+            problems += [_last_words(machine) for machine in self._in_use]
         if failed or problems:
             for machine in machines:
                 self._discard(machine)
@@ -166,6 +171,13 @@ class Lab:
             if excerpt:
                 problems.append(f"the kernel of {machine.guest.name} complained:\n{excerpt}")
         return problems
+
+
+def _last_words(machine: Machine) -> str:
+    """What a kernel said last, for the report of a failed test."""
+    lines = machine.guest.console.since(machine.mark).splitlines()
+    text = "\n".join(lines[-LAST_LINES:])
+    return f"the last lines of the kernel of {machine.guest.console.path.stem}:\n{text}"
 
 
 def _own_folder(logs: Path) -> tuple[Path, TextIO]:
