@@ -49,6 +49,7 @@ SEEDS = {
     "addr": (11, b"ip:fe80::5efe:1.2.3.4%eth0,gid:fe80::1"),
     "unmap": (12, b"force"),
     "path": (13, b"/srv/%SESSNAME%/x\0s\0a/./b"),
+    "policy": (14, b"min-latency (ML: 2)\n"),
 }
 
 

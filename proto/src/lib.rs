@@ -30,6 +30,7 @@ pub mod heartbeat;
 pub mod imm;
 pub mod limits;
 pub mod path_state;
+pub mod policy;
 pub mod search_path;
 pub mod text;
 pub mod turn;

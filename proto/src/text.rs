@@ -31,6 +31,22 @@ pub fn number(text: &[u8]) -> Option<i32> {
     })
 }
 
+/// A number as the files of the C client take it: decimal, with or without a sign,
+/// within the range of `i32`; no white space but one newline at the end.
+///
+/// C: [`kstrtoint`](srctree/lib/kstrtox.c).
+pub fn integer(text: &[u8]) -> Option<i32> {
+    let line = text.strip_suffix(b"\n").unwrap_or(text);
+    let digits = match line {
+        [b'+' | b'-', digits @ ..] => digits,
+        digits => digits,
+    };
+    if !digits.first()?.is_ascii_digit() {
+        return None;
+    }
+    core::str::from_utf8(line).ok()?.parse().ok()
+}
+
 /// User input for one line of the log: escaped, and cut if it is long.
 pub(crate) struct Excerpt<'a>(pub(crate) &'a [u8]);
 

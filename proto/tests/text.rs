@@ -251,6 +251,10 @@ fn words() {
         ("0x10", None),
     ] {
         assert_eq!(text::number(word.as_bytes()), number, "{word}");
+        assert_eq!(text::integer(word.as_bytes()), number, "{word}");
+    }
+    for bad in [&b" 1"[..], b"1 ", b"1\n\n", b"\n", b"+-1", b"1\xff", b"1\0"] {
+        assert_eq!(text::integer(bad), None);
     }
 }
 
@@ -258,6 +262,14 @@ proptest! {
     #[test]
     fn numbers_are_read_as_printed(n: i32) {
         prop_assert_eq!(text::number(n.to_string().as_bytes()), Some(n));
+        prop_assert_eq!(text::integer(n.to_string().as_bytes()), Some(n));
+    }
+
+    /// The kernel and the standard library agree on what an integer is.
+    #[test]
+    fn integers(word in "[+-]?[0-9]{0,12}", newline: bool) {
+        let line = format!("{word}{}", if newline { "\n" } else { "" });
+        prop_assert_eq!(text::integer(line.as_bytes()), word.parse().ok());
     }
 
     #[test]

@@ -11,6 +11,7 @@ use libfuzzer_sys::fuzz_target;
 use rnbd_proto::imm::Imm;
 use rnbd_proto::imm::IoReqLayout;
 use rnbd_proto::limits::QueueDepth;
+use rnbd_proto::policy::Policy;
 use rnbd_proto::search_path::SearchPath;
 use rnbd_proto::search_path::MAX_PATH;
 use rnbd_proto::text::map_device::MapOptions;
@@ -129,7 +130,7 @@ fn texts(kind: u8, data: &[u8]) -> Option<()> {
             assert!(PathAddr::parse(again.as_bytes()).is_ok());
         }
         2 => drop(UnmapMode::parse(data)),
-        _ => {
+        3 => {
             let mut parts = data.splitn(3, |b| *b == 0);
             let search = SearchPath::new(parts.next()?).ok()?;
             let sess = SessName::new(parts.next()?).ok()?;
@@ -142,6 +143,10 @@ fn texts(kind: u8, data: &[u8]) -> Option<()> {
                 .to_bytes();
             assert!(path.starts_with(dir));
             assert!(path.split(|b| *b == b'/').all(|c| c != b".."));
+        }
+        _ => {
+            let policy = Policy::parse(data)?;
+            assert_eq!(Policy::parse(policy.to_string().as_bytes()), Some(policy));
         }
     }
     Some(())
