@@ -32,6 +32,7 @@ pub mod limits;
 pub mod path_state;
 pub mod policy;
 pub mod search_path;
+pub mod stats;
 pub mod text;
 pub mod turn;
 pub mod wire;
