@@ -6,14 +6,20 @@
 //! heartbeat; the following ones only count. Anything that is received is a sign
 //! of life, an acknowledged heartbeat in particular. After more than
 //! [`MISSED_MAX`] silent ticks the path is dead, 30 s after the last heartbeat.
+//!
+//! The time from a heartbeat to its acknowledgement is the latency of the path.
 
 use core::sync::atomic::AtomicU32;
+use core::sync::atomic::AtomicU64;
 use core::sync::atomic::Ordering;
 
 /// Time between two ticks in milliseconds.
 pub const INTERVAL_MS: u32 = 5_000;
 /// Ticks without a sign of life that are put up with.
 pub const MISSED_MAX: u32 = 5;
+
+/// No time: of no heartbeat an acknowledgement is awaited.
+const NEVER: u64 = u64::MAX;
 
 /// What to do at a tick.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,11 +35,21 @@ pub enum Beat {
 /// Account of the heartbeats of one path.
 ///
 /// One timer calls [`Self::tick`]; any number of completions, on any CPU, call
-/// [`Self::heard`].
-#[derive(Debug, Default)]
+/// [`Self::heard`] and [`Self::acked`]. Times are those of one clock that never
+/// goes back, in nanoseconds.
+#[derive(Debug)]
 pub struct Heartbeat {
     /// Ticks since the last sign of life.
     silent: AtomicU32,
+    /// When the heartbeat was sent whose acknowledgement is awaited, or [`NEVER`].
+    sent_ns: AtomicU64,
+    latency_ns: AtomicU64,
+}
+
+impl Default for Heartbeat {
+    fn default() -> Self {
+        Self::new()
+    }
 }
 
 impl Heartbeat {
@@ -41,6 +57,8 @@ impl Heartbeat {
     pub const fn new() -> Self {
         Self {
             silent: AtomicU32::new(0),
+            sent_ns: AtomicU64::new(NEVER),
+            latency_ns: AtomicU64::new(0),
         }
     }
 
@@ -55,8 +73,26 @@ impl Heartbeat {
         }
     }
 
+    /// A heartbeat was acknowledged, which had been [heard](Self::heard) before.
+    ///
+    /// An acknowledgement that nobody awaits says nothing of the latency.
+    pub fn acked(&self, now_ns: u64) {
+        let sent_ns = self.sent_ns.swap(NEVER, Ordering::Relaxed);
+        if sent_ns != NEVER {
+            let latency_ns = now_ns.saturating_sub(sent_ns);
+            self.latency_ns.store(latency_ns, Ordering::Relaxed);
+        }
+    }
+
+    /// Time from the last acknowledged heartbeat to its acknowledgement, 0 before
+    /// the first one.
+    #[inline]
+    pub fn latency_ns(&self) -> u64 {
+        self.latency_ns.load(Ordering::Relaxed)
+    }
+
     /// The timer ticked.
-    pub fn tick(&self) -> Beat {
+    pub fn tick(&self, now_ns: u64) -> Beat {
         let silent = self.silent.load(Ordering::Relaxed);
         if silent > MISSED_MAX {
             return Beat::Dead;
@@ -66,7 +102,10 @@ impl Heartbeat {
             self.silent
                 .compare_exchange(silent, silent + 1, Ordering::Relaxed, Ordering::Relaxed);
         match (silent, counted) {
-            (0, _) => Beat::Send,
+            (0, _) => {
+                self.sent_ns.store(now_ns, Ordering::Relaxed);
+                Beat::Send
+            }
             _ => Beat::Wait,
         }
     }

@@ -98,23 +98,37 @@ proptest! {
         }
     }
 
-    /// A path is given up after exactly as many silent ticks as it should be.
+    /// A path is given up after exactly as many silent ticks as it should be, and
+    /// the latency is that of the last heartbeat that was answered.
     #[test]
-    fn heartbeat(ticks in prop::collection::vec(any::<bool>(), 0..100)) {
+    fn heartbeat(events in prop::collection::vec((0..3u8, 0..10_000u64), 0..100)) {
         let heartbeat = Heartbeat::new();
-        let mut silent = 0;
-        for heard in ticks {
-            if heard {
-                heartbeat.heard();
-                silent = 0;
+        let (mut silent, mut now, mut sent, mut latency) = (0, 0, None, 0);
+        for (event, pause) in events {
+            now += pause;
+            match event {
+                0 => {
+                    let expected = match silent {
+                        0 => Beat::Send,
+                        n if n > MISSED_MAX => Beat::Dead,
+                        _ => Beat::Wait,
+                    };
+                    prop_assert_eq!(heartbeat.tick(now), expected);
+                    if silent == 0 {
+                        sent = Some(now);
+                    }
+                    silent += 1;
+                }
+                1 => {
+                    heartbeat.heard();
+                    silent = 0;
+                }
+                _ => {
+                    heartbeat.acked(now);
+                    latency = sent.take().map_or(latency, |sent| now - sent);
+                }
             }
-            let expected = match silent {
-                0 => Beat::Send,
-                n if n > MISSED_MAX => Beat::Dead,
-                _ => Beat::Wait,
-            };
-            prop_assert_eq!(heartbeat.tick(), expected);
-            silent += 1;
+            prop_assert_eq!(heartbeat.latency_ns(), latency);
         }
     }
 
@@ -129,6 +143,14 @@ proptest! {
         prop_assert_eq!(delay.is_some(), max != 0);
         prop_assert!(delay.is_none_or(|ms| (30_000..=38_000).contains(&ms)));
     }
+}
+
+#[test]
+fn a_clock_that_goes_back_does_no_harm() {
+    let heartbeat = Heartbeat::default();
+    assert_eq!(heartbeat.tick(u64::MAX - 1), Beat::Send);
+    heartbeat.acked(5);
+    assert_eq!(heartbeat.latency_ns(), 0);
 }
 
 #[test]

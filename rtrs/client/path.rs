@@ -8,6 +8,7 @@ use crate::rdma::cm::CmEvent;
 use crate::rdma::cm::CmEvents;
 use crate::rdma::connection::Connection;
 use crate::rdma::op::Op;
+use crate::support::clock;
 use crate::support::completion::Completion;
 use core::sync::atomic::AtomicBool;
 use core::sync::atomic::AtomicU32;
@@ -146,7 +147,7 @@ impl Path {
         if !self.shared.is_alive() {
             return false;
         }
-        match self.shared.heartbeat.tick() {
+        match self.shared.heartbeat.tick(clock::now_ns()) {
             Beat::Wait => true,
             Beat::Dead => {
                 self.shared.fail("no heartbeat from the server");

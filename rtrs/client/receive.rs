@@ -11,6 +11,7 @@ use crate::rdma::op::Operation;
 use crate::rdma::qp::QpRef;
 use crate::rdma::wc::Wc;
 use crate::rdma::wc::WcKind;
+use crate::support::clock;
 use crate::support::log::Plain;
 use core::sync::atomic::AtomicU32;
 use core::sync::atomic::Ordering::Relaxed;
@@ -87,7 +88,10 @@ impl Operation for Receive {
             Some(Ok(Imm::Heartbeat)) if qp.context().id == 0 => qp
                 .post_imm(Imm::HeartbeatAck.encode())
                 .map_err(|_| "a heartbeat could not be answered"),
-            Some(Ok(Imm::HeartbeatAck)) if qp.context().id == 0 => Ok(()),
+            Some(Ok(Imm::HeartbeatAck)) if qp.context().id == 0 => {
+                shared.heartbeat.acked(clock::now_ns());
+                Ok(())
+            }
             Some(Ok(_)) => Err("immediate that does not belong here"),
         };
         if let Err(why) = handled {

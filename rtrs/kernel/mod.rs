@@ -6,6 +6,7 @@
 //! shells over functions of this crate or over symbols the kernel exports.
 
 pub mod class;
+pub mod clock;
 pub mod completion;
 pub mod cpu;
 pub mod kobj;

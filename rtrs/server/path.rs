@@ -34,6 +34,7 @@ use crate::pr_info_ratelimited;
 use crate::rdma::connection::Connection;
 use crate::rdma::pd::Pd;
 use crate::rdma::qp::QpRef;
+use crate::support::clock;
 use crate::support::completion::Completion;
 use crate::support::log::Plain;
 use crate::support::net::SockAddr;
@@ -255,7 +256,7 @@ impl TaskItem<TICK> for Path {
 
 impl Path {
     fn beat(self: &Arc<Self>) {
-        match self.heartbeat.tick() {
+        match self.heartbeat.tick(clock::now_ns()) {
             Beat::Send => {
                 let sent = self.with_qp(0, |qp| qp.post_imm(Imm::Heartbeat.encode()));
                 if let Some(Err(e)) = sent {
