@@ -15,10 +15,6 @@ use rnbd_proto::heartbeat::Beat;
 use rnbd_proto::heartbeat::Heartbeat;
 use rnbd_proto::heartbeat::MISSED_MAX;
 use rnbd_proto::limits::QueueDepth;
-use rnbd_proto::path_state::ClientState;
-use rnbd_proto::path_state::ServerState;
-use rnbd_proto::path_state::State;
-use rnbd_proto::path_state::StateCell;
 use rnbd_proto::wire::rnbd::AccessMode;
 
 fn id_map(depth: u32) -> IdMap<Vec<AtomicUsize>> {
@@ -163,66 +159,6 @@ fn backoff_ends_and_starts_again() {
     }
     let mut endless = Backoff::new(-1).unwrap();
     assert!((0..20_000).all(|i| endless.next_delay_ms(i).is_some()));
-}
-
-/// The whole table of a client's transitions.
-#[test]
-fn client_states() {
-    use ClientState::*;
-    let allowed = [
-        (Connecting, vec![Connected, ConnectingErr, Closing]),
-        (ConnectingErr, vec![Reconnecting, Closing]),
-        (Reconnecting, vec![Connecting, Closing]),
-        (Connected, vec![Reconnecting, Closing]),
-        (Closing, vec![Closed]),
-        (Closed, vec![Reconnecting, Dead]),
-        (Dead, vec![]),
-    ];
-    for (from, to) in allowed {
-        for next in ClientState::ALL {
-            assert_eq!(
-                from.may_become(*next),
-                to.contains(next),
-                "{from:?} {next:?}"
-            );
-        }
-        let up = from == Connected;
-        assert_eq!(from.as_str() == "connected", up);
-    }
-}
-
-/// All walks of a few steps: the cell follows the rules, and only them.
-#[test]
-fn state_cell() {
-    fn walk<S: State + std::fmt::Debug>(path: &[S]) {
-        let cell = StateCell::new();
-        let mut model = S::ALL[0];
-        for next in path {
-            let expected = if model.may_become(*next) {
-                Ok(std::mem::replace(&mut model, *next))
-            } else {
-                Err(model)
-            };
-            assert_eq!(cell.change(*next), expected);
-            assert_eq!(cell.get(), model);
-        }
-        for next in S::ALL {
-            let wrong = S::ALL.iter().find(|s| **s != model).unwrap();
-            assert_eq!(cell.change_from(*wrong, *next), Err(model));
-        }
-    }
-    fn walks<S: State + std::fmt::Debug>(steps: usize, path: &mut Vec<S>) {
-        walk(path);
-        if steps > 0 {
-            for next in S::ALL {
-                path.push(*next);
-                walks(steps - 1, path);
-                path.pop();
-            }
-        }
-    }
-    walks::<ClientState>(5, &mut vec![]);
-    walks::<ServerState>(6, &mut vec![]);
 }
 
 /// The table at the head of `access`.
