@@ -50,6 +50,7 @@ SEEDS = {
     "unmap": (12, b"force"),
     "path": (13, b"/srv/%SESSNAME%/x\0s\0a/./b"),
     "policy": (14, b"min-latency (ML: 2)\n"),
+    "attempts": (15, b"-1\n"),
 }
 
 

@@ -1,6 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
 //! When, and how often, to try to connect a lost path again.
+//!
+//! How often is what users write to and read from `max_reconnect_attempts`, see
+//! [`parse_max_attempts`] and [`Backoff::max_attempts`].
+
+use crate::text;
 
 /// Shortest delay in milliseconds.
 pub const DELAY_MS: u32 = 30_000;
@@ -13,34 +18,55 @@ pub const MIN_ATTEMPTS: i32 = -1;
 /// Most attempts that can be set.
 pub const MAX_ATTEMPTS: i32 = 9999;
 
+/// Reads `max_reconnect_attempts`: an integer from -1 to 9999.
+pub fn parse_max_attempts(text: &[u8]) -> Option<i32> {
+    text::integer(text).filter(|max| in_range(*max))
+}
+
+const fn in_range(max_attempts: i32) -> bool {
+    matches!(max_attempts, MIN_ATTEMPTS..=MAX_ATTEMPTS)
+}
+
 /// Attempts to connect a path again.
 ///
 /// # Invariants
 ///
-/// `limit`, if any, is at most [`MAX_ATTEMPTS`].
+/// `max` is from [`MIN_ATTEMPTS`] to [`MAX_ATTEMPTS`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Backoff {
-    limit: Option<u32>,
+    max: i32,
     done: u32,
 }
 
 impl Backoff {
     /// At most `max_attempts` attempts, no end to them if that is -1.
     pub fn new(max_attempts: i32) -> Option<Self> {
-        let limit = match max_attempts {
-            MIN_ATTEMPTS => None,
-            0..=MAX_ATTEMPTS => Some(max_attempts.unsigned_abs()),
-            _ => return None,
-        };
-        // INVARIANT: Bounded by the match.
-        Some(Self { limit, done: 0 })
+        // INVARIANT: Checked here.
+        in_range(max_attempts).then_some(Self {
+            max: max_attempts,
+            done: 0,
+        })
+    }
+
+    /// Allows another number of attempts, of which those already made are a part.
+    ///
+    /// Fails, with nothing changed, if the number is out of range.
+    #[must_use]
+    pub fn set_limit(&mut self, max_attempts: i32) -> Option<()> {
+        // INVARIANT: Checked here.
+        in_range(max_attempts).then(|| self.max = max_attempts)
+    }
+
+    /// Attempts that are allowed, as users read it.
+    pub const fn max_attempts(&self) -> i32 {
+        self.max
     }
 
     /// Delay in milliseconds before the next attempt, unless all are used up.
     ///
     /// `random` is any random number.
     pub fn next_delay_ms(&mut self, random: u32) -> Option<u32> {
-        if self.limit.is_some_and(|limit| self.done >= limit) {
+        if self.max != MIN_ATTEMPTS && self.done >= self.max.unsigned_abs() {
             return None;
         }
         self.done = self.done.saturating_add(1);

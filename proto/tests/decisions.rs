@@ -8,7 +8,10 @@ use std::sync::atomic::Ordering;
 
 use proptest::prelude::*;
 use rnbd_proto::access::Openers;
+use rnbd_proto::backoff::parse_max_attempts;
 use rnbd_proto::backoff::Backoff;
+use rnbd_proto::backoff::DELAY_MS;
+use rnbd_proto::backoff::JITTER_MS;
 use rnbd_proto::bitmap;
 use rnbd_proto::bitmap::IdMap;
 use rnbd_proto::heartbeat::Beat;
@@ -128,16 +131,50 @@ proptest! {
         }
     }
 
+    /// Attempts end at the limit of the day, delays are within their bounds.
     #[test]
-    fn backoff(max in -5..10_005i32, random: u32) {
-        let made = Backoff::new(max);
-        prop_assert_eq!(made.is_some(), (-1..=9999).contains(&max));
+    fn backoff(
+        limit in -5..20i32,
+        steps in prop::collection::vec((0..8u8, -5..20i32, any::<u32>()), 0..60),
+    ) {
+        let made = Backoff::new(limit);
+        prop_assert_eq!(made.is_some(), limit >= -1);
         let Some(mut backoff) = made else {
             return Ok(());
         };
-        let delay = backoff.next_delay_ms(random);
-        prop_assert_eq!(delay.is_some(), max != 0);
-        prop_assert!(delay.is_none_or(|ms| (30_000..=38_000).contains(&ms)));
+        let (mut limit, mut done) = (limit, 0);
+        for (step, number, random) in steps {
+            match step {
+                0 => {
+                    backoff.connected();
+                    done = 0;
+                }
+                1 => {
+                    let set = backoff.set_limit(number).is_some();
+                    prop_assert_eq!(set, number >= -1);
+                    limit = if set { number } else { limit };
+                }
+                _ => {
+                    let delay = backoff.next_delay_ms(random);
+                    prop_assert_eq!(delay.is_some(), limit == -1 || done < limit);
+                    let bounds = DELAY_MS..=DELAY_MS + JITTER_MS;
+                    prop_assert!(delay.is_none_or(|ms| bounds.contains(&ms)));
+                    done += i32::from(delay.is_some());
+                }
+            }
+            prop_assert_eq!(i64::from(backoff.attempts()), i64::from(done));
+            prop_assert_eq!(backoff.max_attempts(), limit);
+        }
+    }
+
+    /// What can be set can be written, and the other way round.
+    #[test]
+    fn max_attempts(max in prop_oneof![-5..5i32, 9_990..10_010i32, any::<i32>()]) {
+        let mut backoff = Backoff::new(0).unwrap();
+        let valid = (-1..=9999).contains(&max).then_some(max);
+        prop_assert_eq!(parse_max_attempts(format!("{max}\n").as_bytes()), valid);
+        prop_assert_eq!(Backoff::new(max).map(|made| made.max_attempts()), valid);
+        prop_assert_eq!(backoff.set_limit(max).map(|()| backoff.max_attempts()), valid);
     }
 }
 
@@ -157,6 +194,13 @@ fn backoff_ends_and_starts_again() {
         assert_eq!((delays, backoff.attempts()), (3, 3));
         backoff.connected();
     }
+    // Fewer than were made, then more.
+    let _all = std::iter::from_fn(|| backoff.next_delay_ms(0)).count();
+    assert_eq!(backoff.set_limit(2), Some(()));
+    assert_eq!(backoff.next_delay_ms(0), None);
+    assert_eq!(backoff.set_limit(4), Some(()));
+    assert_eq!(backoff.next_delay_ms(0), Some(DELAY_MS));
+    assert_eq!(backoff.next_delay_ms(JITTER_MS), None);
     let mut endless = Backoff::new(-1).unwrap();
     assert!((0..20_000).all(|i| endless.next_delay_ms(i).is_some()));
 }

@@ -8,6 +8,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
+use rnbd_proto::backoff;
 use rnbd_proto::imm::Imm;
 use rnbd_proto::imm::IoReqLayout;
 use rnbd_proto::limits::QueueDepth;
@@ -144,9 +145,13 @@ fn texts(kind: u8, data: &[u8]) -> Option<()> {
             assert!(path.starts_with(dir));
             assert!(path.split(|b| *b == b'/').all(|c| c != b".."));
         }
-        _ => {
+        4 => {
             let policy = Policy::parse(data)?;
             assert_eq!(Policy::parse(policy.to_string().as_bytes()), Some(policy));
+        }
+        _ => {
+            let max = backoff::parse_max_attempts(data)?;
+            assert!((-1..=9999).contains(&max));
         }
     }
     Some(())
