@@ -22,10 +22,13 @@ mod info;
 mod listen;
 mod params;
 mod path;
+mod path_dir;
 mod request;
 mod service;
 mod session;
+mod session_dir;
 mod setup;
+mod stats;
 mod table;
 mod teardown;
 

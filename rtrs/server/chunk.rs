@@ -8,6 +8,7 @@
 //! the chunk; a [`Request`] is an `Idle` in the hands of the service.
 
 use kernel::page::PAGE_SHIFT;
+use kernel::page::PAGE_SIZE;
 use kernel::prelude::*;
 use kernel::sync::Arc;
 use rnbd_proto::flight::Await;
@@ -15,6 +16,7 @@ use rnbd_proto::imm::Imm;
 use rnbd_proto::imm::IoReqPayload;
 use rnbd_proto::imm::IoRsp;
 use rnbd_proto::limits::BufId;
+use rnbd_proto::limits::ServerLimits;
 use rnbd_proto::limits::HEADER_SIZE;
 use rnbd_proto::path_state::ServerState;
 use rnbd_proto::turn::Arrival;
@@ -97,11 +99,22 @@ impl Slot {
     }
 }
 
+/// Pages of a chunk, as a power of two.
+fn order(limits: ServerLimits) -> u32 {
+    let size = limits.chunk_size();
+    size.ilog2().saturating_sub(PAGE_SHIFT as u32)
+}
+
+/// Bytes of memory that a chunk takes.
+pub(super) fn memory(limits: ServerLimits) -> usize {
+    PAGE_SIZE << order(limits)
+}
+
 impl Chunk {
     fn new(path: &Path, id: BufId) -> Result<Self> {
         let size = path.shared.limits.chunk_size();
-        let order = size.ilog2().saturating_sub(PAGE_SHIFT as u32);
-        let pages = Arc::new(Pages::new(order)?, GFP_KERNEL)?;
+        let pages = Pages::new(order(path.shared.limits))?;
+        let pages = Arc::new(pages, GFP_KERNEL)?;
         let mem = DmaPages::new(&path.pd, pages, DmaDir::Both)?;
         let mut mr = Mr::new(&path.pd, 1)?;
         mr.map(mem.mapped(), size)?;
@@ -253,7 +266,10 @@ fn hand_over(conn: &Arc<Conn>, mut chunk: Idle<Chunk>, offset: u32) {
         return;
     };
     match chunk.read(offset) {
-        Ok(request) => service.request(Request::new(chunk, conn.clone(), request)),
+        Ok(request) => {
+            path.stats.arrived(&request);
+            service.request(Request::new(chunk, conn.clone(), request));
+        }
         Err(e) => path.fail(fmt!("request refused: {e:?}")),
     }
 }

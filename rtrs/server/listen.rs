@@ -32,6 +32,7 @@ use crate::pr_err_ratelimited;
 use crate::rdma::listener::Accept;
 use crate::rdma::listener::Incoming;
 use crate::rdma::listener::Listener;
+use crate::support::class::Class;
 use crate::support::log::Plain;
 use crate::support::net::SockAddr;
 use crate::support::queue::Kind;
@@ -96,11 +97,13 @@ impl Server {
     ///
     /// # Errors
     ///
-    /// `EADDRINUSE` when another one listens there.
+    /// `EADDRINUSE` when another one listens there, `EEXIST` when there is a
+    /// server already: they would share the names of sessions in sysfs.
     pub fn start(port: u16, service: Arc<dyn Service>) -> Result<Self> {
         let limits = params::limits()?;
         let offer = rtrs::Accept::from_limits(limits, params::always_invalidate())
             .map_err(|reason| Error::from_errno(-reason.errno()))?;
+        let class = Class::new(c"rtrs-server")?;
         let owned = OwnedQueue::new(c"rtrs_server", Kind::Unbound)?;
         let queue = owned.handle();
         let shared = Arc::pin_init(
@@ -109,7 +112,7 @@ impl Server {
                 limits,
                 offer,
                 queue,
-                table <- new_mutex!(Table::new(), "rtrs_server_table"),
+                table <- new_mutex!(Table::new(class), "rtrs_server_table"),
                 left <- new_condvar!("rtrs_server_left"),
             }),
             GFP_KERNEL,
@@ -133,6 +136,9 @@ impl Drop for Server {
         while !table.is_empty() {
             self.shared.left.wait(&mut table);
         }
+        let class = table.take_class();
+        drop(table);
+        drop(class);
     }
 }
 

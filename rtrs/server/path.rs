@@ -21,12 +21,15 @@ use rnbd_proto::path_state::ServerState;
 use rnbd_proto::path_state::StateCell;
 use rnbd_proto::wire::rtrs::ConnReq;
 
+use super::chunk;
 use super::chunk::Slot;
 use super::conn::Conn;
 use super::listen::Shared;
+use super::path_dir::PathDir;
 use super::service::SessionService;
 use super::session::Session;
 use super::setup::Setup;
+use super::stats::Stats;
 use crate::impl_has_task;
 use crate::new_task;
 use crate::pr_err_ratelimited;
@@ -92,6 +95,10 @@ pub(super) struct Path {
     /// There once the session knows that the path is up.
     pub(super) service: SetOnce<Arc<dyn SessionService>>,
     pub(super) heartbeat: Heartbeat,
+    pub(super) stats: Stats,
+    /// There while sysfs shows the path.
+    #[pin]
+    pub(super) dir: Mutex<Option<PathDir>>,
     /// Held while a connection is added, and not while one is taken down.
     #[pin]
     pub(super) joining: Mutex<()>,
@@ -129,7 +136,7 @@ impl Path {
         }
         let queue = &shared.queue;
         Arc::pin_init(
-            pin_init!(Self {
+            try_pin_init!(Self {
                 shared: shared.clone(),
                 session,
                 req: *req,
@@ -141,6 +148,8 @@ impl Path {
                 setup: Setup::new(),
                 service: SetOnce::new(),
                 heartbeat: Heartbeat::new(),
+                stats: Stats::new()?,
+                dir <- new_mutex!(None, "rtrs_path_dir"),
                 joining <- new_mutex!((), "rtrs_path_joining"),
                 coming: AtomicU16::new(0),
                 gathered <- Completion::new(),
@@ -165,6 +174,12 @@ impl Path {
     /// Number of connections that it is to have.
     pub(super) fn count(&self) -> u16 {
         self.req.count()
+    }
+
+    /// Bytes of the memory of its chunks, as far as it is allocated.
+    pub(super) fn pinned(&self) -> usize {
+        let chunks = self.slots.as_ref().map_or(0, |slots| slots.len());
+        chunks.saturating_mul(chunk::memory(self.shared.limits))
     }
 
     /// Whether it is being taken down.
@@ -202,6 +217,14 @@ impl Path {
     /// Whether connection `id` is there.
     pub(super) fn has_link(&self, id: u16) -> bool {
         self.with_qp(id, |_| ()).is_some()
+    }
+
+    /// The port of the device that it uses, from 1. `None` when the connection
+    /// for control is gone.
+    pub(super) fn port(&self) -> Option<u32> {
+        let links = self.links.try_access()?;
+        let port = links.first()?.as_ref()?.port();
+        Some(port)
     }
 
     /// Takes in the connection `id`; gives it back when its place is taken.

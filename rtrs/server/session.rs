@@ -13,6 +13,10 @@ use rnbd_proto::wire::rtrs::Uuid;
 
 use super::listen::Shared;
 use super::service::SessionService;
+use super::session_dir::SessionDir;
+use crate::pr_err_ratelimited;
+use crate::support::kobj::Parent;
+use crate::support::log::Plain;
 
 /// A client's session, for as long as it has paths.
 #[pin_data]
@@ -27,12 +31,14 @@ pub(super) struct Session {
     upper: Mutex<Upper>,
 }
 
-/// The view of the service.
+/// What there is while a path is up.
 struct Upper {
     /// Paths that are up.
     paths: usize,
     /// There while `paths` is not 0.
     service: Option<Arc<dyn SessionService>>,
+    /// Likewise. Callbacks of its files do not take the lock.
+    dir: Option<SessionDir>,
 }
 
 impl Session {
@@ -41,7 +47,7 @@ impl Session {
             pin_init!(Self {
                 uuid,
                 name: SetOnce::new(),
-                upper <- new_mutex!(Upper { paths: 0, service: None }, "rtrs_session"),
+                upper <- new_mutex!(Upper { paths: 0, service: None, dir: None }, "rtrs_session"),
             }),
             GFP_KERNEL,
         )
@@ -56,22 +62,38 @@ impl Session {
         self.name.as_ref().map_or(c"", |name| name)
     }
 
-    /// A path comes up; the first one brings the session up.
+    /// A path comes up; the first one brings the session up. Returns also where
+    /// the path may have its directory.
     pub(super) fn path_up(
         self: &Arc<Self>,
         shared: &Arc<Shared>,
-    ) -> Result<Arc<dyn SessionService>> {
+    ) -> Result<(Arc<dyn SessionService>, Parent)> {
         let mut upper = self.upper.lock();
-        let service = match &upper.service {
-            Some(service) => service.clone(),
-            None => shared.service.session_up(SessionInfo {
-                shared: shared.clone(),
-                session: self.clone(),
-            })?,
+        let up = match &*upper {
+            Upper {
+                service: Some(service),
+                dir: Some(dir),
+                ..
+            } => (service.clone(), dir.paths()),
+            _ => {
+                let dir = SessionDir::new(shared, self).inspect_err(|e| {
+                    pr_err_ratelimited!(
+                        "session '{}' not shown in sysfs: {e:?}\n",
+                        Plain(self.name().to_bytes().escape_ascii())
+                    );
+                })?;
+                let service = shared.service.session_up(SessionInfo {
+                    shared: shared.clone(),
+                    session: self.clone(),
+                })?;
+                let up = (service.clone(), dir.paths());
+                upper.service = Some(service);
+                upper.dir = Some(dir);
+                up
+            }
         };
-        upper.service = Some(service.clone());
         upper.paths += 1;
-        Ok(service)
+        Ok(up)
     }
 
     /// A path that was up is gone, with all of its requests; the last one takes
@@ -85,6 +107,8 @@ impl Session {
         if let Some(service) = upper.service.take() {
             service.session_down();
         }
+        // Before the path leaves the table, and with it the name is free.
+        upper.dir = None;
     }
 }
 

@@ -22,6 +22,7 @@ use super::conn;
 use super::conn::Conn;
 use super::info::InfoSend;
 use super::path::Path;
+use super::path_dir::PathDir;
 use crate::pr_err_ratelimited;
 use crate::pr_info_ratelimited;
 use crate::rdma::qp::QpRef;
@@ -122,8 +123,13 @@ fn finish(path: &Arc<Path>, qp: &QpRef<'_, Conn>) -> Result {
     for slot in slots {
         chunks.push(slot.describe()?, GFP_KERNEL)?;
     }
-    // The teardown, which waits for this completion, takes it down again.
-    path.service.populate(path.session.path_up(&path.shared)?);
+    // The teardown, which waits for this completion, takes all of it down again.
+    let (service, paths) = path.session.path_up(&path.shared)?;
+    path.service.populate(service);
+    let dir = PathDir::new(path, &paths).inspect_err(|e| {
+        pr_err_ratelimited!("{path}: not shown in sysfs: {e:?}\n");
+    })?;
+    *path.dir.lock() = Some(dir);
     path.state
         .change_from(ServerState::Connecting, ServerState::Connected)
         .map_err(|_| ENOTCONN)?;

@@ -17,6 +17,7 @@ use super::session::Session;
 use crate::pr_err_ratelimited;
 use crate::rdma::pd::CmDevice;
 use crate::rdma::pd::Pd;
+use crate::support::class::Class;
 use crate::support::log::Plain;
 
 /// Paths of a server, of all sessions together. Each takes the memory of its
@@ -26,13 +27,16 @@ const MAX_ALL_PATHS: usize = 1024;
 /// Every path from its first connection to the end of its teardown.
 pub(super) struct Table {
     open: bool,
+    /// Where sysfs shows the sessions; there as long as there can be paths.
+    class: Option<Class>,
     paths: KVec<Arc<Path>>,
 }
 
 impl Table {
-    pub(super) const fn new() -> Self {
+    pub(super) const fn new(class: Class) -> Self {
         Self {
             open: true,
+            class: Some(class),
             paths: KVec::new(),
         }
     }
@@ -153,6 +157,26 @@ impl Table {
             return Err(EINVAL);
         }
         Ok(())
+    }
+
+    /// The class of the sessions.
+    pub(super) fn class(&self) -> Result<Class> {
+        self.class.clone().ok_or(ENODEV)
+    }
+
+    /// Takes the class, when there are no paths any more. To be dropped outside
+    /// of the lock.
+    pub(super) fn take_class(&mut self) -> Option<Class> {
+        self.class.take()
+    }
+
+    /// Bytes of memory that the paths of `session` have for requests.
+    pub(super) fn pinned(&self, session: &Arc<Session>) -> usize {
+        let paths = self.paths.iter();
+        paths
+            .filter(|path| Arc::ptr_eq(&path.session, session))
+            .map(|path| path.pinned())
+            .sum()
     }
 
     /// Closes all paths of `session`.

@@ -26,6 +26,10 @@ impl TaskItem<TEARDOWN> for Path {
         // and for the completions that run, and destroys the connections. What
         // is left of the chunks is with the service.
         this.links.revoke();
+        // Waits for readers and writers of the files; none of them waits for this.
+        // Not under the lock, though nobody else takes it any more.
+        let dir = this.dir.lock().take();
+        drop(dir);
         this.await_requests();
 
         if this.service.as_ref().is_some() {
