@@ -19,6 +19,7 @@ mod arrival;
 mod chunk;
 mod conn;
 mod info;
+mod lanes;
 mod listen;
 mod params;
 mod path;
@@ -31,6 +32,7 @@ mod setup;
 mod stats;
 mod table;
 mod teardown;
+mod tick;
 
 pub use listen::Server;
 pub(crate) use params::check as check_params;

@@ -28,6 +28,7 @@ pub mod error;
 pub mod flight;
 pub mod heartbeat;
 pub mod imm;
+pub mod lane;
 pub mod limits;
 pub mod path_state;
 pub mod policy;

@@ -5,16 +5,17 @@
 //!
 //! A chunk is one operation that is posted again and again: to register its
 //! memory, to invalidate the client's key, to answer. Who has its [`Idle`] has
-//! the chunk; a [`Request`] is an `Idle` in the hands of the service.
+//! the chunk; a [`Request`](super::request::Request) is an `Idle` in the hands of
+//! the service.
+
+mod answer;
 
 use kernel::page::PAGE_SHIFT;
 use kernel::page::PAGE_SIZE;
 use kernel::prelude::*;
 use kernel::sync::Arc;
 use rnbd_proto::flight::Await;
-use rnbd_proto::imm::Imm;
 use rnbd_proto::imm::IoReqPayload;
-use rnbd_proto::imm::IoRsp;
 use rnbd_proto::limits::BufId;
 use rnbd_proto::limits::ServerLimits;
 use rnbd_proto::limits::HEADER_SIZE;
@@ -23,15 +24,13 @@ use rnbd_proto::turn::Arrival;
 use rnbd_proto::turn::Turn;
 use rnbd_proto::turn::Verdict;
 use rnbd_proto::wire::rtrs;
-use rnbd_proto::wire::rtrs::RkeyRsp;
 use rnbd_proto::wire::rtrs::SgDesc;
-use rnbd_proto::wire::rtrs::Transfer;
 use rnbd_proto::wire::rtrs::MAX_REQUEST_MSG_SIZE;
 use rnbd_proto::wire::rtrs::RKEY_RSP_SIZE;
 
 use super::conn::Conn;
+use super::lanes::Arrived;
 use super::path::Path;
-use super::request::Request;
 use super::setup;
 use crate::pr_err_ratelimited;
 use crate::rdma::dma::DmaBuf;
@@ -44,9 +43,10 @@ use crate::rdma::op::Op;
 use crate::rdma::op::Operation;
 use crate::rdma::qp::QpRef;
 use crate::rdma::wc::Wc;
-use crate::rdma::wr::Remote;
 use crate::support::log::Plain;
 use crate::support::mem::Pages;
+
+pub(super) use answer::answer;
 
 /// A chunk's place in its path.
 pub(super) struct Slot {
@@ -126,6 +126,11 @@ impl Chunk {
             mr,
             mem,
         })
+    }
+
+    /// Which one it is; also the message id of the request in it.
+    pub(super) fn id(&self) -> BufId {
+        self.id
     }
 
     /// The user message of the request.
@@ -259,7 +264,7 @@ fn serve(conn: &Arc<Conn>, slot: &Slot, offset: u32) {
     }
 }
 
-/// Gives the request at `offset` of `chunk` to the service.
+/// Gives the request at `offset` of `chunk` to the service, in its turn.
 fn hand_over(conn: &Arc<Conn>, mut chunk: Idle<Chunk>, offset: u32) {
     let path = &conn.path;
     let Some(service) = path.service.as_ref() else {
@@ -268,7 +273,9 @@ fn hand_over(conn: &Arc<Conn>, mut chunk: Idle<Chunk>, offset: u32) {
     match chunk.read(offset) {
         Ok(request) => {
             path.stats.arrived(&request);
-            service.request(Request::new(chunk, conn.clone(), request));
+            let conn = conn.clone();
+            let arrived = Arrived::new(chunk, conn, request);
+            path.session.lanes.submit(service, arrived);
         }
         Err(e) => path.fail(fmt!("request refused: {e:?}")),
     }
@@ -284,63 +291,4 @@ fn answered(path: &Arc<Path>, id: BufId) {
     if let Some(conn) = conn {
         serve(&conn, slot, arrival.offset);
     }
-}
-
-/// Posts the answer to `request`: `errno` is positive, 0 for success.
-///
-/// On success the data goes first, if the client wants any. Then the client's
-/// key is invalidated if it asked for that, and the chunk is opened to it again
-/// under a new key.
-pub(super) fn answer(
-    mut chunk: Idle<Chunk>,
-    qp: &QpRef<'_, Conn>,
-    request: &rtrs::Request,
-    errno: i32,
-) -> Result {
-    let path = &qp.context().path;
-    let rekey = path.shared.offer.new_rkey();
-    let (data, invalidate) = match request.transfer() {
-        Transfer::ToClient { desc, invalidate } => {
-            ((errno == 0).then_some(desc), invalidate.then(|| desc.key()))
-        }
-        Transfer::ToServer | Transfer::None => (None, None),
-    };
-    let answer = IoRsp::new(chunk.id, errno, invalidate.is_some());
-    let imm = Imm::IoRsp(answer).encode();
-
-    if rekey {
-        chunk.mr.bump_key();
-        let message = RkeyRsp {
-            id: chunk.id,
-            rkey: chunk.mr.rkey(),
-        };
-        chunk.key.write(0, &message.encode())?;
-        chunk.key.sync_for_device(0, RKEY_RSP_SIZE);
-    }
-    if let Some(desc) = data {
-        chunk.mem.sync_for_device(0, desc.len() as usize);
-    }
-    chunk.stage = Stage::Answer;
-    if !slot(path, chunk.id).is_some_and(|slot| slot.turn.answer()) {
-        return Err(EPROTO);
-    }
-    qp.post_send(chunk, Await::Wire, |chunk, chain| {
-        if let Some(desc) = data {
-            let to = Remote {
-                addr: desc.addr(),
-                rkey: desc.key(),
-            };
-            chain.rdma_write(&[chunk.mem.sge(0, desc.len() as usize)?], to)?;
-        }
-        if let Some(key) = invalidate {
-            chain.send_inv(key)?;
-        }
-        if rekey {
-            chain.reg_mr(&chunk.mr, Access::RemoteWrite)?;
-            chain.send_imm(&[chunk.key.sge(0, RKEY_RSP_SIZE)?], imm)
-        } else {
-            chain.imm_only(imm)
-        }
-    })
-    .map_err(|(_, e)| e)
 }

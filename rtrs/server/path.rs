@@ -9,14 +9,12 @@ use kernel::fmt;
 use kernel::new_mutex;
 use kernel::prelude::*;
 use kernel::revocable::Revocable;
+use kernel::sync::barrier::smp_mb;
+use kernel::sync::barrier::Full;
 use kernel::sync::Arc;
 use kernel::sync::Mutex;
 use kernel::sync::SetOnce;
-use kernel::time::Delta;
-use rnbd_proto::heartbeat;
-use rnbd_proto::heartbeat::Beat;
 use rnbd_proto::heartbeat::Heartbeat;
-use rnbd_proto::imm::Imm;
 use rnbd_proto::path_state::ServerState;
 use rnbd_proto::path_state::StateCell;
 use rnbd_proto::wire::rtrs::ConnReq;
@@ -37,17 +35,11 @@ use crate::pr_info_ratelimited;
 use crate::rdma::connection::Connection;
 use crate::rdma::pd::Pd;
 use crate::rdma::qp::QpRef;
-use crate::support::clock;
 use crate::support::completion::Completion;
 use crate::support::log::Plain;
 use crate::support::net::SockAddr;
 use crate::support::task;
 use crate::support::task::Task;
-use crate::support::task::TaskItem;
-
-/// How long the connections of a path may take to come in.
-const SETUP_LIMIT: Delta = Delta::from_secs(30);
-const BEAT: Delta = Delta::from_millis(heartbeat::INTERVAL_MS as i64);
 
 pub(super) const TICK: u64 = 0;
 pub(super) const TEARDOWN: u64 = 1;
@@ -245,14 +237,14 @@ impl Path {
         }
     }
 
-    /// Gives the peer time for its next step of setting up the path.
-    pub(super) fn await_setup(self: &Arc<Self>) {
-        task::reschedule_in::<_, TICK>(self, SETUP_LIMIT);
-    }
-
-    /// Begins to send heartbeats.
-    pub(super) fn start_heartbeat(self: &Arc<Self>) {
-        task::reschedule_in::<_, TICK>(self, BEAT);
+    /// A chunk was given up without being posted. In any context, but in an RCU
+    /// read section, as the path may go from then on.
+    pub(super) fn chunk_returned(&self) {
+        // Either the teardown sees the chunk, or this sees the teardown.
+        smp_mb(Full);
+        if self.is_closing() {
+            self.returned.complete();
+        }
     }
 }
 
@@ -262,37 +254,5 @@ impl fmt::Display for Path {
             [] => self.ends.fmt(f),
             name => f.write_fmt(fmt!("{} ({})", self.ends, Plain(name.escape_ascii()))),
         }
-    }
-}
-
-impl TaskItem<TICK> for Path {
-    fn run(this: Arc<Self>) {
-        match this.state.get() {
-            ServerState::Connecting => {
-                this.fail(fmt!("the client did not complete it in time"));
-            }
-            ServerState::Connected => this.beat(),
-            ServerState::Closing | ServerState::Closed => {}
-        }
-    }
-}
-
-impl Path {
-    fn beat(self: &Arc<Self>) {
-        match self.heartbeat.tick(clock::now_ns()) {
-            Beat::Send => {
-                let sent = self.with_qp(0, |qp| qp.post_imm(Imm::Heartbeat.encode()));
-                if let Some(Err(e)) = sent {
-                    self.fail(fmt!("heartbeat not sent: {e:?}"));
-                    return;
-                }
-            }
-            Beat::Wait => {}
-            Beat::Dead => {
-                self.fail(fmt!("nothing heard of the client any more"));
-                return;
-            }
-        }
-        task::schedule_in::<_, TICK>(self, BEAT);
     }
 }

@@ -3,8 +3,6 @@
 //! Requests in the hands of the service.
 
 use kernel::prelude::*;
-use kernel::sync::barrier::smp_mb;
-use kernel::sync::barrier::Full;
 use kernel::sync::rcu;
 use kernel::sync::Arc;
 use rnbd_proto::error;
@@ -108,17 +106,15 @@ impl Request {
             Err(e) => e.to_errno().checked_neg().unwrap_or(error::EINVAL),
         };
 
+        // Before the answer, after which the client may use the id again.
+        path.session.executed(chunk.id());
         match path.with_qp(conn.id, move |qp| chunk::answer(chunk, qp, &wire, errno)) {
             Some(Ok(())) => return,
             Some(Err(e)) => path.fail(fmt!("answer not posted: {e:?}")),
             // The connections are gone, and the chunk was given up just now.
             None => {}
         }
-        // Either the teardown sees the chunk, or this sees the teardown.
-        smp_mb(Full);
-        if path.is_closing() {
-            path.returned.complete();
-        }
+        path.chunk_returned();
     }
 }
 

@@ -11,12 +11,17 @@ use kernel::sync::Mutex;
 use kernel::sync::SetOnce;
 use rnbd_proto::wire::rtrs::Uuid;
 
+use super::lanes::Lanes;
+use super::lanes::SERVE;
 use super::listen::Shared;
 use super::service::SessionService;
 use super::session_dir::SessionDir;
+use crate::impl_has_task;
+use crate::new_task;
 use crate::pr_err_ratelimited;
 use crate::support::kobj::Parent;
 use crate::support::log::Plain;
+use crate::support::task::Task;
 
 /// A client's session, for as long as it has paths.
 #[pin_data]
@@ -29,6 +34,14 @@ pub(super) struct Session {
     /// them one after the other.
     #[pin]
     upper: Mutex<Upper>,
+    #[pin]
+    pub(super) lanes: Lanes,
+    #[pin]
+    serve: Task<Self, SERVE>,
+}
+
+impl_has_task! {
+    impl HasTask<SERVE> for Session { self.serve }
 }
 
 /// What there is while a path is up.
@@ -42,12 +55,14 @@ struct Upper {
 }
 
 impl Session {
-    pub(super) fn new(uuid: Uuid) -> Result<Arc<Self>> {
+    pub(super) fn new(shared: &Shared, uuid: Uuid) -> Result<Arc<Self>> {
         Arc::pin_init(
             pin_init!(Self {
                 uuid,
                 name: SetOnce::new(),
                 upper <- new_mutex!(Upper { paths: 0, service: None, dir: None }, "rtrs_session"),
+                lanes <- Lanes::new(),
+                serve <- new_task!(shared.queue.clone(), "rtrs_server_serve"),
             }),
             GFP_KERNEL,
         )

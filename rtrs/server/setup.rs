@@ -65,6 +65,9 @@ pub(super) fn begin(conn: &Arc<Conn>, qp: &QpRef<'_, Conn>, name: SessName<'_>) 
         return Err(ENOTCONN);
     }
     path.shared.claim_name(path, name)?;
+    path.session
+        .lanes
+        .prepare(path.shared.limits.queue_depth())?;
     // Chunks belong to one path: a request that is still being served when its
     // path is lost must not have its data overwritten by the path that the
     // client goes on with.

@@ -79,14 +79,14 @@ impl Table {
         if req.id() != 0 {
             return Err(ECONNRESET);
         }
-        let session = self.session_for(req, &ends)?;
+        let session = self.session_for(shared, req, &ends)?;
         let path = Path::new(shared, session, Pd::new(&device?)?, req, ends)?;
         self.paths.push(path.clone(), GFP_KERNEL)?;
         Ok(path)
     }
 
     /// The session for a new path.
-    fn session_for(&self, req: &ConnReq, ends: &Ends) -> Result<Arc<Session>> {
+    fn session_for(&self, shared: &Shared, req: &ConnReq, ends: &Ends) -> Result<Arc<Session>> {
         if self.paths.len() >= MAX_ALL_PATHS {
             return Err(ENOSPC);
         }
@@ -110,7 +110,7 @@ impl Table {
         }
         match session {
             Some(session) => Ok(session),
-            None if req.first() => Session::new(req.session()),
+            None if req.first() => Session::new(shared, req.session()),
             None => Err(ENXIO),
         }
     }

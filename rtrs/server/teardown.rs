@@ -30,7 +30,11 @@ impl TaskItem<TEARDOWN> for Path {
         // Not under the lock, though nobody else takes it any more.
         let dir = this.dir.lock().take();
         drop(dir);
+        // Nothing arrives any more. What waits for a request of another path is
+        // taken back, all else ends by itself.
+        this.session.lanes.withdraw(&this);
         this.await_requests();
+        this.session.lanes.await_task();
 
         if this.service.as_ref().is_some() {
             this.session.path_down();

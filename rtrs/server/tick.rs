@@ -1,0 +1,64 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+//! What a path does by the clock: it gives up a set-up that does not come to an
+//! end, and then sends heartbeats.
+
+use kernel::prelude::*;
+use kernel::sync::Arc;
+use kernel::time::Delta;
+use rnbd_proto::heartbeat;
+use rnbd_proto::heartbeat::Beat;
+use rnbd_proto::imm::Imm;
+use rnbd_proto::path_state::ServerState;
+
+use super::path::Path;
+use super::path::TICK;
+use crate::support::clock;
+use crate::support::task;
+use crate::support::task::TaskItem;
+
+/// How long the connections of a path may take to come in.
+const SETUP_LIMIT: Delta = Delta::from_secs(30);
+const BEAT: Delta = Delta::from_millis(heartbeat::INTERVAL_MS as i64);
+
+impl TaskItem<TICK> for Path {
+    fn run(this: Arc<Self>) {
+        match this.state.get() {
+            ServerState::Connecting => {
+                this.fail(fmt!("the client did not complete it in time"));
+            }
+            ServerState::Connected => this.beat(),
+            ServerState::Closing | ServerState::Closed => {}
+        }
+    }
+}
+
+impl Path {
+    /// Gives the peer time for its next step of setting up the path.
+    pub(super) fn await_setup(self: &Arc<Self>) {
+        task::reschedule_in::<_, TICK>(self, SETUP_LIMIT);
+    }
+
+    /// Begins to send heartbeats.
+    pub(super) fn start_heartbeat(self: &Arc<Self>) {
+        task::reschedule_in::<_, TICK>(self, BEAT);
+    }
+
+    fn beat(self: &Arc<Self>) {
+        match self.heartbeat.tick(clock::now_ns()) {
+            Beat::Send => {
+                let sent = self.with_qp(0, |qp| qp.post_imm(Imm::Heartbeat.encode()));
+                if let Some(Err(e)) = sent {
+                    self.fail(fmt!("heartbeat not sent: {e:?}"));
+                    return;
+                }
+            }
+            Beat::Wait => {}
+            Beat::Dead => {
+                self.fail(fmt!("nothing heard of the client any more"));
+                return;
+            }
+        }
+        task::schedule_in::<_, TICK>(self, BEAT);
+    }
+}
