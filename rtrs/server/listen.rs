@@ -50,7 +50,7 @@ pub(super) struct Shared {
     pub(super) queue: QueueHandle,
     #[pin]
     pub(super) table: Mutex<Table>,
-    /// Notified when a path left the table.
+    /// Notified when a path left the table, or is about to.
     #[pin]
     left: CondVar,
 }
@@ -62,13 +62,25 @@ impl Shared {
         self.left.notify_all();
     }
 
-    /// Gives the session of `path` the name that its client wants. Waits for a
-    /// session of that name that is going, as a client that disconnected may
-    /// be back before all is cleaned up after it.
-    pub(super) fn claim_name(&self, path: &Path, name: SessName<'_>) -> Result {
+    /// A path is closing: should it wait for others, it need not any more.
+    pub(super) fn stop_waiting(&self) {
+        // Who saw it open under the lock is waiting once the lock is free.
+        drop(self.table.lock());
+        self.left.notify_all();
+    }
+
+    /// Gives the session of `path` the name that its client wants.
+    ///
+    /// As a client may be back before all is cleaned up after it, this waits for
+    /// a session of that name that is going, and for paths of the same session
+    /// that are: what they still execute may be what the client is going to send
+    /// again, by then under another message id.
+    pub(super) fn claim_name(&self, path: &Arc<Path>, name: SessName<'_>) -> Result {
         let mut table = self.table.lock();
-        let mut patience = msecs_to_jiffies(NAME_PATIENCE_MS);
-        while table.is_leaving(path, name) && !path.is_closing() {
+        let mut patience = msecs_to_jiffies(PATIENCE_MS);
+        while !path.is_closing()
+            && (table.is_leaving(path, name) || table.has_closing_sibling(path))
+        {
             match self.left.wait_interruptible_timeout(&mut table, patience) {
                 CondVarTimeoutResult::Woken { jiffies } => patience = jiffies,
                 CondVarTimeoutResult::Timeout | CondVarTimeoutResult::Signal { .. } => break,
@@ -78,8 +90,8 @@ impl Shared {
     }
 }
 
-/// How long a new session waits for the last one of its name to go.
-const NAME_PATIENCE_MS: u32 = 10_000;
+/// How long a new path waits for those to go that are in its way.
+const PATIENCE_MS: u32 = 10_000;
 
 /// A server that listens on a port.
 ///

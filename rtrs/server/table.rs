@@ -121,6 +121,16 @@ impl Table {
         namesakes.peek().is_some() && namesakes.all(|other| other.is_closing())
     }
 
+    /// Whether another path of the same session is closing, and may have
+    /// requests with the service.
+    pub(super) fn has_closing_sibling(&self, path: &Arc<Path>) -> bool {
+        self.paths.iter().any(|other| {
+            Arc::ptr_eq(&other.session, &path.session)
+                && !Arc::ptr_eq(other, path)
+                && other.is_closing()
+        })
+    }
+
     /// Paths of other sessions of that name.
     fn namesakes<'a>(
         &'a self,
@@ -137,12 +147,21 @@ impl Table {
     ///
     /// # Errors
     ///
-    /// `EPERM` when another session has that name, `EINVAL` when this session
-    /// has another one.
-    pub(super) fn claim_name(&self, path: &Path, name: SessName<'_>) -> Result {
+    /// - `ENOTCONN` when the path is closing;
+    /// - `EPERM` when another session has that name;
+    /// - `EBUSY` when another path of the session is closing;
+    /// - `EINVAL` when this session has another name.
+    pub(super) fn claim_name(&self, path: &Arc<Path>, name: SessName<'_>) -> Result {
+        if path.is_closing() {
+            return Err(ENOTCONN);
+        }
         if self.namesakes(path, name).next().is_some() {
             pr_err_ratelimited!("{path}: session name '{}' is in use\n", Plain(name));
             return Err(EPERM);
+        }
+        if self.has_closing_sibling(path) {
+            pr_err_ratelimited!("{path}: requests of a lost path are still executed\n");
+            return Err(EBUSY);
         }
         let session = &path.session;
         if session.name.as_ref().is_none() {

@@ -20,8 +20,10 @@ impl TaskItem<TEARDOWN> for Path {
         // Who saw the path open adds connections under this lock; nobody does
         // any more once it was free.
         drop(this.joining.lock());
-        // A set-up that waits for the others, within a completion.
+        // A set-up that waits for its connections, or for paths before it, within
+        // a completion.
         this.gathered.complete_all();
+        this.shared.stop_waiting();
         // Disconnects, waits for the hardware to give back all that was posted
         // and for the completions that run, and destroys the connections. What
         // is left of the chunks is with the service.
