@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """What pytest needs to know about the bench: options, fixtures, verdicts.
 
-A test that asks for `loopback` or `pair` gets guests.  Which kernels and which
+A test that asks for one of `GUESTS` gets guests.  Which kernels and which
 drivers it runs with is said by marks:
 
     @pytest.mark.kernels("stock", "sanitize")
@@ -23,6 +23,9 @@ from rnbdbench.lab import Pair
 
 ORDER = ["static", "host", "loopback", "pair"]
 """Folders, the cheap tests first."""
+
+GUESTS = ["loopback", "pair", "two_links"]
+"""Fixtures that provide guests, in the order of running."""
 
 _lab_key = pytest.StashKey[Lab]()
 
@@ -49,7 +52,7 @@ def _arguments(metafunc: pytest.Metafunc, mark: str, default: list[str]) -> list
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Makes one test of each combination of kernel and drivers."""
-    for fixture in ("loopback", "pair"):
+    for fixture in GUESTS:
         if fixture not in metafunc.fixturenames:
             continue
         everywhere = ["stock", "sanitize"] if metafunc.config.getoption("long") else ["stock"]
@@ -68,15 +71,15 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         )
 
 
-def _rank(item: pytest.Item) -> tuple[int, str]:
+def _rank(item: pytest.Item) -> tuple[int, str, int]:
     folder = item.path.relative_to(settings.TESTING).parts[0]
     parameters = getattr(item, "callspec", None)
     values = parameters.params if parameters else {}
-    guests = values.get("loopback") or values.get("pair")
-    if not isinstance(guests, tuple):
-        guests = ()
     # Stock before sanitize, and tests with the same guests next to each other.
-    return ORDER.index(folder), "-".join(guests).replace("stock", "0")
+    for place, fixture in enumerate(GUESTS):
+        if fixture in values:
+            return ORDER.index(folder), "-".join(values[fixture]).replace("stock", "0"), place
+    return ORDER.index(folder), "", 0
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -117,6 +120,14 @@ def pair(lab: Lab, request: pytest.FixtureRequest) -> Pair:
     kernel, client, server = request.param
     _require(kernel)
     return lab.pair(kernel, client, server)
+
+
+@pytest.fixture
+def two_links(lab: Lab, request: pytest.FixtureRequest) -> Pair:
+    """Two guests joined by two cables, each a subnet of its own."""
+    kernel, client, server = request.param
+    _require(kernel)
+    return lab.pair(kernel, client, server, cables=2)
 
 
 @pytest.hookimpl(wrapper=True)

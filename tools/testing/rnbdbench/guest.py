@@ -100,6 +100,8 @@ class Guest:
         self.name = specification.name
         self.patience = PATIENCE[specification.kernel] * settings.PATIENCE
         self.kernel = settings.kernel_files(specification.kernel)
+        self.pulled: set[int] = set()
+        """Network cards whose cable is out."""
         stem = f"{self.name}-{next(self._count)}"
         self.console = Console(folder / f"{stem}.console")
         self._log = folder / f"{stem}.qemu"
@@ -211,9 +213,11 @@ class Guest:
         """Plugs the cable of a network card in or out."""
         assert self._monitor is not None
         self._monitor.execute("set_link", name=f"card{card}", up=up)
+        (self.pulled.discard if up else self.pulled.add)(card)
 
     def kill(self) -> None:
         """Switches the guest off as a power cut would."""
+        self.pulled.clear()
         if self._process is not None:
             self._process.kill()
             self._process.wait()

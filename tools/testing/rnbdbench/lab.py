@@ -25,6 +25,9 @@ from rnbdbench.kmemleak import LeakCheck
 GUESTS = "guests"
 """Folder for the whole consoles, below that of the logs."""
 
+MOST_CABLES = len(network.TARGETS)
+"""Cables between two guests at most."""
+
 LAST_LINES = 40
 """Lines of each kernel's log that a failed test shows."""
 
@@ -52,6 +55,10 @@ class Pair:
         both = [self.initiator.guest, self.target.guest]
         return both if both[0] is not both[1] else both[:1]
 
+    def cable(self, number: int = 0) -> network.Plugs:
+        """A cable between the guests, to be pulled and plugged."""
+        return network.Plugs(self.guests, number)
+
 
 class Lab:
     """All guests of a run."""
@@ -62,7 +69,7 @@ class Lab:
         self._sockets = Path(tempfile.mkdtemp(prefix="rnbdbench-"))
         self._machines: dict[str, Machine] = {}
         self._in_use: list[Machine] = []
-        self._cable = network.Cable(self._sockets)
+        self._cables = [network.Cable(self._sockets, number) for number in range(MOST_CABLES)]
 
     def loopback(self, kernel: str, drivers: str) -> Pair:
         """One guest that is both initiator and target."""
@@ -71,14 +78,18 @@ class Lab:
             network.loop_back(self._guest("loopback"))
         return self._begin("loopback", "loopback")
 
-    def pair(self, kernel: str, client: str, server: str) -> Pair:
-        """Two guests, joined by a cable."""
+    def pair(self, kernel: str, client: str, server: str, cables: int = 1) -> Pair:
+        """Two guests, joined by one cable or more."""
+        cards = [
+            [option for cable in self._cables[:cables] for option in cable.card(end)]
+            for end in (0, 1)
+        ]
         specifications = [
-            Specification("initiator", kernel, client, network=self._cable.card(0)),
-            Specification("target", kernel, server, network=self._cable.card(1)),
+            Specification("initiator", kernel, client, network=cards[0]),
+            Specification("target", kernel, server, network=cards[1]),
         ]
         if self._provide(specifications):
-            network.join(self._guest("initiator"), self._guest("target"))
+            network.join(self._guest("initiator"), self._guest("target"), cables)
         return self._begin("initiator", "target")
 
     def replace(self, guest: Guest) -> Guest:
@@ -97,6 +108,10 @@ class Lab:
         """Ends a test: unloads modules, keeps logs, returns what was wrong."""
         problems: list[str] = []
         machines = [machine for machine in self._in_use if machine.guest.alive]
+        try:
+            network.mend([machine.guest for machine in machines])
+        except (AssertionError, GuestGone) as error:
+            problems.append(f"mending the network failed: {error}")
         for machine in machines:
             guest = machine.guest
             try:

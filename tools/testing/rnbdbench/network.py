@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """The network of the bench: addresses, virtual cables, soft-RoCE."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,8 +12,15 @@ from rnbdbench.guest import Job
 MTU = 4200
 """Lets a RoCE packet carry 4096 bytes."""
 
-CARD = "eth0"
-RDMA_LINK = "rxe0"
+
+def card_name(number: int = 0) -> str:
+    """A guest's name for a network card."""
+    return f"eth{number}"
+
+
+def rdma_name(number: int = 0) -> str:
+    """A guest's name for the soft-RoCE device on a network card."""
+    return f"rxe{number}"
 
 
 @dataclass(frozen=True)
@@ -29,6 +37,17 @@ class Address:
 
 INITIATOR = Address("10.50.100.65", "fd00:50:100::65")
 TARGET = Address("10.50.100.66", "fd00:50:100::66")
+
+INITIATORS = (INITIATOR, Address("10.50.101.65", "fd00:50:101::65"))
+"""The initiator's addresses on each cable, which is a subnet of its own."""
+
+TARGETS = (TARGET, Address("10.50.101.66", "fd00:50:101::66"))
+"""Likewise the target's."""
+
+
+def path(cable: int = 0, version: int = 4) -> str:
+    """The path over a cable, as `path=` takes it and as sysfs calls it."""
+    return f"{INITIATORS[cable].path(version)}@{TARGETS[cable].path(version)}"
 
 
 class Cable:
@@ -55,45 +74,89 @@ class Cable:
         return ["-netdev", backend, "-device", device]
 
 
-def _begin(guest: Guest, addresses: list[Address]) -> Job:
-    """Starts to set up the card, which a module may still have to make."""
-    commands = [
-        f"until [ -e /sys/class/net/{CARD} ]; do sleep 0.1; done",
-        f"ip link set {CARD} mtu {MTU} up",
-    ]
-    for address in addresses:
-        commands.append(f"ip address add {address.v4}/24 dev {CARD}")
-        commands.append(f"ip address add {address.v6}/64 dev {CARD} nodad")
+@dataclass(frozen=True)
+class Plugs:
+    """Both plugs of a cable, for a hand to pull while the guests run."""
+
+    guests: list[Guest]
+    number: int
+
+    def pull(self) -> None:
+        """Pulls it out of both guests: neither has a carrier from now on."""
+        self._link(False)
+
+    def plug(self) -> None:
+        """Plugs it in again at both ends."""
+        self._link(True)
+
+    def _link(self, up: bool) -> None:
+        for guest in self.guests:
+            # One that was booted again has its cables plugged in.
+            if guest.alive:
+                guest.link(up, self.number)
+
+
+def _begin(guest: Guest, cards: Sequence[Sequence[Address]]) -> Job:
+    """Starts to set up the cards, which a module may still have to make.
+
+    `cards` has the addresses of each.
+    """
+    commands = []
+    for number, addresses in enumerate(cards):
+        card = card_name(number)
+        commands.append(f"until [ -e /sys/class/net/{card} ]; do sleep 0.1; done")
+        commands.append(f"ip link set {card} mtu {MTU} up")
+        for address in addresses:
+            commands.append(f"ip address add {address.v4}/24 dev {card}")
+            commands.append(f"ip address add {address.v6}/64 dev {card} nodad")
     commands.append("modprobe rdma_rxe")
-    commands.append(f"rdma link add {RDMA_LINK} type rxe netdev {CARD}")
+    for number in range(len(cards)):
+        commands.append(f"rdma link add {rdma_name(number)} type rxe netdev {card_name(number)}")
     # A driver that is built in has no module.
     return guest.begin(f"modprobe -q virtio_net; {' && '.join(commands)}")
 
 
-def _finish(guest: Guest, job: Job) -> None:
+def _wait_active(guest: Guest, number: int) -> None:
+    name = rdma_name(number)
+    guest.wait_until(lambda: "ACTIVE" in guest.output(f"rdma link show {name}/1"), name)
+
+
+def _finish(guest: Guest, job: Job, cards: int) -> None:
     result = job.wait(120)
     if result.code != 0:
         raise CommandFailed(guest.name, result)
-    guest.wait_until(
-        lambda: "ACTIVE" in guest.output(f"rdma link show {RDMA_LINK}/1"), "the RDMA link"
-    )
+    for number in range(cards):
+        _wait_active(guest, number)
 
 
-def connect(guest: Guest, address: Address) -> None:
-    """Sets up the network of a guest that has a cable."""
-    _finish(guest, _begin(guest, [address]))
+def connect(guest: Guest, *addresses: Address) -> None:
+    """Sets up the network of a guest that has a cable for each of the addresses."""
+    _finish(guest, _begin(guest, [[address] for address in addresses]), len(addresses))
 
 
-def join(initiator: Guest, target: Guest) -> None:
-    """Sets up the network of two guests with a cable between them, both at once."""
-    jobs = [(initiator, _begin(initiator, [INITIATOR])), (target, _begin(target, [TARGET]))]
+def join(initiator: Guest, target: Guest, cables: int = 1) -> None:
+    """Sets up the network of two guests with cables between them, both at once."""
+    ends = [(initiator, INITIATORS[:cables]), (target, TARGETS[:cables])]
+    jobs = [
+        (guest, _begin(guest, [[address] for address in addresses])) for guest, addresses in ends
+    ]
     for guest, job in jobs:
-        _finish(guest, job)
-    for address in (TARGET.v4, TARGET.v6):
-        initiator.run(f"busybox ping -c 1 -W 20 {address}")
+        _finish(guest, job, cables)
+    for there in TARGETS[:cables]:
+        for address in (there.v4, there.v6):
+            initiator.run(f"busybox ping -c 1 -W 20 {address}")
 
 
 def loop_back(guest: Guest) -> None:
     """Sets up the network of a guest that is both initiator and target."""
-    guest.run(f"modprobe -q dummy numdummies=0; ip link add {CARD} type dummy")
-    _finish(guest, _begin(guest, [INITIATOR, TARGET]))
+    guest.run(f"modprobe -q dummy numdummies=0; ip link add {card_name()} type dummy")
+    _finish(guest, _begin(guest, [[INITIATOR, TARGET]]), 1)
+
+
+def mend(guests: list[Guest]) -> None:
+    """Plugs in what was pulled."""
+    pulled = [(guest, card) for guest in guests for card in sorted(guest.pulled)]
+    for guest, card in pulled:
+        guest.link(True, card)
+    for guest, card in pulled:
+        _wait_active(guest, card)
