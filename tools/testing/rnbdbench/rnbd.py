@@ -1,16 +1,17 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """RNBD as its user sees it: modules, sysfs files, devices."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from rnbdbench import network
+from rnbdbench import rtrs
 from rnbdbench.guest import Guest
 
 CONTROL = "/sys/class/rnbd-client/ctl"
 MAP_DEVICE = f"{CONTROL}/map_device"
 DEVICES = f"{CONTROL}/devices"
 SERVER_DEVICES = "/sys/class/rnbd-server/ctl/devices"
-CLIENT_SESSIONS = "/sys/class/rtrs-client"
 
 MODULES = {
     "rust": ["rnbd_client", "rnbd_server", "rtrs"],
@@ -77,17 +78,18 @@ class Initiator:
         device_path: str,
         session: str = "bench",
         path: str | None = None,
+        paths: Sequence[str] = (),
         **options: str | int,
     ) -> Device:
         """Maps a device of the target and waits for its node.
 
         `path` defaults to the target's IPv4 address; "" leaves the option out.
+        `paths` is for several of them.
         """
         words = [f"sessname={session}"]
         if path is None:
             path = network.TARGET.path()
-        if path:
-            words.append(f"path={path}")
+        words += [f"path={each}" for each in paths or [path] if each]
         words.append(f"device_path={device_path}")
         words += [f"{name}={value}" for name, value in options.items()]
         line = " ".join(words)
@@ -105,7 +107,7 @@ class Initiator:
         the next request on that CPU finds no path at all and fails with
         ECONNABORTED.  Round-robin keeps no such marks.
         """
-        error = self.guest.write(f"{CLIENT_SESSIONS}/{session}/mpath_policy", "round-robin")
+        error = self.transport(session).set_policy("round-robin")
         assert error is None, error
 
     def find(self, device_path: str, session: str = "bench") -> Device:
@@ -117,6 +119,10 @@ class Initiator:
             lambda: self.guest.run(f"test -b {device.node}", check=False).code == 0, device.node
         )
         return device
+
+    def transport(self, session: str = "bench") -> rtrs.TransportSession:
+        """The paths of a session."""
+        return rtrs.TransportSession(self.guest, f"{rtrs.CLIENT_SESSIONS}/{session}")
 
     def devices(self) -> list[Device]:
         """All mapped devices."""
@@ -169,6 +175,10 @@ class Target:
         commands += [f"echo {value} > {folder}/{key}" for key, value in settings.items()]
         self.guest.run(" && ".join(commands))
         return f"/dev/{name}"
+
+    def transport(self, session: str = "bench") -> rtrs.TransportSession:
+        """The paths of a session."""
+        return rtrs.TransportSession(self.guest, f"{rtrs.SERVER_SESSIONS}/{session}")
 
     def sessions(self) -> list[str]:
         """Names of the sessions that have devices open."""
