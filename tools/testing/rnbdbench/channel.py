@@ -54,6 +54,12 @@ class Channel:
             del self._answers[number]
         return answer
 
+    def pending(self, number: int) -> bool:
+        """Whether the answer to an order is still to come."""
+        with self._lock:
+            waiting = self._answers.get(number)
+        return waiting is not None and waiting.empty()
+
     def ask(self, order: dict[str, Any], timeout: float) -> dict[str, Any]:
         """Sends an order and waits for its answer."""
         return self.answer(self.send(order), timeout)

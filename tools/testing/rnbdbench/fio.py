@@ -1,6 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """fio jobs."""
 
+from dataclasses import dataclass
+
+from rnbdbench.guest import CommandFailed
 from rnbdbench.guest import Guest
 from rnbdbench.guest import Job
 
@@ -26,20 +29,69 @@ def verify(
     )
 
 
-def begin_load(guest: Guest, device: str, seconds: int = 600, rw: str = "randrw") -> Job:
+def begin_load(
+    guest: Guest, device: str, seconds: int = 600, rw: str = "randrw", depth: int = 16
+) -> Job:
     """Starts I/O that goes on for long, or until the first error."""
     return guest.begin(
         f"fio --name=load --filename={device} {_COMMON} --bs=4k --size=32m"
-        f" --iodepth=16 --rw={rw} --time_based --runtime={seconds}"
+        f" --iodepth={depth} --rw={rw} --time_based --runtime={seconds}"
     )
 
 
-def wait_for_io(guest: Guest, name: str) -> None:
+@dataclass(frozen=True)
+class Verify:
+    """A job that `begin_verify` started."""
+
+    guest: Guest
+    job: Job
+    stop: str
+    """The file that makes the pass under way the last."""
+
+    @property
+    def running(self) -> bool:
+        """Whether no I/O has failed and no data differed so far."""
+        return self.job.running
+
+    def end(self, timeout: float = 180.0) -> None:
+        """Waits for the end of the pass under way; fails when anything ever failed."""
+        self.guest.run(f"touch {self.stop}")
+        result = self.job.wait(timeout)
+        if result.code != 0:
+            raise CommandFailed(self.guest.name, result)
+
+
+def begin_verify(
+    guest: Guest, device: str, seconds: int = 1800, depth: int = 32, block: str = "4k-64k"
+) -> Verify:
+    """Starts to write a whole device in random order and to check it, pass after pass.
+
+    That goes on for so many seconds or until `Verify.end`.  It ends early, with
+    a code other than 0, when any I/O fails or data are not those written last:
+    each pass has a seed of its own, which is checked as well.
+    """
+    stop = f"/run/verify{device.replace('/', '-')}.stop"
+    output = stop.removesuffix(".stop") + ".out"
+    fio = (
+        f"fio --name=verify --filename={device} {_COMMON} --bsrange={block} --iodepth={depth}"
+        " --rw=randwrite --verify=crc32c --verify_fatal=1 --do_verify=1"
+        " --verify_header_seed=1 --randseed=$RANDOM$RANDOM"
+    )
+    guest.run(f"rm -f {stop}")
+    job = guest.begin(
+        f"while {{ {fio} > {output} 2>&1 || {{ cat {output}; exit 1; }}; }} &&"
+        f" [[ ! -e {stop} && $SECONDS -lt {seconds} ]]; do :; done"
+    )
+    return Verify(guest, job, stop)
+
+
+def completed(guest: Guest, name: str) -> int:
+    """How many reads and writes a block device has completed."""
+    fields = guest.output(f"cat /sys/block/{name}/stat").split()
+    return int(fields[0]) + int(fields[4])
+
+
+def wait_for_io(guest: Guest, name: str, timeout: float = 30.0) -> None:
     """Waits until a block device has completed some I/O since the call."""
-
-    def completed() -> int:
-        fields = guest.output(f"cat /sys/block/{name}/stat").split()
-        return int(fields[0]) + int(fields[4])
-
-    start = completed()
-    guest.wait_until(lambda: completed() > start + 100, f"I/O on {name}")
+    start = completed(guest, name)
+    guest.wait_until(lambda: completed(guest, name) > start + 100, f"I/O on {name}", timeout)

@@ -80,6 +80,11 @@ class Job:
         self._command = command
         self._number = number
 
+    @property
+    def running(self) -> bool:
+        """Whether the command has not ended yet."""
+        return self._guest.channel.pending(self._number)
+
     def wait(self, timeout: float = 60.0) -> Result:
         """Waits for the end of the command, whatever its exit code."""
         answer = self._guest.channel.answer(self._number, timeout * self._guest.patience)
