@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """The network of the bench: addresses, virtual cables, soft-RoCE."""
 
+from collections.abc import Iterator
 from collections.abc import Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -151,6 +153,23 @@ def loop_back(guest: Guest) -> None:
     """Sets up the network of a guest that is both initiator and target."""
     guest.run(f"modprobe -q dummy numdummies=0; ip link add {card_name()} type dummy")
     _finish(guest, _begin(guest, [[INITIATOR, TARGET]]), 1)
+
+
+def wait_for_carrier(guest: Guest, card: int, up: bool) -> None:
+    """Waits until a guest has seen that a cable was pulled or plugged."""
+    file = f"/sys/class/net/{card_name(card)}/carrier"
+    guest.wait_until(lambda: guest.output(f"cat {file}") == str(int(up)), file)
+
+
+@contextmanager
+def delay(guest: Guest, card: int, milliseconds: int) -> Iterator[None]:
+    """Lets all that a guest sends by a card arrive later, within a `with` block."""
+    qdisc = f"tc qdisc %s dev {card_name(card)} root"
+    # More than its default of 1000 packets are on the way; it drops the others.
+    guest.run(f"modprobe sch_netem && {qdisc % 'add'} netem delay {milliseconds}ms limit 100000")
+    yield
+    # After a failure the guest is not used again.
+    guest.run(qdisc % "delete")
 
 
 def mend(guests: list[Guest]) -> None:
