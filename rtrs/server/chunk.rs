@@ -102,7 +102,9 @@ impl Slot {
 /// Pages of a chunk, as a power of two.
 fn order(limits: ServerLimits) -> u32 {
     let size = limits.chunk_size();
-    size.ilog2().saturating_sub(PAGE_SHIFT as u32)
+    size.checked_ilog2()
+        .unwrap_or(0)
+        .saturating_sub(PAGE_SHIFT as u32)
 }
 
 /// Bytes of memory that a chunk takes.
