@@ -9,9 +9,9 @@
 #![deny(unsafe_code)]
 
 use crate::mq;
-use crate::mq::IdleRequest;
 use crate::mq::Operations;
 use crate::mq::Request;
+use crate::mq::Transfer;
 use crate::session::Session;
 use core::fmt;
 use kernel::prelude::*;
@@ -23,17 +23,18 @@ use rnbd_proto::wire::rnbd::DeviceId;
 use rnbd_proto::wire::rnbd::Io;
 use rnbd_proto::wire::rnbd::IoFlags;
 use rnbd_proto::wire::rnbd::Op;
-use rnbd_proto::wire::rnbd::IO_SIZE;
 use rtrs::client::Dir;
+use rtrs::client::IoBox;
 use rtrs::client::Permit;
-use rtrs::rdma::io::IoBox;
 
 /// In use.
 const MAPPED: u32 = 0;
+/// The server, which came back, does not have it as it was: I/O fails.
+const LOST: u32 = 1;
 /// Being unmapped; nobody can open it any more.
-const RETIRED: u32 = 1;
+const RETIRED: u32 = 2;
 /// Being unmapped by force: I/O fails.
-const ABORTED: u32 = 2;
+const ABORTED: u32 = 3;
 
 /// A mapped device, as seen by its disk and its files.
 pub(crate) struct Device {
@@ -45,8 +46,8 @@ pub(crate) struct Device {
     pub(crate) path: KVec<u8>,
     /// How it was opened.
     pub(crate) mode: AccessMode,
-    /// What the server calls it.
-    pub(crate) id: DeviceId,
+    /// What the server calls it, anew each time that it opens it.
+    id: Atomic<u32>,
     /// Number of its disk.
     pub(crate) number: u32,
     state: Atomic<u32>,
@@ -56,7 +57,7 @@ pub(crate) struct Device {
 pub(crate) enum State {
     /// I/O works.
     Open,
-    /// The session is disconnected; I/O fails.
+    /// The session is disconnected; I/O waits or fails.
     Closed,
     /// On its way out.
     Unmapped,
@@ -73,13 +74,12 @@ impl fmt::Display for State {
 }
 
 impl Device {
-    /// A device that is ready for I/O.
+    /// A device that is ready for I/O once the server has opened it.
     pub(crate) fn new(
         session: Arc<Session>,
         transport: Arc<rtrs::client::Session>,
         path: KVec<u8>,
         mode: AccessMode,
-        id: DeviceId,
         number: u32,
     ) -> Self {
         Self {
@@ -87,7 +87,7 @@ impl Device {
             transport,
             path,
             mode,
-            id,
+            id: Atomic::new(0),
             number,
             state: Atomic::new(MAPPED),
         }
@@ -102,6 +102,22 @@ impl Device {
         }
     }
 
+    /// What the server calls it.
+    pub(crate) fn id(&self) -> DeviceId {
+        DeviceId(self.id.load(Relaxed))
+    }
+
+    /// The server has opened it.
+    pub(crate) fn opened(&self, id: DeviceId) {
+        self.id.store(id.0, Relaxed);
+        let _ = self.state.cmpxchg(LOST, MAPPED, Relaxed);
+    }
+
+    /// The server does not have it any more.
+    pub(crate) fn lose(&self) {
+        let _ = self.state.cmpxchg(MAPPED, LOST, Relaxed);
+    }
+
     /// Keeps it from being opened. To be called by `Disk::with_openers`.
     pub(crate) fn retire(&self) {
         self.state.store(RETIRED, Relaxed);
@@ -112,32 +128,14 @@ impl Device {
         self.state.store(ABORTED, Relaxed);
     }
 
-    /// The message for `request`, its direction, and the length of its data.
-    fn message(&self, request: &Request) -> Result<(Dir, [u8; IO_SIZE], u32)> {
-        let op = match request.op()? {
-            mq::Op::Read => Op::Read,
-            mq::Op::Write => Op::Write,
-            mq::Op::Flush => Op::Flush,
-            mq::Op::Discard => Op::Discard,
-            mq::Op::SecureErase => Op::SecureErase,
-            mq::Op::WriteZeroes => Op::WriteZeroes,
-        };
-        let io = Io::new(
-            self.id,
-            op,
-            flags(op, request.flags()),
-            request.sector(),
-            request.bytes(),
-            request.ioprio(),
-        )
-        .map_err(|err| Error::from_errno(-err.errno()))?;
-        let (dir, len) = match op {
-            Op::Read => (Dir::Read, request.bytes()),
-            Op::Write => (Dir::Write, request.bytes()),
+    /// Which way the data of `request` goes, and how much it is.
+    fn transfer(request: &Request) -> Result<(Dir, u32)> {
+        Ok(match request.op()? {
+            mq::Op::Read => (Dir::Read, request.bytes()),
+            mq::Op::Write => (Dir::Write, request.bytes()),
             // No data: the message alone is written.
             _ => (Dir::Write, 0),
-        };
-        Ok((dir, io.encode(), len))
+        })
     }
 }
 
@@ -156,23 +154,47 @@ fn flags(op: Op, from: mq::Flags) -> IoFlags {
 impl Operations for Device {
     type Module = crate::LocalModule;
 
-    fn queue_rq(&self, request: IdleRequest<'_>) {
-        let request = request.start();
-        if self.state.load(Relaxed) == ABORTED {
-            return request.done(Err(EIO));
-        }
-        let (dir, message, len) = match self.message(&request) {
+    fn queue_rq(&self, transfer: Transfer<Self>) {
+        let (dir, len) = match Self::transfer(transfer.request()) {
             Ok(parts) => parts,
-            Err(err) => return request.done(Err(err)),
+            Err(err) => return transfer.done(Err(err)),
         };
-        let permit = Permit::new(request.tag());
+        let permit = Permit::new(transfer.request().tag());
         let refused = self
             .transport
-            .submit(dir, permit, &message, len, IoBox::new(request));
-        if let Err((request, _)) = refused {
+            .submit(dir, permit, len, IoBox::new(transfer));
+        if let Err((transfer, _)) = refused {
             // Whatever the transport's reason: the disk does not work.
-            request.done(Err(EIO));
+            transfer.done(Err(EIO));
         }
+    }
+
+    fn message(&self, request: &Request, out: &mut [u8]) -> Result<usize> {
+        if matches!(self.state.load(Relaxed), LOST | ABORTED) {
+            return Err(EIO);
+        }
+        let op = match request.op()? {
+            mq::Op::Read => Op::Read,
+            mq::Op::Write => Op::Write,
+            mq::Op::Flush => Op::Flush,
+            mq::Op::Discard => Op::Discard,
+            mq::Op::SecureErase => Op::SecureErase,
+            mq::Op::WriteZeroes => Op::WriteZeroes,
+        };
+        let io = Io::new(
+            self.id(),
+            op,
+            flags(op, request.flags()),
+            request.sector(),
+            request.bytes(),
+            request.ioprio(),
+        )
+        .map_err(|err| Error::from_errno(-err.errno()))?;
+        let message = io.encode();
+        out.get_mut(..message.len())
+            .ok_or(EMSGSIZE)?
+            .copy_from_slice(&message);
+        Ok(message.len())
     }
 
     fn open(&self, writable: bool) -> Result {

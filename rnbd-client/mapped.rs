@@ -14,7 +14,7 @@ use crate::numbers::Number;
 use crate::numbers::Numbers;
 use crate::numbers::MINORS;
 use crate::registry::SessionUser;
-use crate::transport::Opened;
+use crate::roster::Opened;
 use crate::transport::Transport;
 use kernel::prelude::*;
 use kernel::str::CString;
@@ -24,7 +24,6 @@ use rnbd_proto::limits::MAX_SEGMENTS;
 use rnbd_proto::text::map_device::MapOptions;
 use rnbd_proto::text::UnmapMode;
 use rnbd_proto::wire::name::MAX_NAME;
-use rnbd_proto::wire::rnbd::Open;
 use rnbd_proto::wire::rnbd::OpenRsp;
 use rtrs::support::log::Plain;
 use rtrs::support::sysfs::Link;
@@ -58,21 +57,17 @@ impl Mapped {
     ) -> Result<Self> {
         let registry = user.registry();
         let number = Numbers::take(&registry.numbers)?;
-        let (opened, answer) = transport.open(&Open {
-            mode: options.access_mode,
-            path: options.device_path,
-        })?;
         let mut path = KVec::new();
         path.extend_from_slice(options.device_path.as_bytes(), GFP_KERNEL)?;
         let device = Device::new(
             user.session().clone(),
-            transport.session(),
+            Arc::clone(transport),
             path,
             options.access_mode,
-            answer.device,
             number.get(),
         );
         let device = Arc::new(device, GFP_KERNEL)?;
+        let (opened, answer) = transport.open(&device)?;
 
         let name = CString::try_from_fmt(fmt!("rnbd{}", number.get()))?;
         let config = DiskConfig {
@@ -147,8 +142,11 @@ impl Mapped {
     /// ever. If the session has no other device, `transport` is closed then,
     /// which ends all I/O.
     pub(crate) fn abort(&self, transport: Option<&Transport>) {
-        self.disk.device().abort();
+        let device = self.disk.device();
+        device.abort();
         self.disk.mark_dead();
+        // What waits for a path fails now.
+        device.transport.kick();
         let Some(transport) = transport else { return };
         if !self.disk.wait_drained(msecs_to_jiffies(ABORT_GRACE)) {
             pr_warn!(

@@ -7,12 +7,10 @@
 //! | `register_blkdev` | [`Major`] | the module |
 //! | `struct blk_mq_tag_set` | [`TagSet`] | `Arc`, held by every disk that uses it |
 //! | `struct gendisk`, `struct request_queue` | [`Disk`] | whoever added it; drop removes it |
-//! | `struct request` in `queue_rq` | [`IdleRequest`] | the callback |
-//! | `struct request` being executed | [`Request`] | the driver, until `done` |
+//! | `struct request` being executed | [`Transfer`] | the driver, until `done` |
 //!
-//! A request changes hands by move: blk-mq gives an [`IdleRequest`] to
-//! [`Operations::queue_rq`], `start` turns it into a [`Request`], and `done`
-//! consumes that. Either of them dropped fails the request, so none is lost.
+//! A request changes hands by move: [`Operations::queue_rq`] gets a [`Transfer`],
+//! and `done` consumes it. Dropped it fails the request, so none is lost.
 //!
 //! C headers: [`include/linux/blk-mq.h`](srctree/include/linux/blk-mq.h),
 //! [`include/linux/blkdev.h`](srctree/include/linux/blkdev.h)
@@ -27,11 +25,11 @@ mod tag_set;
 
 pub(crate) use disk::Disk;
 pub(crate) use disk::DiskConfig;
+pub(crate) use io::Transfer;
 pub(crate) use limits::Limits;
 pub(crate) use major::Major;
 pub(crate) use operations::Operations;
 pub(crate) use request::Flags;
-pub(crate) use request::IdleRequest;
 pub(crate) use request::Op;
 pub(crate) use request::Request;
 pub(crate) use tag_set::TagSet;

@@ -21,6 +21,7 @@ use kernel::prelude::*;
 use kernel::sync::Arc;
 use kernel::sync::Mutex;
 use rnbd_proto::wire::name::SessName;
+use rtrs::client::Client;
 use rtrs::support::sysfs::Dir;
 
 /// All sessions, and what all devices share.
@@ -32,6 +33,8 @@ pub(crate) struct Registry {
     pub(crate) numbers: Arc<Numbers>,
     /// `ctl/devices`, with a link for each device.
     pub(crate) links: Dir,
+    /// The transport's part.
+    pub(crate) client: Client,
     /// Major number of all devices.
     pub(crate) major: Major,
 }
@@ -51,6 +54,7 @@ impl Registry {
                 sessions <- new_mutex!(KVec::new(), "rnbd_sessions"),
                 numbers: Numbers::new()?,
                 links,
+                client: Client::new()?,
                 major: Major::register(c"rnbd")?,
             }? Error),
             GFP_KERNEL,

@@ -18,6 +18,7 @@ use kernel::sync::Mutex;
 use rnbd_proto::text::map_device::MapOptions;
 use rnbd_proto::text::UnmapMode;
 use rnbd_proto::wire::name::SessName;
+use rtrs::client::Client;
 use rtrs::support::cpu;
 use rtrs::support::log::Plain;
 
@@ -72,7 +73,7 @@ impl Session {
     fn map_locked(live: &mut Option<Live>, user: &SessionUser, options: &MapOptions<'_>) -> Result {
         let live = match live {
             Some(live) => live,
-            None => live.insert(Live::connect(options)?),
+            None => live.insert(Live::connect(&user.registry().client, options)?),
         };
         live.map(user, options).inspect_err(|err| {
             pr_err!(
@@ -101,7 +102,8 @@ impl Session {
 
         // Keeps the name taken until the session is closed.
         let user = mapped.user().clone();
-        if mode == UnmapMode::Force {
+        // Without a path, I/O that nobody waits for any more must not be waited for.
+        if mode == UnmapMode::Force || !live.transport.is_connected() {
             let others = !live.devices.is_empty();
             mapped.abort(if others { None } else { Some(&live.transport) });
         }
@@ -131,7 +133,7 @@ impl Session {
 }
 
 impl Live {
-    fn connect(options: &MapOptions<'_>) -> Result<Self> {
+    fn connect(client: &Client, options: &MapOptions<'_>) -> Result<Self> {
         if options.paths().next().is_none() {
             pr_err!(
                 "map_device: option path is missing, and there is no session {}\n",
@@ -139,7 +141,7 @@ impl Live {
             );
             return Err(ENXIO);
         }
-        let transport = Transport::connect(options).inspect_err(|err| {
+        let transport = Transport::connect(client, options).inspect_err(|err| {
             pr_err!(
                 "map_device: option path: session {} cannot be connected: {:?}\n",
                 Plain(options.sessname),

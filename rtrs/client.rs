@@ -2,28 +2,57 @@
 
 //! The client side of the transport.
 //!
-//! A [`session::Session`] is made of paths; in this version of exactly one. A
-//! path has one connection for control and one for each CPU, and is connected
-//! in one go, or not at all. When it is lost, everything in flight ends with an
-//! error and the owner is told.
+//! A [`Session`] is made of paths. A path that is up has a link: one connection
+//! for control and one for each CPU, made in one go. When a link is lost, what was
+//! in flight goes by other paths or waits, and the path is connected again.
 //!
 //! Who owns what, who can still call it, and what waits for what:
 //! `Documentation/architecture-rtrs-client.md`.
 
 #![deny(unsafe_code)]
 
+use crate::support::class::Class;
+use kernel::prelude::*;
+
+mod admin;
 mod connect;
+mod desk;
+mod dispatch;
+mod ends;
+mod files;
+mod link;
+mod order;
 mod path;
 mod receive;
 mod request;
-pub mod session;
+mod retry;
+mod session;
+mod stats;
 
-pub use session::Dir;
+pub use order::Dir;
+pub use order::Permit;
 pub use session::Events;
-pub use session::Permit;
 pub use session::Session;
 pub use session::SessionConfig;
 
 pub use crate::rdma::io::Io;
 pub use crate::rdma::io::IoBox;
 pub use crate::rdma::sg::SgTable;
+
+/// What all sessions have in common: their place in sysfs. Must outlive them.
+pub struct Client {
+    class: Class,
+}
+
+impl Client {
+    /// Makes `/sys/class/rtrs-client`.
+    ///
+    /// # Errors
+    ///
+    /// `EEXIST`, `ENOMEM`.
+    pub fn new() -> Result<Self> {
+        Ok(Self {
+            class: Class::new(c"rtrs-client")?,
+        })
+    }
+}

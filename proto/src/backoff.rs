@@ -39,6 +39,12 @@ pub struct Backoff {
 }
 
 impl Backoff {
+    /// No end to the attempts.
+    pub const UNLIMITED: Self = Self {
+        max: MIN_ATTEMPTS,
+        done: 0,
+    };
+
     /// At most `max_attempts` attempts, no end to them if that is -1.
     pub fn new(max_attempts: i32) -> Option<Self> {
         // INVARIANT: Checked here.
@@ -66,11 +72,16 @@ impl Backoff {
     ///
     /// `random` is any random number.
     pub fn next_delay_ms(&mut self, random: u32) -> Option<u32> {
-        if self.max != MIN_ATTEMPTS && self.done >= self.max.unsigned_abs() {
+        if self.is_used_up() {
             return None;
         }
         self.done = self.done.saturating_add(1);
         Some(DELAY_MS + random % (JITTER_MS + 1))
+    }
+
+    /// Whether no more attempts are allowed.
+    pub const fn is_used_up(&self) -> bool {
+        self.max != MIN_ATTEMPTS && self.done >= self.max.unsigned_abs()
     }
 
     /// Attempts made since the path was up.

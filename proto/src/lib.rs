@@ -26,6 +26,7 @@ pub mod backoff;
 pub mod bitmap;
 pub mod error;
 pub mod flight;
+pub mod flow;
 pub mod heartbeat;
 pub mod imm;
 pub mod lane;

@@ -5,10 +5,12 @@
 //! C headers: [`include/linux/blk-mq.h`](srctree/include/linux/blk-mq.h),
 //! [`include/linux/blkdev.h`](srctree/include/linux/blkdev.h)
 
+use super::io::Transfer;
 use super::major::disk_gone;
 use super::request;
 use super::request::IdleRequest;
 use super::request::Pdu;
+use super::request::Request;
 use core::marker::PhantomData;
 use core::ptr::NonNull;
 use kernel::bindings;
@@ -24,7 +26,11 @@ pub(crate) trait Operations: Send + Sync + Sized + 'static {
 
     /// Executes a request. May run in atomic context, on several CPUs at once,
     /// until [`super::Disk`] is dropped.
-    fn queue_rq(&self, request: IdleRequest<'_>);
+    fn queue_rq(&self, transfer: Transfer<Self>);
+
+    /// Writes the message that asks the server for `request`, each time that it
+    /// is sent; answers its length.
+    fn message(&self, request: &Request, out: &mut [u8]) -> Result<usize>;
 
     /// Someone opens the device or one of its partitions. Runs under the lock
     /// that [`super::Disk::with_openers`] takes.
@@ -64,7 +70,9 @@ impl<T: Operations> Tables<T> {
         // SAFETY: As above.
         let rq = unsafe { NonNull::new_unchecked((*data).rq) };
         // SAFETY: `rq` is handed over: the answer below is `BLK_STS_OK`.
-        device.queue_rq(unsafe { IdleRequest::from_raw(rq) });
+        let request = unsafe { IdleRequest::from_raw(rq) }.start();
+        // SAFETY: It is for this device, a `T`.
+        device.queue_rq(unsafe { Transfer::new(request) });
         bindings::BLK_STS_OK as bindings::blk_status_t
     }
 

@@ -211,6 +211,17 @@ impl Request {
         self.raw().tag.unsigned_abs()
     }
 
+    /// The driver of the disk that the request is for.
+    ///
+    /// # Safety
+    ///
+    /// It is a `T`.
+    pub(super) unsafe fn driver<T: super::Operations>(&self) -> &T {
+        // SAFETY: `Disk` set `queuedata` to a `T` that it keeps until its queue is
+        // dead, which waits for the request.
+        unsafe { &*(*self.raw().q).queuedata.cast::<T>() }
+    }
+
     /// Number of entries that [`Request::map`] fills in at most.
     fn segments(&self) -> usize {
         usize::from(self.raw().nr_phys_segments)

@@ -4,17 +4,17 @@
 //!
 //! One straight line; whatever it made so far goes when it fails on the way.
 
-use super::path::Conn;
-use super::path::Path;
-use super::path::Shared;
-use super::path::Table;
+use super::link::Conn;
+use super::link::Link;
+use super::link::Shared;
+use super::link::Table;
 use super::receive;
 use super::receive::InfoReceive;
 use super::receive::InfoSend;
 use super::receive::Receive;
 use super::receive::MESSAGE_SIZE;
 use super::request::Req;
-use super::session::Watch;
+use crate::rdma::cm::Interrupt;
 use crate::rdma::connection::Connection;
 use crate::rdma::connector::ConnectError;
 use crate::rdma::connector::Resolved;
@@ -29,7 +29,6 @@ use crate::rdma::wr::MAX_DATA_SGES;
 use crate::support::cpu;
 use crate::support::log::Plain;
 use crate::support::net::SockAddr;
-use crate::support::rand;
 use kernel::prelude::*;
 use kernel::sync::Arc;
 use kernel::time::Delta;
@@ -50,32 +49,35 @@ const TIMEOUT_MS: u32 = 30_000;
 const CONTROL_DEPTH: u32 = 512;
 
 /// What all connections of a path have in common.
-struct Plan<'a> {
-    src: Option<&'a SockAddr>,
-    dst: &'a SockAddr,
-    shared: Arc<Shared>,
-    path: Uuid,
-    session: Uuid,
-    count: u16,
+pub(super) struct Plan<'a> {
+    /// Name of the session.
+    pub(super) name: SessName<'a>,
+    pub(super) src: Option<&'a SockAddr>,
+    pub(super) dst: &'a SockAddr,
+    pub(super) shared: Arc<Shared>,
+    pub(super) path: Uuid,
+    pub(super) session: Uuid,
+    /// Times that this path was connected before.
+    pub(super) lives: u16,
+    /// Whether the server may make a new session for it.
+    pub(super) first: bool,
+    /// Ends the attempt from elsewhere.
+    pub(super) interrupt: &'a Interrupt,
 }
 
-/// Connects a path from `src` (or whichever fits) to `dst` for a new session.
-pub(super) fn connect(
-    name: SessName<'_>,
-    src: Option<&SockAddr>,
-    dst: &SockAddr,
-    watch: Arc<Watch>,
-) -> Result<(Path, Accept)> {
-    let cpus = cpu::online().max(1);
-    let plan = Plan {
-        src,
-        dst,
-        shared: Shared::new(watch)?,
-        path: Uuid(rand::uuid()),
-        session: Uuid(rand::uuid()),
-        count: u16::try_from(cpus.checked_add(1).ok_or(EINVAL)?)?,
-    };
-    let (control, accept) = plan.control(name)?;
+/// Connections of a path: one for control, one for each CPU.
+fn connections() -> Result<u16> {
+    Ok(u16::try_from(
+        cpu::online().max(1).checked_add(1).ok_or(EINVAL)?,
+    )?)
+}
+
+/// Connects as planned. `fits` says whether the path can do with what the server
+/// offers.
+pub(super) fn connect(plan: &Plan<'_>, fits: impl FnOnce(&Accept) -> Result) -> Result<Link> {
+    let count = connections()?;
+    let (control, accept) = plan.control(count)?;
+    fits(&accept)?;
     let pd = control.pd().clone();
     let attrs = pd.attrs();
     let segments = MAX_SEGMENTS.min(attrs.max_fast_reg_pages as usize);
@@ -83,43 +85,42 @@ pub(super) fn connect(
 
     let mut requests = KVec::with_capacity(usize::from(depth.get()), GFP_KERNEL)?;
     for id in depth.buffers() {
-        requests.push(Req::new(&pd, id, segments)?, GFP_KERNEL)?;
+        let request = Req::new(&pd, id, segments, plan.shared.stats.clone())?;
+        requests.push(request, GFP_KERNEL)?;
     }
     plan.shared.table.populate(Table {
         layout: accept.layout(),
         requests,
     });
 
-    let mut connections = KVec::with_capacity(usize::from(plan.count), GFP_KERNEL)?;
+    let mut connections = KVec::with_capacity(usize::from(count), GFP_KERNEL)?;
     connections.push(control, GFP_KERNEL)?;
-    for id in 1..plan.count {
-        connections.push(plan.io(&pd, id, &accept)?, GFP_KERNEL)?;
+    for id in 1..count {
+        connections.push(plan.io(&pd, id, count, &accept)?, GFP_KERNEL)?;
     }
 
-    exchange_info(&plan.shared, &connections, &accept, name)?;
+    exchange_info(&plan.shared, &connections, &accept, plan.name)?;
     let data_sges = (attrs.max_send_sge as usize)
         .saturating_sub(1)
         .min(MAX_DATA_SGES);
-    Ok((
-        Path {
-            shared: plan.shared,
-            connections,
-            data_sges,
-        },
+    Ok(Link {
+        shared: plan.shared.clone(),
         accept,
-    ))
+        connections,
+        data_sges,
+    })
 }
 
 impl Plan<'_> {
     /// Makes the first connection, by which the server tells its limits.
-    fn control(&self, name: SessName<'_>) -> Result<(Connection<Conn>, Accept)> {
-        let way = Resolved::new(self.src, self.dst, TIMEOUT_MS)?;
+    fn control(&self, count: u16) -> Result<(Connection<Conn>, Accept)> {
+        let way = Resolved::new(self.src, self.dst, TIMEOUT_MS, self.interrupt)?;
         let pd = Pd::new(&way.device()?)?;
         let attrs = pd.attrs();
         if !attrs.mem_mgt_ext || attrs.max_fast_reg_pages == 0 {
             pr_err!(
                 "{}: RDMA device {} lacks memory management extensions\n",
-                Plain(name),
+                Plain(self.name),
                 pd.device_name()
             );
             return Err(EOPNOTSUPP);
@@ -131,11 +132,11 @@ impl Plan<'_> {
             vector: 0,
             poll: PollContext::Softirq,
         };
-        self.establish(way, &pd, 0, &queues)
+        self.establish(way, &pd, 0, count, &queues)
     }
 
     /// Makes a connection for I/O.
-    fn io(&self, pd: &Arc<Pd>, id: u16, accept: &Accept) -> Result<Connection<Conn>> {
+    fn io(&self, pd: &Arc<Pd>, id: u16, count: u16, accept: &Accept) -> Result<Connection<Conn>> {
         let depth = u32::from(accept.queue_depth().get());
         let attrs = pd.attrs();
         let queues = QpConfig {
@@ -151,8 +152,8 @@ impl Plan<'_> {
             vector: u32::from(id).saturating_sub(1),
             poll: PollContext::Softirq,
         };
-        let way = Resolved::new(self.src, self.dst, TIMEOUT_MS)?;
-        Ok(self.establish(way, pd, id, &queues)?.0)
+        let way = Resolved::new(self.src, self.dst, TIMEOUT_MS, self.interrupt)?;
+        Ok(self.establish(way, pd, id, count, &queues)?.0)
     }
 
     fn establish(
@@ -160,12 +161,14 @@ impl Plan<'_> {
         way: Resolved,
         pd: &Arc<Pd>,
         id: u16,
+        count: u16,
         queues: &QpConfig,
     ) -> Result<(Connection<Conn>, Accept)> {
-        let request =
-            ConnReq::new(id, self.count, 0, self.path, self.session, true).map_err(|_| EINVAL)?;
+        let request = ConnReq::new(id, count, self.lives, self.path, self.session, self.first)
+            .map_err(|_| EINVAL)?;
         let context = Conn::new(&self.shared, id)?;
-        match way.connect(pd, context, queues, &request.encode(), TIMEOUT_MS) {
+        let private = request.encode();
+        match way.connect(pd, context, queues, &private, TIMEOUT_MS, self.interrupt) {
             Ok((connection, private)) => match ConnRsp::parse(private.as_slice()) {
                 Ok(ConnRsp::Accept(accept)) => Ok((connection, accept)),
                 Ok(ConnRsp::Reject(errno)) => Err(refused(errno)),

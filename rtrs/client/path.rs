@@ -1,201 +1,390 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
-//! A path: its connections, and what they share.
+//! A path of a session: from one address to another, connected or not.
+//!
+//! All that takes time – connecting, taking a link down – is done by who holds
+//! `work`. The state says what a path is about to become, and changes along the
+//! rules of [`ClientState`]; who wins a change does what it takes.
 
-use super::request::Req;
-use super::session::Watch;
-use crate::rdma::cm::CmEvent;
-use crate::rdma::cm::CmEvents;
-use crate::rdma::connection::Connection;
-use crate::rdma::op::Op;
-use crate::support::clock;
-use crate::support::completion::Completion;
-use core::sync::atomic::AtomicBool;
-use core::sync::atomic::AtomicU32;
-use core::sync::atomic::Ordering::Acquire;
-use core::sync::atomic::Ordering::Relaxed;
-use core::sync::atomic::Ordering::Release;
+use super::connect;
+use super::connect::Plan;
+use super::ends::Ends;
+use super::link::beat_interval;
+use super::link::Link;
+use super::link::Shared;
+use super::retry::Retry;
+use super::session::Session;
+use super::stats::Stats;
+use crate::impl_has_task;
+use crate::new_task;
+use crate::pr_warn_ratelimited;
+use crate::rdma::cm::Interrupt;
+use crate::support::net::SockAddr;
+use crate::support::rand;
+use crate::support::rcu::RcuBox;
+use crate::support::task;
+use crate::support::task::Task;
+use crate::support::task::TaskItem;
+use kernel::fmt;
+use kernel::new_mutex;
+use kernel::new_spinlock;
 use kernel::prelude::*;
+use kernel::sync::rcu;
 use kernel::sync::Arc;
-use kernel::sync::SetOnce;
-use rnbd_proto::heartbeat::Beat;
-use rnbd_proto::heartbeat::Heartbeat;
-use rnbd_proto::imm::Imm;
-use rnbd_proto::imm::IoReqLayout;
+use kernel::sync::Mutex;
+use kernel::sync::SpinLock;
+use rnbd_proto::flow::Standing;
+use rnbd_proto::path_state::ClientState;
+use rnbd_proto::path_state::StateCell;
+use rnbd_proto::wire::rtrs::Uuid;
 
-/// A chunk of the server's memory that requests are written to.
-pub(super) struct Chunk {
-    /// Its address for the server's device.
-    pub(super) addr: u64,
-    /// The key, which the server may renew with every response.
-    pub(super) rkey: AtomicU32,
-}
+pub(super) const LOST: u64 = 0;
+pub(super) const CONNECT: u64 = 1;
+pub(super) const BEAT: u64 = 2;
 
-/// What the server said about itself, and what was made from it.
-pub(super) struct Table {
-    /// How identifiers and offsets are told to the server.
-    pub(super) layout: IoReqLayout,
-    /// The requests, by message id.
-    pub(super) requests: KVec<Arc<Op<Req>>>,
-}
-
-/// What all connections of a path share. It does not own them, so that their
-/// completions can refer to it.
+/// A path.
+///
+/// It and its session refer to each other until it is removed from that.
 #[pin_data]
-pub(super) struct Shared {
-    /// Cleared for good when the path is lost or closed.
-    alive: AtomicBool,
-    /// Who is told that the path is lost.
-    watch: Arc<Watch>,
-    pub(super) heartbeat: Heartbeat,
-    /// Set when the first connection is made.
-    pub(super) table: SetOnce<Table>,
-    /// Set when the server told where its chunks are.
-    pub(super) chunks: SetOnce<KVec<Chunk>>,
-    /// Complete when `chunks` is set, or never will be.
+pub(super) struct Path {
+    pub(super) session: Arc<Session>,
+    /// As somebody asked for it.
+    src: Option<SockAddr>,
+    dst: SockAddr,
+    uuid: Uuid,
+    pub(super) state: StateCell<ClientState>,
     #[pin]
-    pub(super) informed: Completion,
+    pub(super) standing: SpinLock<Standing>,
+    /// There while the path is up.
+    pub(super) link: RcuBox<Link>,
+    pub(super) stats: Arc<Stats>,
+    /// Those of the last link.
+    #[pin]
+    ends: SpinLock<Option<Ends>>,
+    /// Held while the path is connected or taken down.
+    #[pin]
+    work: Mutex<Retry>,
+    /// Ends an attempt to connect, together with `attempt`.
+    #[pin]
+    interrupt: Interrupt,
+    #[pin]
+    attempt: SpinLock<Option<Arc<Shared>>>,
+    #[pin]
+    lost: Task<Self, LOST>,
+    #[pin]
+    connect: Task<Self, CONNECT>,
+    #[pin]
+    beat: Task<Self, BEAT>,
 }
 
-impl Shared {
-    pub(super) fn new(watch: Arc<Watch>) -> Result<Arc<Self>> {
+impl_has_task! {
+    impl HasTask<LOST> for Path { self.lost }
+    impl HasTask<CONNECT> for Path { self.connect }
+    impl HasTask<BEAT> for Path { self.beat }
+}
+
+impl Path {
+    /// A path from `src`, or whichever address fits, to `dst`. Not connected.
+    pub(super) fn new(
+        session: &Arc<Session>,
+        src: Option<SockAddr>,
+        dst: SockAddr,
+    ) -> Result<Arc<Self>> {
+        let queue = session.queue();
         Arc::pin_init(
-            pin_init!(Self {
-                alive: AtomicBool::new(true),
-                watch,
-                heartbeat: Heartbeat::new(),
-                table: SetOnce::new(),
-                chunks: SetOnce::new(),
-                informed <- Completion::new(),
+            try_pin_init!(Self {
+                session: session.clone(),
+                src,
+                dst,
+                uuid: Uuid(rand::uuid()),
+                state: StateCell::new(),
+                standing <- new_spinlock!(Standing::Idle, "rtrs_path_standing"),
+                link: RcuBox::new(),
+                stats: Stats::new()?,
+                ends <- new_spinlock!(None, "rtrs_path_ends"),
+                work <- new_mutex!(Retry::new(), "rtrs_path_work"),
+                interrupt <- Interrupt::new(),
+                attempt <- new_spinlock!(None, "rtrs_path_attempt"),
+                lost <- new_task!(queue.clone(), "rtrs_path_lost"),
+                connect <- new_task!(queue.clone(), "rtrs_path_connect"),
+                beat <- new_task!(queue.clone(), "rtrs_path_beat"),
             }),
             GFP_KERNEL,
         )
     }
 
-    pub(super) fn is_alive(&self) -> bool {
-        self.alive.load(Acquire)
+    /// Where it is, or was last, connected.
+    pub(super) fn ends(&self) -> Option<Ends> {
+        *self.ends.lock()
     }
 
-    /// Ends the path without telling anybody: the owner is closing it.
-    pub(super) fn retire(&self) -> bool {
-        self.alive.swap(false, Release)
+    /// Whether it leads where one from `src` to `dst` would.
+    pub(super) fn is_to(&self, src: Option<&SockAddr>, dst: &SockAddr) -> bool {
+        let own = self.ends().map(|ends| ends.src.with_port(0));
+        self.dst.with_port(0) == dst.with_port(0)
+            && match (src, own) {
+                (Some(src), Some(own)) => src.with_port(0) == own,
+                _ => true,
+            }
     }
 
-    /// The path is of no use any more, because of `why`. In any context.
-    pub(super) fn fail(&self, why: &str) {
-        if self.retire() {
-            self.watch.report(why);
-            self.informed.complete_all();
+    /// Gives the link up, to be connected again.
+    pub(super) fn give_up(&self, why: &str) {
+        let section = rcu::read_lock();
+        if let Some(link) = self.link.get(&section) {
+            link.shared.fail(why);
         }
     }
-}
 
-/// The context of one connection.
-pub(super) struct Conn {
-    pub(super) shared: Arc<Shared>,
-    /// Number of the connection; 0 is for control.
-    pub(super) id: u16,
-    /// The key that the server invalidated last.
+    /// The link is of no use any more. In any context.
+    pub(super) fn link_failed(self: &Arc<Self>, why: &str) {
+        pr_warn_ratelimited!("{self}: path lost: {why}\n");
+        task::schedule::<_, LOST>(self);
+    }
+
+    /// Connects a path that is new.
     ///
-    /// The server invalidates and answers in one chain, so on one connection
-    /// the claim to have done so directly follows the deed.
-    pub(super) invalidated: AtomicU32,
-}
-
-impl Conn {
-    pub(super) fn new(shared: &Arc<Shared>, id: u16) -> Result<Arc<Self>> {
-        Ok(Arc::new(
-            Self {
-                shared: shared.clone(),
-                id,
-                invalidated: AtomicU32::new(0),
-            },
-            GFP_KERNEL,
-        )?)
+    /// When that fails the path is as new, or closed if somebody closed it.
+    pub(super) fn connect_first(self: &Arc<Self>) -> Result {
+        let mut work = self.work.lock();
+        if self.state.get() != ClientState::Connecting {
+            return Err(ECANCELED);
+        }
+        self.try_connect(&mut work)
     }
-}
 
-impl CmEvents for Conn {
-    fn event(&self, event: CmEvent) {
-        match event {
-            CmEvent::Established => {}
-            CmEvent::Disconnected => self.shared.fail("the server disconnected"),
-            CmEvent::AddrChange => self.shared.fail("the local address moved"),
-            CmEvent::DeviceRemoval => self.shared.fail("the RDMA device was removed"),
+    /// Leaves it to the tasks of a path whose first attempt failed to try again.
+    pub(super) fn keep_trying(self: &Arc<Self>) {
+        let mut work = self.work.lock();
+        let _ = self.state.change(ClientState::ConnectingErr);
+        if self.state.change(ClientState::Reconnecting).is_ok() {
+            self.retry(&mut work);
         }
     }
-}
 
-/// A connected path.
-pub(super) struct Path {
-    pub(super) shared: Arc<Shared>,
-    /// The control connection, then those for I/O (at least one).
-    pub(super) connections: KVec<Connection<Conn>>,
-    /// Segments that one send work request may name beside a header.
-    pub(super) data_sges: usize,
-}
-
-impl Path {
-    /// The connection for I/O submitted on `cpu`.
-    pub(super) fn connection_for(&self, cpu: u32) -> Option<&Connection<Conn>> {
-        let (_control, io) = self.connections.split_first()?;
-        io.get((cpu as usize).checked_rem(io.len())?)
+    /// Connects, in state `Connecting`, which becomes `Connected`.
+    fn try_connect(self: &Arc<Self>, work: &mut Retry) -> Result {
+        let shared = Shared::new(self)?;
+        *self.attempt.lock() = Some(shared.clone());
+        let first = !self.session.desk.is_up();
+        let lives = work.begin_life();
+        let result = self.session.sess_name().and_then(|name| {
+            let plan = Plan {
+                name,
+                src: self.src.as_ref(),
+                dst: &self.dst,
+                shared,
+                path: self.uuid,
+                session: self.session.uuid,
+                lives,
+                first,
+                interrupt: &self.interrupt,
+            };
+            connect::connect(&plan, |accept| self.session.fits(accept))
+        });
+        // Dropped without the lock.
+        let attempt = self.attempt.lock().take();
+        drop(attempt);
+        self.take_up(result?)
     }
 
-    /// One tick of the heartbeat; false when there are to be no more.
-    pub(super) fn beat(&self) -> bool {
-        if !self.shared.is_alive() {
-            return false;
+    /// The path has a link.
+    fn take_up(self: &Arc<Self>, link: Link) -> Result {
+        let control = link.connections.first().ok_or(EIO)?;
+        let ends = Ends::of(control);
+        self.session.learn(&link.accept)?;
+        *self.ends.lock() = Some(ends);
+        let (count, depth) = (link.connections.len(), link.accept.queue_depth().get());
+        let size = link.accept.max_io_size();
+        self.link.replace(Some(KBox::new(link, GFP_KERNEL)?));
+        if self
+            .state
+            .change_from(ClientState::Connecting, ClientState::Connected)
+            .is_err()
+        {
+            self.take_down(Standing::Idle);
+            return Err(ECANCELED);
         }
-        match self.shared.heartbeat.tick(clock::now_ns()) {
-            Beat::Wait => true,
-            Beat::Dead => {
-                self.shared.fail("no heartbeat from the server");
-                false
+        pr_info!(
+            "{self}: connected, {count} connections, queue depth {depth}, up to {size} bytes a request\n"
+        );
+        self.stats.connected(true);
+        task::reschedule_in::<_, BEAT>(self, beat_interval());
+        self.session.path_changed(self, Standing::Up);
+        Ok(())
+    }
+
+    /// Ends the link, if there is one. What was in flight goes by other paths, or
+    /// waits, or fails, as the session stands after this path has its `standing`.
+    fn take_down(&self, standing: Standing) {
+        // Nobody finds the link any more after this.
+        let link = self.link.replace(None);
+        self.session.path_changed(self, standing);
+        if let Some(link) = link {
+            link.shut_down(|mut order| {
+                order.moved = true;
+                self.session.redirect(order);
+            });
+        }
+    }
+
+    /// In state `Reconnecting`: plans the next attempt, or gives up.
+    fn retry(self: &Arc<Self>, work: &mut Retry) {
+        match work.next_delay(self.session.max_reconnect_attempts()) {
+            Some(delay) => {
+                self.session.path_changed(self, Standing::Trying);
+                task::reschedule_in::<_, CONNECT>(self, delay);
             }
-            Beat::Send => {
-                let sent = match self.connections.first() {
-                    Some(control) => control.qp().post_imm(Imm::Heartbeat.encode()),
-                    None => Err(ENOTCONN),
-                };
-                if sent.is_err() {
-                    self.shared.fail("a heartbeat could not be sent");
+            None => {
+                pr_warn!("{self}: not connected again, all attempts are used up\n");
+                if self.state.change(ClientState::Closing).is_ok() {
+                    self.session.path_changed(self, Standing::Idle);
+                    let _ = self.state.change(ClientState::Closed);
                 }
-                sent.is_ok()
             }
         }
     }
 
-    /// Ends everything: after this nothing is in flight, nothing can be posted,
-    /// and no completion runs. Sleeps.
-    pub(super) fn shut_down(&self) {
-        self.shared.retire();
-        for connection in &self.connections {
-            connection.disconnect();
+    /// Takes the path down until [`Path::reconnect`]. Waits for an attempt to
+    /// connect to be over, which it ends.
+    pub(super) fn disconnect(self: &Arc<Self>) {
+        // As long as paths are connected again at all, whoever disconnects this one
+        // can be expected to connect it again.
+        self.close(match self.session.max_reconnect_attempts() {
+            0 => Standing::Idle,
+            _ => Standing::Trying,
+        });
+    }
+
+    fn close(self: &Arc<Self>, standing: Standing) {
+        let change = self.state.change(ClientState::Closing);
+        if change.is_ok() {
+            self.interrupt.raise();
+            let attempt = self.attempt.lock().clone();
+            if let Some(shared) = attempt {
+                shared.retire();
+            }
         }
-        for connection in &self.connections {
-            connection.drain();
+        // If it is down already, who is taking it down has this, or had it.
+        let _work = self.work.lock();
+        if change.is_ok() {
+            self.take_down(standing);
+            self.interrupt.reset();
+            let _ = self.state.change(ClientState::Closed);
         }
-        let Some(table) = self.shared.table.as_ref() else {
-            return;
+    }
+
+    /// Connects the path at once, whatever it was waiting for; anew if it is up.
+    pub(super) fn reconnect(self: &Arc<Self>) -> Result {
+        let mut work = self.work.lock();
+        self.state
+            .change(ClientState::Reconnecting)
+            .or_else(|now| match now {
+                ClientState::Reconnecting => Ok(now),
+                _ => Err(EBUSY),
+            })?;
+        work.forget_attempts();
+        self.take_down(Standing::Trying);
+        self.connect_again(&mut work)?;
+        drop(work);
+        self.session.introduce(self);
+        Ok(())
+    }
+
+    /// One attempt in state `Reconnecting`.
+    fn connect_again(self: &Arc<Self>, work: &mut Retry) -> Result {
+        self.state
+            .change_from(ClientState::Reconnecting, ClientState::Connecting)
+            .map_err(|_| ECANCELED)?;
+        let result = self.try_connect(work);
+        match result {
+            Ok(()) => work.forget_attempts(),
+            Err(e) => {
+                self.stats.connected(false);
+                pr_warn_ratelimited!("{self}: connecting again failed: {e:?}\n");
+                let _ = self.state.change(ClientState::ConnectingErr);
+                if self.state.change(ClientState::Reconnecting).is_ok() {
+                    self.retry(work);
+                }
+            }
+        }
+        result
+    }
+
+    /// The end: after this no task runs and none can be scheduled. The path must
+    /// not be among those of its session any more.
+    pub(super) fn remove(self: &Arc<Self>) {
+        // `reconnect` may come between.
+        while self.state.get() != ClientState::Dead {
+            self.close(Standing::Idle);
+            let _ = self.state.change(ClientState::Dead);
+        }
+        self.session.path_changed(self, Standing::Idle);
+        task::stop_sync::<_, LOST>(self);
+        task::stop_sync::<_, CONNECT>(self);
+        task::stop_sync::<_, BEAT>(self);
+    }
+}
+
+impl fmt::Display for Path {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.session.fmt_name(f)?;
+        match self.ends() {
+            Some(ends) => f.write_fmt(fmt!(" {ends}")),
+            None => f.write_fmt(fmt!(" {}", self.dst)),
+        }
+    }
+}
+
+impl TaskItem<LOST> for Path {
+    fn run(this: Arc<Self>) {
+        let mut work = this.work.lock();
+        let dead = {
+            let section = rcu::read_lock();
+            let link = this.link.get(&section);
+            link.is_some_and(|link| !link.shared.is_alive())
         };
-        for request in &table.requests {
-            // In the place of the server, which has no way to do it any more.
-            request.answer(None, |req| req.record(ECONNABORTED.to_errno(), false));
-            if let Some(idle) = request.begin() {
-                Req::give_up(idle);
+        let reconnecting = (ClientState::Connected, ClientState::Reconnecting);
+        if !dead
+            || this
+                .state
+                .change_from(reconnecting.0, reconnecting.1)
+                .is_err()
+        {
+            return;
+        }
+        let standing = match work.may_try(this.session.max_reconnect_attempts()) {
+            true => Standing::Trying,
+            false => Standing::Idle,
+        };
+        this.take_down(standing);
+        this.retry(&mut work);
+    }
+}
+
+impl TaskItem<CONNECT> for Path {
+    fn run(this: Arc<Self>) {
+        let connected = {
+            let mut work = this.work.lock();
+            this.connect_again(&mut work).is_ok()
+        };
+        if connected {
+            if let Err(e) = this.session.show(&this) {
+                pr_warn!("{this}: files not made: {e:?}\n");
             }
+            this.session.introduce(&this);
         }
     }
 }
 
-/// The interval of heartbeats.
-pub(super) fn beat_interval() -> kernel::time::Delta {
-    kernel::time::Delta::from_millis(i64::from(rnbd_proto::heartbeat::INTERVAL_MS))
-}
-
-/// Loads a key for use in a work request; the response that brought it was
-/// handled before the request could be made.
-pub(super) fn current_rkey(chunk: &Chunk) -> u32 {
-    chunk.rkey.load(Relaxed)
+impl TaskItem<BEAT> for Path {
+    fn run(this: Arc<Self>) {
+        let goes_on = {
+            let section = rcu::read_lock();
+            this.link.get(&section).is_some_and(Link::beat)
+        };
+        if goes_on {
+            task::schedule_in::<_, BEAT>(&this, beat_interval());
+        }
+    }
 }

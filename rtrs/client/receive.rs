@@ -2,8 +2,8 @@
 
 //! What the server sends: answers, new keys, heartbeats.
 
-use super::path::Chunk;
-use super::path::Conn;
+use super::link::Chunk;
+use super::link::Conn;
 use crate::pr_err_ratelimited;
 use crate::rdma::dma::DmaBuf;
 use crate::rdma::op::Idle;
@@ -107,6 +107,9 @@ fn on_answer(
     message: &[u8],
 ) -> core::result::Result<(), &'static str> {
     let conn = qp.context();
+    conn.shared
+        .stats
+        .answered(u32::from(conn.id).saturating_sub(1));
     let (Some(table), Some(chunks)) = (conn.shared.table.as_ref(), conn.shared.chunks.as_ref())
     else {
         return Err("answer before the session was set up");

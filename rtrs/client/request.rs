@@ -10,10 +10,12 @@
 //!          unmap, release the slot, tell the owner
 //! ```
 
-use super::path::current_rkey;
-use super::path::Chunk;
-use super::path::Conn;
-use super::session::Dir;
+use super::link::current_rkey;
+use super::link::Chunk;
+use super::link::Conn;
+use super::order::Dir;
+use super::order::Order;
+use super::stats::Stats;
 use crate::pr_err_ratelimited;
 use crate::rdma::dma::DmaBuf;
 use crate::rdma::dma::DmaDir;
@@ -88,7 +90,8 @@ pub(super) struct Req {
     /// before the data can be given back.
     registered: bool,
     phase: Phase,
-    io: Option<IoBox>,
+    order: Option<Order>,
+    stats: Arc<Stats>,
     /// What the server answered: 0 or a negative errno.
     answer: AtomicI32,
     /// Whether the server has invalidated the key.
@@ -97,7 +100,12 @@ pub(super) struct Req {
 
 impl Req {
     /// Makes the request for message id `id`.
-    pub(super) fn new(pd: &Arc<Pd>, id: BufId, segments: usize) -> Result<Arc<Op<Self>>> {
+    pub(super) fn new(
+        pd: &Arc<Pd>,
+        id: BufId,
+        segments: usize,
+        stats: Arc<Stats>,
+    ) -> Result<Arc<Op<Self>>> {
         Op::new(Self {
             id,
             header: DmaBuf::new(pd, HEADER_SIZE, DmaDir::ToDevice)?,
@@ -105,7 +113,8 @@ impl Req {
             data: Data::Free(SgTable::new(pd, segments)?),
             registered: false,
             phase: Phase::Request,
-            io: None,
+            order: None,
+            stats,
             answer: AtomicI32::new(0),
             invalidated: AtomicBool::new(false),
         })
@@ -123,36 +132,40 @@ impl Req {
         self.mr.rkey()
     }
 
-    /// Sends a request with user message `msg` and the data of `io`, `len`
-    /// bytes, on `qp`. Gives `io` back on failure.
-    #[expect(clippy::too_many_arguments, reason = "each is a thing of its own")]
+    /// Sends a request on `qp`, or gives it back.
     pub(super) fn submit(
         mut this: Idle<Self>,
         qp: &QpRef<'_, Conn>,
         layout: IoReqLayout,
         chunk: &Chunk,
         data_sges: usize,
-        dir: Dir,
-        msg: &[u8],
-        len: u32,
-        io: IoBox,
-    ) -> core::result::Result<(), (Option<IoBox>, Error)> {
+        order: Order,
+    ) -> core::result::Result<(), (Order, Error)> {
         let way = Way {
-            dir,
+            dir: order.dir,
             addr: chunk.addr,
             rkey: current_rkey(chunk),
-            len,
+            len: order.len,
         };
-        let prepared = this.prepare(layout, dir, msg, len, data_sges, &io);
-        this.io = Some(io);
-        let (imm, header) = match prepared {
+        let (imm, header) = match this.prepare(layout, data_sges, &order) {
             Ok(prepared) => prepared,
-            Err(e) => return Err(this.take_back(e)),
+            Err(e) => {
+                this.unmap();
+                return Err((order, e));
+            }
         };
+        this.stats.sending(order.dir, order.len);
+        this.order = Some(order);
         let posted = qp.post_send(this, Await::WireAndAnswer, |req, chain| {
             req.build(chain, &way, header, imm)
         });
-        posted.map_err(|(this, e)| this.take_back(e))
+        match posted {
+            Ok(()) => Ok(()),
+            Err((mut this, e)) => match this.take() {
+                Some(order) => Err((order, e)),
+                None => Ok(()),
+            },
+        }
     }
 
     /// Maps the data and writes the header; answers the immediate and the
@@ -160,12 +173,15 @@ impl Req {
     fn prepare(
         &mut self,
         layout: IoReqLayout,
-        dir: Dir,
-        msg: &[u8],
-        len: u32,
         data_sges: usize,
-        io: &IoBox,
+        order: &Order,
     ) -> Result<(u32, usize)> {
+        let Order {
+            dir, len, ref io, ..
+        } = *order;
+        let mut msg = [0; MAX_MSG_SIZE];
+        let msg_len = io.message(&mut msg)?;
+        let msg = msg.get(..msg_len).ok_or(EMSGSIZE)?;
         let transfer = if len == 0 {
             match dir {
                 Dir::Read => Transfer::None,
@@ -303,30 +319,29 @@ impl Req {
         self.phase == Phase::Request && self.registered && !self.invalidated.load(Relaxed)
     }
 
-    /// Ends a request that teardown found with its data: nothing is connected
-    /// any more, so nobody can touch the data.
-    pub(super) fn give_up(this: Idle<Self>) {
-        if this.io.is_some() {
-            this.complete(Err(ECONNABORTED));
-        }
+    /// Takes out what was asked for, which is not in flight any more.
+    fn take(&mut self) -> Option<Order> {
+        self.unmap();
+        let order = self.order.take()?;
+        self.stats.ended();
+        Some(order)
+    }
+
+    /// Takes out what was not answered. Only after the link was drained: nobody
+    /// can touch the data any more, whatever keys are still valid.
+    pub(super) fn salvage(mut this: Idle<Self>) -> Option<Order> {
+        this.take()
     }
 }
 
 impl Idle<Req> {
-    /// Undoes a submission that did not happen.
-    fn take_back(mut self, e: Error) -> (Option<IoBox>, Error) {
-        self.unmap();
-        (self.io.take(), e)
-    }
-
     /// Releases the request and tells the owner of the data.
     fn complete(mut self, result: Result) {
-        self.unmap();
-        let io = self.io.take();
+        let order = self.take();
         // First, as the owner may use the message id again at once.
         drop(self);
-        if let Some(io) = io {
-            io.done(result);
+        if let Some(order) = order {
+            order.io.done(result);
         }
     }
 }
@@ -341,24 +356,30 @@ impl Operation for Req {
         }
     }
 
-    fn finish(mut op: Idle<Self>, qp: Option<&QpRef<'_, Conn>>, _wc: Option<&Wc>) {
-        let errno = op.answer.load(Relaxed);
-        let result = if errno == 0 {
-            Ok(())
-        } else {
-            Err(Error::from_errno(errno))
+    fn finish(mut op: Idle<Self>, qp: Option<&QpRef<'_, Conn>>, wc: Option<&Wc>) {
+        let Some(qp) = qp else {
+            // Answered by teardown, which takes out what is in it.
+            return;
         };
-        if let (true, Some(qp)) = (op.needs_invalidation(), qp) {
+        if op.phase == Phase::Invalidation && wc.is_none_or(|wc| !wc.is_ok()) {
+            // The link is lost. The key may be valid still: as below.
+            return;
+        }
+        if op.needs_invalidation() {
             op.phase = Phase::Invalidation;
             let posted = qp.post_send(op, Await::Wire, |req, chain| chain.local_inv(req.mr.rkey()));
             if let Err((op, _)) = posted {
                 // The server could still write to the data. It is kept until
-                // the path was shut down, where `give_up` finds it.
+                // the link was shut down, which finds it.
                 drop(op);
                 qp.context().shared.fail("a key could not be invalidated");
             }
             return;
         }
+        let result = match op.answer.load(Relaxed) {
+            0 => Ok(()),
+            errno => Err(Error::from_errno(errno)),
+        };
         op.complete(result);
     }
 }

@@ -2,78 +2,67 @@
 
 //! A session with a server: what the block driver sees of the transport.
 //!
-//! Lock order: `Session::control` → nothing of this module below it.
+//! Lock order: `Session::introducing` → `Session::control`; and
+//! `Path::work` → the lock of `Session::desk`. `Session::admin` is held for looks
+//! into the list of paths and for changing it, and nothing of the others under it.
 
-use super::connect;
-use super::path;
+use super::desk::Desk;
+use super::files::SessionFiles;
 use super::path::Path;
-use super::request::Req;
-use crate::impl_has_task;
+use super::Client;
 use crate::new_task;
-use crate::rdma::io::IoBox;
-use crate::rdma::io::LinearIo;
-use crate::rdma::io::LinearRef;
 use crate::rdma::sg::MAX_SEGMENTS;
-use crate::support::cpu;
 use crate::support::log::Plain;
-use crate::support::net::SockAddr;
+use crate::support::percpu::PerCpu;
 use crate::support::queue::Kind;
 use crate::support::queue::OwnedQueue;
+use crate::support::queue::QueueHandle;
+use crate::support::rand;
+use crate::support::rcu::RcuBox;
 use crate::support::task;
 use crate::support::task::Task;
-use crate::support::task::TaskItem;
 use core::sync::atomic::AtomicBool;
-use core::sync::atomic::Ordering::AcqRel;
+use core::sync::atomic::AtomicI32;
+use core::sync::atomic::AtomicU32;
+use core::sync::atomic::AtomicU8;
+use core::sync::atomic::AtomicUsize;
+use core::sync::atomic::Ordering::Relaxed;
 use kernel::fmt;
 use kernel::new_mutex;
 use kernel::prelude::*;
 use kernel::str::CString;
 use kernel::sync::Arc;
 use kernel::sync::Mutex;
-use kernel::time::Delta;
+use rnbd_proto::policy::Policy;
 use rnbd_proto::text::path_addr::PathAddr;
 use rnbd_proto::wire::name::SessName;
 use rnbd_proto::wire::rtrs::Accept;
+use rnbd_proto::wire::rtrs::Uuid;
 
 /// Message ids that are kept for control messages.
-const CONTROL_PERMITS: u32 = 1;
+pub(super) const CONTROL_PERMITS: u32 = 1;
 
-/// How long a control message may take.
-const CONTROL_TIMEOUT: Delta = Delta::from_secs(30);
-
-/// Which way the data of a request goes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Dir {
-    /// From the server, or no data at all where the length is 0.
-    Read,
-    /// To the server, or a message without data.
-    Write,
-}
-
-/// The right to have one request in flight: a message id below
-/// [`Session::io_depth`] that nobody else uses at the time.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Permit(u32);
-
-impl Permit {
-    /// For I/O: a number that is unique among the requests in flight.
-    pub fn new(id: u32) -> Self {
-        Self(id)
-    }
-}
+/// How long I/O waits for a path by default, in seconds.
+const FAIL_IO_AFTER_S: i32 = 120;
 
 /// Who is told what happens to a session.
 pub trait Events: Send + Sync {
-    /// The session lost its last path: what was in flight has ended with an
-    /// error, new requests fail at once. Called once, in a worker.
-    fn disconnected(&self);
+    /// The session lost its last path. If `waits`, I/O waits for one to be
+    /// connected again, else it fails. In a worker.
+    fn disconnected(&self, waits: bool);
+
+    /// The session has a path again, and the server has forgotten all that it was
+    /// told: tell it, by [`Session::call`]. I/O goes on after this. In a worker.
+    ///
+    /// With an error the path is given up, to be connected again later.
+    fn reconnected(&self, session: &Arc<Session>) -> Result;
 }
 
 /// What a session is to be.
 pub struct SessionConfig<'a> {
     /// Identifies it on both sides.
     pub name: SessName<'a>,
-    /// Where the server is; the first one that can be reached is taken.
+    /// Where the server is. Those that cannot be reached now are tried again.
     pub paths: &'a [PathAddr<'a>],
     /// The server's port.
     pub port: u16,
@@ -81,69 +70,46 @@ pub struct SessionConfig<'a> {
     pub nr_poll_queues: u32,
 }
 
-/// Receives, in any context, the news that a path is lost, and passes it to
-/// the session in a worker.
-///
-/// Paths refer to this and not to the session, which owns them.
-#[pin_data]
-pub(super) struct Watch {
-    name: CString,
-    #[pin]
-    lost: Task<Watch, 0>,
-    #[pin]
-    session: Mutex<Option<Arc<Session>>>,
-}
-
-impl_has_task! { impl HasTask<0> for Watch { self.lost } }
-
-impl Watch {
-    /// See [`path::Shared::fail`].
-    pub(super) fn report(self: &Arc<Self>, why: &str) {
-        pr_warn!("{}: path lost: {why}\n", &*self.name);
-        task::schedule::<_, 0>(self);
-    }
-}
-
-impl TaskItem<0> for Watch {
-    fn run(this: Arc<Self>) {
-        let session = this.session.lock().take();
-        if let Some(session) = session {
-            session.lost();
-        }
-    }
-}
-
-/// A session. Dropping it needs [`Session::close`] before.
+/// A session. Dropping it needs [`Session::close`] before, as its paths refer to
+/// it.
 #[pin_data]
 pub struct Session {
-    name: CString,
-    accept: Accept,
-    path: Path,
-    src: SockAddr,
-    dst: SockAddr,
-    events: Arc<dyn Events>,
+    pub(super) name: CString,
+    pub(super) uuid: Uuid,
+    pub(super) port: u16,
+    /// Takes no more paths, and tells nothing any more. Set under `admin`.
+    pub(super) closed: AtomicBool,
+    /// What the server offered first; other paths and later links must do as well.
+    depth: AtomicU32,
+    max_io_size: AtomicU32,
+    /// For those who choose one; published by who changes `admin`.
+    pub(super) paths: RcuBox<KVec<Arc<Path>>>,
+    #[pin]
+    pub(super) admin: Mutex<Admin>,
+    pub(super) policy: AtomicU8,
+    /// Where round-robin goes on.
+    pub(super) turns: PerCpu<AtomicUsize>,
+    max_reconnect_attempts: AtomicI32,
+    /// Seconds that I/O waits for a path; negative for no end.
+    pub(super) fail_io_after: AtomicI32,
+    #[pin]
+    pub(super) overdue: Task<Self>,
+    #[pin]
+    pub(super) desk: Desk,
+    pub(super) events: Arc<dyn Events>,
     /// Serialises control messages, which share one message id.
     #[pin]
-    control: Mutex<()>,
-    /// Whether somebody has begun to shut down; the others wait for `shut`.
-    closing: AtomicBool,
+    pub(super) control: Mutex<()>,
+    /// Held while the server is told what it forgot.
     #[pin]
-    shut: crate::support::completion::Completion,
-    #[pin]
-    heartbeat: Task<Session, 1>,
-    watch: Arc<Watch>,
-    // Last, as it waits for the tasks above.
-    _queue: OwnedQueue,
+    pub(super) introducing: Mutex<()>,
+    queue: OwnedQueue,
 }
 
-impl_has_task! { impl HasTask<1> for Session { self.heartbeat } }
-
-impl TaskItem<1> for Session {
-    fn run(this: Arc<Self>) {
-        if this.path.beat() {
-            task::schedule_in::<_, 1>(&this, path::beat_interval());
-        }
-    }
+/// What only administration touches.
+pub(super) struct Admin {
+    pub(super) paths: KVec<Arc<Path>>,
+    pub(super) files: Option<SessionFiles>,
 }
 
 impl Session {
@@ -151,111 +117,164 @@ impl Session {
     ///
     /// # Errors
     ///
+    /// When no path could be connected, what the last one failed with:
     /// `EHOSTUNREACH` when there is no way to the server, `ECONNREFUSED` when
-    /// nobody listens there, else what the server refused with.
-    pub fn open(config: &SessionConfig<'_>, events: Arc<dyn Events>) -> Result<Arc<Self>> {
+    /// nobody listens there, else what the server refused with. `EEXIST` when a
+    /// session of this name shows files already.
+    pub fn open(
+        client: &Client,
+        config: &SessionConfig<'_>,
+        events: Arc<dyn Events>,
+    ) -> Result<Arc<Self>> {
+        let name = Plain(config.name);
         if config.nr_poll_queues > 0 {
-            pr_err!(
-                "{}: poll queues are not supported yet\n",
-                Plain(config.name)
-            );
+            pr_err!("{name}: poll queues are not supported yet\n");
             return Err(EOPNOTSUPP);
         }
-        let name = Plain(config.name);
         let queue = OwnedQueue::new(c"rtrs_client", Kind::Unbound)?;
-        let handle = queue.handle();
-        let watch = Arc::pin_init(
-            try_pin_init!(Watch {
-                name: CString::try_from_fmt(fmt!("{name}"))?,
-                lost <- new_task!(handle, "rtrs_path_lost"),
-                session <- new_mutex!(None),
-            }),
-            GFP_KERNEL,
-        )?;
-        let mut outcome = Err(EINVAL);
-        for addr in config.paths {
-            let src = addr
-                .src
-                .as_ref()
-                .map(|src| SockAddr::new(src, 0))
-                .transpose()?;
-            let dst = SockAddr::new(&addr.dst, config.port)?;
-            outcome = connect::connect(config.name, src.as_ref(), &dst, watch.clone());
-            match &outcome {
-                Ok(_) => break,
-                Err(e) => pr_err!("{name}: connecting to {dst} failed: {e:?}\n"),
-            }
-        }
-        let (path, accept) = outcome?;
-        let (src, dst) = match path.connections.first() {
-            Some(control) => (control.src(), control.dst()),
-            None => return Err(EIO),
-        };
-        let handle = queue.handle();
         let session = Arc::pin_init(
             try_pin_init!(Self {
                 name: CString::try_from_fmt(fmt!("{name}"))?,
-                accept,
-                path,
-                src,
-                dst,
+                uuid: Uuid(rand::uuid()),
+                port: config.port,
+                closed: AtomicBool::new(false),
+                depth: AtomicU32::new(0),
+                max_io_size: AtomicU32::new(0),
+                paths: RcuBox::new(),
+                admin <- new_mutex!(
+                    Admin { paths: KVec::new(), files: None },
+                    "rtrs_session_admin"
+                ),
+                policy: AtomicU8::new(Policy::default().number()),
+                turns: PerCpu::new(|| AtomicUsize::new(0))?,
+                max_reconnect_attempts: AtomicI32::new(-1),
+                fail_io_after: AtomicI32::new(FAIL_IO_AFTER_S),
+                overdue <- new_task!(queue.handle(), "rtrs_io_overdue"),
+                desk <- Desk::new(),
                 events,
-                control <- new_mutex!(()),
-                closing: AtomicBool::new(false),
-                shut <- crate::support::completion::Completion::new(),
-                heartbeat <- new_task!(handle, "rtrs_heartbeat"),
-                watch,
-                _queue: queue,
-            }),
+                control <- new_mutex!((), "rtrs_session_control"),
+                introducing <- new_mutex!((), "rtrs_session_introducing"),
+                queue,
+            }? Error),
             GFP_KERNEL,
         )?;
-        *session.watch.session.lock() = Some(session.clone());
-        if !session.is_connected() {
-            // Lost before it could be told.
-            session.close();
-            return Err(ECONNRESET);
+        match session.connect_all(client, config) {
+            Ok(()) => Ok(session),
+            Err(e) => {
+                session.close();
+                Err(e)
+            }
         }
-        task::schedule_in::<_, 1>(&session, path::beat_interval());
-        pr_info!(
-            "{name}: connected {src}@{dst}, {} connections, queue depth {}, up to {} bytes a request\n",
-            session.path.connections.len(),
-            session.queue_depth(),
-            session.max_io_size()
-        );
-        Ok(session)
     }
 
-    /// Disconnects and waits until each request in flight was told its end.
+    fn connect_all(self: &Arc<Self>, client: &Client, config: &SessionConfig<'_>) -> Result {
+        let files = SessionFiles::new(client, self)?;
+        self.admin.lock().files = Some(files);
+        let mut outcome = Err(EINVAL);
+        let mut failed = KVec::new();
+        for addr in config.paths {
+            let (path, e) = match self.new_path(addr).map(|path| (path.connect_first(), path)) {
+                Ok((Ok(()), path)) => {
+                    self.show(&path)?;
+                    outcome = Ok(());
+                    continue;
+                }
+                Ok((Err(e), path)) => (Some(path), e),
+                Err(e) => (None, e),
+            };
+            pr_err!(
+                "{}: connecting {} failed: {e:?}\n",
+                &*self.name,
+                Plain(addr)
+            );
+            if let Some(path) = path {
+                failed.push(path, GFP_KERNEL)?;
+            }
+            if outcome.is_err() {
+                outcome = Err(e);
+            }
+        }
+        outcome?;
+        // The owner opens devices by itself now.
+        if let Some(epoch) = self.desk.introduction() {
+            self.desk.introduced(epoch);
+        }
+        for path in failed {
+            path.keep_trying();
+        }
+        Ok(())
+    }
+
+    /// Disconnects and waits until each request was told its end.
     ///
     /// After this nothing calls back. Idempotent; sleeps.
     pub fn close(self: &Arc<Self>) {
-        drop(self.watch.session.lock().take());
-        task::stop_sync::<_, 0>(&self.watch);
-        self.shut_down();
-    }
-
-    /// The path is lost: as `close`, but tell the owner.
-    fn lost(self: &Arc<Self>) {
-        self.shut_down();
-        self.events.disconnected();
-    }
-
-    fn shut_down(self: &Arc<Self>) {
-        if self.closing.swap(true, AcqRel) {
-            self.shut.wait();
-            return;
+        let (paths, files) = {
+            let mut admin = self.admin.lock();
+            self.closed.store(true, Relaxed);
+            (core::mem::take(&mut admin.paths), admin.files.take())
+        };
+        for path in &paths {
+            path.remove();
         }
-        self.path.shared.retire();
-        // A pending one owns the session, which would then end in its own
-        // queue.
-        task::stop_sync::<_, 1>(self);
-        self.path.shut_down();
-        self.shut.complete_all();
+        task::stop_sync::<_, 0>(self);
+        drop(files);
+        drop(self.paths.replace(None));
+        self.kick();
     }
 
-    /// Whether requests can be made at this moment.
+    /// Whether this session can do with what a server offers now.
+    ///
+    /// # Errors
+    ///
+    /// `EPROTO`, with a line in the log.
+    pub(super) fn fits(&self, accept: &Accept) -> Result {
+        let (depth, size) = (u32::from(accept.queue_depth().get()), accept.max_io_size());
+        let (old_depth, old_size) = (self.queue_depth(), self.max_io_size());
+        if depth < old_depth || size < old_size {
+            pr_err!(
+                "{}: the server offers queue depth {depth} and {size} bytes a request, less than the {old_depth} and {old_size} that the devices were made for; unmap them and map them anew\n",
+                &*self.name
+            );
+            return Err(EPROTO);
+        }
+        Ok(())
+    }
+
+    /// The first path is connected: notes what the server offers.
+    pub(super) fn learn(&self, accept: &Accept) -> Result {
+        if self.queue_depth() == 0 {
+            let depth = u32::from(accept.queue_depth().get());
+            self.desk.furnish(depth)?;
+            self.max_io_size.store(accept.max_io_size(), Relaxed);
+            self.depth.store(depth, Relaxed);
+        }
+        Ok(())
+    }
+
+    pub(super) fn queue(&self) -> QueueHandle {
+        self.queue.handle()
+    }
+
+    pub(super) fn max_reconnect_attempts(&self) -> i32 {
+        self.max_reconnect_attempts.load(Relaxed)
+    }
+
+    pub(super) fn set_max_reconnect_attempts(&self, attempts: i32) {
+        self.max_reconnect_attempts.store(attempts, Relaxed);
+    }
+
+    pub(super) fn sess_name(&self) -> Result<SessName<'_>> {
+        SessName::new(self.name.to_bytes()).map_err(|_| EINVAL)
+    }
+
+    pub(super) fn fmt_name(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_fmt(fmt!("{}:", &*self.name))
+    }
+
+    /// Whether requests can be sent at this moment.
     pub fn is_connected(&self) -> bool {
-        self.path.shared.is_alive()
+        self.desk.is_up()
     }
 
     /// Its name.
@@ -265,7 +284,7 @@ impl Session {
 
     /// Message ids of the session.
     pub fn queue_depth(&self) -> u32 {
-        u32::from(self.accept.queue_depth().get())
+        self.depth.load(Relaxed)
     }
 
     /// Those that are for I/O, from 0.
@@ -275,87 +294,11 @@ impl Session {
 
     /// The most bytes of data in one request.
     pub fn max_io_size(&self) -> u32 {
-        self.accept.max_io_size()
+        self.max_io_size.load(Relaxed)
     }
 
     /// The most segments of one request.
     pub fn max_segments(&self) -> u16 {
         MAX_SEGMENTS as u16
-    }
-
-    /// Prints the path as `src@dst`.
-    pub fn path_name(&self, out: &mut dyn fmt::Write) -> fmt::Result {
-        write!(out, "{}@{}", self.src, self.dst)
-    }
-
-    /// Sends a request with the user message `msg` and `len` bytes of data.
-    /// Does not sleep. `io` is told the end, or given back when there is an
-    /// error right away.
-    ///
-    /// # Errors
-    ///
-    /// `ENOTCONN` without a connection, `EBUSY` when the permit is in use,
-    /// `EINVAL` or `EMSGSIZE` for sizes that do not fit, `ENOMEM` when the
-    /// device has no room.
-    pub fn submit(
-        &self,
-        dir: Dir,
-        permit: Permit,
-        msg: &[u8],
-        len: u32,
-        io: IoBox,
-    ) -> core::result::Result<(), (IoBox, Error)> {
-        let shared = &self.path.shared;
-        let connection = self.path.connection_for(cpu::current());
-        let (Some(table), Some(chunks), Some(connection)) =
-            (shared.table.as_ref(), shared.chunks.as_ref(), connection)
-        else {
-            return Err((io, ENOTCONN));
-        };
-        if !shared.is_alive() {
-            return Err((io, ENOTCONN));
-        }
-        let index = permit.0 as usize;
-        let (Some(request), Some(chunk)) = (table.requests.get(index), chunks.get(index)) else {
-            return Err((io, EINVAL));
-        };
-        if len > self.max_io_size() {
-            return Err((io, EMSGSIZE));
-        }
-        let Some(idle) = request.begin() else {
-            return Err((io, EBUSY));
-        };
-        let submitted = Req::submit(
-            idle,
-            &connection.qp(),
-            table.layout,
-            chunk,
-            self.path.data_sges,
-            dir,
-            msg,
-            len,
-            io,
-        );
-        match submitted {
-            Err((Some(io), e)) => Err((io, e)),
-            _ => Ok(()),
-        }
-    }
-
-    /// Sends a control message and waits for the answer, whose data goes to
-    /// `reply`; answers how much of it that is. At most 30 s; killable.
-    ///
-    /// # Errors
-    ///
-    /// `ETIMEDOUT`, those of [`Session::submit`], or what the server answered.
-    pub fn call(&self, dir: Dir, msg: &[u8], reply: &mut [u8]) -> Result<usize> {
-        let _one_at_a_time = self.control.lock();
-        let len = u32::try_from(reply.len())?;
-        let io = LinearIo::new(len)?;
-        let permit = Permit(self.queue_depth().saturating_sub(CONTROL_PERMITS));
-        self.submit(dir, permit, msg, len, IoBox::new(LinearRef(io.clone())))
-            .map_err(|(_, e)| e)?;
-        io.wait(CONTROL_TIMEOUT, reply)?;
-        Ok(reply.len())
     }
 }

@@ -17,6 +17,7 @@ pub mod params;
 pub mod percpu;
 pub mod queue;
 pub mod rand;
+pub mod rcu;
 pub mod sysfs;
 pub mod task;
 

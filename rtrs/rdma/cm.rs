@@ -109,9 +109,13 @@ impl Context {
     }
 
     /// Waits for the next step, killable; `EHOSTUNREACH` when nobody answered
-    /// for `limit`, as the connection manager itself would try much longer.
-    pub(super) fn wait(&self, limit: Delta) -> Result<Step> {
-        if !self.stepped.wait_killable_timeout(limit)? {
+    /// for `limit`, as the connection manager itself would try much longer, and
+    /// `ECANCELED` when `interrupt` is raised.
+    pub(super) fn wait(self: &Arc<Self>, limit: Delta, interrupt: &Interrupt) -> Result<Step> {
+        interrupt.begin(self)?;
+        let stepped = self.stepped.wait_killable_timeout(limit);
+        interrupt.end();
+        if !stepped? {
             return Err(EHOSTUNREACH);
         }
         self.stepped.reinit();
@@ -130,6 +134,60 @@ impl Context {
             sink.event(event);
         }
         self.put(step);
+    }
+}
+
+/// Ends, from elsewhere, the wait of who makes a connection.
+#[pin_data]
+pub struct Interrupt {
+    #[pin]
+    state: SpinLock<InterruptState>,
+}
+
+struct InterruptState {
+    raised: bool,
+    /// Whose step is being waited for.
+    waiting: Option<Arc<Context>>,
+}
+
+impl Interrupt {
+    /// One that is not raised.
+    pub fn new() -> impl PinInit<Self> {
+        pin_init!(Self {
+            state <- new_spinlock!(InterruptState { raised: false, waiting: None }),
+        })
+    }
+
+    /// Ends the wait that goes on, if any, and those to come, with `ECANCELED`.
+    pub fn raise(&self) {
+        let waiting = {
+            let mut state = self.state.lock();
+            state.raised = true;
+            state.waiting.take()
+        };
+        if let Some(context) = waiting {
+            context.put(Step::Failed(ECANCELED));
+        }
+    }
+
+    /// Lets waits to come wait again.
+    pub fn reset(&self) {
+        self.state.lock().raised = false;
+    }
+
+    fn begin(&self, context: &Arc<Context>) -> Result {
+        let mut state = self.state.lock();
+        if state.raised {
+            return Err(ECANCELED);
+        }
+        state.waiting = Some(context.clone());
+        Ok(())
+    }
+
+    fn end(&self) {
+        // Dropped without the lock.
+        let waiting = self.state.lock().waiting.take();
+        drop(waiting);
     }
 }
 

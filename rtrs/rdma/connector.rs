@@ -4,6 +4,7 @@
 
 use super::cm::CmEvents;
 use super::cm::CmId;
+use super::cm::Interrupt;
 use super::cm::Private;
 use super::cm::Step;
 use super::connection::Connection;
@@ -44,8 +45,14 @@ impl Resolved {
     /// # Errors
     ///
     /// `EHOSTUNREACH` when there is no way, `ENODEV` when the way has no RDMA
-    /// device, `EINTR` when the task was killed.
-    pub fn new(src: Option<&SockAddr>, dst: &SockAddr, timeout_ms: u32) -> Result<Self> {
+    /// device, `EINTR` when the task was killed, `ECANCELED` when `interrupt`
+    /// was raised.
+    pub fn new(
+        src: Option<&SockAddr>,
+        dst: &SockAddr,
+        timeout_ms: u32,
+        interrupt: &Interrupt,
+    ) -> Result<Self> {
         let cm = CmId::new()?;
         let timeout = timeout_ms as usize;
         let limit = limit(timeout_ms);
@@ -66,14 +73,14 @@ impl Resolved {
                 timeout,
             ))?;
         }
-        match cm.context().wait(limit)? {
+        match cm.context().wait(limit, interrupt)? {
             Step::AddrResolved => {}
             Step::Failed(e) => return Err(e),
             _ => return Err(EIO),
         }
         // SAFETY: The id is alive and its address resolved.
         to_result(unsafe { bindings::rdma_resolve_route(cm.as_ptr(), timeout) })?;
-        match cm.context().wait(limit)? {
+        match cm.context().wait(limit, interrupt)? {
             Step::RouteResolved => Ok(Self { cm }),
             Step::Failed(e) => Err(e),
             _ => Err(EIO),
@@ -89,7 +96,7 @@ impl Resolved {
     /// the peer; answers the connection and what the peer said.
     ///
     /// From here on `context` is told of events. Takes at most `timeout_ms`;
-    /// killable.
+    /// killable, and ended by `interrupt` as in [`Resolved::new`].
     pub fn connect<C: CmEvents + 'static>(
         self,
         pd: &Arc<Pd>,
@@ -97,6 +104,7 @@ impl Resolved {
         config: &QpConfig,
         private: &[u8],
         timeout_ms: u32,
+        interrupt: &Interrupt,
     ) -> core::result::Result<(Connection<C>, Private), ConnectError> {
         self.cm.context().set_sink(context.clone());
         let conn = Connection::new(self.cm, pd, context, config).map_err(|(_, e)| e)?;
@@ -111,7 +119,7 @@ impl Resolved {
         // copied.
         let ret = unsafe { bindings::rdma_connect(conn.cm().as_ptr(), &raw mut param) };
         to_result(ret)?;
-        match conn.cm().context().wait(limit(timeout_ms))? {
+        match conn.cm().context().wait(limit(timeout_ms), interrupt)? {
             Step::Established(private) => Ok((conn, private)),
             Step::Rejected(private) if !private.as_slice().is_empty() => {
                 Err(ConnectError::Rejected(private))

@@ -33,6 +33,12 @@ pub unsafe trait Io: Send + Sized + 'static {
     /// `ptr` came from `into_raw` and is used for this once.
     unsafe fn from_raw(ptr: NonNull<c_void>) -> Self;
 
+    /// Writes the message that goes with the data to `out`; answers its length.
+    ///
+    /// Called each time that the transfer is tried, so the message may say
+    /// something else than the last time, or be refused with an error.
+    fn message(&self, out: &mut [u8]) -> Result<usize>;
+
     /// Puts the segments of the data into `table`; answers their number.
     fn fill(&self, table: &mut SgTable) -> Result<usize>;
 
@@ -41,6 +47,7 @@ pub unsafe trait Io: Send + Sized + 'static {
 }
 
 struct VTable {
+    message: unsafe fn(NonNull<c_void>, &mut [u8]) -> Result<usize>,
     fill: unsafe fn(NonNull<c_void>, &mut SgTable) -> Result<usize>,
     done: unsafe fn(NonNull<c_void>, Result),
 }
@@ -66,6 +73,11 @@ struct VTableOf<T>(core::marker::PhantomData<T>);
 
 impl<T: Io> VTableOf<T> {
     const VTABLE: VTable = VTable {
+        message: |ptr, out| {
+            // SAFETY: `ptr` is of type `T`; the value is borrowed, not taken.
+            let io = ManuallyDrop::new(unsafe { T::from_raw(ptr) });
+            io.message(out)
+        },
         fill: |ptr, table| {
             // SAFETY: `ptr` is of type `T`; the value is borrowed, not taken.
             let io = ManuallyDrop::new(unsafe { T::from_raw(ptr) });
@@ -86,6 +98,12 @@ impl IoBox {
             ptr: io.into_raw(),
             vtable: &VTableOf::<T>::VTABLE,
         }
+    }
+
+    /// See [`Io::message`].
+    pub fn message(&self, out: &mut [u8]) -> Result<usize> {
+        // SAFETY: By the type invariant.
+        unsafe { (self.vtable.message)(self.ptr, out) }
     }
 
     /// See [`Io::fill`].
@@ -112,6 +130,7 @@ impl Drop for IoBox {
 /// A transfer of plain memory that somebody waits for.
 #[pin_data]
 pub struct LinearIo {
+    message: KVec<u8>,
     memory: UnsafeCell<KVec<u8>>,
     len: u32,
     /// 0 or a negative errno, once `over` is complete.
@@ -127,12 +146,16 @@ unsafe impl Send for LinearIo {}
 unsafe impl Sync for LinearIo {}
 
 impl LinearIo {
-    /// A buffer of `len` zeroes for the peer to write to; may be empty.
-    pub fn new(len: u32) -> Result<Arc<Self>> {
+    /// A message, and a buffer of `len` zeroes for the peer to write to; may be
+    /// empty.
+    pub fn new(message: &[u8], len: u32) -> Result<Arc<Self>> {
+        let mut copy = KVec::new();
+        copy.extend_from_slice(message, GFP_KERNEL)?;
         let mut memory = KVec::new();
         memory.resize(len as usize, 0, GFP_KERNEL)?;
         Arc::pin_init(
             try_pin_init!(Self {
+                message: copy,
                 memory: UnsafeCell::new(memory),
                 len,
                 errno: AtomicI32::new(0),
@@ -178,6 +201,14 @@ unsafe impl Io for LinearRef {
     unsafe fn from_raw(ptr: NonNull<c_void>) -> Self {
         // SAFETY: As the caller promises.
         Self(unsafe { Arc::from_raw(ptr.as_ptr().cast_const().cast()) })
+    }
+
+    fn message(&self, out: &mut [u8]) -> Result<usize> {
+        let message = &self.0.message;
+        out.get_mut(..message.len())
+            .ok_or(EMSGSIZE)?
+            .copy_from_slice(message);
+        Ok(message.len())
     }
 
     fn fill(&self, table: &mut SgTable) -> Result<usize> {

@@ -1,0 +1,187 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+//! What the server of a session has to know: our protocol version, and the
+//! devices that are mapped.
+//!
+//! A server forgets both with the last path of a session. When there is a path
+//! again, it is told anew, before I/O goes on.
+
+#![deny(unsafe_code)]
+
+use crate::device::Device;
+use kernel::new_mutex;
+use kernel::prelude::*;
+use kernel::sync::Arc;
+use kernel::sync::Mutex;
+use rnbd_proto::error::WireError;
+use rnbd_proto::wire::name::DevicePath;
+use rnbd_proto::wire::rnbd::Close;
+use rnbd_proto::wire::rnbd::Open;
+use rnbd_proto::wire::rnbd::OpenRsp;
+use rnbd_proto::wire::rnbd::SessInfo;
+use rnbd_proto::wire::rnbd::SessInfoRsp;
+use rnbd_proto::wire::rnbd::OPEN_RSP_SIZE;
+use rnbd_proto::wire::rnbd::SESS_INFO_RSP_SIZE;
+use rtrs::client::Dir;
+use rtrs::client::Events;
+use rtrs::client::Session;
+use rtrs::support::log::Plain;
+
+/// The devices of one session that the server has open.
+#[pin_data]
+pub(crate) struct Roster {
+    /// Name of the session.
+    name: KVec<u8>,
+    /// Held while the server opens one, so that none is forgotten when the session
+    /// is lost in between.
+    #[pin]
+    entries: Mutex<KVec<Entry>>,
+}
+
+struct Entry {
+    device: Arc<Device>,
+    /// Size in sectors, which must stay.
+    sectors: u64,
+}
+
+impl Roster {
+    /// For the session called `name`.
+    pub(crate) fn new(name: &[u8]) -> Result<Arc<Self>> {
+        let mut copy = KVec::new();
+        copy.extend_from_slice(name, GFP_KERNEL)?;
+        Arc::pin_init(
+            pin_init!(Self {
+                name: copy,
+                entries <- new_mutex!(KVec::new(), "rnbd_roster"),
+            }),
+            GFP_KERNEL,
+        )
+    }
+
+    /// Has the server open `device`, and keeps it open until that is dropped.
+    pub(crate) fn open(
+        self: &Arc<Self>,
+        session: &Arc<Session>,
+        device: &Arc<Device>,
+    ) -> Result<(Opened, OpenRsp)> {
+        let mut entries = self.entries.lock();
+        entries.reserve(1, GFP_KERNEL)?;
+        let answer = open(session, device)?;
+        device.opened(answer.device);
+        let opened = Opened {
+            session: session.clone(),
+            roster: self.clone(),
+            device: device.clone(),
+        };
+        let entry = Entry {
+            device: device.clone(),
+            sectors: answer.geometry.sectors(),
+        };
+        let pushed = entries.push(entry, GFP_KERNEL);
+        // Not with the lock, which dropping `opened` takes.
+        drop(entries);
+        pushed?;
+        Ok((opened, answer))
+    }
+}
+
+impl Events for Roster {
+    fn disconnected(&self, waits: bool) {
+        pr_warn!(
+            "session {}: disconnected, I/O on its devices {}\n",
+            Plain(self.name.escape_ascii()),
+            if waits { "waits" } else { "fails" }
+        );
+    }
+
+    fn reconnected(&self, session: &Arc<Session>) -> Result {
+        let entries = self.entries.lock();
+        greet(session)?;
+        for Entry { device, sectors } in entries.iter() {
+            match open(session, device) {
+                Ok(answer) if answer.geometry.sectors() == *sectors => {
+                    device.opened(answer.device);
+                }
+                Ok(answer) => {
+                    pr_err!(
+                        "rnbd{}: has {} sectors now instead of {sectors}, unmap it and map it anew\n",
+                        device.number,
+                        answer.geometry.sectors()
+                    );
+                    device.lose();
+                }
+                // Not the server's word.
+                Err(err) if [ECONNABORTED, ETIMEDOUT, ENOTCONN].contains(&err) => return Err(err),
+                Err(err) => {
+                    pr_err!(
+                        "rnbd{}: the server does not open it any more: {err:?}\n",
+                        device.number
+                    );
+                    device.lose();
+                }
+            }
+        }
+        pr_info!(
+            "session {}: connected again, {} devices opened\n",
+            Plain(self.name.escape_ascii()),
+            entries.len()
+        );
+        Ok(())
+    }
+}
+
+/// Exchanges protocol versions.
+pub(crate) fn greet(session: &Session) -> Result {
+    let mut reply = [0; SESS_INFO_RSP_SIZE];
+    let len = session.call(Dir::Read, &SessInfo::OURS.encode(), &mut reply)?;
+    SessInfoRsp::parse(reply.get(..len).ok_or(EPROTO)?).map_err(refused)?;
+    Ok(())
+}
+
+fn open(session: &Session, device: &Device) -> Result<OpenRsp> {
+    let open = Open {
+        mode: device.mode,
+        path: DevicePath::new(&device.path).map_err(|_| EINVAL)?,
+    };
+    let mut reply = [0; OPEN_RSP_SIZE];
+    let len = session.call(Dir::Read, &open.encode(), &mut reply)?;
+    OpenRsp::parse(reply.get(..len).ok_or(EPROTO)?).map_err(refused)
+}
+
+/// The error for an answer that makes no sense.
+fn refused(err: WireError) -> Error {
+    pr_err!("bad answer of the server: {}\n", Plain(err));
+    EPROTO
+}
+
+/// A device that the server has opened for us, closed on drop.
+pub(crate) struct Opened {
+    session: Arc<Session>,
+    roster: Arc<Roster>,
+    device: Arc<Device>,
+}
+
+impl Drop for Opened {
+    fn drop(&mut self) {
+        let ours = |entry: &Entry| Arc::ptr_eq(&entry.device, &self.device);
+        let entry = {
+            let mut entries = self.roster.entries.lock();
+            let index = entries.iter().position(ours);
+            index.and_then(|index| entries.remove(index).ok())
+        };
+        drop(entry);
+        // A server closes the devices of a session that ends.
+        if !self.session.is_connected() {
+            return;
+        }
+        let device = self.device.id();
+        let close = Close { device }.encode();
+        if let Err(err) = self.session.call(Dir::Write, &close, &mut []) {
+            pr_warn!(
+                "closing device {} on the server: {:?}\n",
+                Plain(device),
+                err
+            );
+        }
+    }
+}

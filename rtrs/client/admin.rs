@@ -1,0 +1,162 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+//! The paths of a session: which there are, and what follows when one comes up or
+//! is lost.
+
+use super::path::Path;
+use super::session::Admin;
+use super::session::Session;
+use crate::impl_has_task;
+use crate::support::net::SockAddr;
+use crate::support::task;
+use crate::support::task::TaskItem;
+use core::sync::atomic::Ordering::Relaxed;
+use kernel::prelude::*;
+use kernel::sync::Arc;
+use kernel::time::Delta;
+use rnbd_proto::flow::Flow;
+use rnbd_proto::flow::Standing;
+use rnbd_proto::limits::MAX_PATHS;
+use rnbd_proto::text::path_addr::PathAddr;
+
+impl Session {
+    /// Makes a path, and lets I/O find it once it is connected.
+    pub(super) fn new_path(self: &Arc<Self>, addr: &PathAddr<'_>) -> Result<Arc<Path>> {
+        let src = addr.src.as_ref().map(|src| SockAddr::new(src, 0));
+        let src = src.transpose()?;
+        let dst = SockAddr::new(&addr.dst, self.port)?;
+        let path = Path::new(self, src, dst)?;
+        let mut admin = self.admin.lock();
+        if self.closed.load(Relaxed) {
+            return Err(ESHUTDOWN);
+        }
+        if admin
+            .paths
+            .iter()
+            .any(|other| other.is_to(src.as_ref(), &dst))
+        {
+            return Err(EEXIST);
+        }
+        if admin.paths.len() >= MAX_PATHS {
+            return Err(ENOSPC);
+        }
+        admin.paths.push(path.clone(), GFP_KERNEL)?;
+        self.publish(&admin)?;
+        Ok(path)
+    }
+
+    /// Shows the files of a path that was connected.
+    pub(super) fn show(&self, path: &Arc<Path>) -> Result {
+        let mut admin = self.admin.lock();
+        match admin.files.as_mut() {
+            Some(files) => files.show(path),
+            None => Err(ESHUTDOWN),
+        }
+    }
+
+    /// Adds a path while the session is in use.
+    ///
+    /// # Errors
+    ///
+    /// `EEXIST` when there is one, `ENOSPC` for one too many, else as
+    /// [`Session::open`].
+    pub(super) fn add_path(self: &Arc<Self>, addr: &PathAddr<'_>) -> Result {
+        let path = self.new_path(addr)?;
+        let connected = path.connect_first().and_then(|()| self.show(&path));
+        if connected.is_err() {
+            self.drop_path(&path);
+        } else {
+            self.introduce(&path);
+        }
+        connected
+    }
+
+    /// Takes a path out and down. False if it is out already.
+    pub(super) fn drop_path(&self, path: &Arc<Path>) -> bool {
+        let (found, files) = {
+            let mut admin = self.admin.lock();
+            let before = admin.paths.len();
+            admin.paths.retain(|other| !Arc::ptr_eq(other, path));
+            let found = admin.paths.len() < before;
+            if found && self.publish(&admin).is_err() {
+                // No memory for a shorter list: the longer one does as well, as
+                // a path that is down is not chosen.
+                pr_warn!("{path}: removed without being forgotten\n");
+            }
+            (
+                found,
+                admin.files.as_mut().and_then(|files| files.hide(path)),
+            )
+        };
+        if found {
+            path.remove();
+        }
+        // Waits for callbacks, so without the lock.
+        drop(files);
+        found
+    }
+
+    fn publish(&self, admin: &Admin) -> Result {
+        let mut list = KVec::with_capacity(admin.paths.len(), GFP_KERNEL)?;
+        for path in &admin.paths {
+            list.push(path.clone(), GFP_KERNEL)?;
+        }
+        let list = KBox::new(list, GFP_KERNEL)?;
+        drop(self.paths.replace(Some(list)));
+        Ok(())
+    }
+
+    /// A path has another standing, which may let I/O go on or fail.
+    pub(super) fn path_changed(self: &Arc<Self>, path: &Path, to: Standing) {
+        let change = self.desk.change(&path.standing, to);
+        let lost = change.before == Flow::Open && change.after != Flow::Open;
+        if lost && !self.closed.load(Relaxed) {
+            self.events.disconnected(change.after == Flow::Held);
+            self.limit_waiting();
+        }
+        self.kick();
+    }
+
+    /// I/O waits from now on: sees to it that this has an end.
+    pub(super) fn limit_waiting(self: &Arc<Self>) {
+        let seconds = self.fail_io_after.load(Relaxed);
+        if seconds < 0 {
+            task::cancel_sync::<_, 0>(self);
+        } else {
+            task::reschedule_in::<_, 0>(self, Delta::from_secs(seconds.into()));
+        }
+    }
+
+    /// `path` is up: tells the server what it forgot, if it did.
+    pub(super) fn introduce(self: &Arc<Self>, path: &Path) {
+        let _one_at_a_time = self.introducing.lock();
+        let Some(epoch) = self.desk.introduction() else {
+            return;
+        };
+        match self.events.reconnected(self) {
+            Ok(()) => {
+                self.desk.introduced(epoch);
+                self.kick();
+            }
+            Err(e) => {
+                pr_err!("{path}: the server cannot be told of the devices: {e:?}\n");
+                path.give_up("devices are not open");
+            }
+        }
+    }
+}
+
+impl_has_task! { impl HasTask<0> for Session { self.overdue } }
+
+impl TaskItem for Session {
+    fn run(this: Arc<Self>) {
+        // Between two losses a path is up, so this is of the last one, or nothing.
+        if this.desk.view().flow() == Flow::Held {
+            this.desk.expire(this.desk.epoch());
+            if this.desk.view().flow() == Flow::Failing {
+                pr_warn!("{}: no path for too long, I/O fails\n", &*this.name);
+            }
+            this.kick();
+        }
+    }
+}

@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+//! The two ends of a path.
+
+use super::link::Conn;
+use crate::rdma::connection::Connection;
+use crate::support::net::SockAddr;
+use kernel::fmt;
+use kernel::prelude::*;
+
+/// Where a path is connected, for its name and its files.
+#[derive(Clone, Copy)]
+pub(super) struct Ends {
+    pub(super) src: SockAddr,
+    pub(super) dst: SockAddr,
+    /// Name of the RDMA device, of which `device_len` bytes count.
+    device: [u8; DEVICE_NAME_MAX],
+    device_len: usize,
+    /// Port of the device, from 1.
+    pub(super) port: u32,
+}
+
+/// Longest name of an RDMA device, in bytes.
+const DEVICE_NAME_MAX: usize = 64;
+
+impl Ends {
+    /// Those of a connected link.
+    pub(super) fn of(control: &Connection<Conn>) -> Self {
+        let name = control.pd().device_name().to_bytes();
+        let mut device = [0; DEVICE_NAME_MAX];
+        let device_len = name.len().min(DEVICE_NAME_MAX);
+        for (to, from) in device.iter_mut().zip(name) {
+            *to = *from;
+        }
+        Self {
+            src: control.src(),
+            dst: control.dst(),
+            device,
+            device_len,
+            port: control.port(),
+        }
+    }
+
+    /// Name of the RDMA device.
+    pub(super) fn device(&self) -> &[u8] {
+        self.device.get(..self.device_len).unwrap_or_default()
+    }
+}
+
+impl fmt::Display for Ends {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_fmt(fmt!("{}@{}", self.src, self.dst))
+    }
+}

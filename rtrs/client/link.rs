@@ -1,0 +1,249 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+//! A link: one life of a path, from being connected to being lost.
+
+use super::order::Order;
+use super::path::Path;
+use super::request::Req;
+use super::stats::Stats;
+use crate::rdma::cm::CmEvent;
+use crate::rdma::cm::CmEvents;
+use crate::rdma::connection::Connection;
+use crate::rdma::op::Op;
+use crate::support::clock;
+use crate::support::completion::Completion;
+use crate::support::cpu;
+use core::sync::atomic::AtomicBool;
+use core::sync::atomic::AtomicU32;
+use core::sync::atomic::Ordering::Acquire;
+use core::sync::atomic::Ordering::Relaxed;
+use core::sync::atomic::Ordering::Release;
+use kernel::prelude::*;
+use kernel::sync::Arc;
+use kernel::sync::SetOnce;
+use rnbd_proto::heartbeat::Beat;
+use rnbd_proto::heartbeat::Heartbeat;
+use rnbd_proto::imm::Imm;
+use rnbd_proto::imm::IoReqLayout;
+use rnbd_proto::wire::rtrs::Accept;
+
+/// A chunk of the server's memory that requests are written to.
+pub(super) struct Chunk {
+    /// Its address for the server's device.
+    pub(super) addr: u64,
+    /// The key, which the server may renew with every response.
+    pub(super) rkey: AtomicU32,
+}
+
+/// What the server said about itself, and what was made from it.
+pub(super) struct Table {
+    /// How identifiers and offsets are told to the server.
+    pub(super) layout: IoReqLayout,
+    /// The requests, by message id.
+    pub(super) requests: KVec<Arc<Op<Req>>>,
+}
+
+/// What all connections of a link share. It does not own them, so that their
+/// completions can refer to it.
+#[pin_data]
+pub(super) struct Shared {
+    /// Cleared for good when the link is lost or closed.
+    alive: AtomicBool,
+    /// Who is told that the link is lost.
+    path: Arc<Path>,
+    pub(super) stats: Arc<Stats>,
+    pub(super) heartbeat: Heartbeat,
+    /// Set when the first connection is made.
+    pub(super) table: SetOnce<Table>,
+    /// Set when the server told where its chunks are.
+    pub(super) chunks: SetOnce<KVec<Chunk>>,
+    /// Complete when `chunks` is set, or never will be.
+    #[pin]
+    pub(super) informed: Completion,
+}
+
+impl Shared {
+    pub(super) fn new(path: &Arc<Path>) -> Result<Arc<Self>> {
+        Arc::pin_init(
+            pin_init!(Self {
+                alive: AtomicBool::new(true),
+                path: path.clone(),
+                stats: path.stats.clone(),
+                heartbeat: Heartbeat::new(),
+                table: SetOnce::new(),
+                chunks: SetOnce::new(),
+                informed <- Completion::new(),
+            }),
+            GFP_KERNEL,
+        )
+    }
+
+    pub(super) fn is_alive(&self) -> bool {
+        self.alive.load(Acquire)
+    }
+
+    /// Ends the link without telling anybody: the path is taking it down, or
+    /// gives up connecting it.
+    pub(super) fn retire(&self) -> bool {
+        let first = self.alive.swap(false, Release);
+        self.informed.complete_all();
+        first
+    }
+
+    /// The link is of no use any more, because of `why`. In any context.
+    pub(super) fn fail(&self, why: &str) {
+        if self.retire() {
+            self.path.link_failed(why);
+        }
+    }
+}
+
+/// The context of one connection.
+pub(super) struct Conn {
+    pub(super) shared: Arc<Shared>,
+    /// Number of the connection; 0 is for control.
+    pub(super) id: u16,
+    /// The key that the server invalidated last.
+    ///
+    /// The server invalidates and answers in one chain, so on one connection
+    /// the claim to have done so directly follows the deed.
+    pub(super) invalidated: AtomicU32,
+}
+
+impl Conn {
+    pub(super) fn new(shared: &Arc<Shared>, id: u16) -> Result<Arc<Self>> {
+        Ok(Arc::new(
+            Self {
+                shared: shared.clone(),
+                id,
+                invalidated: AtomicU32::new(0),
+            },
+            GFP_KERNEL,
+        )?)
+    }
+}
+
+impl CmEvents for Conn {
+    fn event(&self, event: CmEvent) {
+        match event {
+            CmEvent::Established => {}
+            CmEvent::Disconnected => self.shared.fail("the server disconnected"),
+            CmEvent::AddrChange => self.shared.fail("the local address moved"),
+            CmEvent::DeviceRemoval => self.shared.fail("the RDMA device was removed"),
+        }
+    }
+}
+
+/// A connected path.
+pub(super) struct Link {
+    pub(super) shared: Arc<Shared>,
+    /// What the server offered.
+    pub(super) accept: Accept,
+    /// The control connection, then those for I/O (at least one).
+    pub(super) connections: KVec<Connection<Conn>>,
+    /// Segments that one send work request may name beside a header.
+    pub(super) data_sges: usize,
+}
+
+impl Link {
+    /// The connection for I/O submitted on this CPU.
+    fn connection(&self) -> Option<&Connection<Conn>> {
+        let (_control, io) = self.connections.split_first()?;
+        io.get((cpu::current() as usize).checked_rem(io.len())?)
+    }
+
+    /// Sends a request, or gives it back. Does not sleep.
+    ///
+    /// # Errors
+    ///
+    /// `ENOTCONN` when the link is lost, `EBUSY` when the permit is in use,
+    /// `EINVAL` for a wrong one, `ENOMEM` when the device has no room.
+    pub(super) fn submit(&self, order: Order) -> core::result::Result<(), (Order, Error)> {
+        let shared = &self.shared;
+        let (Some(table), Some(chunks), Some(connection)) = (
+            shared.table.as_ref(),
+            shared.chunks.as_ref(),
+            self.connection(),
+        ) else {
+            return Err((order, ENOTCONN));
+        };
+        if !shared.is_alive() {
+            return Err((order, ENOTCONN));
+        }
+        let index = order.permit.index();
+        let (Some(request), Some(chunk)) = (table.requests.get(index), chunks.get(index)) else {
+            return Err((order, EINVAL));
+        };
+        let Some(idle) = request.begin() else {
+            return Err((order, EBUSY));
+        };
+        Req::submit(
+            idle,
+            &connection.qp(),
+            table.layout,
+            chunk,
+            self.data_sges,
+            order,
+        )
+    }
+
+    /// One tick of the heartbeat; false when there are to be no more.
+    pub(super) fn beat(&self) -> bool {
+        if !self.shared.is_alive() {
+            return false;
+        }
+        match self.shared.heartbeat.tick(clock::now_ns()) {
+            Beat::Wait => true,
+            Beat::Dead => {
+                self.shared.fail("no heartbeat from the server");
+                false
+            }
+            Beat::Send => {
+                let sent = match self.connections.first() {
+                    Some(control) => control.qp().post_imm(Imm::Heartbeat.encode()),
+                    None => Err(ENOTCONN),
+                };
+                if sent.is_err() {
+                    self.shared.fail("a heartbeat could not be sent");
+                }
+                sent.is_ok()
+            }
+        }
+    }
+
+    /// Ends everything: after this nothing is in flight, nothing can be posted,
+    /// and no completion runs. What was not answered is given to `rest`. Sleeps.
+    pub(super) fn shut_down(&self, mut rest: impl FnMut(Order)) {
+        self.shared.retire();
+        for connection in &self.connections {
+            connection.disconnect();
+        }
+        for connection in &self.connections {
+            connection.drain();
+        }
+        let Some(table) = self.shared.table.as_ref() else {
+            return;
+        };
+        for request in &table.requests {
+            // In the place of the server, which has no way to do it any more.
+            request.answer(None, |_| ());
+            let Some(idle) = request.begin() else {
+                continue;
+            };
+            if let Some(order) = Req::salvage(idle) {
+                rest(order);
+            }
+        }
+    }
+}
+
+/// The interval of heartbeats.
+pub(super) fn beat_interval() -> kernel::time::Delta {
+    kernel::time::Delta::from_millis(i64::from(rnbd_proto::heartbeat::INTERVAL_MS))
+}
+
+/// Loads a key for use in a work request; the response that brought it was
+/// handled before the request could be made.
+pub(super) fn current_rkey(chunk: &Chunk) -> u32 {
+    chunk.rkey.load(Relaxed)
+}

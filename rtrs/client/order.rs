@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+//! What the block driver asks for: one request, whichever path carries it.
+
+use crate::rdma::io::IoBox;
+
+/// Which way the data of a request goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Dir {
+    /// From the server, or no data at all where the length is 0.
+    Read,
+    /// To the server, or a message without data.
+    Write,
+}
+
+/// The right to have one request in flight: a message id below
+/// [`super::Session::io_depth`] that nobody else uses at the time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Permit(u32);
+
+impl Permit {
+    /// For I/O: a number that is unique among the requests in flight.
+    pub fn new(id: u32) -> Self {
+        Self(id)
+    }
+
+    /// Its place among all.
+    pub(super) fn index(self) -> usize {
+        self.0 as usize
+    }
+}
+
+/// A request that was not answered yet.
+///
+/// It is at one place at a time: on its way through `submit`, in flight on one
+/// path, or parked. The permit stays the same over all of them, by which the
+/// server knows a request that it was sent before over another path.
+pub(super) struct Order {
+    pub(super) dir: Dir,
+    pub(super) permit: Permit,
+    /// Bytes of data.
+    pub(super) len: u32,
+    /// For the session itself: neither parked nor sent again.
+    pub(super) control: bool,
+    /// Was in flight on a path that was lost.
+    pub(super) moved: bool,
+    pub(super) io: IoBox,
+}

@@ -1,0 +1,146 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+//! What is counted on a path.
+
+use super::order::Dir;
+use crate::support::cpu;
+use crate::support::percpu::PerCpu;
+use core::fmt;
+use core::sync::atomic::AtomicU32;
+use core::sync::atomic::AtomicU64;
+use core::sync::atomic::Ordering::Relaxed;
+use kernel::new_spinlock;
+use kernel::prelude::*;
+use kernel::sync::Arc;
+use kernel::sync::SpinLock;
+use rnbd_proto::stats;
+use rnbd_proto::stats::ClientRdma;
+use rnbd_proto::stats::Reconnects;
+use rnbd_proto::stats::Transfers;
+
+/// Counters of one CPU.
+struct Counters {
+    transfers: Transfers,
+    failovers: AtomicU64,
+    /// Answers to requests of this CPU that arrived on another one.
+    migrated_from: AtomicU64,
+    /// Answers that arrived on this CPU to requests of another one.
+    migrated_to: AtomicU64,
+}
+
+/// Counters of one path, over all of its links.
+#[pin_data]
+pub(super) struct Stats {
+    cpus: PerCpu<Counters>,
+    /// Requests in flight, for choosing a path.
+    pub(super) inflight: AtomicU32,
+    #[pin]
+    reconnects: SpinLock<Reconnects>,
+}
+
+impl Stats {
+    pub(super) fn new() -> Result<Arc<Self>> {
+        let counters = || Counters {
+            transfers: Transfers::new(),
+            failovers: AtomicU64::new(0),
+            migrated_from: AtomicU64::new(0),
+            migrated_to: AtomicU64::new(0),
+        };
+        Arc::pin_init(
+            try_pin_init!(Self {
+                cpus: PerCpu::new(counters)?,
+                inflight: AtomicU32::new(0),
+                reconnects <- new_spinlock!(Reconnects::new(), "rtrs_path_reconnects"),
+            }),
+            GFP_KERNEL,
+        )
+    }
+
+    /// A request with `bytes` of data is about to be sent.
+    #[inline]
+    pub(super) fn sending(&self, dir: Dir, bytes: u32) {
+        self.inflight.fetch_add(1, Relaxed);
+        let Some(cpu) = self.cpus.this() else { return };
+        match dir {
+            Dir::Read => cpu.transfers.read(bytes.into()),
+            Dir::Write => cpu.transfers.write(bytes.into()),
+        }
+    }
+
+    /// A request is not in flight any more.
+    #[inline]
+    pub(super) fn ended(&self) {
+        self.inflight.fetch_sub(1, Relaxed);
+    }
+
+    /// An answer arrived by the connection for requests of CPU number `cpu`.
+    #[inline]
+    pub(super) fn answered(&self, cpu: u32) {
+        if cpu::current() == cpu {
+            return;
+        }
+        if let (Some(from), Some(to)) = (self.cpus.get(cpu), self.cpus.this()) {
+            from.migrated_from.fetch_add(1, Relaxed);
+            to.migrated_to.fetch_add(1, Relaxed);
+        }
+    }
+
+    /// A request was taken over from a path that was lost.
+    pub(super) fn took_over(&self) {
+        if let Some(cpu) = self.cpus.this() {
+            cpu.failovers.fetch_add(1, Relaxed);
+        }
+    }
+
+    /// The path was connected, or was not.
+    pub(super) fn connected(&self, success: bool) {
+        let mut reconnects = self.reconnects.lock();
+        match success {
+            true => reconnects.connected(),
+            false => reconnects.failed(),
+        }
+    }
+
+    pub(super) fn print_rdma(&self, out: &mut impl fmt::Write) -> fmt::Result {
+        let failovers = self.cpus.iter().map(|cpu| cpu.failovers.load(Relaxed));
+        let rdma = ClientRdma::sum(
+            self.cpus.iter().map(|cpu| &cpu.transfers),
+            self.inflight.load(Relaxed),
+            failovers.fold(0, u64::wrapping_add),
+        );
+        write!(out, "{rdma}")
+    }
+
+    pub(super) fn print_reconnects(&self, out: &mut impl fmt::Write) -> fmt::Result {
+        let reconnects = *self.reconnects.lock();
+        write!(out, "{reconnects}")
+    }
+
+    pub(super) fn print_migrated_from(&self, out: &mut impl fmt::Write) -> fmt::Result {
+        let counts = self.cpus.iter().map(|cpu| cpu.migrated_from.load(Relaxed));
+        stats::print_migrations(out, counts)
+    }
+
+    pub(super) fn print_migrated_to(&self, out: &mut impl fmt::Write) -> fmt::Result {
+        let counts = self.cpus.iter().map(|cpu| cpu.migrated_to.load(Relaxed));
+        stats::print_migrations(out, counts)
+    }
+
+    pub(super) fn reset_rdma(&self) {
+        for cpu in self.cpus.iter() {
+            cpu.transfers.reset();
+            cpu.failovers.store(0, Relaxed);
+        }
+    }
+
+    pub(super) fn reset_reconnects(&self) {
+        self.reconnects.lock().reset();
+    }
+
+    pub(super) fn reset_migrations(&self) {
+        for cpu in self.cpus.iter() {
+            cpu.migrated_from.store(0, Relaxed);
+            cpu.migrated_to.store(0, Relaxed);
+        }
+    }
+}
