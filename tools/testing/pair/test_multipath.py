@@ -1,0 +1,333 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""A session with two paths, each over a cable of its own."""
+
+import pytest
+
+from rnbdbench import fio
+from rnbdbench import network
+from rnbdbench import rtrs
+from rnbdbench.guest import Guest
+from rnbdbench.lab import Pair
+from rnbdbench.rnbd import Device
+from rnbdbench.rtrs import TransportPath
+from rnbdbench.rtrs import TransportSession
+
+pytestmark = pytest.mark.kernels("stock")
+
+BOTH = [network.path(0), network.path(1)]
+"""Names of the two paths."""
+
+POLICIES = {
+    "round-robin (RR: 0)": ["round-robin", "Round-Robin\n", "rr", "RR", "0"],
+    "min-inflight (MI: 1)": ["min-inflight", "MIN-INFLIGHT", "mi", "MI\n", "1"],
+    "min-latency (ML: 2)": ["min-latency", "Min-Latency", "ml", "ML", "2\n"],
+}
+"""What mpath_policy shows, and all that may be written for it."""
+
+DELAY = 50
+"""Milliseconds that make a path a slow one, far more than a busy machine adds by itself."""
+
+PULLS = 20
+"""How often a cable is pulled in the test of many."""
+
+BACK = rtrs.ATTEMPT + rtrs.RECONNECT + rtrs.MARGIN
+"""Seconds until a path is back even if an attempt that must fail was just begun."""
+
+
+def _mapped(bench: Pair, paths: list[str]) -> Device:
+    disk = bench.target.ram_disk(32)
+    bench.target.load()
+    bench.initiator.load()
+    return bench.initiator.map(disk, paths=paths)
+
+
+def _paths(bench: Pair) -> list[TransportPath]:
+    """Both paths, in the order of the cables."""
+    session = bench.initiator.transport()
+    assert sorted(session.path_names()) == BOTH
+    return [session.path(name) for name in BOTH]
+
+
+def _wait_for_traffic(path: TransportPath) -> None:
+    """Waits until a path has carried some I/O since the call."""
+    start = path.counters().operations
+    path.guest.wait_until(lambda: path.counters().operations > start + 50, f"I/O over {path.name}")
+
+
+def _add_path(session: TransportSession, text: str) -> None:
+    """Adds a path, as soon as the server has forgotten an old one like it."""
+    session.guest.wait_until(
+        lambda: session.add_path(text) is None, f"path {text} to be added", rtrs.LOSS
+    )
+
+
+def _carries_all(path: TransportPath, lost: TransportPath, guest: Guest, device: Device) -> None:
+    """Checks that I/O goes on over one path, and none over the other."""
+    before = lost.counters().operations
+    _wait_for_traffic(path)
+    fio.wait_for_io(guest, device.name)
+    assert lost.counters().operations == before
+
+
+def _expect_shared_load(bench: Pair) -> None:
+    device = _mapped(bench, BOTH)
+    session = bench.initiator.transport()
+    paths = _paths(bench)
+    assert [path.state() for path in paths] == ["connected", "connected"]
+    assert [path.read("hca_name") for path in paths] == ["rxe0", "rxe1"]
+    for number, path in enumerate(paths):
+        assert path.read("src_addr") == network.INITIATORS[number].path()
+        assert path.read("dst_addr") == network.TARGETS[number].path()
+        assert path.reconnects() == (0, 0)
+    assert sorted(bench.target.transport().path_names()) == BOTH
+
+    assert session.set_policy("round-robin") is None
+    before = [path.counters() for path in paths]
+    fio.verify(bench.initiator.guest, device.node, block="4k-256k", size="16m", depth=32)
+    for path, then in zip(paths, before, strict=True):
+        now = path.counters()
+        assert now.reads > then.reads
+        assert now.bytes_read > then.bytes_read
+        assert now.writes > then.writes
+        assert now.bytes_written > then.bytes_written
+        assert now.failovers == 0
+    assert device.unmap() is None
+    assert session.path_names() == []
+
+
+def test_two_paths_share_the_load(two_links: Pair) -> None:
+    """Both are connected at once, shown on both sides, and used in turn."""
+    _expect_shared_load(two_links)
+
+
+@pytest.mark.long
+@pytest.mark.drivers("rust-c", "c-rust")
+def test_two_paths_with_a_c_driver(two_links: Pair) -> None:
+    """The same where one of the sides is the C driver."""
+    _expect_shared_load(two_links)
+
+
+def _expect_failover(bench: Pair) -> None:
+    guest = bench.initiator.guest
+    device = _mapped(bench, BOTH)
+    assert bench.initiator.transport().set_policy("round-robin") is None
+    kept, lost = _paths(bench)
+    verify = fio.begin_verify(guest, device.node)
+    _wait_for_traffic(lost)
+
+    bench.cable(1).pull()
+    lost.wait_for("disconnected", rtrs.LOSS + rtrs.MARGIN)
+    _carries_all(kept, lost, guest, device)
+    assert kept.state() == "connected"
+    assert kept.counters().failovers > 0
+    assert device.read("rnbd/state") == "open"
+
+    bench.cable(1).plug()
+    lost.wait_for("connected", rtrs.RECONNECT + rtrs.MARGIN)
+    assert lost.reconnects()[0] == 1
+    assert kept.reconnects() == (0, 0)
+    _wait_for_traffic(lost)
+    verify.end()
+    assert device.unmap() is None
+
+
+def test_one_cable_out_and_back(two_links: Pair) -> None:
+    """I/O goes on over the other path without an error, and over both once it is back."""
+    _expect_failover(two_links)
+
+
+@pytest.mark.long
+@pytest.mark.drivers("rust-c")
+def test_one_cable_out_and_back_with_the_c_server(two_links: Pair) -> None:
+    """The same with the C driver on the server; its client does not come back (7.3.4)."""
+    _expect_failover(two_links)
+
+
+def test_policy_is_chosen_by_name_and_number(two_links: Pair) -> None:
+    """In every form, while I/O runs; anything else is refused and changes nothing."""
+    guest = two_links.initiator.guest
+    device = _mapped(two_links, BOTH)
+    session = two_links.initiator.transport()
+    assert session.read("mpath_policy") == "min-inflight (MI: 1)"
+    verify = fio.begin_verify(guest, device.node)
+    fio.wait_for_io(guest, device.name)
+    for shown, forms in POLICIES.items():
+        for form in forms:
+            assert session.set_policy(form) is None, form
+            assert session.read("mpath_policy") == shown, form
+        fio.wait_for_io(guest, device.name)
+    for wrong in ("3", "-1", "\n", "min", "r", "fastest"):
+        assert session.set_policy(wrong) == "EINVAL", wrong
+    assert session.read("mpath_policy") == "min-latency (ML: 2)"
+    verify.end()
+    assert device.unmap() is None
+
+
+@pytest.mark.long
+def test_policies_differ_when_one_path_is_slow(two_links: Pair) -> None:
+    """Round-robin does not care, min-inflight evades it, min-latency shuns it."""
+    guest = two_links.initiator.guest
+    device = _mapped(two_links, BOTH)
+    session = two_links.initiator.transport()
+    fast, slow = _paths(two_links)
+
+    def share_of_fast(policy: str) -> float:
+        assert session.set_policy(policy) is None
+        # What was sent under the policy before is done by then.
+        fio.wait_for_io(guest, device.name)
+        start = [path.counters().operations for path in (fast, slow)]
+
+        def sent() -> list[int]:
+            now = [path.counters().operations for path in (fast, slow)]
+            return [count - then for count, then in zip(now, start, strict=True)]
+
+        guest.wait_until(lambda: sum(sent()) > 1000, f"1000 requests under {policy}", 60)
+        counts = sent()
+        return counts[0] / sum(counts)
+
+    with network.delay(guest, 1, DELAY):
+        # Few requests at a time, as many would make both paths slow.
+        load = fio.begin_load(guest, device.node, depth=4)
+        guest.wait_until(
+            lambda: slow.latency() > DELAY * 1_000_000 > 2 * fast.latency() > 0,
+            "heartbeats to tell which path is the slow one",
+        )
+        shares = {policy: share_of_fast(policy) for policy in ("rr", "mi", "ml")}
+        assert load.running
+        load.cancel()
+        load.wait()
+    assert 0.4 < shares["rr"] < 0.6, shares
+    assert shares["mi"] > 0.6, shares
+    assert shares["ml"] > 0.9, shares
+    assert device.unmap() is None
+
+
+def test_path_is_added_and_removed_during_io(two_links: Pair) -> None:
+    """It carries I/O as soon as it is there; I/O does not notice when it goes."""
+    guest = two_links.initiator.guest
+    device = _mapped(two_links, BOTH[:1])
+    session = two_links.initiator.transport()
+    assert session.set_policy("round-robin") is None
+    verify = fio.begin_verify(guest, device.node)
+    fio.wait_for_io(guest, device.name)
+
+    # The source is optional, and found out.
+    for text in (network.TARGETS[1].path(), f"{BOTH[1]}\n"):
+        _add_path(session, text)
+        first, second = _paths(two_links)
+        assert second.state() == "connected"
+        _wait_for_traffic(second)
+        for existing in (*BOTH, network.TARGETS[1].path()):
+            assert session.add_path(existing) == "EEXIST", existing
+        assert second.write("remove_path", "0") == "EINVAL"
+        assert second.remove() is None
+        assert session.path_names() == [first.name]
+        fio.wait_for_io(guest, device.name)
+    for wrong in ("\n", "10.50.101.66", "ip:10.50.101.366", f"ip:x@{network.TARGETS[1].path()}"):
+        assert session.add_path(wrong) == "EINVAL", wrong
+    assert session.path_names() == BOTH[:1]
+    verify.end()
+    assert device.unmap() is None
+
+
+def test_last_path_is_removed_and_another_one_added(two_links: Pair) -> None:
+    """Without a path the device stays, closed; a new path opens it again."""
+    guest = two_links.initiator.guest
+    device = _mapped(two_links, BOTH[:1])
+    session = two_links.initiator.transport()
+    assert session.paths()[0].remove() is None
+    assert session.path_names() == []
+    guest.wait_until(lambda: device.read("rnbd/state") == "closed", "the device to be closed")
+    _add_path(session, BOTH[1])
+    assert session.path_names() == BOTH[1:]
+    guest.wait_until(lambda: device.read("rnbd/state") == "open", "the device to be open")
+    fio.verify(guest, device.node, block="64k", size="4m")
+    assert device.unmap() is None
+
+
+def test_one_of_two_paths_is_disconnected_by_hand(two_links: Pair) -> None:
+    """And connected again; I/O goes on all the time."""
+    guest = two_links.initiator.guest
+    device = _mapped(two_links, BOTH)
+    assert two_links.initiator.transport().set_policy("round-robin") is None
+    kept, lost = _paths(two_links)
+    verify = fio.begin_verify(guest, device.node)
+    _wait_for_traffic(lost)
+    for attribute in ("disconnect", "reconnect"):
+        assert lost.write(attribute, "yes") == "EINVAL"
+    assert lost.disconnect() is None
+    assert lost.state() == "disconnected"
+    _carries_all(kept, lost, guest, device)
+    lost.force_connection()
+    assert lost.reconnects()[0] == 1
+    _wait_for_traffic(lost)
+    verify.end()
+    assert device.unmap() is None
+
+
+def _pull_in_turn(bench: Pair, device: Device, pulls: range) -> list[int]:
+    """Pulls one cable after the other; returns how often each path was lost at least.
+
+    Most are plugged again before anybody gives up; every fifth stays out until
+    its path is lost.
+    """
+    guest = bench.initiator.guest
+    paths = _paths(bench)
+    losses = [0, 0]
+    for pull in pulls:
+        number = pull % 2
+        # A cable that was out for long enough without our intent takes its path with it.
+        for path in paths:
+            path.wait_for("connected", BACK)
+        bench.cable(number).pull()
+        if pull % 5 == 4:
+            paths[number].wait_for("disconnected", rtrs.LOSS + rtrs.MARGIN)
+            losses[number] += 1
+            fio.wait_for_io(guest, device.name)
+        else:
+            network.wait_for_carrier(guest, number, up=False)
+        bench.cable(number).plug()
+        fio.wait_for_io(guest, device.name, BACK)
+    for path in paths:
+        path.wait_for("connected", BACK)
+    return losses
+
+
+@pytest.mark.long
+def test_links_go_up_and_down(two_links: Pair) -> None:
+    """Twenty times in about five minutes of I/O, 32 deep; the counters agree in the end."""
+    guest = two_links.initiator.guest
+    device = _mapped(two_links, BOTH)
+    session = two_links.initiator.transport()
+    assert session.set_policy("round-robin") is None
+    verify = fio.begin_verify(guest, device.node, depth=32)
+    _pull_in_turn(two_links, device, range(PULLS // 2))
+    assert session.path(BOTH[0]).remove() is None
+    fio.wait_for_io(guest, device.name)
+    _add_path(session, BOTH[0])
+    _wait_for_traffic(session.path(BOTH[0]))
+    verify.end()
+
+    # Nothing is in flight here, so all counters can be compared with these.
+    paths = _paths(two_links)
+    for path in paths:
+        path.reset()
+    start = fio.completed(guest, device.name)
+    verify = fio.begin_verify(guest, device.node, depth=32)
+    losses = _pull_in_turn(two_links, device, range(PULLS // 2, PULLS))
+    for path in paths:
+        _wait_for_traffic(path)
+    verify.end()
+    assert [path.state() for path in paths] == ["connected", "connected"]
+    assert device.read("rnbd/state") == "open"
+    for path, lost in zip(paths, losses, strict=True):
+        assert path.reconnects()[0] >= lost
+    counters = [path.counters() for path in paths]
+    assert [each.inflight for each in counters] == [0, 0]
+    requests = fio.completed(guest, device.name) - start
+    operations = sum(each.operations for each in counters)
+    failovers = sum(each.failovers for each in counters)
+    assert failovers > 0
+    # A request that failed over was sent twice, and was counted once or twice.
+    assert requests <= operations <= requests + failovers
+    assert device.unmap() is None
