@@ -1,0 +1,135 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""A session with one path that is lost and comes back."""
+
+import pytest
+
+from rnbdbench import fio
+from rnbdbench import network
+from rnbdbench import rtrs
+from rnbdbench.guest import Job
+from rnbdbench.lab import Lab
+from rnbdbench.lab import Pair
+from rnbdbench.rnbd import Device
+from rnbdbench.rnbd import Target
+from rnbdbench.rtrs import TransportPath
+
+pytestmark = pytest.mark.kernels("stock")
+
+
+def _mapped(bench: Pair) -> tuple[Device, TransportPath]:
+    disk = bench.target.ram_disk(32)
+    bench.target.load()
+    bench.initiator.load()
+    device = bench.initiator.map(disk)
+    (path,) = bench.initiator.transport().paths()
+    assert path.name == network.path()
+    assert path.state() == "connected"
+    return device, path
+
+
+def _wait_for_state(device: Device, state: str) -> None:
+    device.guest.wait_until(
+        lambda: device.read("rnbd/state") == state, f"{device.name} to be {state}"
+    )
+
+
+def _begin_read(device: Device) -> Job:
+    """Starts a read of one block."""
+    return device.guest.begin(
+        f"dd if={device.node} of=/dev/null bs=4k count=1 iflag=direct status=none"
+    )
+
+
+def test_io_waits_while_the_cable_is_out(pair: Pair) -> None:
+    """No error; once it is back, so is the path, within the delay for reconnecting."""
+    guest = pair.initiator.guest
+    device, path = _mapped(pair)
+    assert pair.initiator.transport().read("max_reconnect_attempts") == "-1"
+    verify = fio.begin_verify(guest, device.node)
+    fio.wait_for_io(guest, device.name)
+
+    pair.cable().pull()
+    path.wait_for("disconnected", rtrs.LOSS + rtrs.MARGIN)
+    _wait_for_state(device, "closed")
+    assert verify.running
+
+    pair.cable().plug()
+    path.wait_for("connected", rtrs.RECONNECT + rtrs.MARGIN)
+    _wait_for_state(device, "open")
+    assert path.reconnects()[0] == 1
+    fio.wait_for_io(guest, device.name)
+    verify.end()
+    assert device.unmap() is None
+
+
+def test_io_waits_while_the_path_is_disconnected_by_hand(pair: Pair) -> None:
+    """Both what was in flight and what comes later; all of it is done after `reconnect`."""
+    guest = pair.initiator.guest
+    device, path = _mapped(pair)
+    verify = fio.begin_verify(guest, device.node)
+    fio.wait_for_io(guest, device.name)
+    assert path.disconnect() is None
+    assert path.state() == "disconnected"
+    _wait_for_state(device, "closed")
+    read = _begin_read(device)
+    guest.wait_until(lambda: pair.target.sessions() == [], "the server's clean-up", rtrs.LOSS)
+    assert read.running
+    assert verify.running
+
+    path.force_connection()
+    _wait_for_state(device, "open")
+    assert read.wait().code == 0
+    fio.wait_for_io(guest, device.name)
+    verify.end()
+    assert device.unmap() is None
+
+
+def test_io_fails_when_there_is_no_reconnecting(pair: Pair) -> None:
+    """max_reconnect_attempts=0: an error once the path is lost, in bounded time."""
+    guest = pair.initiator.guest
+    device, path = _mapped(pair)
+    session = pair.initiator.transport()
+    for good in ("9999", "-1\n", "0"):
+        assert session.set_max_reconnect_attempts(good) is None
+        assert session.read("max_reconnect_attempts") == good.strip()
+    for wrong in ("-2", "10000", "\n", "many"):
+        assert session.set_max_reconnect_attempts(wrong) == "EINVAL", wrong
+    assert session.read("max_reconnect_attempts") == "0"
+    load = fio.begin_load(guest, device.node)
+    fio.wait_for_io(guest, device.name)
+
+    pair.cable().pull()
+    assert load.wait(rtrs.LOSS + rtrs.MARGIN).code != 0
+    path.wait_for("disconnected", rtrs.MARGIN)
+    assert _begin_read(device).wait(rtrs.MARGIN).code != 0
+    assert device.unmap("force") is None
+    assert not device.exists()
+
+
+@pytest.mark.long
+@pytest.mark.drivers("rust-rust", "rust-c")
+def test_io_goes_on_when_the_server_was_booted_again(pair: Pair, lab: Lab) -> None:
+    """Power is cut during I/O; the client waits, and finds its disk again."""
+    guest = pair.initiator.guest
+    device, path = _mapped(pair)
+    # The content is lost with the server's memory, so this one does not look at it.
+    load = fio.begin_load(guest, device.node)
+    fio.wait_for_io(guest, device.name)
+    pair.target.guest.kill()
+    path.wait_for("disconnected", rtrs.LOSS + rtrs.MARGIN)
+    _wait_for_state(device, "closed")
+
+    fresh = lab.replace(pair.target.guest)
+    network.connect(fresh, network.TARGET)
+    target = Target(fresh)
+    target.ram_disk(32)
+    target.load()
+    # An attempt may be under way that nobody answered.
+    path.wait_for("connected", rtrs.ATTEMPT + rtrs.RECONNECT + rtrs.MARGIN)
+    _wait_for_state(device, "open")
+    fio.wait_for_io(guest, device.name)
+    assert load.running
+    load.cancel()
+    load.wait()
+    fio.verify(guest, device.node, block="4k-64k", size="8m")
+    assert device.unmap() is None
