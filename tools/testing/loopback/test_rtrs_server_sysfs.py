@@ -79,7 +79,7 @@ def test_what_the_files_of_a_path_say(loopback: Pair) -> None:
     assert path.rsplit("/", 1)[-1] == f"{client}@{server}"
     assert guest.output(f"cat {path}/src_addr") == client
     assert guest.output(f"cat {path}/dst_addr") == server
-    assert guest.output(f"cat {path}/hca_name") == network.RDMA_LINK
+    assert guest.output(f"cat {path}/hca_name") == network.rdma_name(0)
     assert guest.output(f"cat {path}/hca_port") == "1"
     for name, text in USAGE.items():
         assert guest.output(f"cat {path}/{name}") == text
