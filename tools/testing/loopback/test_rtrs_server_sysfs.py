@@ -55,6 +55,11 @@ def _map(bench: Pair, session: str = "bench", **options: str | int) -> Device:
     return bench.initiator.map(disk, session=session, **options)
 
 
+def _keep_client_away(bench: Pair, session: str) -> None:
+    """Lets the client take the loss of its path for final."""
+    assert bench.initiator.transport(session).set_max_reconnect_attempts("0") is None
+
+
 def _wait_until_gone(guest: Guest) -> None:
     guest.wait_until(lambda: _names(guest, CLASS) == [], "the end of the session")
 
@@ -115,6 +120,7 @@ def test_disconnect_ends_the_session(loopback: Pair) -> None:
     """During I/O; the session's folder goes, and the name can be used again."""
     guest = loopback.target.guest
     device = _map(loopback)
+    _keep_client_away(loopback, "bench")
     load = fio.begin_load(guest, device.node)
     fio.wait_for_io(guest, device.name)
     path = _path(guest)
@@ -135,6 +141,7 @@ def test_disconnect_leaves_other_sessions_alone(loopback: Pair) -> None:
     first = _map(loopback, session="first", access_mode="ro")
     second = loopback.initiator.map("/dev/ram0", session="second", access_mode="ro")
     assert _names(guest, CLASS) == ["first", "second"]
+    _keep_client_away(loopback, "first")
     assert guest.write(f"{_path(guest, 'first')}/disconnect", "1") is None
     guest.wait_until(lambda: _names(guest, CLASS) == ["second"], "the end of the session")
     guest.run(f"dd if={second.node} of=/dev/null bs=4k count=1 iflag=direct status=none")
