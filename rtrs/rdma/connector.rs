@@ -32,6 +32,13 @@ impl From<Error> for ConnectError {
     }
 }
 
+/// How long to look for a neighbour, in milliseconds; the network itself gives up
+/// after 3 s.
+///
+/// When ib_core learns of the neighbour at the very moment at which it puts off
+/// its next look, it does not look again before this time is over.
+const ADDR_TIMEOUT_MS: usize = 5_000;
+
 /// A way to a peer: address and route are known.
 pub struct Resolved {
     cm: CmId,
@@ -40,7 +47,8 @@ pub struct Resolved {
 impl Resolved {
     /// Finds the device and the route to `dst`.
     ///
-    /// Each of the two steps takes at most `timeout_ms`. Killable.
+    /// The address is found within 5 s or not at all, the route takes at most
+    /// `timeout_ms`. Killable.
     ///
     /// # Errors
     ///
@@ -55,6 +63,7 @@ impl Resolved {
     ) -> Result<Self> {
         let cm = CmId::new()?;
         let timeout = timeout_ms as usize;
+        let addr_timeout = timeout.min(ADDR_TIMEOUT_MS);
         let limit = limit(timeout_ms);
         // The C function may fill in the wildcard address, so give it copies.
         let mut dst = *dst;
@@ -70,7 +79,7 @@ impl Resolved {
                 cm.as_ptr(),
                 src,
                 (&raw mut dst).cast(),
-                timeout,
+                addr_timeout,
             ))?;
         }
         match cm.context().wait(limit, interrupt)? {

@@ -132,8 +132,22 @@ def _finish(guest: Guest, job: Job, cards: int) -> None:
 
 
 def connect(guest: Guest, *addresses: Address) -> None:
-    """Sets up the network of a guest that has a cable for each of the addresses."""
+    """Sets up the network of a guest that has a cable for each of the addresses.
+
+    Like `join`, it lets the guest know its neighbours before it connects to any:
+    when ib_core (addr.c) learns of one at the very moment at which it puts off its
+    next look, it looks no more before the timeout of 30 s, at which the C client
+    has given up.
+    """
     _finish(guest, _begin(guest, [[address] for address in addresses]), len(addresses))
+    opposite = dict(zip(INITIATORS + TARGETS, TARGETS + INITIATORS, strict=True))
+    for address in addresses:
+        _meet(guest, opposite[address])
+
+
+def _meet(guest: Guest, neighbour: Address) -> None:
+    for address in (neighbour.v4, neighbour.v6):
+        guest.run(f"busybox ping -c 1 -W 20 {address}")
 
 
 def join(initiator: Guest, target: Guest, cables: int = 1) -> None:
@@ -145,8 +159,7 @@ def join(initiator: Guest, target: Guest, cables: int = 1) -> None:
     for guest, job in jobs:
         _finish(guest, job, cables)
     for there in TARGETS[:cables]:
-        for address in (there.v4, there.v6):
-            initiator.run(f"busybox ping -c 1 -W 20 {address}")
+        _meet(initiator, there)
 
 
 def loop_back(guest: Guest) -> None:
