@@ -57,7 +57,8 @@ pub(crate) struct Device {
 pub(crate) enum State {
     /// I/O works.
     Open,
-    /// The session is disconnected; I/O waits or fails.
+    /// The session is disconnected, I/O waits or fails; or the server does not have
+    /// the device any more, I/O fails.
     Closed,
     /// On its way out.
     Unmapped,
@@ -97,7 +98,7 @@ impl Device {
     pub(crate) fn state(&self) -> State {
         match self.state.load(Relaxed) {
             MAPPED if self.transport.is_connected() => State::Open,
-            MAPPED => State::Closed,
+            MAPPED | LOST => State::Closed,
             _ => State::Unmapped,
         }
     }
