@@ -32,9 +32,12 @@ def verify(
 def begin_load(
     guest: Guest, device: str, seconds: int = 600, rw: str = "randrw", depth: int = 16
 ) -> Job:
-    """Starts I/O that goes on for long, or until the first error."""
+    """Starts I/O that goes on for long, or until the first error.
+
+    In one process, as those that fio forks leave its group and outlive `cancel`.
+    """
     return guest.begin(
-        f"fio --name=load --filename={device} {_COMMON} --bs=4k --size=32m"
+        f"fio --name=load --thread --filename={device} {_COMMON} --bs=4k --size=32m"
         f" --iodepth={depth} --rw={rw} --time_based --runtime={seconds}"
     )
 
