@@ -105,7 +105,7 @@ impl PathFiles {
     }
 
     fn show_rdma(this: ArcBorrow<'_, Self>, buf: &mut Buf<'_>) -> Result {
-        buf.print(fmt!("{}\n", this.path.stats))
+        buf.print(fmt!("{}", Plain(this.path.stats.rdma())))
     }
 
     fn reset_rdma(this: ArcBorrow<'_, Self>, input: &[u8], _ctx: &StoreCtx<'_>) -> Result {
