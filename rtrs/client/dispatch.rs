@@ -19,7 +19,6 @@ use kernel::time::Delta;
 use rnbd_proto::flow::Flow;
 use rnbd_proto::policy;
 use rnbd_proto::policy::Load;
-use rnbd_proto::policy::Policy;
 
 /// How long a control message may take.
 const CONTROL_TIMEOUT: Delta = Delta::from_secs(30);
@@ -121,7 +120,7 @@ impl Session {
         let Some(paths) = self.paths.get(&section) else {
             return Err((order, ENOTCONN));
         };
-        let policy = Policy::from_number(self.policy.load(Relaxed)).unwrap_or_default();
+        let policy = self.policy();
         let mut turn = match (paths.len(), self.turns.this()) {
             (0 | 1, _) | (_, None) => 0,
             (_, Some(turn)) => turn.fetch_add(1, Relaxed),

@@ -219,8 +219,7 @@ fn set_fail_io_after(session: ArcBorrow<'_, Session>, input: &[u8], _ctx: &Store
 }
 
 fn show_policy(session: ArcBorrow<'_, Session>, buf: &mut Buf<'_>) -> Result {
-    let policy = Policy::from_number(session.policy.load(Relaxed)).unwrap_or_default();
-    Ok(writeln!(buf, "{policy}")?)
+    Ok(writeln!(buf, "{}", session.policy())?)
 }
 
 fn set_policy(session: ArcBorrow<'_, Session>, input: &[u8], _ctx: &StoreCtx<'_>) -> Result {
@@ -232,7 +231,7 @@ fn set_policy(session: ArcBorrow<'_, Session>, input: &[u8], _ctx: &StoreCtx<'_>
         );
         EINVAL
     })?;
-    session.policy.store(policy.number(), Relaxed);
+    session.set_policy(policy);
     Ok(())
 }
 

@@ -156,9 +156,14 @@ impl Path {
     /// Leaves it to the tasks of a path whose first attempt failed to try again.
     pub(super) fn keep_trying(self: &Arc<Self>) {
         let mut work = self.work.lock();
+        self.attempt_failed(&mut work);
+    }
+
+    /// In state `Connecting`, unless somebody closes it: not this time.
+    fn attempt_failed(self: &Arc<Self>, work: &mut Retry) {
         let _ = self.state.change(ClientState::ConnectingErr);
         if self.state.change(ClientState::Reconnecting).is_ok() {
-            self.retry(&mut work);
+            self.retry(work);
         }
     }
 
@@ -302,10 +307,7 @@ impl Path {
             Err(e) => {
                 self.stats.connected(false);
                 pr_warn_ratelimited!("{self}: connecting again failed: {e:?}\n");
-                let _ = self.state.change(ClientState::ConnectingErr);
-                if self.state.change(ClientState::Reconnecting).is_ok() {
-                    self.retry(work);
-                }
+                self.attempt_failed(work);
             }
         }
         result
@@ -344,13 +346,13 @@ impl TaskItem<LOST> for Path {
             let link = this.link.get(&section);
             link.is_some_and(|link| !link.shared.is_alive())
         };
-        let reconnecting = (ClientState::Connected, ClientState::Reconnecting);
-        if !dead
-            || this
-                .state
-                .change_from(reconnecting.0, reconnecting.1)
-                .is_err()
-        {
+        if !dead {
+            return;
+        }
+        let lost = this
+            .state
+            .change_from(ClientState::Connected, ClientState::Reconnecting);
+        if lost.is_err() {
             return;
         }
         let standing = match work.may_try(this.session.max_reconnect_attempts()) {

@@ -86,7 +86,7 @@ pub struct Session {
     pub(super) paths: RcuBox<KVec<Arc<Path>>>,
     #[pin]
     pub(super) admin: Mutex<Admin>,
-    pub(super) policy: AtomicU8,
+    policy: AtomicU8,
     /// Where round-robin goes on.
     pub(super) turns: PerCpu<AtomicUsize>,
     max_reconnect_attempts: AtomicI32,
@@ -254,6 +254,15 @@ impl Session {
 
     pub(super) fn queue(&self) -> QueueHandle {
         self.queue.handle()
+    }
+
+    #[inline]
+    pub(super) fn policy(&self) -> Policy {
+        Policy::from_number(self.policy.load(Relaxed)).unwrap_or_default()
+    }
+
+    pub(super) fn set_policy(&self, policy: Policy) {
+        self.policy.store(policy.number(), Relaxed);
     }
 
     pub(super) fn max_reconnect_attempts(&self) -> i32 {
