@@ -8,7 +8,6 @@ from rnbdbench import network
 from rnbdbench.guest import Guest
 from rnbdbench.lab import Pair
 from rnbdbench.rnbd import Device
-from rnbdbench.rtrs import TransportPath
 
 IPV4 = f"{network.INITIATOR.path()}@{network.TARGET.path()}"
 IPV6 = f"{network.INITIATOR.path(6)}@{network.TARGET.path(6)}"
@@ -66,11 +65,6 @@ def _read_block(guest: Guest, device: Device) -> int:
     ).code
 
 
-def _wait_for_traffic(path: TransportPath) -> None:
-    start = path.counters().operations
-    path.guest.wait_until(lambda: path.counters().operations > start, f"I/O over {path.name}")
-
-
 def test_files_of_a_session_and_its_path(loopback: Pair) -> None:
     """Names, modes and contents are those of the C driver; all goes with the mapping."""
     guest = loopback.initiator.guest
@@ -118,24 +112,24 @@ def test_io_goes_on_over_the_other_path(loopback: Pair) -> None:
     assert session.set_policy("round-robin") is None
     kept, other = session.path(IPV4), session.path(IPV6)
     verify = fio.begin_verify(guest, device.node)
-    _wait_for_traffic(other)
+    other.wait_for_traffic(0)
 
     assert other.disconnect() is None
     assert other.state() == "disconnected"
-    _wait_for_traffic(kept)
+    kept.wait_for_traffic(0)
     other.force_connection()
-    _wait_for_traffic(other)
+    other.wait_for_traffic(0)
     # Anew, though it is up.
     assert other.reconnect() is None
-    _wait_for_traffic(other)
+    other.wait_for_traffic(0)
     assert other.reconnects() == (2, 0)
 
     assert other.remove() is None
     assert session.path_names() == [IPV4]
-    _wait_for_traffic(kept)
+    kept.wait_for_traffic(0)
     guest.wait_until(lambda: session.add_path(IPV6) is None, "the path to be added")
     assert session.add_path(IPV6) == "EEXIST"
-    _wait_for_traffic(other)
+    other.wait_for_traffic(0)
     verify.end()
     assert device.unmap() is None
 

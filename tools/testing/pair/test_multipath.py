@@ -48,12 +48,6 @@ def _paths(bench: Pair) -> list[TransportPath]:
     return [session.path(name) for name in BOTH]
 
 
-def _wait_for_traffic(path: TransportPath) -> None:
-    """Waits until a path has carried some I/O since the call."""
-    start = path.counters().operations
-    path.guest.wait_until(lambda: path.counters().operations > start + 50, f"I/O over {path.name}")
-
-
 def _add_path(session: TransportSession, text: str) -> None:
     """Adds a path, as soon as the server has forgotten an old one like it."""
     session.guest.wait_until(
@@ -64,7 +58,7 @@ def _add_path(session: TransportSession, text: str) -> None:
 def _carries_all(path: TransportPath, lost: TransportPath, guest: Guest, device: Device) -> None:
     """Checks that I/O goes on over one path, and none over the other."""
     before = lost.counters().operations
-    _wait_for_traffic(path)
+    path.wait_for_traffic(50)
     fio.wait_for_io(guest, device.name)
     assert lost.counters().operations == before
 
@@ -113,7 +107,7 @@ def _expect_failover(bench: Pair) -> None:
     assert bench.initiator.transport().set_policy("round-robin") is None
     kept, lost = _paths(bench)
     verify = fio.begin_verify(guest, device.node)
-    _wait_for_traffic(lost)
+    lost.wait_for_traffic(50)
 
     bench.cable(1).pull()
     lost.wait_for("disconnected", rtrs.LOSS + rtrs.MARGIN)
@@ -126,7 +120,7 @@ def _expect_failover(bench: Pair) -> None:
     lost.wait_for("connected", rtrs.RECONNECT + rtrs.MARGIN)
     assert lost.reconnects()[0] == 1
     assert kept.reconnects() == (0, 0)
-    _wait_for_traffic(lost)
+    lost.wait_for_traffic(50)
     verify.end()
     assert device.unmap() is None
 
@@ -216,7 +210,7 @@ def test_path_is_added_and_removed_during_io(two_links: Pair) -> None:
         _add_path(session, text)
         first, second = _paths(two_links)
         assert second.state() == "connected"
-        _wait_for_traffic(second)
+        second.wait_for_traffic(50)
         for existing in (*BOTH, network.TARGETS[1].path()):
             assert session.add_path(existing) == "EEXIST", existing
         assert second.write("remove_path", "0") == "EINVAL"
@@ -252,7 +246,7 @@ def test_one_of_two_paths_is_disconnected_by_hand(two_links: Pair) -> None:
     assert two_links.initiator.transport().set_policy("round-robin") is None
     kept, lost = _paths(two_links)
     verify = fio.begin_verify(guest, device.node)
-    _wait_for_traffic(lost)
+    lost.wait_for_traffic(50)
     for attribute in ("disconnect", "reconnect"):
         assert lost.write(attribute, "yes") == "EINVAL"
     assert lost.disconnect() is None
@@ -260,7 +254,7 @@ def test_one_of_two_paths_is_disconnected_by_hand(two_links: Pair) -> None:
     _carries_all(kept, lost, guest, device)
     lost.force_connection()
     assert lost.reconnects()[0] == 1
-    _wait_for_traffic(lost)
+    lost.wait_for_traffic(50)
     verify.end()
     assert device.unmap() is None
 
@@ -305,7 +299,7 @@ def test_links_go_up_and_down(two_links: Pair) -> None:
     assert session.path(BOTH[0]).remove() is None
     fio.wait_for_io(guest, device.name)
     _add_path(session, BOTH[0])
-    _wait_for_traffic(session.path(BOTH[0]))
+    session.path(BOTH[0]).wait_for_traffic(50)
     verify.end()
 
     # Nothing is in flight here, so all counters can be compared with these.
@@ -316,7 +310,7 @@ def test_links_go_up_and_down(two_links: Pair) -> None:
     verify = fio.begin_verify(guest, device.node, depth=32)
     losses = _pull_in_turn(two_links, device, range(PULLS // 2, PULLS))
     for path in paths:
-        _wait_for_traffic(path)
+        path.wait_for_traffic(50)
     verify.end()
     assert [path.state() for path in paths] == ["connected", "connected"]
     assert device.read("rnbd/state") == "open"

@@ -102,6 +102,13 @@ class TransportPath:
         """What went over the path."""
         return Counters(*map(int, self.read("stats/rdma").split()))
 
+    def wait_for_traffic(self, operations: int) -> None:
+        """Waits until the path has carried more than so many operations since the call."""
+        start = self.counters().operations
+        self.guest.wait_until(
+            lambda: self.counters().operations > start + operations, f"I/O over {self.name}"
+        )
+
     def reconnects(self) -> tuple[int, int]:
         """How often it was connected again, and how often that failed."""
         successful, failed = map(int, self.read("stats/reconnects").split())
