@@ -57,10 +57,6 @@ fn map_device(registry: ArcBorrow<'_, Registry>, line: &[u8], _ctx: &StoreCtx<'_
         pr_err!("map_device: {}\n", Plain(&err));
         Error::from_errno(-err.errno())
     })?;
-    if options.nr_poll_queues > 0 {
-        pr_err!("map_device: option nr_poll_queues: polled queues are not supported\n");
-        return Err(EOPNOTSUPP);
-    }
     let user = Registry::session(registry.into(), options.sessname)?;
     user.session().map(&user, &options)
 }

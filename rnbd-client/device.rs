@@ -26,6 +26,7 @@ use rnbd_proto::wire::rnbd::Op;
 use rtrs::client::Dir;
 use rtrs::client::IoBox;
 use rtrs::client::Permit;
+use rtrs::client::Queue;
 
 /// In use.
 const MAPPED: u32 = 0;
@@ -161,9 +162,13 @@ impl Operations for Device {
             Err(err) => return transfer.done(Err(err)),
         };
         let permit = Permit::new(transfer.request().tag());
+        let queue = match transfer.request().queue() {
+            mq::Queue::Default => Queue::Cpu,
+            mq::Queue::Polled(number) => Queue::Polled(number),
+        };
         let refused = self
             .transport
-            .submit(dir, permit, len, IoBox::new(transfer));
+            .submit(dir, permit, queue, len, IoBox::new(transfer));
         if let Err((transfer, _)) = refused {
             // Whatever the transport's reason: the disk does not work.
             transfer.done(Err(EIO));
@@ -196,6 +201,10 @@ impl Operations for Device {
             .ok_or(EMSGSIZE)?
             .copy_from_slice(&message);
         Ok(message.len())
+    }
+
+    fn poll(&self, number: u32) -> u32 {
+        self.transport.poll(number)
     }
 
     fn open(&self, writable: bool) -> Result {

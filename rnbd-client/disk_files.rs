@@ -22,7 +22,9 @@ rtrs::sysfs_files! {
         c"session" => show(|device, buf| show_bytes(device.session.name(), buf));
         c"mapping_path" => show(|device, buf| show_bytes(&device.path, buf));
         c"access_mode" => show(|device, buf| Ok(writeln!(buf, "{}", device.mode)?));
-        c"nr_poll_queues" => show(|_, buf| buf.push(b"0\n"));
+        c"nr_poll_queues" => show(|device, buf| {
+            Ok(writeln!(buf, "{}", device.transport.nr_poll_queues())?)
+        });
     ];
 }
 

@@ -31,6 +31,7 @@ pub(crate) use major::Major;
 pub(crate) use operations::Operations;
 pub(crate) use request::Flags;
 pub(crate) use request::Op;
+pub(crate) use request::Queue;
 pub(crate) use request::Request;
 pub(crate) use tag_set::TagSet;
 

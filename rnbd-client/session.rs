@@ -72,7 +72,7 @@ impl Session {
 
     fn map_locked(live: &mut Option<Live>, user: &SessionUser, options: &MapOptions<'_>) -> Result {
         let live = match live {
-            Some(live) => live,
+            Some(live) => live.joined_by(options)?,
             None => live.insert(Live::connect(&user.registry().client, options)?),
         };
         live.map(user, options).inspect_err(|err| {
@@ -150,14 +150,36 @@ impl Live {
         })?;
         Ok(Self {
             devices: KVec::new(),
-            tag_set: TagSet::new(transport.io_depth(), cpu::online())?,
+            tag_set: TagSet::new(
+                transport.io_depth(),
+                cpu::online(),
+                transport.nr_poll_queues(),
+            )?,
             transport,
         })
     }
 
-    fn map(&mut self, user: &SessionUser, options: &MapOptions<'_>) -> Result {
+    fn has(&self, options: &MapOptions<'_>) -> bool {
         let path = options.device_path.as_bytes();
-        if self.devices.iter().any(|known| known.path() == path) {
+        self.devices.iter().any(|known| known.path() == path)
+    }
+
+    /// Another device is going to be mapped. One that is polled needs a session of
+    /// its own, as in the C driver.
+    fn joined_by(&mut self, options: &MapOptions<'_>) -> Result<&mut Self> {
+        let polled = options.nr_poll_queues > 0 || self.transport.nr_poll_queues() > 0;
+        if !polled || self.has(options) {
+            return Ok(self);
+        }
+        pr_err!(
+            "map_device: option nr_poll_queues: a polled device needs a session of its own, {} exists\n",
+            Plain(options.sessname)
+        );
+        Err(EINVAL)
+    }
+
+    fn map(&mut self, user: &SessionUser, options: &MapOptions<'_>) -> Result {
+        if self.has(options) {
             return Err(EEXIST);
         }
         self.devices.reserve(1, GFP_KERNEL)?;

@@ -31,6 +31,7 @@ mod stats;
 
 pub use order::Dir;
 pub use order::Permit;
+pub use order::Queue;
 pub use session::Events;
 pub use session::Session;
 pub use session::SessionConfig;

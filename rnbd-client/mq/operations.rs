@@ -10,7 +10,9 @@ use super::major::disk_gone;
 use super::request;
 use super::request::IdleRequest;
 use super::request::Pdu;
+use super::request::Queue;
 use super::request::Request;
+use super::tag_set::TagSet;
 use core::marker::PhantomData;
 use core::ptr::NonNull;
 use kernel::bindings;
@@ -32,6 +34,10 @@ pub(crate) trait Operations: Send + Sync + Sized + 'static {
     /// is sent; answers its length.
     fn message(&self, request: &Request, out: &mut [u8]) -> Result<usize>;
 
+    /// Ends requests that came by polled queue `number` and were answered; answers
+    /// how much there was to do. May run in atomic context, on several CPUs at once.
+    fn poll(&self, number: u32) -> u32;
+
     /// Someone opens the device or one of its partitions. Runs under the lock
     /// that [`super::Disk::with_openers`] takes.
     fn open(&self, writable: bool) -> Result;
@@ -45,6 +51,8 @@ impl<T: Operations> Tables<T> {
         queue_rq: Some(Self::queue_rq),
         complete: Some(Self::complete),
         timeout: Some(Self::timeout),
+        poll: Some(Self::poll),
+        map_queues: Some(Self::map_queues),
         init_request: Some(Self::init_request),
         ..pin_init::zeroed()
     };
@@ -59,14 +67,22 @@ impl<T: Operations> Tables<T> {
 
     /// # Safety
     ///
+    /// `queue` must be that of a [`super::Disk`] for a `T`, and not be dead.
+    unsafe fn driver(queue: &bindings::request_queue) -> &T {
+        // SAFETY: `Disk` set `queuedata` to a `T` that it keeps until its queue is
+        // dead.
+        unsafe { &*queue.queuedata.cast::<T>() }
+    }
+
+    /// # Safety
+    ///
     /// Only blk-mq calls it, for a queue made by [`super::Disk`].
     unsafe extern "C" fn queue_rq(
         hctx: *mut bindings::blk_mq_hw_ctx,
         data: *const bindings::blk_mq_queue_data,
     ) -> bindings::blk_status_t {
-        // SAFETY: `Disk` set `queuedata` to a `T` that it keeps until its queue
-        // is dead; blk-mq passes valid pointers.
-        let device = unsafe { &*(*(*hctx).queue).queuedata.cast::<T>() };
+        // SAFETY: blk-mq passes valid pointers.
+        let device = unsafe { Self::driver(&*(*hctx).queue) };
         // SAFETY: As above.
         let rq = unsafe { NonNull::new_unchecked((*data).rq) };
         // SAFETY: `rq` is handed over: the answer below is `BLK_STS_OK`.
@@ -85,14 +101,45 @@ impl<T: Operations> Tables<T> {
         unsafe { request::end(NonNull::new_unchecked(rq)) };
     }
 
+    /// # Safety
+    ///
+    /// Only blk-mq calls it, for a queue made by [`super::Disk`].
+    unsafe extern "C" fn poll(
+        hctx: *mut bindings::blk_mq_hw_ctx,
+        _batch: *mut bindings::io_comp_batch,
+    ) -> c_int {
+        // SAFETY: blk-mq passes valid pointers; who polls keeps the queue alive.
+        let (queue, device) = unsafe {
+            (
+                Queue::of(NonNull::new_unchecked(hctx)),
+                Self::driver(&*(*hctx).queue),
+            )
+        };
+        match queue {
+            Queue::Polled(number) => c_int::try_from(device.poll(number)).unwrap_or(c_int::MAX),
+            Queue::Default => 0,
+        }
+    }
+
+    /// # Safety
+    ///
+    /// Only blk-mq calls it, for a set made by [`super::TagSet`].
+    unsafe extern "C" fn map_queues(set: *mut bindings::blk_mq_tag_set) {
+        // SAFETY: As the caller promises; nobody else uses the set now.
+        unsafe { TagSet::<T>::map_queues(&mut *set) };
+    }
+
     /// A request that takes long still belongs to the driver: a network adapter
     /// may be writing to its pages. The transport notices a dead peer by itself
-    /// and then completes the request, so all there is to do is to wait on.
+    /// and then completes the request, so all there is to do is to wait on. Unless
+    /// nobody polls for a request that wants it, which may be answered by now.
     ///
     /// # Safety
     ///
-    /// Only blk-mq calls it.
-    unsafe extern "C" fn timeout(_rq: *mut bindings::request) -> bindings::blk_eh_timer_return {
+    /// Only blk-mq calls it, for a request that was started.
+    unsafe extern "C" fn timeout(rq: *mut bindings::request) -> bindings::blk_eh_timer_return {
+        // SAFETY: blk-mq holds a reference to the request, and with it to its queue.
+        unsafe { Self::poll((*rq).mq_hctx, core::ptr::null_mut()) };
         bindings::blk_eh_timer_return_BLK_EH_RESET_TIMER
     }
 

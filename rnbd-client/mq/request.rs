@@ -32,6 +32,33 @@ pub(crate) enum Op {
     WriteZeroes,
 }
 
+/// What a request came by.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Queue {
+    /// A queue whose requests end by themselves.
+    Default,
+    /// The polled queue of this number, from 0: somebody calls
+    /// [`super::Operations::poll`] for it until the request is done.
+    Polled(u32),
+}
+
+impl Queue {
+    /// # Safety
+    ///
+    /// `hctx` must be a hardware queue of a disk made by [`super::Disk`].
+    pub(super) unsafe fn of(hctx: NonNull<bindings::blk_mq_hw_ctx>) -> Self {
+        // SAFETY: Neither changes while the disk exists.
+        let (kind, number) = unsafe { ((*hctx.as_ptr()).type_, (*hctx.as_ptr()).queue_num) };
+        if u32::from(kind) != super::tag_set::POLLED {
+            return Self::Default;
+        }
+        // SAFETY: The queue's tag set is a `TagSet`, which the disk keeps.
+        let set = unsafe { &*(*(*hctx.as_ptr()).queue).tag_set };
+        let first = set.map.get(super::tag_set::POLLED as usize);
+        Self::Polled(number.saturating_sub(first.map_or(0, |map| map.queue_offset)))
+    }
+}
+
 /// Modifiers of a request.
 #[derive(Clone, Copy)]
 pub(crate) struct Flags(bindings::blk_opf_t);
@@ -209,6 +236,14 @@ impl Request {
     pub(crate) fn tag(&self) -> u32 {
         // A started request has a driver tag, which is not negative.
         self.raw().tag.unsigned_abs()
+    }
+
+    /// The queue it came by.
+    pub(crate) fn queue(&self) -> Queue {
+        NonNull::new(self.raw().mq_hctx).map_or(Queue::Default, |hctx| {
+            // SAFETY: The queue of a request of one of our disks.
+            unsafe { Queue::of(hctx) }
+        })
     }
 
     /// The driver of the disk that the request is for.

@@ -14,6 +14,11 @@ use kernel::prelude::*;
 use kernel::sync::Arc;
 use kernel::types::Opaque;
 
+/// Queues that end requests by themselves, for all of them that do not want to poll.
+const DEFAULT: u32 = bindings::hctx_type_HCTX_TYPE_DEFAULT;
+/// Queues for those who poll.
+pub(super) const POLLED: u32 = bindings::hctx_type_HCTX_TYPE_POLL;
+
 /// Tags and requests for the disks of one session.
 ///
 /// One set of tags serves all hardware queues of all disks, so that a tag says
@@ -36,9 +41,17 @@ unsafe impl<T: Operations> Sync for TagSet<T> {}
 
 impl<T: Operations> TagSet<T> {
     /// Allocates `depth` requests and spreads them over `queues` hardware
-    /// queues a disk.
-    pub(crate) fn new(depth: u32, queues: u32) -> Result<Arc<Self>> {
+    /// queues a disk, and `polled` more for those who poll.
+    pub(crate) fn new(depth: u32, queues: u32, polled: u32) -> Result<Arc<Self>> {
         let cmd_size = u32::try_from(size_of::<Pdu>())?;
+        let nr_hw_queues = queues.checked_add(polled).ok_or(EINVAL)?;
+        let nr_maps = if polled > 0 { POLLED + 1 } else { DEFAULT + 1 };
+        // The rest of the maps is made by `map_queues`.
+        let map = |queue_offset| bindings::blk_mq_queue_map {
+            queue_offset,
+            ..pin_init::zeroed()
+        };
+        let maps = [map(0), map(0), map(queues)];
         Arc::pin_init(
             try_pin_init!(Self {
                 // INVARIANT: Set up here.
@@ -47,7 +60,9 @@ impl<T: Operations> TagSet<T> {
                     unsafe {
                         slot.write(bindings::blk_mq_tag_set {
                             ops: Tables::<T>::MQ,
-                            nr_hw_queues: queues,
+                            map: maps,
+                            nr_maps,
+                            nr_hw_queues,
                             queue_depth: depth,
                             cmd_size,
                             numa_node: bindings::NUMA_NO_NODE,
@@ -62,6 +77,30 @@ impl<T: Operations> TagSet<T> {
             }? Error),
             GFP_KERNEL,
         )
+    }
+
+    /// Spreads the queues of each kind over the CPUs.
+    ///
+    /// # Safety
+    ///
+    /// `set` must be that of a [`TagSet`], for whose maps blk-mq made room.
+    pub(super) unsafe fn map_queues(set: &mut bindings::blk_mq_tag_set) {
+        let polled = match set.nr_maps {
+            0..=POLLED => 0,
+            _ => set
+                .map
+                .get(POLLED as usize)
+                .map_or(0, |map| set.nr_hw_queues.saturating_sub(map.queue_offset)),
+        };
+        let default = set.nr_hw_queues.saturating_sub(polled);
+        // In the order of the kinds: default, for reads, polled.
+        for (map, queues) in set.map.iter_mut().zip([default, 0, polled]) {
+            map.nr_queues = queues;
+            if queues > 0 {
+                // SAFETY: As the caller promises.
+                unsafe { bindings::blk_mq_map_queues(map) };
+            }
+        }
     }
 
     pub(super) fn raw(&self) -> *mut bindings::blk_mq_tag_set {

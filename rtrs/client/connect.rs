@@ -61,22 +61,38 @@ pub(super) struct Plan<'a> {
     pub(super) lives: u16,
     /// Whether the server may make a new session for it.
     pub(super) first: bool,
+    /// Connections for polled I/O.
+    pub(super) polled: u32,
     /// Ends the attempt from elsewhere.
     pub(super) interrupt: &'a Interrupt,
 }
 
-/// Connections of a path: one for control, one for each CPU.
-fn connections() -> Result<u16> {
-    Ok(u16::try_from(
-        cpu::online().max(1).checked_add(1).ok_or(EINVAL)?,
-    )?)
+/// Connections of a path.
+struct Count {
+    /// One for control, one for each CPU, and the polled ones.
+    all: u16,
+    polled: u16,
+}
+
+impl Count {
+    fn new(polled: u32) -> Result<Self> {
+        let others = cpu::online().max(1).checked_add(1).ok_or(EINVAL)?;
+        Ok(Self {
+            all: u16::try_from(others.checked_add(polled).ok_or(EINVAL)?)?,
+            polled: u16::try_from(polled)?,
+        })
+    }
+
+    fn is_polled(&self, id: u16) -> bool {
+        id >= self.all.saturating_sub(self.polled)
+    }
 }
 
 /// Connects as planned. `fits` says whether the path can do with what the server
 /// offers.
 pub(super) fn connect(plan: &Plan<'_>, fits: impl FnOnce(&Accept) -> Result) -> Result<Link> {
-    let count = connections()?;
-    let (control, accept) = plan.control(count)?;
+    let count = Count::new(plan.polled)?;
+    let (control, accept) = plan.control(&count)?;
     fits(&accept)?;
     let pd = control.pd().clone();
     let attrs = pd.attrs();
@@ -93,10 +109,10 @@ pub(super) fn connect(plan: &Plan<'_>, fits: impl FnOnce(&Accept) -> Result) -> 
         requests,
     });
 
-    let mut connections = KVec::with_capacity(usize::from(count), GFP_KERNEL)?;
+    let mut connections = KVec::with_capacity(usize::from(count.all), GFP_KERNEL)?;
     connections.push(control, GFP_KERNEL)?;
-    for id in 1..count {
-        connections.push(plan.io(&pd, id, count, &accept)?, GFP_KERNEL)?;
+    for id in 1..count.all {
+        connections.push(plan.io(&pd, id, &count, &accept)?, GFP_KERNEL)?;
     }
 
     exchange_info(&plan.shared, &connections, &accept, plan.name)?;
@@ -107,13 +123,14 @@ pub(super) fn connect(plan: &Plan<'_>, fits: impl FnOnce(&Accept) -> Result) -> 
         shared: plan.shared.clone(),
         accept,
         connections,
+        polled: usize::from(count.polled),
         data_sges,
     })
 }
 
 impl Plan<'_> {
     /// Makes the first connection, by which the server tells its limits.
-    fn control(&self, count: u16) -> Result<(Connection<Conn>, Accept)> {
+    fn control(&self, count: &Count) -> Result<(Connection<Conn>, Accept)> {
         let way = Resolved::new(self.src, self.dst, TIMEOUT_MS, self.interrupt)?;
         let pd = Pd::new(&way.device()?)?;
         let attrs = pd.attrs();
@@ -136,7 +153,13 @@ impl Plan<'_> {
     }
 
     /// Makes a connection for I/O.
-    fn io(&self, pd: &Arc<Pd>, id: u16, count: u16, accept: &Accept) -> Result<Connection<Conn>> {
+    fn io(
+        &self,
+        pd: &Arc<Pd>,
+        id: u16,
+        count: &Count,
+        accept: &Accept,
+    ) -> Result<Connection<Conn>> {
         let depth = u32::from(accept.queue_depth().get());
         let attrs = pd.attrs();
         let queues = QpConfig {
@@ -150,7 +173,10 @@ impl Plan<'_> {
                 .min(attrs.max_qp_wr.saturating_sub(1)),
             send_sge: attrs.max_send_sge.min(MAX_DATA_SGES as u32 + 1).max(2),
             vector: u32::from(id).saturating_sub(1),
-            poll: PollContext::Softirq,
+            poll: match count.is_polled(id) {
+                true => PollContext::Caller,
+                false => PollContext::Softirq,
+            },
         };
         let way = Resolved::new(self.src, self.dst, TIMEOUT_MS, self.interrupt)?;
         Ok(self.establish(way, pd, id, count, &queues)?.0)
@@ -161,12 +187,19 @@ impl Plan<'_> {
         way: Resolved,
         pd: &Arc<Pd>,
         id: u16,
-        count: u16,
+        count: &Count,
         queues: &QpConfig,
     ) -> Result<(Connection<Conn>, Accept)> {
-        let request = ConnReq::new(id, count, self.lives, self.path, self.session, self.first)
-            .map_err(|_| EINVAL)?;
-        let context = Conn::new(&self.shared, id)?;
+        let request = ConnReq::new(
+            id,
+            count.all,
+            self.lives,
+            self.path,
+            self.session,
+            self.first,
+        )
+        .map_err(|_| EINVAL)?;
+        let context = Conn::new(&self.shared, id, count.is_polled(id))?;
         let private = request.encode();
         match way.connect(pd, context, queues, &private, TIMEOUT_MS, self.interrupt) {
             Ok((connection, private)) => match ConnRsp::parse(private.as_slice()) {

@@ -7,6 +7,7 @@ use super::desk::Refusal;
 use super::order::Dir;
 use super::order::Order;
 use super::order::Permit;
+use super::order::Queue;
 use super::session::Session;
 use super::session::CONTROL_PERMITS;
 use crate::rdma::io::IoBox;
@@ -24,8 +25,8 @@ use rnbd_proto::policy::Load;
 const CONTROL_TIMEOUT: Delta = Delta::from_secs(30);
 
 impl Session {
-    /// Sends a request with `len` bytes of data and the message of `io`. Does not
-    /// sleep. `io` is told the end, or given back when there is an error right
+    /// Sends a request with `len` bytes of data and the message of `io`, by the
+    /// connections for `queue`. Does not sleep. `io` is told the end, or given back when there is an error right
     /// away. While no path is up but one will be, the request waits.
     ///
     /// # Errors
@@ -37,21 +38,39 @@ impl Session {
         &self,
         dir: Dir,
         permit: Permit,
+        queue: Queue,
         len: u32,
         io: IoBox,
     ) -> core::result::Result<(), (IoBox, Error)> {
         if len > self.max_io_size() {
             return Err((io, EMSGSIZE));
         }
+        if matches!(queue, Queue::Polled(number) if number >= self.nr_poll_queues()) {
+            return Err((io, EINVAL));
+        }
         let order = Order {
             dir,
             permit,
+            queue,
             len,
             control: false,
             moved: false,
             io,
         };
         self.dispatch(order).map_err(|(order, e)| (order.io, e))
+    }
+
+    /// Ends requests of polled queue `number` that were answered; answers how much
+    /// there was to do. Does not sleep.
+    pub fn poll(&self, number: u32) -> u32 {
+        let section = rcu::read_lock();
+        let Some(paths) = self.paths.get(&section) else {
+            return 0;
+        };
+        let links = paths.iter().filter_map(|path| path.link.get(&section));
+        links
+            .map(|link| link.poll(number))
+            .fold(0, u32::saturating_add)
     }
 
     /// Sends a control message and waits for the answer, whose data goes to
@@ -68,6 +87,7 @@ impl Session {
         let order = Order {
             dir,
             permit: Permit::new(self.queue_depth().saturating_sub(CONTROL_PERMITS)),
+            queue: Queue::Cpu,
             len,
             control: true,
             moved: false,

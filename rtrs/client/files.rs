@@ -73,11 +73,14 @@ sysfs_files! {
             store(|stats: Of<'_>, input, _| reset(input, || stats.reset_reconnects()));
         c"rdma" => show(|stats: Of<'_>, buf| Ok(stats.print_rdma(buf)?))
             store(|stats: Of<'_>, input, _| reset(input, || stats.reset_rdma()));
+        c"polled" => show(|stats: Of<'_>, buf| Ok(stats.print_polled(buf)?))
+            store(|stats: Of<'_>, input, _| reset(input, || stats.reset_polled()));
         c"reset_all" => show(|_, buf| buf.push(b"echo 1 to reset all statistics\n"))
             store(|stats: Of<'_>, input, _| reset(input, || {
                 stats.reset_migrations();
                 stats.reset_reconnects();
                 stats.reset_rdma();
+                stats.reset_polled();
             }));
     ];
 }

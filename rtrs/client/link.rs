@@ -3,6 +3,7 @@
 //! A link: one life of a path, from being connected to being lost.
 
 use super::order::Order;
+use super::order::Queue;
 use super::path::Path;
 use super::request::Req;
 use super::stats::Stats;
@@ -103,6 +104,8 @@ pub(super) struct Conn {
     pub(super) shared: Arc<Shared>,
     /// Number of the connection; 0 is for control.
     pub(super) id: u16,
+    /// Whether somebody polls for its completions.
+    pub(super) polled: bool,
     /// The key that the server invalidated last.
     ///
     /// The server invalidates and answers in one chain, so on one connection
@@ -111,11 +114,12 @@ pub(super) struct Conn {
 }
 
 impl Conn {
-    pub(super) fn new(shared: &Arc<Shared>, id: u16) -> Result<Arc<Self>> {
+    pub(super) fn new(shared: &Arc<Shared>, id: u16, polled: bool) -> Result<Arc<Self>> {
         Ok(Arc::new(
             Self {
                 shared: shared.clone(),
                 id,
+                polled,
                 invalidated: AtomicU32::new(0),
             },
             GFP_KERNEL,
@@ -139,17 +143,42 @@ pub(super) struct Link {
     pub(super) shared: Arc<Shared>,
     /// What the server offered.
     pub(super) accept: Accept,
-    /// The control connection, then those for I/O (at least one).
+    /// The control connection, those for the CPUs (at least one), and the polled
+    /// ones.
     pub(super) connections: KVec<Connection<Conn>>,
+    /// How many are polled.
+    pub(super) polled: usize,
     /// Segments that one send work request may name beside a header.
     pub(super) data_sges: usize,
 }
 
 impl Link {
-    /// The connection for I/O submitted on this CPU.
-    fn connection(&self) -> Option<&Connection<Conn>> {
-        let (_control, io) = self.connections.split_first()?;
-        io.get((cpu::current() as usize).checked_rem(io.len())?)
+    /// The connections for I/O by CPU.
+    fn by_cpu(&self) -> &[Connection<Conn>] {
+        let end = self.connections.len().saturating_sub(self.polled);
+        self.connections.get(1..end).unwrap_or_default()
+    }
+
+    /// The connection for polled I/O of this number.
+    fn polled(&self, number: u32) -> Option<&Connection<Conn>> {
+        let first = self.connections.len().checked_sub(self.polled)?;
+        self.connections.get(first..)?.get(number as usize)
+    }
+
+    /// The connection for I/O submitted on this CPU to `queue`.
+    fn connection(&self, queue: Queue) -> Option<&Connection<Conn>> {
+        match queue {
+            Queue::Cpu => {
+                let by_cpu = self.by_cpu();
+                by_cpu.get((cpu::current() as usize).checked_rem(by_cpu.len())?)
+            }
+            Queue::Polled(number) => self.polled(number),
+        }
+    }
+
+    /// Handles what has come in for a polled queue; answers how much.
+    pub(super) fn poll(&self, number: u32) -> u32 {
+        self.polled(number).map_or(0, Connection::poll)
     }
 
     /// Sends a request, or gives it back. Does not sleep.
@@ -163,7 +192,7 @@ impl Link {
         let (Some(table), Some(chunks), Some(connection)) = (
             shared.table.as_ref(),
             shared.chunks.as_ref(),
-            self.connection(),
+            self.connection(order.queue),
         ) else {
             return Err((order, ENOTCONN));
         };

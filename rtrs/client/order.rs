@@ -13,6 +13,16 @@ pub enum Dir {
     Write,
 }
 
+/// By which connection of a path a request goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Queue {
+    /// That of the CPU that sends it. The end comes by itself.
+    Cpu,
+    /// That of a polled queue, by number from 0. The end comes to who calls
+    /// [`super::Session::poll`] for it.
+    Polled(u32),
+}
+
 /// The right to have one request in flight: a message id below
 /// [`super::Session::io_depth`] that nobody else uses at the time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,6 +48,7 @@ impl Permit {
 pub(super) struct Order {
     pub(super) dir: Dir,
     pub(super) permit: Permit,
+    pub(super) queue: Queue,
     /// Bytes of data.
     pub(super) len: u32,
     /// For the session itself: neither parked nor sent again.

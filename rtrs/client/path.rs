@@ -58,9 +58,8 @@ pub(super) struct Path {
     /// There while the path is up.
     pub(super) link: RcuBox<Link>,
     pub(super) stats: Arc<Stats>,
-    /// Those of the last link.
-    #[pin]
-    ends: SpinLock<Option<Ends>>,
+    /// Those of the last link. Read in any context, for what is logged.
+    ends: RcuBox<Ends>,
     /// Held while the path is connected or taken down.
     #[pin]
     work: Mutex<Retry>,
@@ -101,7 +100,7 @@ impl Path {
                 standing <- new_spinlock!(Standing::Idle, "rtrs_path_standing"),
                 link: RcuBox::new(),
                 stats: Stats::new()?,
-                ends <- new_spinlock!(None, "rtrs_path_ends"),
+                ends: RcuBox::new(),
                 work <- new_mutex!(Retry::new(), "rtrs_path_work"),
                 interrupt <- Interrupt::new(),
                 attempt <- new_spinlock!(None, "rtrs_path_attempt"),
@@ -115,7 +114,7 @@ impl Path {
 
     /// Where it is, or was last, connected.
     pub(super) fn ends(&self) -> Option<Ends> {
-        *self.ends.lock()
+        self.ends.get(&rcu::read_lock()).copied()
     }
 
     /// Whether it leads where one from `src` to `dst` would.
@@ -183,6 +182,7 @@ impl Path {
                 session: self.session.uuid,
                 lives,
                 first,
+                polled: self.session.nr_poll_queues(),
                 interrupt: &self.interrupt,
             };
             connect::connect(&plan, |accept| self.session.fits(accept))
@@ -198,7 +198,7 @@ impl Path {
         let control = link.connections.first().ok_or(EIO)?;
         let ends = Ends::of(control);
         self.session.learn(&link.accept)?;
-        *self.ends.lock() = Some(ends);
+        drop(self.ends.replace(Some(KBox::new(ends, GFP_KERNEL)?)));
         let (count, depth) = (link.connections.len(), link.accept.queue_depth().get());
         let size = link.accept.max_io_size();
         self.link.replace(Some(KBox::new(link, GFP_KERNEL)?));

@@ -107,9 +107,11 @@ fn on_answer(
     message: &[u8],
 ) -> core::result::Result<(), &'static str> {
     let conn = qp.context();
-    conn.shared
-        .stats
-        .answered(u32::from(conn.id).saturating_sub(1));
+    let stats = &conn.shared.stats;
+    match conn.polled {
+        true => stats.polled(),
+        false => stats.answered(u32::from(conn.id).saturating_sub(1)),
+    }
     let (Some(table), Some(chunks)) = (conn.shared.table.as_ref(), conn.shared.chunks.as_ref())
     else {
         return Err("answer before the session was set up");

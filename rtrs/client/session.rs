@@ -66,7 +66,7 @@ pub struct SessionConfig<'a> {
     pub paths: &'a [PathAddr<'a>],
     /// The server's port.
     pub port: u16,
-    /// Connections for polled I/O; must be 0 in this version.
+    /// Connections of each path for polled I/O, beside those for the CPUs.
     pub nr_poll_queues: u32,
 }
 
@@ -77,6 +77,7 @@ pub struct Session {
     pub(super) name: CString,
     pub(super) uuid: Uuid,
     pub(super) port: u16,
+    nr_poll_queues: u32,
     /// Takes no more paths, and tells nothing any more. Set under `admin`.
     pub(super) closed: AtomicBool,
     /// What the server offered first; other paths and later links must do as well.
@@ -127,16 +128,13 @@ impl Session {
         events: Arc<dyn Events>,
     ) -> Result<Arc<Self>> {
         let name = Plain(config.name);
-        if config.nr_poll_queues > 0 {
-            pr_err!("{name}: poll queues are not supported yet\n");
-            return Err(EOPNOTSUPP);
-        }
         let queue = OwnedQueue::new(c"rtrs_client", Kind::Unbound)?;
         let session = Arc::pin_init(
             try_pin_init!(Self {
                 name: CString::try_from_fmt(fmt!("{name}"))?,
                 uuid: Uuid(rand::uuid()),
                 port: config.port,
+                nr_poll_queues: config.nr_poll_queues,
                 closed: AtomicBool::new(false),
                 depth: AtomicU32::new(0),
                 max_io_size: AtomicU32::new(0),
@@ -284,6 +282,11 @@ impl Session {
     /// Whether requests can be sent at this moment.
     pub fn is_connected(&self) -> bool {
         self.desk.is_up()
+    }
+
+    /// Connections of each path for polled I/O.
+    pub fn nr_poll_queues(&self) -> u32 {
+        self.nr_poll_queues
     }
 
     /// Its name.

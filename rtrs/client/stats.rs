@@ -26,6 +26,8 @@ struct Counters {
     migrated_from: AtomicU64,
     /// Answers that arrived on this CPU to requests of another one.
     migrated_to: AtomicU64,
+    /// Answers that somebody on this CPU polled for.
+    polled: AtomicU64,
 }
 
 /// Counters of one path, over all of its links.
@@ -45,6 +47,7 @@ impl Stats {
             failovers: AtomicU64::new(0),
             migrated_from: AtomicU64::new(0),
             migrated_to: AtomicU64::new(0),
+            polled: AtomicU64::new(0),
         };
         Arc::pin_init(
             try_pin_init!(Self {
@@ -82,6 +85,14 @@ impl Stats {
         if let (Some(from), Some(to)) = (self.cpus.get(cpu), self.cpus.this()) {
             from.migrated_from.fetch_add(1, Relaxed);
             to.migrated_to.fetch_add(1, Relaxed);
+        }
+    }
+
+    /// An answer was polled for.
+    #[inline]
+    pub(super) fn polled(&self) {
+        if let Some(cpu) = self.cpus.this() {
+            cpu.polled.fetch_add(1, Relaxed);
         }
     }
 
@@ -124,6 +135,17 @@ impl Stats {
     pub(super) fn print_migrated_to(&self, out: &mut impl fmt::Write) -> fmt::Result {
         let counts = self.cpus.iter().map(|cpu| cpu.migrated_to.load(Relaxed));
         stats::print_migrations(out, counts)
+    }
+
+    pub(super) fn print_polled(&self, out: &mut impl fmt::Write) -> fmt::Result {
+        let counts = self.cpus.iter().map(|cpu| cpu.polled.load(Relaxed));
+        writeln!(out, "{}", counts.fold(0, u64::wrapping_add))
+    }
+
+    pub(super) fn reset_polled(&self) {
+        for cpu in self.cpus.iter() {
+            cpu.polled.store(0, Relaxed);
+        }
     }
 
     pub(super) fn reset_rdma(&self) {

@@ -12,10 +12,16 @@ use super::qp::QpShared;
 use crate::bindings;
 use crate::support::net::SockAddr;
 use core::ptr::NonNull;
+use core::sync::atomic::AtomicBool;
+use core::sync::atomic::Ordering::Acquire;
+use core::sync::atomic::Ordering::Release;
 use kernel::error::from_err_ptr;
 use kernel::error::to_result;
 use kernel::prelude::*;
 use kernel::sync::Arc;
+
+/// Completions that one call of [`Connection::poll`] handles at most.
+pub const POLL_BUDGET: c_int = 64;
 
 /// An owned completion queue.
 struct Cq(NonNull<bindings::ib_cq>);
@@ -36,6 +42,7 @@ impl Cq {
         let poll = match config.poll {
             PollContext::Softirq => bindings::ib_poll_context_IB_POLL_SOFTIRQ,
             PollContext::Worker => bindings::ib_poll_context_IB_POLL_WORKQUEUE,
+            PollContext::Caller => bindings::ib_poll_context_IB_POLL_DIRECT,
         };
         // SAFETY: The device is alive as the PD is.
         let cq = from_err_ptr(unsafe {
@@ -72,7 +79,9 @@ impl Drop for Cq {
 /// both queues complete on `cq`.
 pub struct Connection<C: Send + Sync + 'static> {
     // In the order of destruction, after `drop` destroyed the queue pair.
-    _cq: Cq,
+    cq: Cq,
+    /// Somebody handles completions, in [`Connection::poll`].
+    polled: AtomicBool,
     cm: CmId,
     shared: KBox<QpShared<C>>,
     pd: Arc<Pd>,
@@ -118,7 +127,8 @@ impl<C: Send + Sync + 'static> Connection<C> {
         }
         // INVARIANT: Made above.
         Ok(Self {
-            _cq: cq,
+            cq,
+            polled: AtomicBool::new(false),
             cm,
             shared,
             pd: pd.clone(),
@@ -134,7 +144,7 @@ impl<C: Send + Sync + 'static> Connection<C> {
         unsafe { this.cm.destroy_qp() };
         // SAFETY: `this` is not dropped: each field is moved out once.
         unsafe {
-            drop(core::ptr::read(&this._cq));
+            drop(core::ptr::read(&this.cq));
             drop(core::ptr::read(&this.shared));
             drop(core::ptr::read(&this.pd));
             core::ptr::read(&this.cm).leave_to_handler()
@@ -186,6 +196,22 @@ impl<C: Send + Sync + 'static> Connection<C> {
         // SAFETY: The id is alive. Fails when it is not connected, which is as
         // good.
         unsafe { bindings::rdma_disconnect(self.cm.as_ptr()) };
+    }
+
+    /// Handles completions of a connection made with [`PollContext::Caller`];
+    /// answers how many, at most [`POLL_BUDGET`]. In any context but interrupts; not
+    /// while the connection is drained.
+    ///
+    /// Answers 0 when somebody else is at it: completions are handled one after the
+    /// other, in their order, as those of any connection.
+    pub fn poll(&self) -> u32 {
+        if self.polled.swap(true, Acquire) {
+            return 0;
+        }
+        // SAFETY: The CQ is alive; nothing else handles its completions now.
+        let count = unsafe { bindings::ib_process_cq_direct(self.cq.0.as_ptr(), POLL_BUDGET) };
+        self.polled.store(false, Release);
+        count.max(0).unsigned_abs()
     }
 
     /// Ends posting, and waits until everything posted was given back. No

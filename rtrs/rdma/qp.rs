@@ -28,6 +28,8 @@ pub enum PollContext {
     Softirq,
     /// In a worker: may sleep.
     Worker,
+    /// Nowhere by themselves: whoever waits calls [`super::connection::Connection::poll`].
+    Caller,
 }
 
 /// The size of a queue pair and its completion queue.

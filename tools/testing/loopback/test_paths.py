@@ -26,6 +26,7 @@ MODES = {
     "stats/cpu_migration_to": "644",
     "stats/reconnects": "644",
     "stats/rdma": "644",
+    "stats/polled": "644",
     "stats/reset_all": "644",
 }
 """The files of a path."""
@@ -40,6 +41,7 @@ SAYS = {
     "disconnect": "Usage: echo 1 > disconnect",
     "remove_path": "Usage: echo 1 > remove_path",
     "stats/reconnects": "0 0",
+    "stats/polled": "0",
     "stats/reset_all": "echo 1 to reset all statistics",
 }
 

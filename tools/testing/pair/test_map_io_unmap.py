@@ -41,3 +41,18 @@ def test_both_address_families_work(pair: Pair, version: int, source: bool) -> N
     device = pair.initiator.map(disk, path=path)
     fio.verify(pair.initiator.guest, device.node, block="64k", size="4m")
     assert device.unmap() is None
+
+
+@pytest.mark.long
+@pytest.mark.kernels("stock")
+@pytest.mark.drivers("rust-rust", "rust-c")
+def test_polled_io_works(pair: Pair) -> None:
+    """Connections beyond those for the CPUs are nothing new to the server."""
+    disk = pair.target.ram_disk(16)
+    pair.target.load()
+    pair.initiator.load()
+    device = pair.initiator.map(disk, nr_poll_queues=2)
+    fio.verify(pair.initiator.guest, device.node, block="4k-256k", size="8m", polled=True)
+    (path,) = pair.initiator.transport().paths()
+    assert path.polled() > 0
+    assert device.unmap() is None

@@ -16,15 +16,17 @@ def verify(
     block: str = "4k-1m",
     size: str = "32m",
     depth: int = 16,
+    polled: bool = False,
 ) -> None:
     """Writes in random order, then reads all back and compares checksums.
 
-    `block` is a size or a range of sizes.
+    `block` is a size or a range of sizes.  `polled` I/O has no interrupts.
     """
     sizes = f"--bsrange={block}" if "-" in block else f"--bs={block}"
     guest.run(
         f"fio --name=verify --filename={device} {_COMMON} {sizes} --size={size}"
-        f" --iodepth={depth} --rw=randwrite --verify=crc32c --verify_fatal=1 --do_verify=1",
+        f" --iodepth={depth} --rw=randwrite --verify=crc32c --verify_fatal=1 --do_verify=1"
+        f" --hipri={int(polled)}",
         timeout=120,
     )
 
@@ -65,7 +67,12 @@ class Verify:
 
 
 def begin_verify(
-    guest: Guest, device: str, seconds: int = 1800, depth: int = 32, block: str = "4k-64k"
+    guest: Guest,
+    device: str,
+    seconds: int = 1800,
+    depth: int = 32,
+    block: str = "4k-64k",
+    polled: bool = False,
 ) -> Verify:
     """Starts to write a whole device in random order and to check it, pass after pass.
 
@@ -78,7 +85,7 @@ def begin_verify(
     fio = (
         f"fio --name=verify --filename={device} {_COMMON} --bsrange={block} --iodepth={depth}"
         " --rw=randwrite --verify=crc32c --verify_fatal=1 --do_verify=1"
-        " --verify_header_seed=1 --randseed=$RANDOM$RANDOM"
+        f" --verify_header_seed=1 --randseed=$RANDOM$RANDOM --hipri={int(polled)}"
     )
     guest.run(f"rm -f {stop}")
     job = guest.begin(
@@ -86,6 +93,15 @@ def begin_verify(
         f" [[ ! -e {stop} && $SECONDS -lt {seconds} ]]; do :; done"
     )
     return Verify(guest, job, stop)
+
+
+def read_blocks(guest: Guest, device: str, count: int, polled: bool = False) -> None:
+    """Reads so many blocks of 4 KiB, a few at a time."""
+    guest.run(
+        f"fio --name=read --filename={device} {_COMMON} --bs=4k --iodepth=4 --rw=randread"
+        f" --number_ios={count} --size={count * 4}k --hipri={int(polled)}",
+        timeout=120,
+    )
 
 
 def completed(guest: Guest, name: str) -> int:

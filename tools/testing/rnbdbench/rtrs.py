@@ -114,6 +114,10 @@ class TransportPath:
         successful, failed = map(int, self.read("stats/reconnects").split())
         return successful, failed
 
+    def polled(self) -> int:
+        """How many answers somebody polled for."""
+        return int(self.read("stats/polled"))
+
     def reset(self) -> None:
         """Sets all counters to 0."""
         error = self.write("stats/reset_all")

@@ -1,0 +1,100 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""I/O that is polled for goes by connections of its own, and ends by polling alone."""
+
+import pytest
+
+from rnbdbench import fio
+from rnbdbench import network
+from rnbdbench.lab import Pair
+from rnbdbench.rnbd import Device
+
+IPV4 = f"{network.INITIATOR.path()}@{network.TARGET.path()}"
+IPV6 = f"{network.INITIATOR.path(6)}@{network.TARGET.path(6)}"
+
+
+def _map(bench: Pair, *paths: str, nr_poll_queues: int) -> Device:
+    disk = bench.target.ram_disk(16)
+    bench.target.load()
+    bench.initiator.load()
+    return bench.initiator.map(disk, paths=list(paths), nr_poll_queues=nr_poll_queues)
+
+
+@pytest.mark.parametrize("queues", [1, -1], ids=["one-queue", "queue-for-each-cpu"])
+def test_polled_io_ends_by_polling_alone(loopback: Pair, queues: int) -> None:
+    """Each polled answer is counted as such, and no other one."""
+    guest = loopback.initiator.guest
+    device = _map(loopback, IPV4, nr_poll_queues=queues)
+    cpus = int(guest.output("nproc"))
+    expected = cpus if queues < 0 else queues
+    assert device.read("rnbd/nr_poll_queues") == str(expected)
+    assert device.read("queue/io_poll") == "1"
+    assert len(guest.output(f"ls /sys/block/{device.name}/mq").split()) == cpus + expected
+    (path,) = loopback.initiator.transport().paths()
+
+    path.reset()
+    fio.read_blocks(guest, device.node, 200, polled=True)
+    assert path.polled() == 200, "each of the polled reads, and nothing else, is polled for"
+    fio.read_blocks(guest, device.node, 100)
+    assert path.polled() == 200, "reads that nobody polls for end by themselves"
+    fio.verify(guest, device.node, block="4k-256k", size="8m", polled=True)
+    path.reset()
+    assert path.polled() == 0
+    assert device.unmap() is None
+
+
+def test_polled_io_goes_on_over_the_other_path(loopback: Pair) -> None:
+    """A path that is added, disconnected or removed carries polled I/O, or loses it to others."""
+    guest = loopback.initiator.guest
+    device = _map(loopback, IPV4, nr_poll_queues=2)
+    session = loopback.initiator.transport()
+    assert session.set_policy("round-robin") is None
+    assert session.add_path(IPV6) is None
+    first, added = session.path(IPV4), session.path(IPV6)
+    verify = fio.begin_verify(guest, device.node, polled=True)
+    first.wait_for_traffic(0)
+    added.wait_for_traffic(0)
+    guest.wait_until(lambda: added.polled() > 100, "polled answers on the added path")
+
+    assert first.disconnect() is None
+    added.wait_for_traffic(0)
+    first.force_connection()
+    first.wait_for_traffic(0)
+    assert added.remove() is None
+    first.wait_for_traffic(0)
+
+    # Nobody is there to answer; what is polled for waits like all else.
+    assert first.disconnect() is None
+    assert device.read("rnbd/state") == "closed"
+    first.force_connection()
+    first.wait_for_traffic(0)
+    verify.end()
+    assert device.unmap() is None
+
+
+def test_polled_io_fails_by_force(loopback: Pair) -> None:
+    """Unmapping by force does not wait for somebody to poll."""
+    guest = loopback.initiator.guest
+    device = _map(loopback, IPV4, nr_poll_queues=1)
+    verify = fio.begin_verify(guest, device.node, polled=True)
+    fio.wait_for_io(guest, device.name)
+    assert device.unmap("force") is None
+    assert verify.job.wait().code != 0
+    assert not device.exists()
+
+
+def test_a_polled_device_has_a_session_of_its_own(loopback: Pair) -> None:
+    """Whichever of the two comes first; and the line in the log says so."""
+    guest = loopback.initiator.guest
+    loopback.target.ram_disk(16, count=2)
+    loopback.target.load()
+    loopback.initiator.load()
+    other = "path=ip:10.50.100.66 device_path=/dev/ram1"
+    polled = loopback.initiator.map("/dev/ram0", session="polled", nr_poll_queues=1)
+    plain = loopback.initiator.map("/dev/ram0", session="plain", access_mode="ro")
+    assert loopback.initiator.request(f"sessname=polled {other}") == "EINVAL"
+    assert "nr_poll_queues" in guest.output("dmesg | tail -n 1")
+    assert loopback.initiator.request(f"sessname=plain nr_poll_queues=1 {other}") == "EINVAL"
+    assert "nr_poll_queues" in guest.output("dmesg | tail -n 1")
+    assert loopback.initiator.devices() == [polled, plain]
+    assert polled.unmap() is None
+    assert plain.unmap() is None
