@@ -33,6 +33,7 @@ pub mod lane;
 pub mod limits;
 pub mod path_state;
 pub mod policy;
+pub mod quota;
 pub mod search_path;
 pub mod stats;
 pub mod text;

@@ -161,6 +161,19 @@ impl SockAddr {
         (&raw const self.0).cast_mut().cast()
     }
 
+    /// Every port of an InfiniBand fabric.
+    pub fn any_gid(port: u16) -> Self {
+        Self::gid([0; 16], port)
+    }
+
+    /// The port space of the connection manager that such addresses live in.
+    pub fn port_space(&self) -> bindings::rdma_ucm_port_space {
+        match self.parts() {
+            Some((Addr::Gid(_), _, _)) => bindings::rdma_ucm_port_space_RDMA_PS_IB,
+            _ => bindings::rdma_ucm_port_space_RDMA_PS_TCP,
+        }
+    }
+
     /// The port; 0 for a family that is not known.
     pub fn port(&self) -> u16 {
         self.parts().map_or(0, |(_, _, port)| port)

@@ -207,8 +207,8 @@ unsafe impl Send for CmId {}
 unsafe impl Sync for CmId {}
 
 impl CmId {
-    /// Makes an id for reliable connections over the IP port space.
-    pub(super) fn new() -> Result<Self> {
+    /// Makes an id for reliable connections to `dst`.
+    pub(super) fn new(dst: &SockAddr) -> Result<Self> {
         let context = Context::new()?;
         // SAFETY: The handler has the right signature; the context is kept
         // alive by the value made below, which destroys the id first.
@@ -217,7 +217,7 @@ impl CmId {
                 crate::support::net::init_net(),
                 Some(handler),
                 Arc::as_ptr(&context).cast_mut().cast(),
-                bindings::rdma_ucm_port_space_RDMA_PS_TCP,
+                dst.port_space(),
                 bindings::ib_qp_type_IB_QPT_RC,
                 caller().as_char_ptr(),
             )

@@ -61,7 +61,7 @@ impl Resolved {
         timeout_ms: u32,
         interrupt: &Interrupt,
     ) -> Result<Self> {
-        let cm = CmId::new()?;
+        let cm = CmId::new(dst)?;
         let timeout = timeout_ms as usize;
         let addr_timeout = timeout.min(ADDR_TIMEOUT_MS);
         let limit = limit(timeout_ms);

@@ -180,7 +180,7 @@ impl Listener {
                 core::ptr::from_ref::<Arc<dyn Accept>>(&accept)
                     .cast_mut()
                     .cast(),
-                bindings::rdma_ucm_port_space_RDMA_PS_TCP,
+                addr.port_space(),
                 bindings::ib_qp_type_IB_QPT_RC,
                 caller().as_char_ptr(),
             )

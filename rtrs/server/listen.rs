@@ -98,8 +98,8 @@ const PATIENCE_MS: u32 = 10_000;
 /// Dropping it stops listening, closes all sessions and waits for that.
 pub struct Server {
     // Gone before the rest, then the queue: it waits for the last teardown to
-    // return.
-    listener: Option<Listener>,
+    // return. One for IP, one for the native addresses of InfiniBand.
+    listeners: Option<[Listener; 2]>,
     _queue: OwnedQueue,
     shared: Arc<Shared>,
 }
@@ -130,9 +130,12 @@ impl Server {
             GFP_KERNEL,
         )?;
         let door = Arc::new(Door(shared.clone()), GFP_KERNEL)?;
-        let listener = Listener::new(&SockAddr::any(port), door)?;
+        let listeners = [
+            Listener::new(&SockAddr::any(port), door.clone())?,
+            Listener::new(&SockAddr::any_gid(port), door)?,
+        ];
         Ok(Self {
-            listener: Some(listener),
+            listeners: Some(listeners),
             _queue: owned,
             shared,
         })
@@ -141,7 +144,7 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        drop(self.listener.take());
+        drop(self.listeners.take());
         let mut table = self.shared.table.lock();
         table.close_all();
         // Only then may the queue refuse teardowns.

@@ -8,6 +8,8 @@ use rnbd_proto::limits::DEFAULT_CHUNK_SIZE;
 use rnbd_proto::limits::DEFAULT_QUEUE_DEPTH;
 use rnbd_proto::limits::MAX_QUEUE_DEPTH;
 use rnbd_proto::limits::MIN_CHUNK_SIZE;
+use rnbd_proto::quota;
+use rnbd_proto::quota::Quota;
 
 use crate::module_params;
 use crate::support::log::Plain;
@@ -23,6 +25,18 @@ module_params! {
     /// Whether a client loses access to a chunk while its request is served.
     ALWAYS_INVALIDATE = always_invalidate: bool (true),
         "Server: invalidate a client's key before its request is looked at, and hand out a new one with the answer (default: Y)";
+    /// Paths of all clients together.
+    MAX_PATHS = max_paths: u32 (quota::DEFAULT_PATHS),
+        "Server: paths of all clients, each with its own sess_queue_depth * max_chunk_size bytes of memory (default: 1024)";
+    /// Paths of the clients at one address.
+    MAX_PATHS_PER_PEER = max_paths_per_peer: u32 (quota::DEFAULT_PEER_PATHS),
+        "Server: paths of clients at one address, at most max_paths (default: 256)";
+    /// Sessions of the clients at one address.
+    MAX_SESSIONS_PER_PEER = max_sessions_per_peer: u32 (quota::DEFAULT_PEER_SESSIONS),
+        "Server: sessions of clients at one address, at most max_paths_per_peer (default: 128)";
+    /// Connections of a path.
+    MAX_CONNECTIONS_PER_PATH = max_connections_per_path: u32 (quota::DEFAULT_CONNECTIONS),
+        "Server: connections of a path, 2 to 4096; a client makes one, one for each of its CPUs, and those for polled I/O (default: 4096)";
 }
 
 /// Checks the parameters, for the load of the module.
@@ -39,7 +53,30 @@ pub(crate) fn check() -> Result {
         |depth| (1..=MAX_QUEUE_DEPTH).contains(&depth),
         "between 1 and 65535",
     )?;
+    MAX_CONNECTIONS_PER_PATH.require(
+        |count| (quota::MIN_CONNECTIONS..=quota::DEFAULT_CONNECTIONS).contains(&count),
+        "between 2 and 4096",
+    )?;
+    MAX_PATHS.require(|count| count > 0, "at least 1")?;
+    MAX_PATHS_PER_PEER.require(
+        |count| (1..=MAX_PATHS.get()).contains(&count),
+        "between 1 and max_paths",
+    )?;
+    MAX_SESSIONS_PER_PEER.require(
+        |count| (1..=MAX_PATHS_PER_PEER.get()).contains(&count),
+        "between 1 and max_paths_per_peer",
+    )?;
     limits().map(drop)
+}
+
+/// How much clients may take.
+pub(super) fn quota() -> Quota {
+    Quota {
+        paths: MAX_PATHS.get(),
+        peer_paths: MAX_PATHS_PER_PEER.get(),
+        peer_sessions: MAX_SESSIONS_PER_PEER.get(),
+        connections: MAX_CONNECTIONS_PER_PATH.get(),
+    }
 }
 
 /// Depth of the queue and size of the chunks.

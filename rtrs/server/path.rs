@@ -52,6 +52,11 @@ pub(super) struct Ends {
 }
 
 impl Ends {
+    /// The address of the client.
+    pub(super) fn peer(&self) -> SockAddr {
+        self.dst.with_port(0)
+    }
+
     /// Whether they are the same machines' addresses, whatever the ports.
     pub(super) fn same_hosts(&self, other: &Self) -> bool {
         self.src.with_port(0) == other.src.with_port(0)

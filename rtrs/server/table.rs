@@ -5,12 +5,13 @@
 use kernel::prelude::*;
 use kernel::str::CString;
 use kernel::sync::Arc;
-use rnbd_proto::limits::MAX_PATHS;
 use rnbd_proto::path_state::ServerState;
+use rnbd_proto::quota::Origin;
 use rnbd_proto::wire::name::SessName;
 use rnbd_proto::wire::rtrs::ConnReq;
 
 use super::listen::Shared;
+use super::params;
 use super::path::Ends;
 use super::path::Path;
 use super::session::Session;
@@ -19,10 +20,6 @@ use crate::rdma::pd::CmDevice;
 use crate::rdma::pd::Pd;
 use crate::support::class::Class;
 use crate::support::log::Plain;
-
-/// Paths of a server, of all sessions together. Each takes the memory of its
-/// chunks, 64 MiB by default.
-const MAX_ALL_PATHS: usize = 1024;
 
 /// Every path from its first connection to the end of its teardown.
 pub(super) struct Table {
@@ -47,7 +44,7 @@ impl Table {
     ///
     /// - `ENXIO` when the session is unknown and not to be created;
     /// - `EEXIST` when the session has another path between these hosts;
-    /// - `ENOSPC` for one path too many;
+    /// - `ENOSPC` for one too many, with a line in the log that says of what;
     /// - `ECONNRESET` when the request does not fit the path.
     pub(super) fn admit(
         &mut self,
@@ -87,11 +84,7 @@ impl Table {
 
     /// The session for a new path.
     fn session_for(&self, shared: &Shared, req: &ConnReq, ends: &Ends) -> Result<Arc<Session>> {
-        if self.paths.len() >= MAX_ALL_PATHS {
-            return Err(ENOSPC);
-        }
         let mut session = None;
-        let mut count = 0_usize;
         for path in &self.paths {
             if !path.session.is(req.session()) {
                 continue;
@@ -103,16 +96,30 @@ impl Table {
                 return Err(EEXIST);
             }
             session = Some(path.session.clone());
-            count += 1;
         }
-        if count >= MAX_PATHS {
-            return Err(ENOSPC);
-        }
+        self.admit_one_more(req, ends)?;
         match session {
             Some(session) => Ok(session),
             None if req.first() => Session::new(shared, req.session()),
             None => Err(ENXIO),
         }
+    }
+
+    /// Whether there may be another path.
+    fn admit_one_more(&self, req: &ConnReq, ends: &Ends) -> Result {
+        let others = self.paths.iter().map(|path| Origin {
+            session: path.req().session(),
+            peer: path.ends().peer(),
+        });
+        let origin = Origin {
+            session: req.session(),
+            peer: ends.peer(),
+        };
+        let admitted = params::quota().admit(others, &origin, req.count());
+        admitted.map_err(|exceeded| {
+            pr_err_ratelimited!("{ends}: {}\n", Plain(exceeded));
+            ENOSPC
+        })
     }
 
     /// Whether another session of that name is there, but all of it closing.

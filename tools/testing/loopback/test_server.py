@@ -96,3 +96,78 @@ def test_senseless_parameters_are_refused(loopback: Pair, parameter: str) -> Non
     guest = loopback.target.guest
     assert guest.run(f"modprobe rnbd_server {parameter}", check=False).code != 0
     assert parameter.split("=")[0] in guest.output("dmesg | tail -n 5")
+
+
+@pytest.mark.parametrize(
+    ("parameters", "blamed"),
+    [
+        # Bits of depth and of chunk size together, as an immediate has 28 for both.
+        ("sess_queue_depth=65535 max_chunk_size=131072", "sess_queue_depth"),
+        ("sess_queue_depth=0", "sess_queue_depth"),
+        ("max_chunk_size=4096", "max_chunk_size"),
+        ("max_chunk_size=12288", "max_chunk_size"),
+        ("max_paths=0", "max_paths"),
+        ("max_paths=8", "max_paths_per_peer"),
+        ("max_paths_per_peer=8", "max_sessions_per_peer"),
+        ("max_connections_per_path=1", "max_connections_per_path"),
+    ],
+)
+def test_contradictory_parameters_are_refused(
+    loopback: Pair, parameters: str, blamed: str
+) -> None:
+    """The transport does not load, and the last line in the log says why."""
+    guest = loopback.target.guest
+    assert guest.run(f"modprobe rtrs {parameters}", check=False).code != 0
+    last = guest.output("dmesg | tail -n 1")
+    assert "rtrs:" in last
+    assert "refused" in last
+    assert blamed in last
+
+
+@pytest.mark.parametrize(
+    ("parameters", "blamed"),
+    [
+        ({"max_paths": 1, "max_paths_per_peer": 1, "max_sessions_per_peer": 1}, "max_paths"),
+        ({"max_paths_per_peer": 1, "max_sessions_per_peer": 1}, "max_paths_per_peer"),
+        ({"max_sessions_per_peer": 1}, "max_sessions_per_peer"),
+    ],
+    ids=["paths", "paths-of-a-peer", "sessions-of-a-peer"],
+)
+def test_clients_get_no_more_than_the_parameters_say(
+    loopback: Pair, parameters: dict[str, int], blamed: str
+) -> None:
+    """A second session is one too many; it fits once the first is gone."""
+    guest = loopback.target.guest
+    disk = loopback.target.ram_disk(16)
+    loopback.target.load(transport=parameters)
+    loopback.initiator.load()
+    first = loopback.initiator.map(disk, session="first", access_mode="ro")
+    line = f"sessname=second path={network.TARGET.path()} device_path={disk} access_mode=ro"
+    assert loopback.initiator.request(line) == "ENOSPC"
+    assert guest.output(f"dmesg | grep -c 'more than {blamed}=1 '") == "1"
+    guest.run(f"dd of=/dev/null bs=4k count=1 iflag=direct status=none if={first.node}")
+    assert first.unmap() is None
+    guest.wait_until(lambda: loopback.initiator.request(line) is None, "room for another")
+    assert loopback.initiator.find(disk, "second").unmap() is None
+
+
+def test_a_path_has_no_more_connections_than_the_parameter_says(loopback: Pair) -> None:
+    """A client that wants one for each of its CPUs is told that this is too much."""
+    guest = loopback.target.guest
+    disk = loopback.target.ram_disk(16)
+    loopback.target.load(transport={"max_connections_per_path": 2})
+    loopback.initiator.load()
+    line = f"sessname=bench path={network.TARGET.path()} device_path={disk}"
+    assert loopback.initiator.request(line) == "ENOSPC"
+    assert guest.output("dmesg | grep -c 'more than max_connections_per_path=2 '") == "1"
+    assert loopback.initiator.devices() == []
+
+
+def test_an_infiniband_address_needs_infiniband(loopback: Pair) -> None:
+    """Over RoCE there is no way to a GID, and the user is told so."""
+    disk = loopback.target.ram_disk(16)
+    loopback.target.load()
+    loopback.initiator.load()
+    line = f"sessname=bench path=gid:fe80:0:0:0:5054:ff:fe50:42 device_path={disk}"
+    assert loopback.initiator.request(line) in ("ENODEV", "EHOSTUNREACH")
+    assert loopback.initiator.devices() == []

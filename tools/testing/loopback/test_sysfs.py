@@ -75,6 +75,10 @@ def test_module_parameters_are_readable(loopback: Pair) -> None:
         "rtrs/parameters/max_chunk_size": "131072",
         "rtrs/parameters/sess_queue_depth": "512",
         "rtrs/parameters/always_invalidate": "Y",
+        "rtrs/parameters/max_paths": "1024",
+        "rtrs/parameters/max_paths_per_peer": "256",
+        "rtrs/parameters/max_sessions_per_peer": "128",
+        "rtrs/parameters/max_connections_per_path": "4096",
     }
     found = {name: guest.output(f"cat /sys/module/{name}") for name in expected}
     assert found == expected

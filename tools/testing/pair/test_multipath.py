@@ -325,3 +325,25 @@ def test_links_go_up_and_down(two_links: Pair) -> None:
     # A request that failed over was sent twice, and was counted once or twice.
     assert requests <= operations <= requests + failovers
     assert device.unmap() is None
+
+
+@pytest.mark.parametrize("side", ["initiator", "target"])
+def test_an_rdma_device_is_removed_under_load(two_links: Pair, side: str) -> None:
+    """Its path is lost at once, I/O goes on over the other; it is back with the device."""
+    guest = two_links.initiator.guest
+    loser = getattr(two_links, side).guest
+    device = _mapped(two_links, BOTH)
+    assert two_links.initiator.transport().set_policy("round-robin") is None
+    kept, lost = _paths(two_links)
+    verify = fio.begin_verify(guest, device.node)
+    lost.wait_for_traffic(50)
+
+    network.remove_rdma(loser, 1)
+    lost.wait_for("disconnected", rtrs.LOSS + rtrs.MARGIN)
+    _carries_all(kept, lost, guest, device)
+
+    network.add_rdma(loser, 1)
+    lost.wait_for("connected", BACK)
+    lost.wait_for_traffic(0)
+    verify.end()
+    assert device.unmap() is None

@@ -112,10 +112,29 @@ def _begin(guest: Guest, cards: Sequence[Sequence[Address]]) -> Job:
             commands.append(f"ip address add {address.v4}/24 dev {card}")
             commands.append(f"ip address add {address.v6}/64 dev {card} nodad")
     commands.append("modprobe rdma_rxe")
-    for number in range(len(cards)):
-        commands.append(f"rdma link add {rdma_name(number)} type rxe netdev {card_name(number)}")
+    commands += [_add_rdma(number) for number in range(len(cards))]
     # A driver that is built in has no module.
     return guest.begin(f"modprobe -q virtio_net; {' && '.join(commands)}")
+
+
+def _add_rdma(number: int) -> str:
+    return f"rdma link add {rdma_name(number)} type rxe netdev {card_name(number)}"
+
+
+def remove_rdma(guest: Guest, number: int = 0) -> None:
+    """Takes the soft-RoCE device of a network card away, whoever uses it."""
+    guest.run(f"rdma link delete {rdma_name(number)}", timeout=60)
+
+
+def unload_rdma(guest: Guest) -> None:
+    """Unloads the driver of all soft-RoCE devices, whoever uses them."""
+    guest.run("rmmod rdma_rxe", timeout=60)
+
+
+def add_rdma(guest: Guest, number: int = 0) -> None:
+    """Makes the soft-RoCE device of a network card, which has none."""
+    guest.run(f"modprobe rdma_rxe && {_add_rdma(number)}", timeout=60)
+    _wait_active(guest, number)
 
 
 def _wait_active(guest: Guest, number: int) -> None:

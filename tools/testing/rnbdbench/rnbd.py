@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """RNBD as its user sees it: modules, sysfs files, devices."""
 
+from collections.abc import Mapping
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -142,15 +143,26 @@ class Target:
     def __init__(self, guest: Guest) -> None:
         self.guest = guest
 
-    def load(self, always_invalidate: bool = True, **parameters: str | int) -> None:
-        """Loads the server module; `parameters` are those of rnbd_server."""
+    def load(
+        self,
+        always_invalidate: bool = True,
+        transport: Mapping[str, str | int] | None = None,
+        **parameters: str | int,
+    ) -> None:
+        """Loads the server module; `parameters` are those of rnbd_server.
+
+        `transport` has those of rtrs.
+        """
         rust = self.guest.specification.drivers == "rust"
-        transport = {} if always_invalidate else {"always_invalidate": "N"}
+        asked: dict[str, str | int] = {}
         if self.guest.specification.kernel == "sanitize":
             # Each of the buffers costs thousands of checks when it is set up.
-            transport["sess_queue_depth"] = "64"
-        if transport:
-            words = " ".join(f"{name}={value}" for name, value in transport.items())
+            asked["sess_queue_depth"] = 64
+        if not always_invalidate:
+            asked["always_invalidate"] = "N"
+        asked.update(transport or {})
+        if asked:
+            words = " ".join(f"{name}={value}" for name, value in asked.items())
             self.guest.run(f"modprobe {'rtrs' if rust else 'rtrs_server'} {words}", timeout=120)
         words = " ".join(f"{name}={value}" for name, value in parameters.items())
         self.guest.run(f"modprobe rnbd_server {words}", timeout=120)

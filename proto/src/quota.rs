@@ -1,0 +1,228 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+//! How much of a server clients may take.
+//!
+//! Every path pins the memory of its chunks, and every connection has queues of its
+//! own; so a server says how many of them there may be, in all and for one peer. A
+//! peer is an address, whatever it calls itself.
+
+use core::fmt;
+
+use crate::limits::MAX_CONNECTIONS;
+use crate::limits::MAX_PATHS;
+
+/// Default of [`Quota::paths`].
+pub const DEFAULT_PATHS: u32 = 1024;
+/// Default of [`Quota::peer_paths`].
+pub const DEFAULT_PEER_PATHS: u32 = 256;
+/// Default of [`Quota::peer_sessions`].
+pub const DEFAULT_PEER_SESSIONS: u32 = 128;
+/// Default of [`Quota::connections`]: as many as the protocol allows.
+pub const DEFAULT_CONNECTIONS: u32 = MAX_CONNECTIONS as u32;
+/// Fewest connections that a client can do with: one for control, one for I/O.
+pub const MIN_CONNECTIONS: u32 = 2;
+
+/// What there may be at most.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Quota {
+    /// Paths of all peers together.
+    pub paths: u32,
+    /// Paths of one peer.
+    pub peer_paths: u32,
+    /// Sessions that one peer has paths of.
+    pub peer_sessions: u32,
+    /// Connections of one path.
+    pub connections: u32,
+}
+
+impl Default for Quota {
+    fn default() -> Self {
+        Self {
+            paths: DEFAULT_PATHS,
+            peer_paths: DEFAULT_PEER_PATHS,
+            peer_sessions: DEFAULT_PEER_SESSIONS,
+            connections: DEFAULT_CONNECTIONS,
+        }
+    }
+}
+
+/// What a path would exceed, with the number that there may be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exceeded {
+    /// [`Quota::paths`].
+    Paths(u32),
+    /// [`Quota::peer_paths`].
+    PeerPaths(u32),
+    /// [`Quota::peer_sessions`].
+    PeerSessions(u32),
+    /// [`Quota::connections`].
+    Connections(u32),
+    /// [`MAX_PATHS`], which is part of the protocol.
+    SessionPaths,
+}
+
+/// Names the parameter of the module that is to be changed, if that helps.
+impl fmt::Display for Exceeded {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Paths(max) => write!(f, "more than max_paths={max} paths"),
+            Self::PeerPaths(max) => {
+                write!(f, "more than max_paths_per_peer={max} paths of one peer")
+            }
+            Self::PeerSessions(max) => write!(
+                f,
+                "more than max_sessions_per_peer={max} sessions of one peer"
+            ),
+            Self::Connections(max) => {
+                write!(
+                    f,
+                    "more than max_connections_per_path={max} connections of one path"
+                )
+            }
+            Self::SessionPaths => write!(f, "more than {MAX_PATHS} paths of one session"),
+        }
+    }
+}
+
+/// Where a path comes from and what it belongs to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Origin<S, P> {
+    /// Identifies the session.
+    pub session: S,
+    /// Identifies the peer.
+    pub peer: P,
+}
+
+impl Quota {
+    /// Whether a path of `origin` with so many `connections` may join `others`, which
+    /// is everything that is there.
+    ///
+    /// # Errors
+    ///
+    /// The first thing that it would exceed.
+    pub fn admit<S: PartialEq, P: PartialEq>(
+        &self,
+        others: impl Iterator<Item = Origin<S, P>> + Clone,
+        origin: &Origin<S, P>,
+        connections: u16,
+    ) -> Result<(), Exceeded> {
+        let fits = |count: usize, max: u32| u32::try_from(count).is_ok_and(|count| count < max);
+
+        if u32::from(connections) > self.connections {
+            return Err(Exceeded::Connections(self.connections));
+        }
+        if !fits(others.clone().count(), self.paths) {
+            return Err(Exceeded::Paths(self.paths));
+        }
+        let session = others.clone().filter(|one| one.session == origin.session);
+        if session.count() >= MAX_PATHS {
+            return Err(Exceeded::SessionPaths);
+        }
+        let peer = others.filter(|one| one.peer == origin.peer);
+        if !fits(peer.clone().count(), self.peer_paths) {
+            return Err(Exceeded::PeerPaths(self.peer_paths));
+        }
+        if peer.clone().any(|one| one.session == origin.session) {
+            return Ok(());
+        }
+        // Each session is counted at its first path.
+        let firsts = peer.clone().enumerate().filter(|(index, one)| {
+            let before = peer.clone().take(*index);
+            !before.into_iter().any(|known| known.session == one.session)
+        });
+        if !fits(firsts.count(), self.peer_sessions) {
+            return Err(Exceeded::PeerSessions(self.peer_sessions));
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::collections::HashSet;
+
+    const SMALL: Quota = Quota {
+        paths: 6,
+        peer_paths: 4,
+        peer_sessions: 2,
+        connections: 9,
+    };
+
+    fn at(session: u8, peer: u8) -> Origin<u8, u8> {
+        Origin { session, peer }
+    }
+
+    fn admit(quota: &Quota, others: &[Origin<u8, u8>], new: Origin<u8, u8>) -> Result<(), Exceeded> {
+        quota.admit(others.iter().copied(), &new, 3)
+    }
+
+    #[test]
+    fn each_limit_is_reached_exactly() {
+        let full = [at(1, 1), at(1, 1), at(2, 1), at(2, 1), at(1, 2), at(1, 2)];
+        assert_eq!(admit(&SMALL, &full[..5], at(1, 2)), Ok(()));
+        assert_eq!(admit(&SMALL, &full, at(1, 2)), Err(Exceeded::Paths(6)));
+        assert_eq!(admit(&SMALL, &full[..3], at(2, 1)), Ok(()));
+        assert_eq!(
+            admit(&SMALL, &full[..4], at(2, 1)),
+            Err(Exceeded::PeerPaths(4))
+        );
+        assert_eq!(admit(&SMALL, &full[..2], at(2, 1)), Ok(()));
+        assert_eq!(
+            admit(&SMALL, &full[..3], at(3, 1)),
+            Err(Exceeded::PeerSessions(2))
+        );
+        assert_eq!(
+            SMALL.admit(full[..1].iter().copied(), &at(1, 1), 10),
+            Err(Exceeded::Connections(9))
+        );
+    }
+
+    #[test]
+    fn a_session_has_no_more_paths_than_the_protocol_allows() {
+        let others: Vec<_> = (0..MAX_PATHS).map(|n| at(1, n as u8)).collect();
+        let quota = Quota::default();
+        assert_eq!(admit(&quota, &others[1..], at(1, 0)), Ok(()));
+        assert_eq!(
+            admit(&quota, &others, at(1, 200)),
+            Err(Exceeded::SessionPaths)
+        );
+        assert_eq!(admit(&quota, &others, at(2, 0)), Ok(()));
+    }
+
+    #[test]
+    fn the_reason_names_the_parameter() {
+        for (reason, name) in [
+            (Exceeded::Paths(1), "max_paths=1"),
+            (Exceeded::PeerPaths(2), "max_paths_per_peer=2"),
+            (Exceeded::PeerSessions(3), "max_sessions_per_peer=3"),
+            (Exceeded::Connections(4), "max_connections_per_path=4"),
+        ] {
+            assert!(reason.to_string().contains(name), "{reason}");
+        }
+    }
+
+    proptest! {
+        /// Whatever comes in whichever order, what was admitted stays within limits,
+        /// and nobody is kept out by what another peer has but by the sum of all.
+        #[test]
+        fn what_is_admitted_stays_within_the_quota(
+            arrivals in prop::collection::vec((0..4_u8, 0..3_u8), 0..40),
+        ) {
+            let mut paths = Vec::new();
+            for (session, peer) in arrivals {
+                let new = at(session, peer);
+                let verdict = admit(&SMALL, &paths, new);
+                let mine: Vec<_> = paths.iter().filter(|one| one.peer == peer).collect();
+                let mut sessions: HashSet<_> = mine.iter().map(|one| one.session).collect();
+                sessions.insert(session);
+                let fits = paths.len() < 6 && mine.len() < 4 && sessions.len() <= 2;
+                prop_assert_eq!(verdict.is_ok(), fits, "{:?} to {:?}", new, paths);
+                if fits {
+                    paths.push(new);
+                }
+            }
+        }
+    }
+}

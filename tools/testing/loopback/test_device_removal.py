@@ -1,0 +1,58 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The RDMA device goes away during I/O, on both sides at once, and comes back."""
+
+from collections.abc import Callable
+
+import pytest
+
+from rnbdbench import fio
+from rnbdbench import network
+from rnbdbench.guest import Guest
+from rnbdbench.lab import Pair
+
+REMOVALS = [network.remove_rdma, network.unload_rdma]
+"""The device alone, or its driver with it."""
+
+
+@pytest.mark.kernels("stock", "sanitize")
+@pytest.mark.parametrize("remove", REMOVALS, ids=["device", "driver"])
+def test_io_waits_for_the_rdma_device(loopback: Pair, remove: Callable[[Guest], None]) -> None:
+    """Nothing keeps it from going; once it is back, so is the path, and no data is lost."""
+    guest = loopback.initiator.guest
+    disk = loopback.target.ram_disk(16)
+    loopback.target.load()
+    loopback.initiator.load()
+    device = loopback.initiator.map(disk)
+    (path,) = loopback.initiator.transport().paths()
+    verify = fio.begin_verify(guest, device.node)
+    fio.wait_for_io(guest, device.name)
+
+    remove(guest)
+    assert path.state() == "disconnected"
+    assert device.read("rnbd/state") == "closed"
+    assert path.reconnect() is not None, "there is no device to connect by"
+
+    network.add_rdma(guest)
+    path.force_connection()
+    assert device.read("rnbd/state") == "open"
+    fio.wait_for_io(guest, device.name)
+    verify.end()
+    assert device.unmap() is None
+
+
+@pytest.mark.kernels("stock", "sanitize")
+def test_unmapping_without_the_rdma_device(loopback: Pair) -> None:
+    """What is mapped can be unmapped, and mapped anew when the device is back."""
+    guest = loopback.initiator.guest
+    disk = loopback.target.ram_disk(16)
+    loopback.target.load()
+    loopback.initiator.load()
+    device = loopback.initiator.map(disk)
+    network.remove_rdma(guest)
+    assert device.unmap() is None
+    line = f"sessname=bench path={network.TARGET.path()} device_path={disk}"
+    assert loopback.initiator.request(line) in ("ENODEV", "EHOSTUNREACH")
+    network.add_rdma(guest)
+    device = loopback.initiator.map(disk)
+    fio.verify(guest, device.node, block="64k", size="4m")
+    assert device.unmap() is None
