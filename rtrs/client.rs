@@ -23,6 +23,7 @@ mod files;
 mod link;
 mod order;
 mod path;
+mod path_tasks;
 mod receive;
 mod request;
 mod retry;

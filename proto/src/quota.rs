@@ -154,7 +154,11 @@ mod tests {
         Origin { session, peer }
     }
 
-    fn admit(quota: &Quota, others: &[Origin<u8, u8>], new: Origin<u8, u8>) -> Result<(), Exceeded> {
+    fn admit(
+        quota: &Quota,
+        others: &[Origin<u8, u8>],
+        new: Origin<u8, u8>,
+    ) -> Result<(), Exceeded> {
         quota.admit(others.iter().copied(), &new, 3)
     }
 

@@ -22,7 +22,7 @@ case $what in
 headers)
 	record=bindings_generated.rs
 	set -- --allowlist-file '.*/(rdma|uapi/rdma)/.*' --allowlist-file '.*/linux/inet\.h' \
-		--allowlist-function 'kern_path|vfs_path_lookup' \
+		--allowlist-function 'kern_path|vfs_path_lookup|rtrs_trace_.*' \
 		--allowlist-type "$foreign" --allowlist-var 'RUST_CONST_HELPER_.*' \
 		--no-recursive-allowlist
 	;;

@@ -14,6 +14,8 @@
 #include <rdma/mr_pool.h>
 #include <rdma/rdma_cm.h>
 
+#include "trace.h"
+
 /*
  * Constants that are macros with casts, which bindgen does not evaluate. In
  * Rust they go without the prefix.

@@ -7,13 +7,17 @@ use super::path::Path;
 use super::session::Admin;
 use super::session::Session;
 use crate::impl_has_task;
+use crate::support::log::Plain;
 use crate::support::net::SockAddr;
 use crate::support::task;
 use crate::support::task::TaskItem;
+use crate::support::trace;
+use crate::support::trace::Side;
 use core::sync::atomic::Ordering::Relaxed;
 use kernel::prelude::*;
 use kernel::sync::Arc;
 use kernel::time::Delta;
+use rnbd_proto::flow::Epoch;
 use rnbd_proto::flow::Flow;
 use rnbd_proto::flow::Standing;
 use rnbd_proto::limits::MAX_PATHS;
@@ -109,12 +113,21 @@ impl Session {
     /// A path has another standing, which may let I/O go on or fail.
     pub(super) fn path_changed(self: &Arc<Self>, path: &Path, to: Standing) {
         let change = self.desk.change(&path.standing, to);
+        self.trace_flow(change.before);
         let lost = change.before == Flow::Open && change.after != Flow::Open;
         if lost && !self.closed.load(Relaxed) {
             self.events.disconnected(change.after == Flow::Held);
             self.limit_waiting();
         }
         self.kick();
+    }
+
+    /// What becomes of I/O may have changed.
+    fn trace_flow(&self, before: Flow) {
+        let now = self.desk.view().flow();
+        if now != before {
+            trace::session(Side::Client, &self.name, &Plain(format_args!("{now:?}")));
+        }
     }
 
     /// I/O waits from now on: sees to it that this has an end.
@@ -127,6 +140,13 @@ impl Session {
         }
     }
 
+    /// The server knows all that it must.
+    pub(super) fn introduced(&self, epoch: Epoch) {
+        let before = self.desk.view().flow();
+        self.desk.introduced(epoch);
+        self.trace_flow(before);
+    }
+
     /// `path` is up: tells the server what it forgot, if it did.
     pub(super) fn introduce(self: &Arc<Self>, path: &Path) {
         let _one_at_a_time = self.introducing.lock();
@@ -135,7 +155,7 @@ impl Session {
         };
         match self.events.reconnected(self) {
             Ok(()) => {
-                self.desk.introduced(epoch);
+                self.introduced(epoch);
                 self.kick();
             }
             Err(e) => {
@@ -153,6 +173,7 @@ impl TaskItem for Session {
         // Between two losses a path is up, so this is of the last one, or nothing.
         if this.desk.view().flow() == Flow::Held {
             this.desk.expire(this.desk.epoch());
+            this.trace_flow(Flow::Held);
             if this.desk.view().flow() == Flow::Failing {
                 pr_warn!("{}: no path for too long, I/O fails\n", &*this.name);
             }

@@ -57,7 +57,10 @@ impl Session {
             moved: false,
             io,
         };
-        self.dispatch(order).map_err(|(order, e)| (order.io, e))
+        self.dispatch(order).map_err(|(order, e)| {
+            order.trace_error(&self.name(), e);
+            (order.io, e)
+        })
     }
 
     /// Ends requests of polled queue `number` that were answered; answers how much
@@ -109,10 +112,12 @@ impl Session {
 
     /// Sends a request that was accepted before, or ends it with an error.
     pub(super) fn redirect(&self, order: Order) {
-        if order.control {
-            return order.io.done(Err(ECONNABORTED));
-        }
-        if let Err((order, e)) = self.dispatch(order) {
+        let sent = match order.control {
+            true => Err((order, ECONNABORTED)),
+            false => self.dispatch(order),
+        };
+        if let Err((order, e)) = sent {
+            order.trace_error(&self.name(), e);
             order.io.done(Err(e));
         }
     }

@@ -79,6 +79,11 @@ impl Shared {
         )
     }
 
+    /// The path whose link this is.
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
     pub(super) fn is_alive(&self) -> bool {
         self.alive.load(Acquire)
     }

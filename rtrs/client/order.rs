@@ -3,6 +3,11 @@
 //! What the block driver asks for: one request, whichever path carries it.
 
 use crate::rdma::io::IoBox;
+use crate::support::trace;
+use crate::support::trace::Failed;
+use crate::support::trace::Side;
+use kernel::fmt;
+use kernel::prelude::*;
 
 /// Which way the data of a request goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,4 +61,21 @@ pub(super) struct Order {
     /// Was in flight on a path that was lost.
     pub(super) moved: bool,
     pub(super) io: IoBox,
+}
+
+impl Order {
+    /// It is going to end with an error, at a path or a session.
+    pub(super) fn trace_error(&self, place: &dyn fmt::Display, error: Error) {
+        let failed = Failed {
+            place,
+            op: match self.dir {
+                Dir::Read => c"read",
+                Dir::Write => c"write",
+            },
+            id: self.permit.0,
+            bytes: self.len,
+            error,
+        };
+        trace::io_error(Side::Client, &failed);
+    }
 }

@@ -19,12 +19,14 @@ use crate::impl_has_task;
 use crate::new_task;
 use crate::pr_warn_ratelimited;
 use crate::rdma::cm::Interrupt;
+use crate::support::log::Plain;
 use crate::support::net::SockAddr;
 use crate::support::rand;
 use crate::support::rcu::RcuBox;
 use crate::support::task;
 use crate::support::task::Task;
-use crate::support::task::TaskItem;
+use crate::support::trace;
+use crate::support::trace::Side;
 use kernel::fmt;
 use kernel::new_mutex;
 use kernel::new_spinlock;
@@ -62,7 +64,7 @@ pub(super) struct Path {
     ends: RcuBox<Ends>,
     /// Held while the path is connected or taken down.
     #[pin]
-    work: Mutex<Retry>,
+    pub(super) work: Mutex<Retry>,
     /// Ends an attempt to connect, together with `attempt`.
     #[pin]
     interrupt: Interrupt,
@@ -117,6 +119,30 @@ impl Path {
         self.ends.get(&rcu::read_lock()).copied()
     }
 
+    /// Changes the state; see [`StateCell::change`].
+    fn enter(&self, next: ClientState) -> core::result::Result<ClientState, ClientState> {
+        let changed = self.state.change(next);
+        self.trace_change(changed.is_ok(), next);
+        changed
+    }
+
+    /// Changes the state; see [`StateCell::change_from`].
+    pub(super) fn enter_from(
+        &self,
+        from: ClientState,
+        next: ClientState,
+    ) -> core::result::Result<ClientState, ClientState> {
+        let changed = self.state.change_from(from, next);
+        self.trace_change(changed.is_ok(), next);
+        changed
+    }
+
+    fn trace_change(&self, changed: bool, now: ClientState) {
+        if changed {
+            trace::path(Side::Client, self, &Plain(format_args!("{now:?}")));
+        }
+    }
+
     /// Whether it leads where one from `src` to `dst` would.
     pub(super) fn is_to(&self, src: Option<&SockAddr>, dst: &SockAddr) -> bool {
         let own = self.ends().map(|ends| ends.src.with_port(0));
@@ -160,8 +186,8 @@ impl Path {
 
     /// In state `Connecting`, unless somebody closes it: not this time.
     fn attempt_failed(self: &Arc<Self>, work: &mut Retry) {
-        let _ = self.state.change(ClientState::ConnectingErr);
-        if self.state.change(ClientState::Reconnecting).is_ok() {
+        let _ = self.enter(ClientState::ConnectingErr);
+        if self.enter(ClientState::Reconnecting).is_ok() {
             self.retry(work);
         }
     }
@@ -203,8 +229,7 @@ impl Path {
         let size = link.accept.max_io_size();
         self.link.replace(Some(KBox::new(link, GFP_KERNEL)?));
         if self
-            .state
-            .change_from(ClientState::Connecting, ClientState::Connected)
+            .enter_from(ClientState::Connecting, ClientState::Connected)
             .is_err()
         {
             self.take_down(Standing::Idle);
@@ -221,7 +246,7 @@ impl Path {
 
     /// Ends the link, if there is one. What was in flight goes by other paths, or
     /// waits, or fails, as the session stands after this path has its `standing`.
-    fn take_down(&self, standing: Standing) {
+    pub(super) fn take_down(&self, standing: Standing) {
         // Nobody finds the link any more after this.
         let link = self.link.replace(None);
         self.session.path_changed(self, standing);
@@ -234,7 +259,7 @@ impl Path {
     }
 
     /// In state `Reconnecting`: plans the next attempt, or gives up.
-    fn retry(self: &Arc<Self>, work: &mut Retry) {
+    pub(super) fn retry(self: &Arc<Self>, work: &mut Retry) {
         match work.next_delay(self.session.max_reconnect_attempts()) {
             Some(delay) => {
                 self.session.path_changed(self, Standing::Trying);
@@ -242,9 +267,9 @@ impl Path {
             }
             None => {
                 pr_warn!("{self}: not connected again, all attempts are used up\n");
-                if self.state.change(ClientState::Closing).is_ok() {
+                if self.enter(ClientState::Closing).is_ok() {
                     self.session.path_changed(self, Standing::Idle);
-                    let _ = self.state.change(ClientState::Closed);
+                    let _ = self.enter(ClientState::Closed);
                 }
             }
         }
@@ -262,7 +287,7 @@ impl Path {
     }
 
     fn close(self: &Arc<Self>, standing: Standing) {
-        let change = self.state.change(ClientState::Closing);
+        let change = self.enter(ClientState::Closing);
         if change.is_ok() {
             self.interrupt.raise();
             let attempt = self.attempt.lock().clone();
@@ -275,15 +300,14 @@ impl Path {
         if change.is_ok() {
             self.take_down(standing);
             self.interrupt.reset();
-            let _ = self.state.change(ClientState::Closed);
+            let _ = self.enter(ClientState::Closed);
         }
     }
 
     /// Connects the path at once, whatever it was waiting for; anew if it is up.
     pub(super) fn reconnect(self: &Arc<Self>) -> Result {
         let mut work = self.work.lock();
-        self.state
-            .change(ClientState::Reconnecting)
+        self.enter(ClientState::Reconnecting)
             .or_else(|now| match now {
                 ClientState::Reconnecting => Ok(now),
                 _ => Err(EBUSY),
@@ -297,9 +321,8 @@ impl Path {
     }
 
     /// One attempt in state `Reconnecting`.
-    fn connect_again(self: &Arc<Self>, work: &mut Retry) -> Result {
-        self.state
-            .change_from(ClientState::Reconnecting, ClientState::Connecting)
+    pub(super) fn connect_again(self: &Arc<Self>, work: &mut Retry) -> Result {
+        self.enter_from(ClientState::Reconnecting, ClientState::Connecting)
             .map_err(|_| ECANCELED)?;
         let result = self.try_connect(work);
         match result {
@@ -319,7 +342,7 @@ impl Path {
         // `reconnect` may come between.
         while self.state.get() != ClientState::Dead {
             self.close(Standing::Idle);
-            let _ = self.state.change(ClientState::Dead);
+            let _ = self.enter(ClientState::Dead);
         }
         self.session.path_changed(self, Standing::Idle);
         task::stop_sync::<_, LOST>(self);
@@ -334,59 +357,6 @@ impl fmt::Display for Path {
         match self.ends() {
             Some(ends) => f.write_fmt(fmt!(" {ends}")),
             None => f.write_fmt(fmt!(" {}", self.dst)),
-        }
-    }
-}
-
-impl TaskItem<LOST> for Path {
-    fn run(this: Arc<Self>) {
-        let mut work = this.work.lock();
-        let dead = {
-            let section = rcu::read_lock();
-            let link = this.link.get(&section);
-            link.is_some_and(|link| !link.shared.is_alive())
-        };
-        if !dead {
-            return;
-        }
-        let lost = this
-            .state
-            .change_from(ClientState::Connected, ClientState::Reconnecting);
-        if lost.is_err() {
-            return;
-        }
-        let standing = match work.may_try(this.session.max_reconnect_attempts()) {
-            true => Standing::Trying,
-            false => Standing::Idle,
-        };
-        this.take_down(standing);
-        this.retry(&mut work);
-    }
-}
-
-impl TaskItem<CONNECT> for Path {
-    fn run(this: Arc<Self>) {
-        let connected = {
-            let mut work = this.work.lock();
-            this.connect_again(&mut work).is_ok()
-        };
-        if connected {
-            if let Err(e) = this.session.show(&this) {
-                pr_warn!("{this}: files not made: {e:?}\n");
-            }
-            this.session.introduce(&this);
-        }
-    }
-}
-
-impl TaskItem<BEAT> for Path {
-    fn run(this: Arc<Self>) {
-        let goes_on = {
-            let section = rcu::read_lock();
-            this.link.get(&section).is_some_and(Link::beat)
-        };
-        if goes_on {
-            task::schedule_in::<_, BEAT>(&this, beat_interval());
         }
     }
 }

@@ -15,6 +15,7 @@ use super::link::Chunk;
 use super::link::Conn;
 use super::order::Dir;
 use super::order::Order;
+use super::path::Path;
 use super::stats::Stats;
 use crate::pr_err_ratelimited;
 use crate::rdma::dma::DmaBuf;
@@ -335,12 +336,15 @@ impl Req {
 }
 
 impl Idle<Req> {
-    /// Releases the request and tells the owner of the data.
-    fn complete(mut self, result: Result) {
+    /// Releases the request, which `path` carried, and tells the owner of the data.
+    fn complete(mut self, path: &Path, result: Result) {
         let order = self.take();
         // First, as the owner may use the message id again at once.
         drop(self);
         if let Some(order) = order {
+            if let Err(e) = result {
+                order.trace_error(path, e);
+            }
             order.io.done(result);
         }
     }
@@ -380,6 +384,6 @@ impl Operation for Req {
             0 => Ok(()),
             errno => Err(Error::from_errno(errno)),
         };
-        op.complete(result);
+        op.complete(qp.context().shared.path(), result);
     }
 }

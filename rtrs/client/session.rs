@@ -195,7 +195,7 @@ impl Session {
         outcome?;
         // The owner opens devices by itself now.
         if let Some(epoch) = self.desk.introduction() {
-            self.desk.introduced(epoch);
+            self.introduced(epoch);
         }
         for path in failed {
             path.keep_trying();

@@ -20,6 +20,7 @@ pub mod rand;
 pub mod rcu;
 pub mod sysfs;
 pub mod task;
+pub mod trace;
 
 use kernel::prelude::*;
 use kernel::time::Delta;

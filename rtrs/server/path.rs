@@ -40,6 +40,8 @@ use crate::support::log::Plain;
 use crate::support::net::SockAddr;
 use crate::support::task;
 use crate::support::task::Task;
+use crate::support::trace;
+use crate::support::trace::Side;
 
 pub(super) const TICK: u64 = 0;
 pub(super) const TEARDOWN: u64 = 1;
@@ -184,10 +186,19 @@ impl Path {
         matches!(self.state.get(), ServerState::Closing | ServerState::Closed)
     }
 
+    /// Changes the state, if the rules allow that.
+    pub(super) fn enter(&self, next: ServerState) -> bool {
+        let changed = self.state.change(next).is_ok();
+        if changed {
+            trace::path(Side::Server, self, &Plain(format_args!("{next:?}")));
+        }
+        changed
+    }
+
     /// Takes it down because of what the peer or the hardware did. From any
     /// context; the work is done later, and only once.
     pub(super) fn fail(self: &Arc<Self>, why: fmt::Arguments<'_>) {
-        if self.state.change(ServerState::Closing).is_ok() {
+        if self.enter(ServerState::Closing) {
             pr_err_ratelimited!("{self}: closing: {why}\n");
             task::schedule::<_, TEARDOWN>(self);
         }
@@ -195,7 +206,7 @@ impl Path {
 
     /// As [`Path::fail`], for a reason that nobody is to blame for.
     pub(super) fn close(self: &Arc<Self>, why: &str) {
-        if self.state.change(ServerState::Closing).is_ok() {
+        if self.enter(ServerState::Closing) {
             pr_info_ratelimited!("{self}: closing: {why}\n");
             task::schedule::<_, TEARDOWN>(self);
         }

@@ -6,14 +6,19 @@ use kernel::prelude::*;
 use kernel::sync::rcu;
 use kernel::sync::Arc;
 use rnbd_proto::error;
+use rnbd_proto::limits::BufId;
 use rnbd_proto::wire::rtrs;
 use rnbd_proto::wire::rtrs::Transfer;
 
 use super::chunk;
 use super::chunk::Chunk;
 use super::conn::Conn;
+use super::path::Path;
 use crate::rdma::op::Idle;
 use crate::support::mem::Pages;
+use crate::support::trace;
+use crate::support::trace::Failed;
+use crate::support::trace::Side;
 
 /// A request of a client, to be answered once.
 ///
@@ -103,7 +108,10 @@ impl Request {
         let (path, wire) = (&conn.path, self.wire);
         let errno = match result {
             Ok(()) => 0,
-            Err(e) => e.to_errno().checked_neg().unwrap_or(error::EINVAL),
+            Err(e) => {
+                trace_error(path, chunk.id(), &wire, e);
+                e.to_errno().checked_neg().unwrap_or(error::EINVAL)
+            }
         };
 
         // Before the answer, after which the client may use the id again.
@@ -122,4 +130,19 @@ impl Drop for Request {
     fn drop(&mut self) {
         self.answer(Err(EIO));
     }
+}
+
+/// A request of `path` is going to be answered with an error.
+fn trace_error(path: &Path, id: BufId, wire: &rtrs::Request, error: Error) {
+    let failed = Failed {
+        place: path,
+        op: match wire.transfer() {
+            Transfer::ToServer => c"write",
+            Transfer::None | Transfer::ToClient { .. } => c"read",
+        },
+        id: id.get().into(),
+        bytes: wire.data_len(),
+        error,
+    };
+    trace::io_error(Side::Server, &failed);
 }

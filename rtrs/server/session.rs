@@ -22,6 +22,8 @@ use crate::pr_err_ratelimited;
 use crate::support::kobj::Parent;
 use crate::support::log::Plain;
 use crate::support::task::Task;
+use crate::support::trace;
+use crate::support::trace::Side;
 
 /// A client's session, for as long as it has paths.
 #[pin_data]
@@ -104,6 +106,7 @@ impl Session {
                 let up = (service.clone(), dir.paths());
                 upper.service = Some(service);
                 upper.dir = Some(dir);
+                trace::session(Side::Server, self.name(), &Plain("Up"));
                 up
             }
         };
@@ -121,6 +124,7 @@ impl Session {
         }
         if let Some(service) = upper.service.take() {
             service.session_down();
+            trace::session(Side::Server, self.name(), &Plain("Down"));
         }
         // Before the path leaves the table, and with it the name is free.
         upper.dir = None;

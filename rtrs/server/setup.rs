@@ -133,9 +133,10 @@ fn finish(path: &Arc<Path>, qp: &QpRef<'_, Conn>) -> Result {
         pr_err_ratelimited!("{path}: not shown in sysfs: {e:?}\n");
     })?;
     *path.dir.lock() = Some(dir);
-    path.state
-        .change_from(ServerState::Connecting, ServerState::Connected)
-        .map_err(|_| ENOTCONN)?;
+    // From `Connecting`: there is no other way into this state.
+    if !path.enter(ServerState::Connected) {
+        return Err(ENOTCONN);
+    }
     path.start_heartbeat();
     pr_info_ratelimited!("{path}: up, {} connections\n", path.count());
     InfoSend::post(qp, chunks.iter().copied())

@@ -42,7 +42,7 @@ impl TaskItem<TEARDOWN> for Path {
             this.session.path_down();
         }
         pr_info_ratelimited!("{this}: closed\n");
-        let _ = this.state.change(ServerState::Closed);
+        this.enter(ServerState::Closed);
         // The name of the session may be used by others from here on.
         this.shared.remove(&this);
         // Requests that ended a moment ago may still be dropping references.

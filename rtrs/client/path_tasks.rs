@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+//! What a path does in the background: it takes a lost link down, connects again,
+//! and sends heartbeats.
+
+use super::link::beat_interval;
+use super::link::Link;
+use super::path::Path;
+use super::path::BEAT;
+use super::path::CONNECT;
+use super::path::LOST;
+use crate::support::task;
+use crate::support::task::TaskItem;
+use kernel::prelude::*;
+use kernel::sync::rcu;
+use kernel::sync::Arc;
+use rnbd_proto::flow::Standing;
+use rnbd_proto::path_state::ClientState;
+
+impl TaskItem<LOST> for Path {
+    fn run(this: Arc<Self>) {
+        let mut work = this.work.lock();
+        let dead = {
+            let section = rcu::read_lock();
+            let link = this.link.get(&section);
+            link.is_some_and(|link| !link.shared.is_alive())
+        };
+        if !dead {
+            return;
+        }
+        let lost = this.enter_from(ClientState::Connected, ClientState::Reconnecting);
+        if lost.is_err() {
+            return;
+        }
+        let standing = match work.may_try(this.session.max_reconnect_attempts()) {
+            true => Standing::Trying,
+            false => Standing::Idle,
+        };
+        this.take_down(standing);
+        this.retry(&mut work);
+    }
+}
+
+impl TaskItem<CONNECT> for Path {
+    fn run(this: Arc<Self>) {
+        let connected = {
+            let mut work = this.work.lock();
+            this.connect_again(&mut work).is_ok()
+        };
+        if connected {
+            if let Err(e) = this.session.show(&this) {
+                pr_warn!("{this}: files not made: {e:?}\n");
+            }
+            this.session.introduce(&this);
+        }
+    }
+}
+
+impl TaskItem<BEAT> for Path {
+    fn run(this: Arc<Self>) {
+        let goes_on = {
+            let section = rcu::read_lock();
+            this.link.get(&section).is_some_and(Link::beat)
+        };
+        if goes_on {
+            task::schedule_in::<_, BEAT>(&this, beat_interval());
+        }
+    }
+}
