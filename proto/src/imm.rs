@@ -24,6 +24,18 @@ const RESPONSE_ID_MASK: u32 = (1 << RESPONSE_ID_BITS) - 1;
 /// Largest error number that a response can carry.
 pub const MAX_ERRNO: i32 = 0x1ff;
 
+/// Bytes of a note: an immediate that travels at the beginning of a message, between
+/// devices that have no immediates. In the byte order that it has on the wire there.
+pub const NOTE_SIZE: usize = 4;
+
+/// Divides a message that begins with a note into the immediate (host order) and what
+/// is behind it.
+#[inline]
+pub fn split_note(message: &[u8]) -> Option<(u32, &[u8])> {
+    let (note, rest) = message.split_first_chunk::<NOTE_SIZE>()?;
+    Some((u32::from_be_bytes(*note), rest))
+}
+
 const TYPE_IO_REQ: u32 = 0;
 const TYPE_IO_RSP: u32 = 1;
 const TYPE_IO_RSP_INVALIDATED: u32 = 2;

@@ -3,7 +3,11 @@
 //! Messages byte by byte, against what a C compiler makes of the structs in
 //! `rtrs-pri.h` and `rnbd-proto.h` filled with the same values.
 
+use rnbd_proto::imm::split_note;
+use rnbd_proto::imm::Imm;
 use rnbd_proto::imm::IoReqLayout;
+use rnbd_proto::imm::IoRsp;
+use rnbd_proto::imm::NOTE_SIZE;
 use rnbd_proto::limits::QueueDepth;
 use rnbd_proto::limits::ServerLimits;
 use rnbd_proto::wire::name::DevicePath;
@@ -55,6 +59,33 @@ fn conn_req() {
     let req = ConnReq::new(3, 5, 7, counted(0x10), counted(0x20), true).unwrap();
     assert_eq!(req.encode()[..], golden);
     assert_eq!(ConnReq::parse(&golden), Ok(req));
+    assert!(!req.notes(), "nobody asks for notes without need");
+
+    let with_notes = req.with_notes(true);
+    assert_eq!(with_notes.encode()[44], 0x81);
+    assert_eq!(ConnReq::parse(&with_notes.encode()), Ok(with_notes));
+}
+
+#[test]
+fn note() {
+    // An answer with error 5 to the request with id 3, as the verbs carry it, and what
+    // follows it in a message.
+    let bytes = [0x10, 0x28, 0x00, 0x03, 4, 0];
+    let imm = Imm::IoRsp(IoRsp::new(
+        QueueDepth::new(8).unwrap().buffer(3).unwrap(),
+        5,
+        false,
+    ));
+    assert_eq!(imm.encode().to_be_bytes(), bytes[..NOTE_SIZE]);
+    assert_eq!(
+        split_note(&bytes),
+        Some((imm.encode(), &bytes[NOTE_SIZE..]))
+    );
+    assert_eq!(
+        split_note(&bytes[..NOTE_SIZE]),
+        Some((imm.encode(), &[][..]))
+    );
+    assert_eq!(split_note(&bytes[..NOTE_SIZE - 1]), None);
 }
 
 #[test]
@@ -64,6 +95,11 @@ fn conn_rsp() {
     let rsp = ConnRsp::Accept(Accept::from_limits(limits, true).unwrap());
     assert_eq!(rsp.encode()[..], golden);
     assert_eq!(ConnRsp::parse(&golden), Ok(rsp));
+
+    let accept = Accept::from_limits(limits, true).unwrap().with_notes(true);
+    let rsp = ConnRsp::Accept(accept);
+    assert_eq!(rsp.encode()[16..20], [2, 0, 0, 0x80]);
+    assert_eq!(ConnRsp::parse(&rsp.encode()), Ok(rsp));
 
     let golden = bytes("bd1b000298ff", 56);
     let rsp = ConnRsp::Reject(104);

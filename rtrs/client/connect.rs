@@ -148,6 +148,7 @@ impl Plan<'_> {
             send_sge: 1,
             vector: 0,
             poll: PollContext::Softirq,
+            notes: !attrs.immediates,
         };
         self.establish(way, &pd, 0, count, &queues)
     }
@@ -163,9 +164,10 @@ impl Plan<'_> {
         let depth = u32::from(accept.queue_depth().get());
         let attrs = pd.attrs();
         let queues = QpConfig {
-            // A request with its registration, then an invalidation.
+            // A request with its registration and perhaps a note, then an
+            // invalidation.
             send: depth
-                .saturating_mul(3)
+                .saturating_mul(if attrs.immediates { 3 } else { 4 })
                 .min(attrs.max_qp_wr.saturating_sub(1)),
             // An answer, and the message that invalidates before it.
             recv: depth
@@ -177,6 +179,7 @@ impl Plan<'_> {
                 true => PollContext::Caller,
                 false => PollContext::Softirq,
             },
+            notes: !attrs.immediates,
         };
         let way = Resolved::new(self.src, self.dst, TIMEOUT_MS, self.interrupt)?;
         Ok(self.establish(way, pd, id, count, &queues)?.0)
@@ -198,12 +201,20 @@ impl Plan<'_> {
             self.session,
             self.first,
         )
-        .map_err(|_| EINVAL)?;
+        .map_err(|_| EINVAL)?
+        .with_notes(queues.notes);
         let context = Conn::new(&self.shared, id, count.is_polled(id))?;
         let private = request.encode();
         match way.connect(pd, context, queues, &private, TIMEOUT_MS, self.interrupt) {
             Ok((connection, private)) => match ConnRsp::parse(private.as_slice()) {
-                Ok(ConnRsp::Accept(accept)) => Ok((connection, accept)),
+                Ok(ConnRsp::Accept(accept)) if accept.notes() == queues.notes => {
+                    Ok((connection, accept))
+                }
+                Ok(ConnRsp::Accept(_)) => {
+                    let device = pd.device_name();
+                    pr_err!("{}: the server does not do without immediates, which RDMA device {device} lacks\n", self.dst);
+                    Err(EOPNOTSUPP)
+                }
                 Ok(ConnRsp::Reject(errno)) => Err(refused(errno)),
                 Err(e) => {
                     let e = Plain(e);

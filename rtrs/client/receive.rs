@@ -17,14 +17,18 @@ use core::sync::atomic::AtomicU32;
 use core::sync::atomic::Ordering::Relaxed;
 use kernel::prelude::*;
 use kernel::sync::Arc;
+use rnbd_proto::imm::split_note;
 use rnbd_proto::imm::Imm;
 use rnbd_proto::imm::IoReqLayout;
 use rnbd_proto::imm::IoRsp;
+use rnbd_proto::imm::NOTE_SIZE;
 use rnbd_proto::wire::rtrs::InfoRsp;
 use rnbd_proto::wire::rtrs::RkeyRsp;
+use rnbd_proto::wire::rtrs::RKEY_RSP_SIZE;
 
-/// Bytes of the longest message that may arrive at any time.
-pub(super) const MESSAGE_SIZE: usize = 8;
+/// Bytes of the longest message that may arrive at any time: a note, if immediates
+/// travel as such, and a new key.
+pub(super) const MESSAGE_SIZE: usize = NOTE_SIZE + RKEY_RSP_SIZE;
 
 /// A posted receive: a place for one short message in a buffer that all
 /// receives of the connection share.
@@ -80,11 +84,18 @@ impl Operation for Receive {
         if let Some(rkey) = wc.invalidated_rkey() {
             qp.context().invalidated.store(rkey, Relaxed);
         }
-        let handled = match wc.imm().map(Imm::decode) {
+        let mut message = message.get(..len).unwrap_or_default();
+        let mut imm = wc.imm();
+        if qp.notes() {
+            if let Some((note, rest)) = split_note(message) {
+                (imm, message) = (Some(note), rest);
+            }
+        }
+        let handled = match imm.map(Imm::decode) {
             None if wc.invalidated_rkey().is_some() => Ok(()),
             None => Err("message without an immediate"),
             Some(Err(_)) => Err("unknown immediate"),
-            Some(Ok(Imm::IoRsp(rsp))) => on_answer(qp, rsp, message.get(..len).unwrap_or_default()),
+            Some(Ok(Imm::IoRsp(rsp))) => on_answer(qp, rsp, message),
             Some(Ok(Imm::Heartbeat)) if qp.context().id == 0 => qp
                 .post_imm(Imm::HeartbeatAck.encode())
                 .map_err(|_| "a heartbeat could not be answered"),

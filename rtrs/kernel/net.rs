@@ -91,8 +91,13 @@ impl SockAddr {
         })
     }
 
-    /// All addresses of this machine, IPv4 ones included.
-    pub fn any(port: u16) -> Self {
+    /// All IPv4 addresses of this machine.
+    pub fn any_v4(port: u16) -> Self {
+        Self::v4(Ipv4Addr::UNSPECIFIED, port)
+    }
+
+    /// All IPv6 addresses of this machine.
+    pub fn any_v6(port: u16) -> Self {
         Self::v6(Ipv6Addr::UNSPECIFIED, 0, port)
     }
 

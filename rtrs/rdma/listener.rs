@@ -168,7 +168,7 @@ unsafe impl Sync for Listener {}
 
 impl Listener {
     /// Listens on `addr`; a wildcard address also covers devices that appear
-    /// later.
+    /// later, but no other family: iWARP knows no IPv4 addresses written as IPv6.
     pub fn new(addr: &SockAddr, accept: Arc<dyn Accept>) -> Result<Self> {
         let accept = KBox::pin(accept, GFP_KERNEL)?;
         // SAFETY: The handler has the right signature; the context is kept
@@ -193,6 +193,7 @@ impl Listener {
         let addr = *addr;
         // SAFETY: The id is alive; the address is only read.
         unsafe {
+            to_result(bindings::rdma_set_afonly(id, 1))?;
             to_result(bindings::rdma_bind_addr(id, addr.as_ptr()))?;
             to_result(bindings::rdma_listen(id, BACKLOG))?;
         }

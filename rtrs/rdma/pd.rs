@@ -25,6 +25,9 @@ pub struct DeviceAttrs {
     /// Whether the device has memory management extensions (fast registration
     /// and invalidation), without which the transport cannot run on it.
     pub mem_mgt_ext: bool,
+    /// Whether immediates can be sent. Those of a device that cannot travel as
+    /// notes, see [`super::qp::QpConfig::notes`].
+    pub immediates: bool,
 }
 
 /// A device named by a connection id that is alive.
@@ -115,6 +118,10 @@ impl Pd {
                 mem_mgt_ext: flags
                     & u64::from(bindings::ib_device_cap_flags_IB_DEVICE_MEM_MGT_EXTENSIONS as u32)
                     != 0,
+                // iWARP had none at first (RFC 7306 added them), and devices do not
+                // say so: of the kernel's drivers for iWARP, only soft iWARP lacks
+                // them.
+                immediates: (*dev).ops.driver_id != bindings::rdma_driver_id_RDMA_DRIVER_SIW,
             }
         }
     }

@@ -45,6 +45,10 @@ pub struct QpConfig {
     pub vector: u32,
     /// Where completions are handled.
     pub poll: PollContext,
+    /// Immediates travel as notes: messages that begin with what the immediate would
+    /// have been. Receives must have room for that ([`rnbd_proto::imm::NOTE_SIZE`]),
+    /// and read it themselves. For devices that have no immediates.
+    pub notes: bool,
 }
 
 /// Closed: no post succeeds any more. Other bits: posts that are under way.
@@ -83,6 +87,8 @@ pub(super) struct QpShared<C> {
     /// Send work requests that there is room for. Devices refuse what is too
     /// much, but perhaps only after they took the first part of a chain.
     room: AtomicU32,
+    /// See [`QpConfig::notes`].
+    notes: bool,
     /// Sees the errors of unsignaled work requests and the completions of
     /// unowned ones; knows nothing but that it may ignore them, as the queue
     /// pair reports errors by other ways too.
@@ -100,6 +106,7 @@ impl<C: Send + Sync + 'static> QpShared<C> {
             gate: Gate(AtomicU32::new(0)),
             context,
             room: AtomicU32::new(config.send),
+            notes: config.notes,
             chained: UnsafeCell::new(bindings::ib_cqe {
                 done: Some(Self::chained_done),
             }),
@@ -170,6 +177,11 @@ impl<'a, C: Send + Sync + 'static> QpRef<'a, C> {
         &self.shared.context
     }
 
+    /// Whether immediates travel as notes.
+    pub fn notes(&self) -> bool {
+        self.shared.notes
+    }
+
     /// Posts the chain that `build` makes of the operation's data.
     ///
     /// On success the operation belongs to the hardware, and comes back by
@@ -182,7 +194,7 @@ impl<'a, C: Send + Sync + 'static> QpRef<'a, C> {
         awaited: Await,
         build: impl for<'b> FnOnce(&'b T, &mut SendChain<'b>) -> Result,
     ) -> core::result::Result<(), (Idle<T>, Error)> {
-        let mut chain = SendChain::new();
+        let mut chain = SendChain::new(self.shared.notes);
         if let Err(e) = build(&idle, &mut chain) {
             return Err((idle, e));
         }
@@ -249,7 +261,7 @@ impl<'a, C: Send + Sync + 'static> QpRef<'a, C> {
             self.shared.give_room(1);
             return Err(ENOTCONN);
         }
-        let mut chain = SendChain::new();
+        let mut chain = SendChain::new(self.shared.notes);
         let ret = chain.imm_only(imm).and_then(|()| {
             let cqe = self.shared.chained.get();
             let first = chain.link(cqe, cqe)?;

@@ -9,6 +9,12 @@ use core::marker::PhantomData;
 use core::mem::ManuallyDrop;
 use core::mem::MaybeUninit;
 use kernel::prelude::*;
+use rnbd_proto::imm::NOTE_SIZE;
+
+/// Flags of a request whose data the device copies when it is posted. Its segments are
+/// addresses for the CPU, which those of mapped memory are as well for devices in
+/// software, the only ones that need this (see [`super::pd::DeviceAttrs::immediates`]).
+const INLINE: c_int = bindings::ib_send_flags_IB_SEND_INLINE as c_int;
 
 /// Work requests in one chain.
 const MAX_WRS: usize = 5;
@@ -106,16 +112,22 @@ pub struct SendChain<'a> {
     segments: [MaybeUninit<bindings::ib_sge>; MAX_SGES],
     wrs: usize,
     sges: usize,
+    /// Whether immediates travel as notes, see [`super::qp::QpConfig::notes`].
+    notes: bool,
+    /// The one that this chain has, as a device copies it when the chain is posted.
+    note: Option<[u8; NOTE_SIZE]>,
     _memory: PhantomData<&'a ()>,
 }
 
 impl<'a> SendChain<'a> {
-    pub(super) fn new() -> Self {
+    pub(super) fn new(notes: bool) -> Self {
         Self {
             slots: [const { MaybeUninit::uninit() }; MAX_WRS],
             segments: [const { MaybeUninit::uninit() }; MAX_SGES],
             wrs: 0,
             sges: 0,
+            notes,
+            note: None,
             _memory: PhantomData,
         }
     }
@@ -196,6 +208,12 @@ impl<'a> SendChain<'a> {
 
     /// Writes to the peer's memory and hands it an immediate.
     pub fn rdma_write_imm(&mut self, list: &[Sge<'a>], to: Remote, imm: u32) -> Result {
+        if self.notes {
+            if !list.is_empty() {
+                self.rdma_write(list, to)?;
+            }
+            return self.push_note(&[], imm);
+        }
         let wr = self.request(bindings::ib_wr_opcode_IB_WR_RDMA_WRITE_WITH_IMM, list)?;
         self.push_rdma(Self::with_imm(wr, imm), to)
     }
@@ -213,6 +231,9 @@ impl<'a> SendChain<'a> {
 
     /// Sends a message with an immediate.
     pub fn send_imm(&mut self, list: &[Sge<'a>], imm: u32) -> Result {
+        if self.notes {
+            return self.push_note(list, imm);
+        }
         let wr = self.request(bindings::ib_wr_opcode_IB_WR_SEND_WITH_IMM, list)?;
         self.push(Self::with_imm(wr, imm))
     }
@@ -224,6 +245,30 @@ impl<'a> SendChain<'a> {
         // SAFETY: Any integer is valid for this member of the union.
         unsafe { *wr.ex.invalidate_rkey.as_mut() = rkey };
         self.push(wr)
+    }
+
+    /// Sends a message of a note and what `list` names, a few bytes, both of which the
+    /// device copies when it is posted.
+    fn push_note(&mut self, list: &[Sge<'a>], imm: u32) -> Result {
+        if self.note.replace(imm.to_be_bytes()).is_some() {
+            return Err(EINVAL);
+        }
+        // The address is known when the chain does not move any more.
+        let note = Sge {
+            addr: 0,
+            length: NOTE_SIZE as u32,
+            lkey: 0,
+            _memory: PhantomData,
+        };
+        let first = self.add_segments(&[note])?;
+        self.add_segments(list)?;
+        self.push(bindings::ib_send_wr {
+            sg_list: core::ptr::without_provenance_mut(first),
+            num_sge: i32::try_from(list.len())?.saturating_add(1),
+            opcode: bindings::ib_wr_opcode_IB_WR_SEND,
+            send_flags: INLINE,
+            ..Default::default()
+        })
     }
 
     fn push_rdma(&mut self, wr: bindings::ib_send_wr, to: Remote) -> Result {
@@ -246,6 +291,10 @@ impl<'a> SendChain<'a> {
     ) -> Result<*mut bindings::ib_send_wr> {
         let mut next: *mut bindings::ib_send_wr = core::ptr::null_mut();
         let segments = self.segments.as_mut_ptr().cast::<bindings::ib_sge>();
+        let note: *const u8 = match &self.note {
+            Some(note) => note.as_slice().as_ptr(),
+            None => core::ptr::null(),
+        };
         for slot in self.slots[..self.wrs].iter_mut().rev() {
             // All shapes begin with an `ib_send_wr`.
             let wr: *mut bindings::ib_send_wr = slot.as_mut_ptr().cast();
@@ -262,11 +311,13 @@ impl<'a> SendChain<'a> {
                 (*wr).next = next;
                 let last = next.is_null();
                 *(*wr).__bindgen_anon_1.wr_cqe.as_mut() = if last { cqe } else { chained };
-                (*wr).send_flags = if last {
-                    bindings::ib_send_flags_IB_SEND_SIGNALED
-                } else {
-                    0
-                };
+                if (*wr).send_flags == INLINE {
+                    // Inline segments are given by their address for the CPU.
+                    (*segments.add(first)).addr = note.expose_provenance() as u64;
+                }
+                if last {
+                    (*wr).send_flags |= bindings::ib_send_flags_IB_SEND_SIGNALED as c_int;
+                }
             }
             next = wr;
         }

@@ -1,28 +1,85 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
-//! Immediates: what arrives on the connections of a path that is up.
+//! Immediates, or the notes in their place: what arrives on the connections of a path
+//! that is up.
 
 use kernel::prelude::*;
 use kernel::sync::Arc;
+use rnbd_proto::imm::split_note;
 use rnbd_proto::imm::Imm;
+use rnbd_proto::imm::NOTE_SIZE;
 
 use super::chunk;
 use super::conn::Conn;
+use crate::rdma::dma::DmaBuf;
+use crate::rdma::dma::DmaDir;
 use crate::rdma::op::Idle;
 use crate::rdma::op::Op;
 use crate::rdma::op::Operation;
+use crate::rdma::pd::Pd;
 use crate::rdma::qp::QpRef;
 use crate::rdma::wc::Wc;
 use crate::rdma::wc::WcKind;
 use crate::support::log::Plain;
 
-/// A posted receive without a buffer: takes an immediate and nothing else.
-pub(super) struct Receive;
+/// Room for the notes that arrive on a connection whose peer has no immediates.
+pub(super) struct Notes(Arc<DmaBuf>);
+
+impl Notes {
+    /// Room for `count` of them.
+    pub(super) fn new(pd: &Arc<Pd>, count: u32) -> Result<Self> {
+        let size = (count as usize).checked_mul(NOTE_SIZE).ok_or(EINVAL)?;
+        let buf = DmaBuf::new(pd, size, DmaDir::FromDevice)?;
+        Ok(Self(Arc::new(buf, GFP_KERNEL)?))
+    }
+
+    /// One of them.
+    pub(super) fn place(&self, index: u32) -> Result<Place> {
+        let offset = (index as usize).checked_mul(NOTE_SIZE).ok_or(EINVAL)?;
+        Ok(Place {
+            buf: self.0.clone(),
+            offset,
+        })
+    }
+}
+
+/// Room for one note.
+pub(super) struct Place {
+    buf: Arc<DmaBuf>,
+    offset: usize,
+}
+
+impl Place {
+    /// The note that arrived in `wc`, if it is one.
+    fn read(&self, wc: &Wc) -> Option<u32> {
+        if wc.kind() != WcKind::Recv || wc.byte_len() != NOTE_SIZE {
+            return None;
+        }
+        let mut bytes = [0; NOTE_SIZE];
+        self.buf.sync_for_cpu(self.offset, NOTE_SIZE);
+        self.buf.read(self.offset, &mut bytes).ok()?;
+        split_note(&bytes).map(|(imm, _)| imm)
+    }
+}
+
+/// A posted receive: takes an immediate, or a note in the place of one.
+pub(super) struct Receive {
+    place: Option<Place>,
+}
 
 impl Receive {
-    /// A new one, to be posted.
-    pub(super) fn new() -> Result<Idle<Self>> {
-        Op::new(Self)?.begin().ok_or(EBUSY)
+    /// A new one, to be posted; with room where immediates travel as notes.
+    pub(super) fn new(place: Option<Place>) -> Result<Idle<Self>> {
+        Op::new(Self { place })?.begin().ok_or(EBUSY)
+    }
+
+    /// Makes it available to the client.
+    pub(super) fn post(this: Idle<Self>, qp: &QpRef<'_, Conn>) -> Result {
+        qp.post_recv(this, |op| match &op.place {
+            Some(place) => place.buf.sge(place.offset, NOTE_SIZE).map(Some),
+            None => Ok(None),
+        })
+        .map_err(|(_, e)| e)
     }
 }
 
@@ -38,15 +95,20 @@ impl Operation for Receive {
         if !conn.check(wc, "receive") {
             return;
         }
+        let imm = match &op.place {
+            Some(place) => place.read(wc),
+            None if wc.kind() == WcKind::RecvWriteImm => wc.imm(),
+            None => None,
+        };
         // Posted again before the answer, as the client counts on it then.
-        if let Err((_, e)) = qp.post_recv(op, |_| Ok(None)) {
+        if let Err(e) = Self::post(op, qp) {
             conn.path.fail(fmt!("receive not posted: {e:?}"));
             return;
         }
         conn.path.heartbeat.heard();
-        match (wc.kind(), wc.imm()) {
-            (WcKind::RecvWriteImm, Some(imm)) => dispatch(conn, qp, imm),
-            _ => conn.path.fail(fmt!("message without an immediate")),
+        match imm {
+            Some(imm) => dispatch(conn, qp, imm),
+            None => conn.path.fail(fmt!("message without an immediate")),
         }
     }
 }

@@ -67,12 +67,21 @@ pub(super) fn receives(id: u16, limits: ServerLimits) -> u32 {
     }
 }
 
-/// The queues of connection `id`.
+/// The queues of connection `id`, over which immediates travel as `notes` or not.
 ///
 /// # Errors
 ///
 /// `EOPNOTSUPP` when the device cannot have them, with a line in the log.
-pub(super) fn qp_config(id: u16, limits: ServerLimits, device: &DeviceAttrs) -> Result<QpConfig> {
+pub(super) fn qp_config(
+    id: u16,
+    limits: ServerLimits,
+    device: &DeviceAttrs,
+    notes: bool,
+) -> Result<QpConfig> {
+    if !device.immediates && !notes {
+        pr_err_ratelimited!("the device has no immediates, and the client does not do without\n");
+        return Err(EOPNOTSUPP);
+    }
     let receives = receives(id, limits);
     let send = match id {
         // Control messages are few; room for heartbeats and their answers.
@@ -93,5 +102,6 @@ pub(super) fn qp_config(id: u16, limits: ServerLimits, device: &DeviceAttrs) -> 
         send_sge: 1,
         vector: id.into(),
         poll: PollContext::Worker,
+        notes,
     })
 }

@@ -98,8 +98,8 @@ const PATIENCE_MS: u32 = 10_000;
 /// Dropping it stops listening, closes all sessions and waits for that.
 pub struct Server {
     // Gone before the rest, then the queue: it waits for the last teardown to
-    // return. One for IP, one for the native addresses of InfiniBand.
-    listeners: Option<[Listener; 2]>,
+    // return. For IPv4, IPv6, and the native addresses of InfiniBand.
+    listeners: Option<[Listener; 3]>,
     _queue: OwnedQueue,
     shared: Arc<Shared>,
 }
@@ -131,7 +131,8 @@ impl Server {
         )?;
         let door = Arc::new(Door(shared.clone()), GFP_KERNEL)?;
         let listeners = [
-            Listener::new(&SockAddr::any(port), door.clone())?,
+            Listener::new(&SockAddr::any_v4(port), door.clone())?,
+            Listener::new(&SockAddr::any_v6(port), door.clone())?,
             Listener::new(&SockAddr::any_gid(port), door)?,
         ];
         Ok(Self {
@@ -204,7 +205,7 @@ fn try_accept(path: &Arc<Path>, req: &ConnReq, incoming: Incoming<'_>) -> Result
         incoming.reject(&refusal(ECONNRESET));
         return Err(ECONNRESET);
     }
-    let config = match conn::qp_config(id, shared.limits, &path.pd.attrs()) {
+    let config = match conn::qp_config(id, shared.limits, &path.pd.attrs(), req.notes()) {
         Ok(config) => config,
         Err(e) => {
             incoming.reject(&refusal(e));
@@ -234,7 +235,7 @@ fn try_accept(path: &Arc<Path>, req: &ConnReq, incoming: Incoming<'_>) -> Result
             0 => InfoReceive::post(qp),
             _ => Ok(()),
         },
-        &ConnRsp::Accept(shared.offer).encode(),
+        &ConnRsp::Accept(shared.offer.with_notes(req.notes())).encode(),
         refusal,
     )?;
     path.add_link(id, link).map_err(|link| {

@@ -15,6 +15,7 @@ use kernel::sync::Arc;
 use rnbd_proto::path_state::ServerState;
 use rnbd_proto::wire::name::SessName;
 
+use super::arrival::Notes;
 use super::arrival::Receive;
 use super::chunk;
 use super::chunk::Slot;
@@ -85,11 +86,15 @@ pub(super) fn begin(conn: &Arc<Conn>, qp: &QpRef<'_, Conn>, name: SessName<'_>) 
 }
 
 fn post_receives(path: &Path, id: u16) -> Result {
-    for _ in 0..conn::receives(id, path.shared.limits) {
-        let idle = Receive::new()?;
-        path.with_qp(id, move |qp| qp.post_recv(idle, |_| Ok(None)))
-            .ok_or(ENOTCONN)?
-            .map_err(|(_, e)| e)?;
+    let count = conn::receives(id, path.shared.limits);
+    let notes = match path.req().notes() {
+        true => Some(Notes::new(&path.pd, count)?),
+        false => None,
+    };
+    for index in 0..count {
+        let idle = Receive::new(notes.as_ref().map(|notes| notes.place(index)).transpose()?)?;
+        path.with_qp(id, move |qp| Receive::post(idle, qp))
+            .ok_or(ENOTCONN)??;
     }
     Ok(())
 }

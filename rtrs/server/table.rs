@@ -65,6 +65,7 @@ impl Table {
         if let Some(path) = known {
             let fits = path.state.get() == ServerState::Connecting
                 && path.count() == req.count()
+                && path.req().notes() == req.notes()
                 && !path.has_link(req.id());
             return if fits {
                 Ok(path.clone())

@@ -6,9 +6,11 @@ drivers it runs with is said by marks:
 
     @pytest.mark.kernels("stock", "sanitize")
     @pytest.mark.drivers("rust-c", "c-rust", "rust-rust")   # client-server
+    @pytest.mark.fabrics("rxe", "siw")
 
-Without marks: Rust on both sides, on the stock kernel, and with `--long` on the
-sanitizing one as well, where everything takes ten times as long.
+Without marks: Rust on both sides, over soft-RoCE, on the stock kernel, and with
+`--long` on the sanitizing one as well, where everything takes ten times as long.
+Soft iWARP is for Rust on both sides of the stock kernel, and with `--long` only.
 """
 
 import re
@@ -36,6 +38,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--long", action="store_true", help="run the tests that take long, too")
     group.addoption("--kernel", help="run guests with this kernel only")
     group.addoption("--drivers", help="run guests with these drivers (client-server) instead")
+    group.addoption("--fabric", help="run guests with this kind of RDMA (rxe, siw) only")
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -43,11 +46,30 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "long: takes minutes; runs with --long only")
     config.addinivalue_line("markers", "kernels(name, …): kernels to run on")
     config.addinivalue_line("markers", "drivers(client-server, …): driver sets to run with")
+    config.addinivalue_line("markers", "fabrics(name, …): kinds of RDMA to run over")
 
 
 def _arguments(metafunc: pytest.Metafunc, mark: str, default: list[str]) -> list[str]:
     found = metafunc.definition.get_closest_marker(mark)
     return list(found.args) if found else default
+
+
+def _fabrics(metafunc: pytest.Metafunc, kernel: str, drivers: str) -> list[str]:
+    fabrics = _arguments(metafunc, "fabrics", ["rxe"])
+    only = metafunc.config.getoption("fabric")
+    if only:
+        asked = metafunc.definition.get_closest_marker("fabrics")
+        fabrics = [only] if only in fabrics or not asked else []
+    elif not metafunc.config.getoption("long"):
+        fabrics = ["rxe"]
+    # The C drivers need immediates, which soft iWARP has not.
+    possible = {"rxe", "siw"} if (kernel, drivers) == ("stock", "rust-rust") else {"rxe"}
+    return [fabric for fabric in fabrics if fabric in possible]
+
+
+def _name(combination: tuple[str, ...]) -> str:
+    *rest, fabric = combination
+    return "-".join(rest if fabric == "rxe" else combination)
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -65,10 +87,13 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         instead = metafunc.config.getoption("drivers")
         if instead:
             drivers = [instead]
-        combinations = [(kernel, *pair.split("-")) for kernel in kernels for pair in drivers]
-        metafunc.parametrize(
-            fixture, combinations, indirect=True, ids=["-".join(c) for c in combinations]
-        )
+        combinations = [
+            (kernel, *pair.split("-"), fabric)
+            for kernel in kernels
+            for pair in drivers
+            for fabric in _fabrics(metafunc, kernel, pair)
+        ]
+        metafunc.parametrize(fixture, combinations, indirect=True, ids=map(_name, combinations))
 
 
 def _rank(item: pytest.Item) -> tuple[int, str, int]:
@@ -108,26 +133,26 @@ def _require(kernel: str) -> None:
 @pytest.fixture
 def loopback(lab: Lab, request: pytest.FixtureRequest) -> Pair:
     """One guest, initiator and target in one."""
-    kernel, client, server = request.param
+    kernel, client, server, fabric = request.param
     _require(kernel)
     assert client == server, "one guest cannot hold two driver sets"
-    return lab.loopback(kernel, client)
+    return lab.loopback(kernel, client, fabric)
 
 
 @pytest.fixture
 def pair(lab: Lab, request: pytest.FixtureRequest) -> Pair:
     """Two guests joined by a cable."""
-    kernel, client, server = request.param
+    kernel, client, server, fabric = request.param
     _require(kernel)
-    return lab.pair(kernel, client, server)
+    return lab.pair(kernel, client, server, fabric)
 
 
 @pytest.fixture
 def two_links(lab: Lab, request: pytest.FixtureRequest) -> Pair:
     """Two guests joined by two cables, each a subnet of its own."""
-    kernel, client, server = request.param
+    kernel, client, server, fabric = request.param
     _require(kernel)
-    return lab.pair(kernel, client, server, cables=2)
+    return lab.pair(kernel, client, server, fabric, cables=2)
 
 
 @pytest.hookimpl(wrapper=True)

@@ -14,7 +14,6 @@ REMOVALS = [network.remove_rdma, network.unload_rdma]
 """The device alone, or its driver with it."""
 
 
-@pytest.mark.kernels("stock", "sanitize")
 @pytest.mark.parametrize("remove", REMOVALS, ids=["device", "driver"])
 def test_io_waits_for_the_rdma_device(loopback: Pair, remove: Callable[[Guest], None]) -> None:
     """Nothing keeps it from going; once it is back, so is the path, and no data is lost."""
@@ -40,7 +39,6 @@ def test_io_waits_for_the_rdma_device(loopback: Pair, remove: Callable[[Guest], 
     assert device.unmap() is None
 
 
-@pytest.mark.kernels("stock", "sanitize")
 def test_unmapping_without_the_rdma_device(loopback: Pair) -> None:
     """What is mapped can be unmapped, and mapped anew when the device is back."""
     guest = loopback.initiator.guest

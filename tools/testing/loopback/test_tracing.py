@@ -3,8 +3,6 @@
 
 import re
 
-import pytest
-
 from rnbdbench import network
 from rnbdbench.guest import Guest
 from rnbdbench.lab import Pair
@@ -29,7 +27,6 @@ def _events(guest: Guest) -> list[str]:
     return [match[1] for match in found if match]
 
 
-@pytest.mark.kernels("stock", "sanitize")
 def test_life_of_a_session_and_its_path(loopback: Pair) -> None:
     """Both sides: from the first connection to the last; also a path that is connected anew."""
     guest = loopback.initiator.guest

@@ -5,6 +5,8 @@ import pytest
 
 from rnbdbench.lab import Pair
 
+pytestmark = pytest.mark.fabrics("rxe", "siw")
+
 
 @pytest.mark.kernels("stock")
 def test_ext4_survives_unmapping(pair: Pair) -> None:

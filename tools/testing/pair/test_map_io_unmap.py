@@ -7,6 +7,8 @@ from rnbdbench import fio
 from rnbdbench import network
 from rnbdbench.lab import Pair
 
+pytestmark = pytest.mark.fabrics("rxe", "siw")
+
 PAIRINGS = ("rust-rust", "rust-c", "c-rust")
 """Client and server: ours alone, and ours with the C drivers either way."""
 

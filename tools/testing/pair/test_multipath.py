@@ -68,7 +68,7 @@ def _expect_shared_load(bench: Pair) -> None:
     session = bench.initiator.transport()
     paths = _paths(bench)
     assert [path.state() for path in paths] == ["connected", "connected"]
-    assert [path.read("hca_name") for path in paths] == ["rxe0", "rxe1"]
+    assert [path.read("hca_name") for path in paths] == [network.rdma_name(0), network.rdma_name(1)]
     for number, path in enumerate(paths):
         assert path.read("src_addr") == network.INITIATORS[number].path()
         assert path.read("dst_addr") == network.TARGETS[number].path()

@@ -9,6 +9,8 @@ from rnbdbench.lab import Lab
 from rnbdbench.lab import Pair
 from rnbdbench.rnbd import Initiator
 
+pytestmark = pytest.mark.fabrics("rxe", "siw")
+
 HEARTBEAT = 30.0
 """Seconds after which a peer that is silent counts as gone: 5 s, 5 missed, and one."""
 

@@ -67,6 +67,8 @@ class Specification:
     """`stock` or `sanitize`."""
     drivers: str
     """Which RNBD modules modprobe finds: `rust` or `c`."""
+    fabric: str = "rxe"
+    """What RDMA runs over: soft-RoCE (`rxe`) or soft iWARP (`siw`)."""
     cpus: int = 2
     network: list[str] = field(default_factory=list)
     """QEMU options that make eth0, eth1, …"""

@@ -71,22 +71,24 @@ class Lab:
         self._in_use: list[Machine] = []
         self._cables = [network.Cable(self._sockets, number) for number in range(MOST_CABLES)]
 
-    def loopback(self, kernel: str, drivers: str) -> Pair:
+    def loopback(self, kernel: str, drivers: str, fabric: str) -> Pair:
         """One guest that is both initiator and target."""
-        specification = Specification("loopback", kernel, drivers)
+        specification = Specification("loopback", kernel, drivers, fabric)
         if self._provide([specification]):
             network.loop_back(self._guest("loopback"))
         return self._begin("loopback", "loopback")
 
-    def pair(self, kernel: str, client: str, server: str, cables: int = 1) -> Pair:
+    def pair(
+        self, kernel: str, client: str, server: str, fabric: str, cables: int = 1
+    ) -> Pair:
         """Two guests, joined by one cable or more."""
         cards = [
             [option for cable in self._cables[:cables] for option in cable.card(end)]
             for end in (0, 1)
         ]
         specifications = [
-            Specification("initiator", kernel, client, network=cards[0]),
-            Specification("target", kernel, server, network=cards[1]),
+            Specification("initiator", kernel, client, fabric, network=cards[0]),
+            Specification("target", kernel, server, fabric, network=cards[1]),
         ]
         if self._provide(specifications):
             network.join(self._guest("initiator"), self._guest("target"), cables)

@@ -125,6 +125,10 @@ def with_drivers(kernel: settings.KernelFiles, drivers: str) -> Path:
     files = sorted(kernel.drivers[drivers].glob("*.ko"))
     if not files:
         raise settings.Missing(f"{kernel.drivers[drivers]} has no module files")
+    # Debian's kernel has no soft iWARP; it is built together with the C drivers.
+    siw = kernel.drivers.get("c", Path()) / "siw.ko"
+    if drivers != "c" and siw.exists():
+        files.append(siw)
     source = base(kernel)
     key = _digest([source.name, *map(_fingerprint, files)])
     folder = settings.cache() / f"guest-{kernel.name}-{drivers}"

@@ -20,9 +20,13 @@ def card_name(number: int = 0) -> str:
     return f"eth{number}"
 
 
+DRIVERS = {"rxe": "rdma_rxe", "siw": "siw"}
+"""Modules of the RDMA devices in software, by the type of link."""
+
+
 def rdma_name(number: int = 0) -> str:
-    """A guest's name for the soft-RoCE device on a network card."""
-    return f"rxe{number}"
+    """A guest's name for the RDMA device on a network card."""
+    return f"rdma{number}"
 
 
 @dataclass(frozen=True)
@@ -111,29 +115,34 @@ def _begin(guest: Guest, cards: Sequence[Sequence[Address]]) -> Job:
         for address in addresses:
             commands.append(f"ip address add {address.v4}/24 dev {card}")
             commands.append(f"ip address add {address.v6}/64 dev {card} nodad")
-    commands.append("modprobe rdma_rxe")
-    commands += [_add_rdma(number) for number in range(len(cards))]
+    commands.append(f"modprobe {_driver(guest)}")
+    commands += [_add_rdma(guest, number) for number in range(len(cards))]
     # A driver that is built in has no module.
     return guest.begin(f"modprobe -q virtio_net; {' && '.join(commands)}")
 
 
-def _add_rdma(number: int) -> str:
-    return f"rdma link add {rdma_name(number)} type rxe netdev {card_name(number)}"
+def _driver(guest: Guest) -> str:
+    return DRIVERS[guest.specification.fabric]
+
+
+def _add_rdma(guest: Guest, number: int) -> str:
+    kind = guest.specification.fabric
+    return f"rdma link add {rdma_name(number)} type {kind} netdev {card_name(number)}"
 
 
 def remove_rdma(guest: Guest, number: int = 0) -> None:
-    """Takes the soft-RoCE device of a network card away, whoever uses it."""
+    """Takes the RDMA device of a network card away, whoever uses it."""
     guest.run(f"rdma link delete {rdma_name(number)}", timeout=60)
 
 
 def unload_rdma(guest: Guest) -> None:
-    """Unloads the driver of all soft-RoCE devices, whoever uses them."""
-    guest.run("rmmod rdma_rxe", timeout=60)
+    """Unloads the driver of all RDMA devices, whoever uses them."""
+    guest.run(f"rmmod {_driver(guest)}", timeout=60)
 
 
 def add_rdma(guest: Guest, number: int = 0) -> None:
-    """Makes the soft-RoCE device of a network card, which has none."""
-    guest.run(f"modprobe rdma_rxe && {_add_rdma(number)}", timeout=60)
+    """Makes the RDMA device of a network card, which has none."""
+    guest.run(f"modprobe {_driver(guest)} && {_add_rdma(guest, number)}", timeout=60)
     _wait_active(guest, number)
 
 

@@ -20,6 +20,8 @@ use crate::wire;
 pub const CONN_MSG_SIZE: usize = 56;
 
 const FIRST_CONN: u8 = 1 << 0;
+/// Not in C, where it is reserved and ignored.
+const NOTES: u8 = 1 << 7;
 
 /// Identity of a path or of a session, drawn at random by the client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,6 +60,7 @@ pub struct ConnReq {
     path: Uuid,
     session: Uuid,
     first: bool,
+    notes: bool,
 }
 
 impl ConnReq {
@@ -87,7 +90,15 @@ impl ConnReq {
             path,
             session,
             first,
+            notes: false,
         })
+    }
+
+    /// The same for a device without immediates: what they say is to be sent in notes,
+    /// both ways (see [`crate::imm::NOTE_SIZE`]).
+    pub const fn with_notes(self, notes: bool) -> Self {
+        // INVARIANT: Of the numbers nothing changes.
+        Self { notes, ..self }
     }
 
     /// Reads the private data of a connect request.
@@ -106,6 +117,7 @@ impl ConnReq {
             Uuid(msg.paths_uuid),
             msg.flags & FIRST_CONN != 0,
         )
+        .map(|req| req.with_notes(msg.flags & NOTES != 0))
     }
 
     /// The private data to connect with.
@@ -120,7 +132,7 @@ impl ConnReq {
             recon_cnt: self.reconnects.into(),
             sess_uuid: self.path.0,
             paths_uuid: self.session.0,
-            flags: if self.first { FIRST_CONN } else { 0 },
+            flags: if self.first { FIRST_CONN } else { 0 } | if self.notes { NOTES } else { 0 },
             reserved: [0; 11],
         })
     }
@@ -148,6 +160,11 @@ impl ConnReq {
     /// Identity of the session, shared by its paths (`paths_uuid` in C).
     pub const fn session(&self) -> Uuid {
         self.session
+    }
+
+    /// Whether immediates are to travel as notes.
+    pub const fn notes(&self) -> bool {
+        self.notes
     }
 
     /// Whether the server may create the session.

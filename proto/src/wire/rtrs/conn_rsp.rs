@@ -26,6 +26,8 @@ use crate::limits::MIN_IO_SIZE;
 use crate::wire;
 
 const NEW_RKEY: u32 = 1 << 1;
+/// Not in C. Never set unless the client asked for notes.
+const NOTES: u32 = 1 << 31;
 
 #[derive(FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
 #[repr(C)]
@@ -54,6 +56,7 @@ pub struct Accept {
     max_io_size: u32,
     header_size: u32,
     new_rkey: bool,
+    notes: bool,
 }
 
 impl Accept {
@@ -91,9 +94,21 @@ impl Accept {
                 max_io_size,
                 header_size,
                 new_rkey,
+                notes: false,
             }),
             Err(e) => Err(e),
         }
+    }
+
+    /// The same, saying yes to notes, which the client asked for.
+    pub const fn with_notes(self, notes: bool) -> Self {
+        // INVARIANT: Of the numbers nothing changes.
+        Self { notes, ..self }
+    }
+
+    /// Whether immediates travel as notes (see [`crate::imm::NOTE_SIZE`]).
+    pub const fn notes(&self) -> bool {
+        self.notes
     }
 
     /// How requests are addressed in this session.
@@ -150,12 +165,15 @@ impl ConnRsp {
             // A negative error number in 16 bits.
             errno => return Ok(Self::Reject(i32::from(errno as i16).abs())),
         }
-        Ok(Self::Accept(Accept::new(
-            QueueDepth::new(u32::from(msg.queue_depth.get()))?,
-            msg.max_io_size.get(),
-            msg.max_hdr_size.get(),
-            msg.flags.get() & NEW_RKEY != 0,
-        )?))
+        Ok(Self::Accept(
+            Accept::new(
+                QueueDepth::new(u32::from(msg.queue_depth.get()))?,
+                msg.max_io_size.get(),
+                msg.max_hdr_size.get(),
+                msg.flags.get() & NEW_RKEY != 0,
+            )?
+            .with_notes(msg.flags.get() & NOTES != 0),
+        ))
     }
 
     /// The private data to accept or reject with.
@@ -175,7 +193,9 @@ impl ConnRsp {
                 msg.queue_depth = accept.queue_depth().get().into();
                 msg.max_io_size = accept.max_io_size.into();
                 msg.max_hdr_size = accept.header_size.into();
-                msg.flags = if accept.new_rkey { NEW_RKEY } else { 0 }.into();
+                let new_rkey = if accept.new_rkey { NEW_RKEY } else { 0 };
+                let notes = if accept.notes { NOTES } else { 0 };
+                msg.flags = (new_rkey | notes).into();
             }
             Self::Reject(errno) => {
                 // A reject must not read as an accept.
