@@ -5,6 +5,7 @@ import pytest
 
 from rnbdbench import fio
 from rnbdbench import network
+from rnbdbench import rnbd
 from rnbdbench import rtrs
 from rnbdbench.guest import Job
 from rnbdbench.lab import Lab
@@ -132,4 +133,38 @@ def test_io_goes_on_when_the_server_was_booted_again(pair: Pair, lab: Lab) -> No
     load.cancel()
     load.wait()
     fio.verify(guest, device.node, block="4k-64k", size="8m")
+    assert device.unmap() is None
+
+
+@pytest.mark.long
+def test_an_idle_path_notices_that_the_server_is_gone(pair: Pair) -> None:
+    """Without any I/O, by the heartbeats that nobody answers."""
+    device, path = _mapped(pair)
+    pair.target.guest.kill()
+    path.wait_for("disconnected", rtrs.LOSS)
+    assert device.read("rnbd/state") == "closed"
+    assert device.unmap() is None
+
+
+@pytest.mark.long
+def test_a_server_comes_back_with_other_parameters(pair: Pair) -> None:
+    """With less than the disk was made for it is refused, with more it is welcome."""
+    guest = pair.initiator.guest
+    device, path = _mapped(pair)
+    verify = fio.begin_verify(guest, device.node)
+    fio.wait_for_io(guest, device.name)
+    for less in ({"sess_queue_depth": 64}, {"max_chunk_size": 65536}):
+        rnbd.unload(pair.target.guest)
+        path.wait_for("disconnected", rtrs.MARGIN)
+        pair.target.load(transport=less)
+        guest.wait_until(lambda: path.reconnect() == "EPROTO", f"{less} to be refused")
+        assert "unmap them and map them anew" in guest.output("dmesg | tail -n 5")
+        assert device.read("rnbd/state") == "closed"
+        assert verify.running
+    rnbd.unload(pair.target.guest)
+    pair.target.load(transport={"sess_queue_depth": 1024, "max_chunk_size": 262144})
+    path.force_connection()
+    _wait_for_state(device, "open")
+    fio.wait_for_io(guest, device.name)
+    verify.end()
     assert device.unmap() is None
