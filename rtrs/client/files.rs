@@ -13,6 +13,7 @@ use super::Client;
 use crate::support::class::ClassDevice;
 use crate::support::log::Plain;
 use crate::support::net::SockAddr;
+use crate::support::sysfs::expect_1;
 use crate::support::sysfs::Attrs;
 use crate::support::sysfs::Buf;
 use crate::support::sysfs::Dir;
@@ -20,7 +21,6 @@ use crate::support::sysfs::StoreCtx;
 use crate::sysfs_files;
 use core::fmt::Write as _;
 use core::sync::atomic::Ordering::Relaxed;
-use kernel::fmt;
 use kernel::prelude::*;
 use kernel::str::CString;
 use kernel::sync::rcu;
@@ -157,19 +157,9 @@ fn show_latency(path: ArcBorrow<'_, Path>, buf: &mut Buf<'_>) -> Result {
     Ok(write!(buf, "{}", Latency(latency))?)
 }
 
-/// Refuses everything but "1", with a line in the log.
-fn expect_one(input: &[u8], who: &dyn fmt::Display, file: &str) -> Result {
-    if input == b"1" {
-        return Ok(());
-    }
-    let input = Plain(input.escape_ascii());
-    pr_err!("{who}: {file}: '{input}' is not 1\n");
-    Err(EINVAL)
-}
-
 fn reset(input: &[u8], reset: impl FnOnce()) -> Result {
     // C takes a 0 for "reset is not supported" and refuses all else.
-    expect_one(input, &"rtrs-client", "stats")?;
+    expect_1(input, &"rtrs-client", "stats")?;
     reset();
     Ok(())
 }
@@ -260,18 +250,18 @@ fn add_path(session: ArcBorrow<'_, Session>, input: &[u8], _ctx: &StoreCtx<'_>) 
 }
 
 fn reconnect(path: ArcBorrow<'_, Path>, input: &[u8], _ctx: &StoreCtx<'_>) -> Result {
-    expect_one(input, &*path, "reconnect")?;
+    expect_1(input, &*path, "reconnect")?;
     Path::reconnect(&Arc::from(path))
 }
 
 fn disconnect(path: ArcBorrow<'_, Path>, input: &[u8], _ctx: &StoreCtx<'_>) -> Result {
-    expect_one(input, &*path, "disconnect")?;
+    expect_1(input, &*path, "disconnect")?;
     Path::disconnect(&Arc::from(path));
     Ok(())
 }
 
 fn remove_path(path: ArcBorrow<'_, Path>, input: &[u8], ctx: &StoreCtx<'_>) -> Result {
-    expect_one(input, &*path, "remove_path")?;
+    expect_1(input, &*path, "remove_path")?;
     // The directory of this very file is removed below.
     ctx.break_protection()?;
     let path = Arc::from(path);

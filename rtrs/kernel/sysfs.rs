@@ -42,11 +42,26 @@ use kernel::prelude::*;
 use kernel::sync::ArcBorrow;
 use kernel::sync::LockClassKey;
 
+use super::log::Plain;
 use crate::bindings;
 
 pub use dir::Attrs;
 pub use dir::Dir;
 pub use dir::Link;
+
+/// Takes the `1` that a file which acts is written, and nothing else.
+///
+/// # Errors
+///
+/// `EINVAL`, with a line in the log that names `who` and `file`.
+pub(crate) fn expect_1(input: &[u8], who: &dyn fmt::Display, file: &str) -> Result {
+    if input == b"1" {
+        return Ok(());
+    }
+    let input = Plain(input.escape_ascii());
+    pr_err!("{who}: {file}: invalid value '{input}', must be 1\n");
+    Err(EINVAL)
+}
 
 /// Prints the content of a file.
 pub type Show<T> = fn(this: ArcBorrow<'_, T>, buf: &mut Buf<'_>) -> Result;

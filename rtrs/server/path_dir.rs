@@ -16,6 +16,7 @@ use kernel::sync::ArcBorrow;
 use super::path::Path;
 use crate::support::kobj::Parent;
 use crate::support::log::Plain;
+use crate::support::sysfs::expect_1;
 use crate::support::sysfs::Buf;
 use crate::support::sysfs::Dir;
 use crate::support::sysfs::StoreCtx;
@@ -99,7 +100,7 @@ impl PathFiles {
     /// Closes the path. Does not wait for it, as the teardown removes the very
     /// file that this runs for.
     fn disconnect(this: ArcBorrow<'_, Self>, input: &[u8], _ctx: &StoreCtx<'_>) -> Result {
-        this.expect_1("disconnect", input)?;
+        expect_1(input, &*this.path, "disconnect")?;
         this.path.close("disconnected by the administrator");
         Ok(())
     }
@@ -109,7 +110,7 @@ impl PathFiles {
     }
 
     fn reset_rdma(this: ArcBorrow<'_, Self>, input: &[u8], _ctx: &StoreCtx<'_>) -> Result {
-        this.expect_1("rdma", input)?;
+        expect_1(input, &*this.path, "rdma")?;
         this.path.stats.reset();
         Ok(())
     }
@@ -119,21 +120,8 @@ impl PathFiles {
     }
 
     fn reset_all(this: ArcBorrow<'_, Self>, input: &[u8], _ctx: &StoreCtx<'_>) -> Result {
-        this.expect_1("reset_all", input)?;
+        expect_1(input, &*this.path, "reset_all")?;
         this.path.stats.reset();
         Ok(())
-    }
-
-    /// Refuses everything but `1`.
-    fn expect_1(&self, file: &str, input: &[u8]) -> Result {
-        if input == b"1" {
-            return Ok(());
-        }
-        pr_err!(
-            "{}: {file}: invalid value '{}'\n",
-            self.path,
-            Plain(input.escape_ascii())
-        );
-        Err(EINVAL)
     }
 }
