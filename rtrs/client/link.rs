@@ -7,6 +7,7 @@ use super::order::Queue;
 use super::path::Path;
 use super::request::Req;
 use super::stats::Stats;
+use crate::pr_warn_ratelimited;
 use crate::rdma::cm::CmEvent;
 use crate::rdma::cm::CmEvents;
 use crate::rdma::connection::Connection;
@@ -225,6 +226,12 @@ impl Link {
     pub(super) fn beat(&self) -> bool {
         if !self.shared.is_alive() {
             return false;
+        }
+        for connection in &self.connections {
+            if connection.qp().nudge() {
+                let (path, id) = (self.shared.path(), connection.context().id);
+                pr_warn_ratelimited!("{path}: connection {id} made no progress, nudged\n");
+            }
         }
         match self.shared.heartbeat.tick(clock::now_ns()) {
             Beat::Wait => true,

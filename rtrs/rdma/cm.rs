@@ -7,6 +7,7 @@ use crate::bindings;
 use crate::support::completion::Completion;
 use crate::support::net::SockAddr;
 use core::ptr::NonNull;
+use kernel::error::to_result;
 use kernel::new_spinlock;
 use kernel::prelude::*;
 use kernel::str::CStr;
@@ -18,6 +19,9 @@ use kernel::time::Delta;
 pub(super) fn caller() -> &'static CStr {
     c"rtrs"
 }
+
+/// How often a packet can be sent again at most.
+pub(super) const MAX_RETRIES: u8 = 7;
 
 /// The most private data of an event that is looked at; there may be more, as
 /// padding.
@@ -268,6 +272,17 @@ impl CmId {
         Ok(CmDevice(unsafe {
             &*core::ptr::from_ref(dev).cast::<NonNull<bindings::ib_device>>()
         }))
+    }
+
+    /// Makes connections as patient as the device needs it, before the route is
+    /// resolved or the connection accepted; answers how often packets are sent again.
+    pub(super) fn be_patient(&self) -> Result<u8> {
+        let Some((timeout, retries)) = self.device()?.patience() else {
+            return Ok(MAX_RETRIES);
+        };
+        // SAFETY: The id is alive.
+        to_result(unsafe { bindings::rdma_set_ack_timeout(self.as_ptr(), timeout) })?;
+        Ok(retries)
     }
 
     /// The port of the device, from 1.

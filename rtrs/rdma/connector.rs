@@ -7,6 +7,7 @@ use super::cm::CmId;
 use super::cm::Interrupt;
 use super::cm::Private;
 use super::cm::Step;
+use super::cm::MAX_RETRIES;
 use super::connection::Connection;
 use super::pd::CmDevice;
 use super::pd::Pd;
@@ -42,6 +43,8 @@ const ADDR_TIMEOUT_MS: usize = 5_000;
 /// A way to a peer: address and route are known.
 pub struct Resolved {
     cm: CmId,
+    /// How often packets are to be sent again.
+    retries: u8,
 }
 
 impl Resolved {
@@ -87,10 +90,11 @@ impl Resolved {
             Step::Failed(e) => return Err(e),
             _ => return Err(EIO),
         }
+        let retries = cm.be_patient()?;
         // SAFETY: The id is alive and its address resolved.
         to_result(unsafe { bindings::rdma_resolve_route(cm.as_ptr(), timeout) })?;
         match cm.context().wait(limit, interrupt)? {
-            Step::RouteResolved => Ok(Self { cm }),
+            Step::RouteResolved => Ok(Self { cm, retries }),
             Step::Failed(e) => Err(e),
             _ => Err(EIO),
         }
@@ -120,8 +124,8 @@ impl Resolved {
         let mut param = bindings::rdma_conn_param {
             private_data: private.as_ptr().cast(),
             private_data_len: u8::try_from(private.len()).map_err(|_| EINVAL)?,
-            retry_count: 7,
-            rnr_retry_count: 7,
+            retry_count: self.retries,
+            rnr_retry_count: MAX_RETRIES,
             ..Default::default()
         };
         // SAFETY: The id is alive and has a queue pair; the private data is

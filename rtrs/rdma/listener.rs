@@ -6,6 +6,7 @@ use super::cm::caller;
 use super::cm::CmEvents;
 use super::cm::CmId;
 use super::cm::Context;
+use super::cm::MAX_RETRIES;
 use super::connection::Connection;
 use super::pd::CmDevice;
 use super::pd::Pd;
@@ -92,6 +93,8 @@ impl Incoming<'_> {
             }
         };
         cm.context().set_sink(context.clone());
+        // The client said how often to send again; without the rest it works as well.
+        let _ = cm.be_patient();
         let conn = match Connection::new(cm, pd, context, config) {
             Ok(conn) => conn,
             Err((cm, e)) => {
@@ -104,7 +107,7 @@ impl Incoming<'_> {
             let mut param = bindings::rdma_conn_param {
                 private_data: private.as_ptr().cast(),
                 private_data_len: u8::try_from(private.len())?,
-                rnr_retry_count: 7,
+                rnr_retry_count: MAX_RETRIES,
                 ..Default::default()
             };
             // SAFETY: We are in the handler of this id, as the function

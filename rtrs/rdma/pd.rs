@@ -35,6 +35,22 @@ pub struct DeviceAttrs {
 /// It only lives as long as the borrow of that id.
 pub struct CmDevice<'a>(pub(super) &'a NonNull<bindings::ib_device>);
 
+impl CmDevice<'_> {
+    /// How long it waits for an acknowledgement before it sends a packet again, as the
+    /// power of two of 4.096 us, and how often it does. None: what the fabric suggests.
+    ///
+    /// Soft-RoCE cannot send again while a registration is in the send queue: it
+    /// executes that once more, which fails, and the connection is lost without a word
+    /// (rxe_requester takes no notice of `wqe_state_done`). By default half a second
+    /// without an acknowledgement is enough for that, which a busy machine in software
+    /// may well take. So it waits 2 s, and gives up as soon as it did before.
+    pub(super) fn patience(&self) -> Option<(u8, u8)> {
+        // SAFETY: The device is alive, as the id is that names it.
+        let driver = unsafe { (*self.0.as_ptr()).ops.driver_id };
+        (driver == bindings::rdma_driver_id_RDMA_DRIVER_RXE).then_some((19, 2))
+    }
+}
+
 /// An owned protection domain.
 ///
 /// # Invariants

@@ -6,6 +6,7 @@ use super::op::Idle;
 use super::op::Op;
 use super::op::Operation;
 use super::wc::Wc;
+use super::wr::Remote;
 use super::wr::SendChain;
 use super::wr::Sge;
 use crate::bindings;
@@ -15,6 +16,7 @@ use core::ptr::NonNull;
 use core::sync::atomic::AtomicU32;
 use core::sync::atomic::Ordering::AcqRel;
 use core::sync::atomic::Ordering::Acquire;
+use core::sync::atomic::Ordering::Relaxed;
 use core::sync::atomic::Ordering::Release;
 use kernel::error::to_result;
 use kernel::prelude::*;
@@ -87,6 +89,10 @@ pub(super) struct QpShared<C> {
     /// Send work requests that there is room for. Devices refuse what is too
     /// much, but perhaps only after they took the first part of a chain.
     room: AtomicU32,
+    /// All of it, if nothing is outstanding.
+    all_room: u32,
+    /// The room at the last look of [`QpRef::nudge`].
+    seen_room: AtomicU32,
     /// See [`QpConfig::notes`].
     notes: bool,
     /// Sees the errors of unsignaled work requests and the completions of
@@ -106,6 +112,8 @@ impl<C: Send + Sync + 'static> QpShared<C> {
             gate: Gate(AtomicU32::new(0)),
             context,
             room: AtomicU32::new(config.send),
+            all_room: config.send,
+            seen_room: AtomicU32::new(config.send),
             notes: config.notes,
             chained: UnsafeCell::new(bindings::ib_cqe {
                 done: Some(Self::chained_done),
@@ -256,13 +264,18 @@ impl<'a, C: Send + Sync + 'static> QpRef<'a, C> {
 
     /// Hands the peer an immediate without owning anything: for heartbeats.
     pub fn post_imm(&self, imm: u32) -> Result {
+        self.post_unowned(|chain| chain.imm_only(imm))
+    }
+
+    /// Posts one work request that names no memory.
+    fn post_unowned(&self, build: impl FnOnce(&mut SendChain<'static>) -> Result) -> Result {
         self.shared.take_room(1)?;
         if !self.shared.gate.enter() {
             self.shared.give_room(1);
             return Err(ENOTCONN);
         }
         let mut chain = SendChain::new(self.shared.notes);
-        let ret = chain.imm_only(imm).and_then(|()| {
+        let ret = build(&mut chain).and_then(|()| {
             let cqe = self.shared.chained.get();
             let first = chain.link(cqe, cqe)?;
             let mut refused = core::ptr::null();
@@ -271,6 +284,26 @@ impl<'a, C: Send + Sync + 'static> QpRef<'a, C> {
         });
         self.shared.gate.leave();
         ret.inspect_err(|_| self.shared.give_room(1))
+    }
+
+    /// Sees to it that the device goes on with what was posted. To be called every few
+    /// seconds, much more than any send takes. True if nothing had moved since the last
+    /// call; then the device is given an RDMA write of nothing, which no peer sees.
+    ///
+    /// Soft-RoCE can fall asleep with work to do: it stops at a number of packets under
+    /// way, and misses that they were sent if that happens before it has said so
+    /// (`need_req_skb` in rxe_requester). It wakes up with the next request, for which
+    /// everybody may be waiting.
+    pub fn nudge(&self) -> bool {
+        let room = self.shared.room.load(Relaxed);
+        let seen = self.shared.seen_room.swap(room, Relaxed);
+        if room == self.shared.all_room || room != seen {
+            return false;
+        }
+        // Without room or without a connection there is nothing to be done.
+        let nowhere = Remote { addr: 0, rkey: 0 };
+        let _ = self.post_unowned(|chain| chain.rdma_write(&[], nowhere));
+        true
     }
 
     /// Gives back the room of an operation that the hardware is done with.

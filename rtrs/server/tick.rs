@@ -13,6 +13,7 @@ use rnbd_proto::path_state::ServerState;
 
 use super::path::Path;
 use super::path::TICK;
+use crate::pr_warn_ratelimited;
 use crate::support::clock;
 use crate::support::task;
 use crate::support::task::TaskItem;
@@ -45,6 +46,11 @@ impl Path {
     }
 
     fn beat(self: &Arc<Self>) {
+        for id in 0..self.count() {
+            if self.with_qp(id, |qp| qp.nudge()) == Some(true) {
+                pr_warn_ratelimited!("{self}: connection {id} made no progress, nudged\n");
+            }
+        }
         match self.heartbeat.tick(clock::now_ns()) {
             Beat::Send => {
                 let sent = self.with_qp(0, |qp| qp.post_imm(Imm::Heartbeat.encode()));

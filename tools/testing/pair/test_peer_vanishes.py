@@ -55,10 +55,10 @@ def test_client_survives_a_server_that_was_killed(pair: Pair) -> None:
     pair.initiator.load()
     guest = pair.initiator.guest
     device = pair.initiator.map(disk)
-    # Otherwise I/O waits for the server to come back.
-    assert pair.initiator.transport().set_max_reconnect_attempts("0") is None
     load = fio.begin_load(guest, device.node)
     fio.wait_for_io(guest, device.name)
+    # Otherwise I/O waits for the server to come back.
+    assert pair.initiator.transport().set_max_reconnect_attempts("0") is None
 
     pair.target.guest.kill()
     assert load.wait(HEARTBEAT + MARGIN).code != 0

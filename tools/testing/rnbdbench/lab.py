@@ -194,7 +194,9 @@ def _last_words(machine: Machine) -> str:
     """What a kernel said last, for the report of a failed test."""
     lines = machine.guest.console.since(machine.mark).splitlines()
     text = "\n".join(lines[-LAST_LINES:])
-    return f"the last lines of the kernel of {machine.guest.console.path.stem}:\n{text}"
+    counters = network.counters(machine.guest)
+    name = machine.guest.console.path.stem
+    return f"the last lines of the kernel of {name}:\n{text}\nits RDMA devices: {counters}"
 
 
 def _own_folder(logs: Path) -> tuple[Path, TextIO]:

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from rnbdbench.channel import GuestGone
 from rnbdbench.guest import CommandFailed
 from rnbdbench.guest import Guest
 from rnbdbench.guest import Job
@@ -211,6 +212,18 @@ def delay(guest: Guest, card: int, milliseconds: int) -> Iterator[None]:
     yield
     # After a failure the guest is not used again.
     guest.run(qdisc % "delete")
+
+
+def counters(guest: Guest) -> str:
+    """What the RDMA devices of a guest have counted, in one line; for reports."""
+    if not guest.alive:
+        return "switched off"
+    command = "cd /sys/class/infiniband && grep -v '^0$' */ports/1/hw_counters/* || true"
+    try:
+        lines = guest.output(command).splitlines()
+    except (AssertionError, GuestGone) as error:
+        return str(error)
+    return " ".join(line.replace("/ports/1/hw_counters/", ".") for line in lines)
 
 
 def mend(guests: list[Guest]) -> None:
