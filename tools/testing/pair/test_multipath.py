@@ -12,8 +12,6 @@ from rnbdbench.rnbd import Device
 from rnbdbench.rtrs import TransportPath
 from rnbdbench.rtrs import TransportSession
 
-pytestmark = pytest.mark.kernels("stock")
-
 BOTH = [network.path(0), network.path(1)]
 """Names of the two paths."""
 

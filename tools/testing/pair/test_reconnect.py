@@ -14,12 +14,10 @@ from rnbdbench.rnbd import Device
 from rnbdbench.rnbd import Target
 from rnbdbench.rtrs import TransportPath
 
-pytestmark = pytest.mark.kernels("stock")
 
-
-def _mapped(bench: Pair) -> tuple[Device, TransportPath]:
+def _mapped(bench: Pair, **transport: int) -> tuple[Device, TransportPath]:
     disk = bench.target.ram_disk(32)
-    bench.target.load()
+    bench.target.load(transport=transport)
     bench.initiator.load()
     device = bench.initiator.map(disk)
     (path,) = bench.initiator.transport().paths()
@@ -150,19 +148,19 @@ def test_an_idle_path_notices_that_the_server_is_gone(pair: Pair) -> None:
 def test_a_server_comes_back_with_other_parameters(pair: Pair) -> None:
     """With less than the disk was made for it is refused, with more it is welcome."""
     guest = pair.initiator.guest
-    device, path = _mapped(pair)
+    device, path = _mapped(pair, sess_queue_depth=128)
     verify = fio.begin_verify(guest, device.node)
     fio.wait_for_io(guest, device.name)
     for less in ({"sess_queue_depth": 64}, {"max_chunk_size": 65536}):
         rnbd.unload(pair.target.guest)
         path.wait_for("disconnected", rtrs.MARGIN)
-        pair.target.load(transport=less)
+        pair.target.load(transport={"sess_queue_depth": 128, **less})
         guest.wait_until(lambda: path.reconnect() == "EPROTO", f"{less} to be refused")
         assert "unmap them and map them anew" in guest.output("dmesg | tail -n 5")
         assert device.read("rnbd/state") == "closed"
         assert verify.running
     rnbd.unload(pair.target.guest)
-    pair.target.load(transport={"sess_queue_depth": 1024, "max_chunk_size": 262144})
+    pair.target.load(transport={"sess_queue_depth": 256, "max_chunk_size": 262144})
     path.force_connection()
     _wait_for_state(device, "open")
     fio.wait_for_io(guest, device.name)
