@@ -11,13 +11,16 @@
 use crate::mq;
 use crate::mq::Operations;
 use crate::mq::Request;
+use crate::mq::Size;
 use crate::mq::Transfer;
+use crate::roster::Roster;
 use crate::session::Session;
 use core::fmt;
 use kernel::prelude::*;
 use kernel::sync::atomic::Atomic;
 use kernel::sync::atomic::Relaxed;
 use kernel::sync::Arc;
+use kernel::sync::SetOnce;
 use rnbd_proto::wire::rnbd::AccessMode;
 use rnbd_proto::wire::rnbd::DeviceId;
 use rnbd_proto::wire::rnbd::Io;
@@ -43,6 +46,8 @@ pub(crate) struct Device {
     pub(crate) session: Arc<Session>,
     /// Executes the I/O. Closed before the device is gone.
     pub(crate) transport: Arc<rtrs::client::Session>,
+    /// Has the server open it again. Forgets it before it is gone.
+    roster: Arc<Roster>,
     /// Name of the device for the server.
     pub(crate) path: KVec<u8>,
     /// How it was opened.
@@ -51,6 +56,8 @@ pub(crate) struct Device {
     id: Atomic<u32>,
     /// Number of its disk.
     pub(crate) number: u32,
+    /// There once it has a disk.
+    size: SetOnce<Size>,
     state: Atomic<u32>,
 }
 
@@ -80,6 +87,7 @@ impl Device {
     pub(crate) fn new(
         session: Arc<Session>,
         transport: Arc<rtrs::client::Session>,
+        roster: Arc<Roster>,
         path: KVec<u8>,
         mode: AccessMode,
         number: u32,
@@ -87,10 +95,12 @@ impl Device {
         Self {
             session,
             transport,
+            roster,
             path,
             mode,
             id: Atomic::new(0),
             number,
+            size: SetOnce::new(),
             state: Atomic::new(MAPPED),
         }
     }
@@ -113,6 +123,52 @@ impl Device {
     pub(crate) fn opened(&self, id: DeviceId) {
         self.id.store(id.0, Relaxed);
         let _ = self.state.cmpxchg(LOST, MAPPED, Relaxed);
+    }
+
+    /// Its disk is there.
+    pub(crate) fn has_size(&self, size: Size) {
+        self.size.populate(size);
+    }
+
+    /// The device has `sectors` of 512 bytes now: so has its disk.
+    pub(crate) fn resize(&self, sectors: u64) -> Result {
+        let size = self.size.as_ref().ok_or(ENODEV)?;
+        let before = size.sectors();
+        if before != sectors {
+            size.set(sectors)?;
+            pr_info!(
+                "rnbd{}: size changed from {before} to {sectors} sectors\n",
+                self.number
+            );
+        }
+        Ok(())
+    }
+
+    /// Somebody says that the device has `sectors` now.
+    ///
+    /// # Errors
+    ///
+    /// `ENOENT` when it is not open, `EFBIG` for a size that no disk can have.
+    pub(crate) fn resize_by_hand(&self, sectors: u64) -> Result {
+        match self.state() {
+            State::Open => self.resize(sectors),
+            State::Closed | State::Unmapped => Err(ENOENT),
+        }
+    }
+
+    /// Has the server open it again, which did not when the session was back.
+    ///
+    /// # Errors
+    ///
+    /// `EALREADY` when it is open, `ENODEV` when it is being unmapped, `ENOTCONN` when
+    /// the session has no path, else why the server does not open it.
+    pub(crate) fn remap(self: &Arc<Self>) -> Result {
+        match self.state.load(Relaxed) {
+            MAPPED if self.transport.is_connected() => Err(EALREADY),
+            MAPPED => Err(ENOTCONN),
+            LOST => self.roster.reopen(&self.transport, self),
+            _ => Err(ENODEV),
+        }
     }
 
     /// The server does not have it any more.

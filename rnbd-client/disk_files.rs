@@ -9,6 +9,7 @@ use core::fmt::Write as _;
 use kernel::prelude::*;
 use kernel::sync::Arc;
 use kernel::sync::ArcBorrow;
+use rnbd_proto::text;
 use rnbd_proto::text::UnmapMode;
 use rtrs::support::log::Plain;
 use rtrs::support::sysfs::Buf;
@@ -18,6 +19,10 @@ rtrs::sysfs_files! {
     /// All of them.
     pub(crate) static DISK_FILES: Files<Device> = [
         c"unmap_device" => show(show_unmap_usage) store(unmap_device);
+        c"resize" => show(|_, buf| buf.push(b"Usage: echo <new size in sectors> > resize\n"))
+            store(resize);
+        c"remap_device" => show(|_, buf| buf.push(b"Usage: echo <1> > remap_device\n"))
+            store(remap_device);
         c"state" => show(|device, buf| Ok(writeln!(buf, "{}", device.state())?));
         c"session" => show(|device, buf| show_bytes(device.session.name(), buf));
         c"mapping_path" => show(|device, buf| show_bytes(&device.path, buf));
@@ -50,4 +55,32 @@ fn unmap_device(device: ArcBorrow<'_, Device>, input: &[u8], ctx: &StoreCtx<'_>)
     ctx.break_protection()?;
     let device = Arc::from(device);
     device.session.unmap(&device, mode)
+}
+
+fn resize(device: ArcBorrow<'_, Device>, input: &[u8], _ctx: &StoreCtx<'_>) -> Result {
+    let sectors = text::unsigned(input).ok_or_else(|| {
+        pr_err!(
+            "rnbd{}: resize: '{}' is not a number of sectors\n",
+            device.number,
+            Plain(input.escape_ascii())
+        );
+        EINVAL
+    })?;
+    device
+        .resize_by_hand(sectors)
+        .inspect_err(|err| pr_err!("rnbd{}: resize: {err:?}\n", device.number))
+}
+
+fn remap_device(device: ArcBorrow<'_, Device>, input: &[u8], _ctx: &StoreCtx<'_>) -> Result {
+    if input.trim_ascii() != b"1" {
+        pr_err!(
+            "rnbd{}: remap_device: '{}' is not 1\n",
+            device.number,
+            Plain(input.escape_ascii())
+        );
+        return Err(EINVAL);
+    }
+    Arc::from(device)
+        .remap()
+        .inspect_err(|err| pr_err!("rnbd{}: remap_device: {err:?}\n", device.number))
 }

@@ -62,6 +62,7 @@ impl Mapped {
         let device = Device::new(
             user.session().clone(),
             Arc::clone(transport),
+            transport.roster().clone(),
             path,
             options.access_mode,
             number.get(),
@@ -80,6 +81,7 @@ impl Mapped {
             limits: limits(transport, &answer),
         };
         let mut disk = Disk::add(tag_set.clone(), &config, device.clone())?;
+        device.has_size(disk.size()?);
         disk.add_dir(c"rnbd", device, &DISK_FILES)?;
         let mut link_name = [0; MAX_NAME + 1];
         let link_name = options.link.copy_to(&mut link_name);

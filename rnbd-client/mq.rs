@@ -21,6 +21,7 @@ mod limits;
 mod major;
 mod operations;
 mod request;
+mod size;
 mod tag_set;
 
 pub(crate) use disk::Disk;
@@ -33,6 +34,7 @@ pub(crate) use request::Flags;
 pub(crate) use request::Op;
 pub(crate) use request::Queue;
 pub(crate) use request::Request;
+pub(crate) use size::Size;
 pub(crate) use tag_set::TagSet;
 
 /// Bytes of a sector, the unit of addresses and sizes in the block layer.

@@ -35,13 +35,7 @@ pub(crate) struct Roster {
     /// Held while the server opens one, so that none is forgotten when the session
     /// is lost in between.
     #[pin]
-    entries: Mutex<KVec<Entry>>,
-}
-
-struct Entry {
-    device: Arc<Device>,
-    /// Size in sectors, which must stay.
-    sectors: u64,
+    entries: Mutex<KVec<Arc<Device>>>,
 }
 
 impl Roster {
@@ -73,15 +67,19 @@ impl Roster {
             roster: self.clone(),
             device: device.clone(),
         };
-        let entry = Entry {
-            device: device.clone(),
-            sectors: answer.geometry.sectors(),
-        };
-        let pushed = entries.push(entry, GFP_KERNEL);
+        let pushed = entries.push(device.clone(), GFP_KERNEL);
         // Not with the lock, which dropping `opened` takes.
         drop(entries);
         pushed?;
         Ok((opened, answer))
+    }
+
+    /// Has the server open `device`, which is one of these, once more.
+    pub(crate) fn reopen(&self, session: &Session, device: &Arc<Device>) -> Result {
+        let _entries = self.entries.lock();
+        open_again(session, device)?;
+        pr_info!("rnbd{}: opened again\n", device.number);
+        Ok(())
     }
 }
 
@@ -97,19 +95,9 @@ impl Events for Roster {
     fn reconnected(&self, session: &Arc<Session>) -> Result {
         let entries = self.entries.lock();
         greet(session)?;
-        for Entry { device, sectors } in entries.iter() {
-            match open(session, device) {
-                Ok(answer) if answer.geometry.sectors() == *sectors => {
-                    device.opened(answer.device);
-                }
-                Ok(answer) => {
-                    pr_err!(
-                        "rnbd{}: has {} sectors now instead of {sectors}, unmap it and map it anew\n",
-                        device.number,
-                        answer.geometry.sectors()
-                    );
-                    device.lose();
-                }
+        for device in entries.iter() {
+            match open_again(session, device) {
+                Ok(()) => (),
                 // Not the server's word.
                 Err(err) if [ECONNABORTED, ETIMEDOUT, ENOTCONN].contains(&err) => return Err(err),
                 Err(err) => {
@@ -148,6 +136,14 @@ fn open(session: &Session, device: &Device) -> Result<OpenRsp> {
     OpenRsp::parse(reply.get(..len).ok_or(EPROTO)?).map_err(refused)
 }
 
+/// As [`open`], for a device that has a disk, which takes over its size.
+fn open_again(session: &Session, device: &Device) -> Result {
+    let answer = open(session, device)?;
+    device.resize(answer.geometry.sectors())?;
+    device.opened(answer.device);
+    Ok(())
+}
+
 /// The error for an answer that makes no sense.
 fn refused(err: WireError) -> Error {
     pr_err!("bad answer of the server: {}\n", Plain(err));
@@ -163,7 +159,7 @@ pub(crate) struct Opened {
 
 impl Drop for Opened {
     fn drop(&mut self) {
-        let ours = |entry: &Entry| Arc::ptr_eq(&entry.device, &self.device);
+        let ours = |device: &Arc<Device>| Arc::ptr_eq(device, &self.device);
         let entry = {
             let mut entries = self.roster.entries.lock();
             let index = entries.iter().position(ours);

@@ -43,6 +43,11 @@ impl Transport {
         Ok(transport)
     }
 
+    /// The devices of the session.
+    pub(crate) fn roster(&self) -> &Arc<Roster> {
+        &self.roster
+    }
+
     /// Opens a device on the server.
     pub(crate) fn open(&self, device: &Arc<Device>) -> Result<(Opened, OpenRsp)> {
         self.roster.open(&self.session, device)

@@ -47,6 +47,25 @@ pub fn integer(text: &[u8]) -> Option<i32> {
     core::str::from_utf8(line).ok()?.parse().ok()
 }
 
+/// A number as the kernel takes it where the base is open: decimal, octal with a
+/// leading `0`, hexadecimal with `0x`; perhaps with a `+`, and no white space but one
+/// newline at the end.
+///
+/// C: [`kstrtoull`](srctree/lib/kstrtox.c) of base 0.
+pub fn unsigned(text: &[u8]) -> Option<u64> {
+    let line = text.strip_suffix(b"\n").unwrap_or(text);
+    let line = line.strip_prefix(b"+").unwrap_or(line);
+    let (digits, base) = match line {
+        [b'0', b'x' | b'X', digits @ ..] => (digits, 16),
+        [b'0', digits @ ..] if !digits.is_empty() => (digits, 8),
+        digits => (digits, 10),
+    };
+    if !digits.first()?.is_ascii_hexdigit() {
+        return None;
+    }
+    u64::from_str_radix(core::str::from_utf8(digits).ok()?, base).ok()
+}
+
 /// User input for one line of the log: escaped, and cut if it is long.
 pub(crate) struct Excerpt<'a>(pub(crate) &'a [u8]);
 
@@ -84,4 +103,32 @@ impl UnmapMode {
 /// Whether `text` is the `1` that files without any other value take.
 pub fn is_one(text: &[u8]) -> bool {
     trim(text) == b"1"
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn unsigned_numbers() {
+        let cases: [(&str, Option<u64>); 14] = [
+            ("0", Some(0)),
+            ("2097152\n", Some(2_097_152)),
+            ("+7", Some(7)),
+            ("010", Some(8)),
+            ("0x1F", Some(31)),
+            ("18446744073709551615", Some(u64::MAX)),
+            ("18446744073709551616", None),
+            ("-1", None),
+            ("++1", None),
+            ("", None),
+            ("0x", None),
+            ("08", None),
+            (" 1", None),
+            ("1 \n", None),
+        ];
+        for (text, number) in cases {
+            assert_eq!(unsigned(text.as_bytes()), number, "{text:?}");
+        }
+    }
 }

@@ -8,6 +8,8 @@ use super::limits::Limits;
 use super::major::disk_born;
 use super::operations::Operations;
 use super::operations::Tables;
+use super::size;
+use super::size::Size;
 use super::tag_set::TagSet;
 use core::ptr::NonNull;
 use kernel::bindings;
@@ -72,10 +74,7 @@ impl<T: Operations> Disk<T> {
         let major = c_int::try_from(config.major)?;
         let first_minor = c_int::try_from(config.first_minor)?;
         let minors = c_int::try_from(config.minors)?;
-        // The block layer counts bytes in a signed 64-bit number.
-        if config.sectors > (i64::MAX as u64) >> bindings::SECTOR_SHIFT {
-            return Err(EFBIG);
-        }
+        let sectors = size::check(config.sectors)?;
         let data = Arc::as_ptr(&device).cast_mut().cast::<c_void>();
 
         // SAFETY: The tag set is set up; `limits` is copied.
@@ -103,7 +102,7 @@ impl<T: Operations> Disk<T> {
         disk.private_data = data;
         // SAFETY: As above.
         unsafe {
-            bindings::set_capacity(raw, config.sectors);
+            bindings::set_capacity(raw, sectors);
             bindings::set_disk_ro(raw, config.read_only);
         }
         // SAFETY: The disk is complete; `device` and `tag_set` outlive it: they
@@ -126,6 +125,13 @@ impl<T: Operations> Disk<T> {
     /// The driver's side of it.
     pub(crate) fn device(&self) -> &Arc<T> {
         &self.device
+    }
+
+    /// Its size.
+    pub(crate) fn size(&self) -> Result<Size> {
+        let disk = NonNull::new(self.raw).ok_or(ENODEV)?;
+        // SAFETY: By the type invariant.
+        Ok(unsafe { Size::of(disk) })
     }
 
     fn kobject(&self) -> NonNull<bindings::kobject> {
