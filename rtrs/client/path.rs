@@ -35,6 +35,7 @@ use kernel::sync::rcu;
 use kernel::sync::Arc;
 use kernel::sync::Mutex;
 use kernel::sync::SpinLock;
+use kernel::time::Delta;
 use rnbd_proto::flow::Standing;
 use rnbd_proto::path_state::ClientState;
 use rnbd_proto::path_state::StateCell;
@@ -188,7 +189,9 @@ impl Path {
     fn attempt_failed(self: &Arc<Self>, work: &mut Retry) {
         let _ = self.enter(ClientState::ConnectingErr);
         if self.enter(ClientState::Reconnecting).is_ok() {
-            self.retry(work);
+            let (next, standing) = self.next_attempt(work);
+            self.session.path_changed(self, standing);
+            self.plan(next);
         }
     }
 
@@ -258,17 +261,24 @@ impl Path {
         }
     }
 
-    /// In state `Reconnecting`: plans the next attempt, or gives up.
-    pub(super) fn retry(self: &Arc<Self>, work: &mut Retry) {
+    /// In state `Reconnecting`: when the next attempt is to be, if there is to be one.
+    /// The session is to be told what that means, and then [`Path::plan`] to follow.
+    pub(super) fn next_attempt(&self, work: &mut Retry) -> (Option<Delta>, Standing) {
         match work.next_delay(self.session.max_reconnect_attempts()) {
+            Some(delay) => (Some(delay), Standing::Trying),
+            None => (None, Standing::Idle),
+        }
+    }
+
+    /// Plans the next attempt, or gives up.
+    pub(super) fn plan(self: &Arc<Self>, next: Option<Delta>) {
+        match next {
             Some(delay) => {
-                self.session.path_changed(self, Standing::Trying);
                 task::reschedule_in::<_, CONNECT>(self, delay);
             }
             None => {
                 pr_warn!("{self}: not connected again, all attempts are used up\n");
                 if self.enter(ClientState::Closing).is_ok() {
-                    self.session.path_changed(self, Standing::Idle);
                     let _ = self.enter(ClientState::Closed);
                 }
             }

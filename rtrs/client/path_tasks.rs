@@ -14,7 +14,6 @@ use crate::support::task::TaskItem;
 use kernel::prelude::*;
 use kernel::sync::rcu;
 use kernel::sync::Arc;
-use rnbd_proto::flow::Standing;
 use rnbd_proto::path_state::ClientState;
 
 impl TaskItem<LOST> for Path {
@@ -32,12 +31,9 @@ impl TaskItem<LOST> for Path {
         if lost.is_err() {
             return;
         }
-        let standing = match work.may_try(this.session.max_reconnect_attempts()) {
-            true => Standing::Trying,
-            false => Standing::Idle,
-        };
+        let (next, standing) = this.next_attempt(&mut work);
         this.take_down(standing);
-        this.retry(&mut work);
+        this.plan(next);
     }
 }
 

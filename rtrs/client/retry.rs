@@ -35,11 +35,6 @@ impl Retry {
         lives
     }
 
-    /// Whether there may be another attempt, of at most `limit` (-1: no end).
-    pub(super) fn may_try(&mut self, limit: i32) -> bool {
-        self.backoff.set_limit(limit).is_some() && !self.backoff.is_used_up()
-    }
-
     /// When to try again, of at most `limit` attempts (-1: no end).
     ///
     /// Counted from when the last attempt began: one that waits long for an

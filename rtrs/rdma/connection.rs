@@ -95,6 +95,10 @@ impl<C: Send + Sync + 'static> Connection<C> {
         context: Arc<C>,
         config: &QpConfig,
     ) -> core::result::Result<Self, (CmId, Error)> {
+        // Others take the addresses of what they copy for addresses of memory.
+        if config.notes && pd.attrs().immediates {
+            return Err((cm, EINVAL));
+        }
         let shared = match KBox::new(QpShared::new(context, config), GFP_KERNEL) {
             Ok(shared) => shared,
             Err(_) => return Err((cm, ENOMEM)),

@@ -78,8 +78,11 @@ pub(super) fn qp_config(
     device: &DeviceAttrs,
     notes: bool,
 ) -> Result<QpConfig> {
-    if !device.immediates && !notes {
-        pr_err_ratelimited!("the device has no immediates, and the client does not do without\n");
+    // Notes are copied by the device when they are posted, in a way that only devices
+    // in software understand, so no client may ask for them where there is no need.
+    if notes == device.immediates {
+        let who = if notes { "client" } else { "device" };
+        pr_err_ratelimited!("the {who} has no immediates, and the other side has\n");
         return Err(EOPNOTSUPP);
     }
     let receives = receives(id, limits);
