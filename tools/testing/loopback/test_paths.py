@@ -105,7 +105,6 @@ def test_bad_writes_are_refused(loopback: Pair) -> None:
     assert _read_block(guest, device) == 0
 
 
-@pytest.mark.kernels("stock", "sanitize")
 def test_io_goes_on_over_the_other_path(loopback: Pair) -> None:
     """One of two is disconnected, connected, removed and added while data are verified."""
     guest = loopback.initiator.guest

@@ -115,7 +115,6 @@ def test_other_words_are_refused(loopback: Pair, name: str) -> None:
     guest.run(f"dd if={device.node} of=/dev/null bs=4k count=1 iflag=direct status=none")
 
 
-@pytest.mark.kernels("stock", "sanitize")
 def test_disconnect_ends_the_session(loopback: Pair) -> None:
     """During I/O; the session's folder goes, and the name can be used again."""
     guest = loopback.target.guest
