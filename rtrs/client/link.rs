@@ -12,6 +12,7 @@ use crate::rdma::cm::CmEvent;
 use crate::rdma::cm::CmEvents;
 use crate::rdma::connection::Connection;
 use crate::rdma::op::Op;
+use crate::rdma::qp::Progress;
 use crate::support::clock;
 use crate::support::completion::Completion;
 use crate::support::cpu;
@@ -228,9 +229,16 @@ impl Link {
             return false;
         }
         for connection in &self.connections {
-            if connection.qp().nudge() {
-                let (path, id) = (self.shared.path(), connection.context().id);
-                pr_warn_ratelimited!("{path}: connection {id} made no progress, nudged\n");
+            match connection.qp().nudge() {
+                Progress::Fine => {}
+                Progress::Nudged => {
+                    let (path, id) = (self.shared.path(), connection.context().id);
+                    pr_warn_ratelimited!("{path}: connection {id} made no progress, nudged\n");
+                }
+                Progress::Broken => {
+                    self.shared.fail("the device lost a request");
+                    return false;
+                }
             }
         }
         match self.shared.heartbeat.tick(clock::now_ns()) {

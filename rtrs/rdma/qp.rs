@@ -13,6 +13,7 @@ use crate::bindings;
 use crate::pr_err_ratelimited;
 use core::cell::UnsafeCell;
 use core::ptr::NonNull;
+use core::sync::atomic::AtomicBool;
 use core::sync::atomic::AtomicU32;
 use core::sync::atomic::Ordering::AcqRel;
 use core::sync::atomic::Ordering::Acquire;
@@ -93,6 +94,8 @@ pub(super) struct QpShared<C> {
     all_room: u32,
     /// The room at the last look of [`QpRef::nudge`].
     seen_room: AtomicU32,
+    /// The device took a part of a chain.
+    broken: AtomicBool,
     /// See [`QpConfig::notes`].
     notes: bool,
     /// Sees the errors of unsignaled work requests and the completions of
@@ -114,6 +117,7 @@ impl<C: Send + Sync + 'static> QpShared<C> {
             room: AtomicU32::new(config.send),
             all_room: config.send,
             seen_room: AtomicU32::new(config.send),
+            broken: AtomicBool::new(false),
             notes: config.notes,
             chained: UnsafeCell::new(bindings::ib_cqe {
                 done: Some(Self::chained_done),
@@ -164,6 +168,17 @@ impl<C: Send + Sync + 'static> QpShared<C> {
             pr_err_ratelimited!("chained work request failed: {}\n", wc.status_name());
         }
     }
+}
+
+/// What [`QpRef::nudge`] found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Progress {
+    /// Nothing is outstanding, or what was is done.
+    Fine,
+    /// Nothing has moved since the last call.
+    Nudged,
+    /// Something outstanding will never be done: the connection is of no use.
+    Broken,
 }
 
 /// What became of a post.
@@ -287,23 +302,26 @@ impl<'a, C: Send + Sync + 'static> QpRef<'a, C> {
     }
 
     /// Sees to it that the device goes on with what was posted. To be called every few
-    /// seconds, much more than any send takes. True if nothing had moved since the last
-    /// call; then the device is given an RDMA write of nothing, which no peer sees.
+    /// seconds, much more than any send takes. If nothing had moved since the last call
+    /// the device is given an RDMA write of nothing, which no peer sees.
     ///
     /// Soft-RoCE can fall asleep with work to do: it stops at a number of packets under
     /// way, and misses that they were sent if that happens before it has said so
     /// (`need_req_skb` in rxe_requester). It wakes up with the next request, for which
     /// everybody may be waiting.
-    pub fn nudge(&self) -> bool {
+    pub fn nudge(&self) -> Progress {
+        if self.shared.broken.load(Relaxed) {
+            return Progress::Broken;
+        }
         let room = self.shared.room.load(Relaxed);
         let seen = self.shared.seen_room.swap(room, Relaxed);
         if room == self.shared.all_room || room != seen {
-            return false;
+            return Progress::Fine;
         }
         // Without room or without a connection there is nothing to be done.
         let nowhere = Remote { addr: 0, rkey: 0 };
         let _ = self.post_unowned(|chain| chain.rdma_write(&[], nowhere));
-        true
+        Progress::Nudged
     }
 
     /// Gives back the room of an operation that the hardware is done with.
@@ -335,6 +353,7 @@ impl<'a, C: Send + Sync + 'static> QpRef<'a, C> {
                 // when the device is done with the memory of the part, so it
                 // is never freed: the reference of the hardware stays.
                 pr_err!("device took only a part of a request, whose memory is lost\n");
+                self.shared.broken.store(true, Relaxed);
                 return Ok(());
             }
         };

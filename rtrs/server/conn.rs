@@ -102,7 +102,8 @@ pub(super) fn qp_config(
         send,
         // And one for the message that sets up the path.
         recv: receives + 1,
-        send_sge: 1,
+        // A note, and the new key behind it.
+        send_sge: if notes { 2 } else { 1 },
         vector: id.into(),
         poll: PollContext::Worker,
         notes,

@@ -14,6 +14,7 @@ use rnbd_proto::path_state::ServerState;
 use super::path::Path;
 use super::path::TICK;
 use crate::pr_warn_ratelimited;
+use crate::rdma::qp::Progress;
 use crate::support::clock;
 use crate::support::task;
 use crate::support::task::TaskItem;
@@ -47,8 +48,14 @@ impl Path {
 
     fn beat(self: &Arc<Self>) {
         for id in 0..self.count() {
-            if self.with_qp(id, |qp| qp.nudge()) == Some(true) {
-                pr_warn_ratelimited!("{self}: connection {id} made no progress, nudged\n");
+            match self.with_qp(id, |qp| qp.nudge()) {
+                None | Some(Progress::Fine) => {}
+                Some(Progress::Nudged) => {
+                    pr_warn_ratelimited!("{self}: connection {id} made no progress, nudged\n");
+                }
+                Some(Progress::Broken) => {
+                    return self.fail(fmt!("the device lost an answer on connection {id}"));
+                }
             }
         }
         match self.heartbeat.tick(clock::now_ns()) {
