@@ -6,6 +6,7 @@ what they depend on, and one set of RNBD drivers in `updates/` make a folder in
 the cache that guests mount.
 """
 
+import fcntl
 import hashlib
 import lzma
 import shutil
@@ -13,6 +14,7 @@ import subprocess
 import tempfile
 from collections.abc import Iterable
 from pathlib import Path
+from typing import TextIO
 
 from rnbdbench import settings
 
@@ -118,8 +120,34 @@ def boot_modules(kernel: settings.KernelFiles) -> list[Path]:
     return ordered
 
 
+_held: dict[Path, TextIO] = {}
+"""Locks of the folders that guests of this process use."""
+
+
+def _hold(folder: Path) -> None:
+    """Keeps a folder from being forgotten until this process ends."""
+    if folder not in _held:
+        lock = folder.with_suffix(".lock").open("w")
+        fcntl.flock(lock, fcntl.LOCK_SH)
+        _held[folder] = lock
+
+
+def _forget_unused(folders: Iterable[Path]) -> None:
+    for folder in folders:
+        path = folder.with_suffix(".lock")
+        with path.open("w") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                continue
+            shutil.rmtree(folder, ignore_errors=True)
+
+
 def with_drivers(kernel: settings.KernelFiles, drivers: str) -> Path:
-    """Folder with the kernel's modules and one set of RNBD drivers."""
+    """Folder with the kernel's modules and one set of RNBD drivers.
+
+    There is one for each build of the drivers that is in use.
+    """
     if drivers not in kernel.drivers:
         raise settings.Missing(f"no {drivers} drivers are built for kernel {kernel.name}")
     files = sorted(kernel.drivers[drivers].glob("*.ko"))
@@ -131,12 +159,15 @@ def with_drivers(kernel: settings.KernelFiles, drivers: str) -> Path:
         files.append(siw)
     source = base(kernel)
     key = _digest([source.name, *map(_fingerprint, files)])
-    folder = settings.cache() / f"guest-{kernel.name}-{drivers}"
-    stamp = folder / ".key"
-    if stamp.exists() and stamp.read_text(encoding="ascii") == key:
+    name = f"guest-{kernel.name}-{drivers}"
+    folder = settings.cache() / f"{name}-{key}"
+    _hold(folder)
+    if folder.exists():
         return folder
-    with tempfile.TemporaryDirectory(dir=settings.cache()) as name:
-        made = Path(name) / "lib" / "modules" / kernel.release
+    others = [other for other in settings.cache().glob(f"{name}-*/") if other != folder]
+    _forget_unused(others)
+    with tempfile.TemporaryDirectory(dir=settings.cache()) as scratch:
+        made = Path(scratch) / "lib" / "modules" / kernel.release
         shutil.copytree(source, made)
         (made / "updates").mkdir()
         for file in files:
@@ -145,8 +176,11 @@ def with_drivers(kernel: settings.KernelFiles, drivers: str) -> Path:
             # Some packages leave these out; depmod complains, and works without.
             original = kernel.modules / listing
             (made / listing).write_bytes(original.read_bytes() if original.exists() else b"")
-        subprocess.run(["depmod", "-b", name, kernel.release], check=True)
-        (made / ".key").write_text(key, encoding="ascii")
-        shutil.rmtree(folder, ignore_errors=True)
-        made.rename(folder)
+        subprocess.run(["depmod", "-b", scratch, kernel.release], check=True)
+        try:
+            made.rename(folder)
+        except OSError:
+            # Another run made it meanwhile.
+            if not folder.exists():
+                raise
     return folder
