@@ -30,6 +30,7 @@ GUESTS = ["loopback", "pair", "two_links"]
 """Fixtures that provide guests, in the order of running."""
 
 _lab_key = pytest.StashKey[Lab]()
+_last_key = pytest.StashKey[bool]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -157,18 +158,35 @@ def two_links(lab: Lab, request: pytest.FixtureRequest) -> Pair:
     return lab.pair(kernel, client, server, fabric, cables=2)
 
 
+def _company(item: pytest.Item) -> tuple[object, ...]:
+    """What tests have in common that are checked for leaks together."""
+    parameters = getattr(item, "callspec", None)
+    values = parameters.params if parameters else {}
+    return item.path, *(values.get(fixture) for fixture in GUESTS)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(
+    item: pytest.Item, nextitem: pytest.Item | None
+) -> Generator[None, object, object]:
+    """Notes whether a test is the last one of its company."""
+    item.stash[_last_key] = nextitem is None or _company(nextitem) != _company(item)
+    return (yield)
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
     """Lets a test fail for what a kernel said, not only for what it asserts."""
     lab = item.config.stash.get(_lab_key, None)
+    last = item.stash[_last_key]
     name = re.sub(r"[^\w.=-]+", "_", item.nodeid.removesuffix("]"))
     try:
         result = yield
     except BaseException:
         if lab:
-            item.add_report_section("call", "guests", lab.finish(name, failed=True))
+            item.add_report_section("call", "guests", lab.finish(name, failed=True, last=last))
         raise
-    problems = lab.finish(name, failed=False) if lab else ""
+    problems = lab.finish(name, failed=False, last=last) if lab else ""
     if problems:
         pytest.fail(problems, pytrace=False)
     return result

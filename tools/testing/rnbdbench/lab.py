@@ -11,6 +11,7 @@ import os
 import shutil
 import tempfile
 from dataclasses import dataclass
+from dataclasses import field
 from pathlib import Path
 from typing import TextIO
 
@@ -40,6 +41,9 @@ class Machine:
     mark: int = 0
     """Where the present test starts in the console."""
     leaks: LeakCheck | None = None
+    """Begun, and not read yet."""
+    unchecked: list[str] = field(default_factory=list)
+    """Tests that ran since."""
 
 
 @dataclass(frozen=True)
@@ -106,8 +110,12 @@ class Lab:
         machine.mark = fresh.console.mark()
         return fresh
 
-    def finish(self, test: str, failed: bool) -> str:
-        """Ends a test: unloads modules, keeps logs, returns what was wrong."""
+    def finish(self, test: str, failed: bool, last: bool) -> str:
+        """Ends a test: unloads modules, keeps logs, returns what was wrong.
+
+        Reading kmemleak takes a minute, so that happens after a failure and after
+        the `last` test of a file with these guests, for all the tests before it.
+        """
         problems: list[str] = []
         machines = [machine for machine in self._in_use if machine.guest.alive]
         try:
@@ -118,9 +126,9 @@ class Lab:
             guest = machine.guest
             try:
                 _clean(guest)
-                leaked = machine.leaks.report() if machine.leaks else ""
-                if leaked:
-                    problems.append(f"kmemleak on {guest.name}:\n{leaked}")
+                machine.unchecked.append(test)
+                if failed or last:
+                    problems += _leaks(machine)
                 guest.sync_console()
             except (AssertionError, GuestGone) as error:
                 problems.append(f"cleaning up {guest.name} failed: {error}")
@@ -170,7 +178,7 @@ class Lab:
     def _begin(self, initiator: str, target: str) -> Pair:
         self._in_use = [self._machines[name] for name in dict.fromkeys([initiator, target])]
         for machine in self._in_use:
-            if machine.guest.kernel.name == "sanitize":
+            if machine.guest.kernel.name == "sanitize" and machine.leaks is None:
                 machine.leaks = LeakCheck(machine.guest)
             machine.mark = machine.guest.console.mark()
         return Pair(rnbd.Initiator(self._guest(initiator)), rnbd.Target(self._guest(target)))
@@ -188,6 +196,14 @@ class Lab:
             if excerpt:
                 problems.append(f"the kernel of {machine.guest.name} complained:\n{excerpt}")
         return problems
+
+
+def _leaks(machine: Machine) -> list[str]:
+    """What leaked in the tests that were not checked yet."""
+    tests = ", ".join(machine.unchecked)
+    check, machine.leaks, machine.unchecked = machine.leaks, None, []
+    leaked = check.report() if check else ""
+    return [f"kmemleak on {machine.guest.name}, after {tests}:\n{leaked}"] if leaked else []
 
 
 def _last_words(machine: Machine) -> str:
