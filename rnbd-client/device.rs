@@ -9,6 +9,7 @@
 #![deny(unsafe_code)]
 
 use crate::mq;
+use crate::mq::Late;
 use crate::mq::Operations;
 use crate::mq::Request;
 use crate::mq::Size;
@@ -21,6 +22,8 @@ use kernel::sync::atomic::Atomic;
 use kernel::sync::atomic::Relaxed;
 use kernel::sync::Arc;
 use kernel::sync::SetOnce;
+use rnbd_proto::overdue;
+use rnbd_proto::overdue::Verdict;
 use rnbd_proto::wire::rnbd::AccessMode;
 use rnbd_proto::wire::rnbd::DeviceId;
 use rnbd_proto::wire::rnbd::Io;
@@ -30,6 +33,7 @@ use rtrs::client::Dir;
 use rtrs::client::IoBox;
 use rtrs::client::Permit;
 use rtrs::client::Queue;
+use rtrs::support::log::Plain;
 
 /// In use.
 const MAPPED: u32 = 0;
@@ -261,6 +265,26 @@ impl Operations for Device {
 
     fn poll(&self, number: u32) -> u32 {
         self.transport.poll(number)
+    }
+
+    fn overdue(&self, late: &Late) {
+        let periods = self.transport.overdue(Permit::new(late.tag));
+        let seconds = late.period_ms.saturating_mul(periods.into()) / 1000;
+        match overdue::verdict(periods) {
+            Verdict::Ignore => {}
+            Verdict::Report => rtrs::pr_warn_ratelimited!(
+                "rnbd{}: {late}: not answered for {seconds} s\n",
+                self.number
+            ),
+            Verdict::Reset => {
+                pr_err!(
+                    "rnbd{}: {late}: not answered for {seconds} s, connecting session {} anew\n",
+                    self.number,
+                    Plain(self.session.name().escape_ascii())
+                );
+                self.transport.reset("a request was not answered");
+            }
+        }
     }
 
     fn open(&self, writable: bool) -> Result {

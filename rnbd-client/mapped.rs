@@ -141,20 +141,25 @@ impl Mapped {
     /// in flight now is answered.
     ///
     /// A server that answers heartbeats but not I/O could make that take for
-    /// ever. If the session has no other device, `transport` is closed then,
-    /// which ends all I/O.
-    pub(crate) fn abort(&self, transport: Option<&Transport>) {
+    /// ever. `transport` is closed then, which ends all I/O; if it has `others`,
+    /// whose I/O is to go on, it is connected anew instead.
+    pub(crate) fn abort(&self, transport: &Transport, others: bool) {
         let device = self.disk.device();
         device.abort();
         self.disk.mark_dead();
         // What waits for a path fails now.
         device.transport.kick();
-        let Some(transport) = transport else { return };
-        if !self.disk.wait_drained(msecs_to_jiffies(ABORT_GRACE)) {
-            pr_warn!(
-                "rnbd{}: I/O is not answered, closing the session\n",
-                self.number.get()
-            );
+        if self.disk.wait_drained(msecs_to_jiffies(ABORT_GRACE)) {
+            return;
+        }
+        pr_warn!(
+            "rnbd{}: I/O is not answered, {} the session\n",
+            self.number.get(),
+            if others { "reconnecting" } else { "closing" }
+        );
+        if others {
+            transport.reset("I/O of a device that is unmapped is not answered");
+        } else {
             transport.close();
         }
     }

@@ -17,6 +17,7 @@
 
 mod disk;
 mod io;
+mod late;
 mod limits;
 mod major;
 mod operations;
@@ -27,6 +28,7 @@ mod tag_set;
 pub(crate) use disk::Disk;
 pub(crate) use disk::DiskConfig;
 pub(crate) use io::Transfer;
+pub(crate) use late::Late;
 pub(crate) use limits::Limits;
 pub(crate) use major::Major;
 pub(crate) use operations::Operations;

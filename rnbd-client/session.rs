@@ -105,7 +105,7 @@ impl Session {
         // Without a path, I/O that nobody waits for any more must not be waited for.
         if mode == UnmapMode::Force || !live.transport.is_connected() {
             let others = !live.devices.is_empty();
-            mapped.abort(if others { None } else { Some(&live.transport) });
+            mapped.abort(&live.transport, others);
         }
         drop(mapped);
         Self::close_if_unused(&mut guard);

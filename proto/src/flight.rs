@@ -15,6 +15,9 @@
 //! awaited events has happened once: `WIRE`, the hardware gave the work request
 //! back, and `ANSWER`, the peer (or teardown in its place) answered. Whoever
 //! brings the last event gets the operation in state *Held*.
+//!
+//! A flight also counts how often somebody asked for it in vain
+//! ([`Flight::overdue`]); each launch begins anew.
 
 use core::sync::atomic::AtomicU32;
 use core::sync::atomic::Ordering::AcqRel;
@@ -27,6 +30,10 @@ const WIRE: u32 = 2;
 const ANSWER: u32 = 4;
 /// An answer is being recorded: like `ANSWER`, but refused to others.
 const ANSWERING: u32 = 8;
+const IN_FLIGHT: u32 = WIRE | ANSWER | ANSWERING;
+/// The count of periods is above the state, and 0 unless in flight.
+const PERIOD: u32 = 0x100;
+const MOST_PERIODS: u32 = u32::MAX / PERIOD;
 
 /// What an operation waits for beside the hardware.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -127,6 +134,27 @@ impl Flight {
         self.clear(ANSWERING)
     }
 
+    /// It should have been back by now, for one more period: for how many periods
+    /// since its launch? `None` when it is not in flight.
+    ///
+    /// The count stops at some millions.
+    pub fn overdue(&self) -> Option<u32> {
+        let mut now = self.0.load(Acquire);
+        loop {
+            let periods = now / PERIOD;
+            if now & IN_FLIGHT == 0 {
+                return None;
+            }
+            if periods == MOST_PERIODS {
+                return Some(periods);
+            }
+            match self.0.compare_exchange(now, now + PERIOD, AcqRel, Acquire) {
+                Ok(_) => return Some(periods + 1),
+                Err(seen) => now = seen,
+            }
+        }
+    }
+
     /// Whether it is neither held nor in flight, at this moment.
     pub fn is_idle(&self) -> bool {
         self.0.load(Acquire) == IDLE
@@ -138,10 +166,10 @@ impl Flight {
             if now & bit == 0 {
                 return Outcome::Refused;
             }
-            let rest = now & !bit;
-            let next = if rest == 0 { HELD } else { rest };
+            let last = now & IN_FLIGHT == bit;
+            let next = if last { HELD } else { now & !bit };
             match self.0.compare_exchange(now, next, AcqRel, Acquire) {
-                Ok(_) if rest == 0 => return Outcome::Last,
+                Ok(_) if last => return Outcome::Last,
                 Ok(_) => return Outcome::Pending,
                 Err(seen) => now = seen,
             }
@@ -188,6 +216,35 @@ mod tests {
         f.launch(Await::WireAndAnswer);
         assert!(f.begin_answer());
         assert!(!f.begin_answer(), "second answer");
+    }
+
+    #[test]
+    fn periods_are_counted_in_flight_and_change_nothing_else() {
+        let f = Flight::new();
+        assert_eq!(f.overdue(), None, "idle");
+        assert!(f.begin());
+        assert_eq!(f.overdue(), None, "held");
+        f.launch(Await::WireAndAnswer);
+        assert_eq!(f.overdue(), Some(1));
+        assert!(f.begin_answer());
+        assert_eq!(f.overdue(), Some(2));
+        assert_eq!(f.answered(), Outcome::Pending);
+        assert_eq!(f.overdue(), Some(3));
+        assert_eq!(f.wire_done(), Outcome::Last);
+        assert_eq!(f.overdue(), None, "held by the last event");
+        f.launch(Await::Wire);
+        assert_eq!(f.overdue(), Some(1), "of this launch");
+        assert!(f.recall());
+        f.release();
+        assert!(f.is_idle());
+    }
+
+    #[test]
+    fn the_count_of_periods_ends_without_an_overflow() {
+        let f = Flight(AtomicU32::new(WIRE | (MOST_PERIODS - 1) * PERIOD));
+        assert_eq!(f.overdue(), Some(MOST_PERIODS));
+        assert_eq!(f.overdue(), Some(MOST_PERIODS));
+        assert_eq!(f.wire_done(), Outcome::Last);
     }
 
     #[test]

@@ -31,6 +31,7 @@ pub mod heartbeat;
 pub mod imm;
 pub mod lane;
 pub mod limits;
+pub mod overdue;
 pub mod path_state;
 pub mod policy;
 pub mod quota;

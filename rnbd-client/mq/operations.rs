@@ -6,6 +6,7 @@
 //! [`include/linux/blkdev.h`](srctree/include/linux/blkdev.h)
 
 use super::io::Transfer;
+use super::late::Late;
 use super::major::disk_gone;
 use super::request;
 use super::request::IdleRequest;
@@ -37,6 +38,10 @@ pub(crate) trait Operations: Send + Sync + Sized + 'static {
     /// Ends requests that came by polled queue `number` and were answered; answers
     /// how much there was to do. May run in atomic context, on several CPUs at once.
     fn poll(&self, number: u32) -> u32;
+
+    /// A request was not done within the timeout of its queue, once more. Process
+    /// context.
+    fn overdue(&self, late: &Late);
 
     /// Someone opens the device or one of its partitions. Runs under the lock
     /// that [`super::Disk::with_openers`] takes.
@@ -130,16 +135,20 @@ impl<T: Operations> Tables<T> {
     }
 
     /// A request that takes long still belongs to the driver: a network adapter
-    /// may be writing to its pages. The transport notices a dead peer by itself
-    /// and then completes the request, so all there is to do is to wait on. Unless
-    /// nobody polls for a request that wants it, which may be answered by now.
+    /// may be writing to its pages. The driver is told, and sees to it that the
+    /// request is completed as any other. Unless nobody polls for a request that
+    /// wants it, which may be answered by now.
     ///
     /// # Safety
     ///
     /// Only blk-mq calls it, for a request that was started.
     unsafe extern "C" fn timeout(rq: *mut bindings::request) -> bindings::blk_eh_timer_return {
-        // SAFETY: blk-mq holds a reference to the request, and with it to its queue.
-        unsafe { Self::poll((*rq).mq_hctx, core::ptr::null_mut()) };
+        // SAFETY: blk-mq holds a reference to the request, and with it to its queue,
+        // which is not dead while it is used.
+        unsafe {
+            Self::poll((*rq).mq_hctx, core::ptr::null_mut());
+            Self::driver(&*(*rq).q).overdue(&Late::of(NonNull::new_unchecked(rq)));
+        }
         bindings::blk_eh_timer_return_BLK_EH_RESET_TIMER
     }
 

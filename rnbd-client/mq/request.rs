@@ -16,7 +16,7 @@ use kernel::sync::atomic::Release;
 use kernel::warn_on;
 
 /// What a request asks for.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Op {
     /// Read sectors.
     Read,
@@ -30,6 +30,22 @@ pub(crate) enum Op {
     SecureErase,
     /// Make the sectors read as zeroes.
     WriteZeroes,
+}
+
+impl Op {
+    /// `EOPNOTSUPP` for those that a disk without special features never gets.
+    pub(super) fn of(flags: bindings::blk_opf_t) -> Result<Self> {
+        let mask = (1 << bindings::REQ_OP_BITS) - 1;
+        match flags & mask {
+            bindings::req_op_REQ_OP_READ => Ok(Self::Read),
+            bindings::req_op_REQ_OP_WRITE => Ok(Self::Write),
+            bindings::req_op_REQ_OP_FLUSH => Ok(Self::Flush),
+            bindings::req_op_REQ_OP_DISCARD => Ok(Self::Discard),
+            bindings::req_op_REQ_OP_SECURE_ERASE => Ok(Self::SecureErase),
+            bindings::req_op_REQ_OP_WRITE_ZEROES => Ok(Self::WriteZeroes),
+            _ => Err(EOPNOTSUPP),
+        }
+    }
 }
 
 /// What a request came by.
@@ -194,16 +210,7 @@ impl Request {
     /// The operation; `EOPNOTSUPP` for those that a disk without special
     /// features never gets.
     pub(crate) fn op(&self) -> Result<Op> {
-        let mask = (1 << bindings::REQ_OP_BITS) - 1;
-        match self.raw().cmd_flags & mask {
-            bindings::req_op_REQ_OP_READ => Ok(Op::Read),
-            bindings::req_op_REQ_OP_WRITE => Ok(Op::Write),
-            bindings::req_op_REQ_OP_FLUSH => Ok(Op::Flush),
-            bindings::req_op_REQ_OP_DISCARD => Ok(Op::Discard),
-            bindings::req_op_REQ_OP_SECURE_ERASE => Ok(Op::SecureErase),
-            bindings::req_op_REQ_OP_WRITE_ZEROES => Ok(Op::WriteZeroes),
-            _ => Err(EOPNOTSUPP),
-        }
+        Op::of(self.raw().cmd_flags)
     }
 
     /// The modifiers.

@@ -76,6 +76,28 @@ impl Session {
             .fold(0, u32::saturating_add)
     }
 
+    /// The request of `permit` should have been answered by now, for one more period.
+    /// Answers for how many periods it has been in flight where it is now: 0 when it
+    /// is not, as it was just answered or waits for a path. Does not sleep.
+    pub fn overdue(&self, permit: Permit) -> u32 {
+        let section = rcu::read_lock();
+        let paths = self.paths.get(&section).into_iter().flatten();
+        paths
+            .filter_map(|path| path.link.get(&section)?.overdue(permit))
+            .max()
+            .unwrap_or(0)
+    }
+
+    /// Gives up all paths, because of `why`, to be connected again. What is in flight
+    /// goes on over them, or fails as for any session without a path. Does not sleep.
+    pub fn reset(&self, why: &str) {
+        let section = rcu::read_lock();
+        let paths = self.paths.get(&section).into_iter().flatten();
+        for path in paths {
+            path.give_up(why);
+        }
+    }
+
     /// Sends a control message and waits for the answer, whose data goes to
     /// `reply`; answers how much of it that is. At most 30 s; killable.
     ///

@@ -3,6 +3,7 @@
 //! A link: one life of a path, from being connected to being lost.
 
 use super::order::Order;
+use super::order::Permit;
 use super::order::Queue;
 use super::path::Path;
 use super::request::Req;
@@ -221,6 +222,13 @@ impl Link {
             self.data_sges,
             order,
         )
+    }
+
+    /// The request of `permit` should have been answered by now; see
+    /// [`Session::overdue`](super::Session::overdue).
+    pub(super) fn overdue(&self, permit: Permit) -> Option<u32> {
+        let requests = &self.shared.table.as_ref()?.requests;
+        requests.get(permit.index())?.overdue()
     }
 
     /// One tick of the heartbeat; false when there are to be no more.

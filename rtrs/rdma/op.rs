@@ -112,6 +112,12 @@ impl<T: Operation> Op<T> {
         true
     }
 
+    /// It is in flight longer than it should be, for one more period: for how many?
+    /// `None` when it is not in flight. See [`Flight::overdue`].
+    pub fn overdue(&self) -> Option<u32> {
+        self.flight.overdue()
+    }
+
     /// The pointer under which the hardware knows it.
     pub(super) fn cqe(&self) -> *mut bindings::ib_cqe {
         self.cqe.get()

@@ -228,9 +228,17 @@ def _own_folder(logs: Path) -> tuple[Path, TextIO]:
     return logs, lock
 
 
+_EACH_DM = (
+    "[ ! -e /sys/module/dm_mod ] || for name in"
+    " $(dmsetup ls | grep -v '^No devices' | cut -f1); do"
+)
+
+
 def _clean(guest: Guest) -> None:
     """Takes a guest back to how it was before the test."""
     guest.run("umount -R /mnt/* 2>/dev/null; losetup -D", check=False)
+    # What is stopped would keep the modules from being unloaded.
+    guest.run(f"{_EACH_DM} dmsetup resume --noudevsync $name; done", check=False)
     guest.run(
         "for file in /sys/block/rnbd*/rnbd/unmap_device; do"
         " if [ -e $file ]; then echo force > $file; fi; done",
@@ -238,8 +246,9 @@ def _clean(guest: Guest) -> None:
     )
     rnbd.unload(guest)
     guest.run(
-        "rmdir /sys/kernel/config/nullb/nullb*/ 2>/dev/null;"
-        " for module in null_blk brd; do"
+        f"{_EACH_DM} dmsetup remove --noudevsync $name; done;"
+        " rmdir /sys/kernel/config/nullb/nullb*/ 2>/dev/null;"
+        " for module in dm_mod null_blk brd; do"
         " if [ -e /sys/module/$module/refcnt ]; then rmmod $module; fi; done",
         timeout=90,
     )

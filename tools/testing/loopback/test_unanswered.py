@@ -1,0 +1,94 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Requests that the target does not answer, though it is there."""
+
+from rnbdbench.guest import Guest
+from rnbdbench.guest import Job
+from rnbdbench.lab import Pair
+from rnbdbench.rnbd import Device
+
+STALLING = "stalling"
+"""A device of the target that can be stopped, by its name for dmsetup."""
+
+PERIOD_MS = 1000
+"""Timeout of a disk's requests."""
+
+
+def _stalling_disk(guest: Guest, below: str) -> str:
+    sectors = guest.output(f"blockdev --getsz {below}")
+    table = f"0 {sectors} linear {below} 0"
+    guest.run(f"modprobe dm-mod && dmsetup create {STALLING} --noudevsync --table '{table}'")
+    return "/dev/" + guest.output(f"dmsetup info -c --noheadings -o blkdevname {STALLING}")
+
+
+def _stop(guest: Guest) -> None:
+    guest.run(f"dmsetup suspend {STALLING} --noudevsync")
+
+
+def _go_on(guest: Guest) -> None:
+    guest.run(f"dmsetup resume {STALLING} --noudevsync")
+
+
+def _begin_read(device: Device) -> Job:
+    command = f"dd if={device.node} of=/dev/null bs=4k count=1 iflag=direct status=none"
+    return device.guest.begin(command)
+
+
+def _wait_for_request(device: Device) -> None:
+    device.guest.wait_until(
+        lambda: device.read("inflight").split()[0] != "0", "the request to be under way"
+    )
+
+
+def test_io_without_an_answer_is_reported_and_ends(loopback: Pair) -> None:
+    """After four periods the session is connected anew, and I/O fails as without a path."""
+    guest = loopback.initiator.guest
+    disk = _stalling_disk(guest, loopback.target.ram_disk(16))
+    loopback.target.load()
+    loopback.initiator.load()
+    device = loopback.initiator.map(disk)
+    session = loopback.initiator.transport()
+    (path,) = session.paths()
+    assert session.write("fast_io_fail_tmo", "1") is None
+    assert guest.write(f"/sys/block/{device.name}/queue/io_timeout", str(PERIOD_MS)) is None
+
+    _stop(guest)
+    read = _begin_read(device)
+    assert read.wait(60).code != 0
+    said = guest.output("dmesg | tail -n 40")
+    for seconds in (1, 2, 3):
+        line = f"{device.name}: Read of 4096 bytes at sector 0: not answered for {seconds} s"
+        assert line in said, f"no '{line}' in:\n{said}"
+    assert "not answered for 4 s, connecting session bench anew" in said, said
+    assert device.read("rnbd/state") == "closed"
+
+    _go_on(guest)
+    path.force_connection()
+    assert device.read("rnbd/state") == "open"
+    assert _begin_read(device).wait().code == 0
+    assert device.unmap() is None
+
+
+def test_one_device_without_answers_can_be_unmapped_by_force(loopback: Pair) -> None:
+    """The other one of the session goes on when the target does."""
+    guest = loopback.initiator.guest
+    stalling = _stalling_disk(guest, loopback.target.ram_disk(16, count=2))
+    loopback.target.load()
+    loopback.initiator.load()
+    stuck = loopback.initiator.map(stalling)
+    other = loopback.initiator.map("/dev/ram1", path="")
+    (path,) = loopback.initiator.transport().paths()
+
+    _stop(guest)
+    stuck_read = _begin_read(stuck)
+    _wait_for_request(stuck)
+    assert _begin_read(other).wait().code == 0
+    assert stuck.unmap("force") is None
+    assert stuck_read.wait().code != 0
+    assert not stuck.exists()
+    waiting = _begin_read(other)
+    _wait_for_request(other)
+
+    _go_on(guest)
+    path.force_connection()
+    assert waiting.wait().code == 0
+    assert other.unmap() is None
