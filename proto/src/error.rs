@@ -10,10 +10,14 @@ pub const EPERM: i32 = 1;
 pub const ENOENT: i32 = 2;
 /// No such device or address.
 pub const ENXIO: i32 = 6;
+/// Permission denied.
+pub const EACCES: i32 = 13;
 /// Invalid argument.
 pub const EINVAL: i32 = 22;
 /// Read-only file system.
 pub const EROFS: i32 = 30;
+/// Result not representable: a number that is too large.
+pub const ERANGE: i32 = 34;
 /// File name too long.
 pub const ENAMETOOLONG: i32 = 36;
 /// Message too long.

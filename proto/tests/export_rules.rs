@@ -1,0 +1,289 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+//! Who may open which device: what is written, and what is decided.
+
+use core::convert::Infallible;
+
+use proptest::prelude::*;
+use rnbd_proto::export_rules::line::Line;
+use rnbd_proto::export_rules::Access;
+use rnbd_proto::export_rules::Client;
+use rnbd_proto::export_rules::Rules;
+use rnbd_proto::export_rules::Why;
+use rnbd_proto::subnet::Peer;
+use rnbd_proto::subnet::Subnet;
+use rnbd_proto::text::path_addr::Addr;
+use rnbd_proto::wire::name::SessName;
+use rnbd_proto::wire::rnbd::AccessMode;
+
+fn peer(text: &str) -> Peer {
+    Addr::parse(text.as_bytes()).unwrap().into()
+}
+
+fn client<'a>(session: &'a str, from: &str) -> Client<'a> {
+    Client {
+        session: SessName::new(session.as_bytes()).unwrap(),
+        peer: peer(from),
+    }
+}
+
+fn decide<'a>(rules: &'a str, session: &str, from: &str, device: &str) -> (Access, Why<'a>) {
+    let decided: Result<_, Infallible> = Rules::new(rules.as_bytes())
+        .decide(&client(session, from), |pattern| {
+            Ok(pattern.matches(device.as_bytes()))
+        });
+    decided.unwrap()
+}
+
+#[test]
+fn ranges_of_addresses() {
+    for (range, addr, expected) in [
+        ("10.0.0.5", "ip:10.0.0.5", true),
+        ("ip:10.0.0.5", "ip:10.0.0.5", true),
+        ("10.0.0.5", "ip:10.0.0.6", false),
+        ("10.0.0.0/24", "ip:10.0.0.255", true),
+        ("10.0.0.0/24", "ip:10.0.1.0", false),
+        ("10.0.0.77/24", "ip:10.0.0.5", true),
+        ("10.0.0.4/31", "ip:10.0.0.5", true),
+        ("10.0.0.4/31", "ip:10.0.0.6", false),
+        ("0.0.0.0/0", "ip:203.0.113.9", true),
+        ("0.0.0.0/0", "ip:::1", false),
+        ("::/0", "ip:203.0.113.9", false),
+        ("::/0", "ip:fd00::1", true),
+        ("fd00:50::/32", "ip:fd00:50:ffff::1", true),
+        ("fd00:50::/32", "ip:fd00:51::", false),
+        ("fd00::1", "ip:fd00::1", true),
+        ("fd00::1/127", "ip:fd00::", true),
+        ("fd00::1/128", "ip:fd00::", false),
+        ("fe80::1", "ip:fe80::1%eth0", true),
+        ("::ffff:10.0.0.0/104", "ip:10.255.0.1", true),
+        ("::ffff:10.0.0.5", "ip:10.0.0.5", true),
+        ("10.0.0.5", "ip:::ffff:10.0.0.5", true),
+        ("gid:fe80::/10", "gid:fe80::1", true),
+        ("gid:fe80::1", "ip:fe80::1", false),
+        ("fe80::1", "gid:fe80::1", false),
+    ] {
+        let parsed = Subnet::parse(range.as_bytes()).unwrap();
+        assert_eq!(parsed.contains(peer(addr)), expected, "{range} {addr}");
+    }
+    for bad in [
+        "",
+        "/",
+        "/24",
+        "10.0.0",
+        "10.0.0.5/",
+        "10.0.0.5/33",
+        "10.0.0.5/-1",
+        "10.0.0.5/+1",
+        "10.0.0.5/024",
+        "10.0.0.5/8/8",
+        "fd00::/129",
+        "fd00::1::2",
+        "gid:",
+        "gid:10.0.0.5",
+        "gid:fe80::/129",
+        "ip:gid:fe80::",
+        "host",
+        "::ffff:10.0.0.5/64",
+        "fe80::1%eth0",
+        "10.0.0.5/4294967297",
+        "10.0.0.5 ",
+    ] {
+        assert!(Subnet::parse(bad.as_bytes()).is_err(), "{bad}");
+    }
+}
+
+#[test]
+fn lines() {
+    assert_eq!(Line::parse(b""), Ok(Line::Blank));
+    assert_eq!(Line::parse(b" \t"), Ok(Line::Blank));
+    assert_eq!(Line::parse(b" # allow \x01"), Ok(Line::Blank));
+    assert_eq!(Line::parse(b" clear\r"), Ok(Line::Clear));
+    assert_eq!(Line::parse(b"default "), Ok(Line::Default));
+    for good in [
+        "allow",
+        "deny",
+        "allow ro",
+        "allow session=a* from=10.0.0.0/8,fd00::/8,gid:fe80::/10 device=/dev/ram? ro",
+        "deny device=**/x",
+        "deny device=/**",
+    ] {
+        let text = format!("  {good} ");
+        let Ok(Line::Rule(rule)) = Line::parse(text.as_bytes()) else {
+            panic!("{good}");
+        };
+        assert_eq!(rule.text, good.as_bytes());
+    }
+}
+
+#[test]
+fn lines_that_are_refused() {
+    let long = format!("allow device=/{}", "d".repeat(255));
+    for (line, says) in [
+        ("alow", "'alow' is none of"),
+        ("ALLOW", "'ALLOW' is none of"),
+        ("allow\x01", "control characters"),
+        ("clear all", "unknown word 'all'"),
+        ("default allow", "unknown word 'allow'"),
+        ("allow user=a", "unknown word 'user=a'"),
+        ("allow deny", "unknown word 'deny'"),
+        ("allow rw", "unknown word 'rw'"),
+        ("deny ro", "ro goes with allow only"),
+        ("allow ro ro", "ro given twice"),
+        ("allow session=a session=b", "session given twice"),
+        ("allow from=10.0.0.1 from=10.0.0.2", "from given twice"),
+        ("allow device=/a device=/b", "device given twice"),
+        ("allow session=", "session is empty or longer than 255"),
+        ("allow device=", "device is empty or longer than 255"),
+        (&long, "device is empty or longer than 255"),
+        ("allow from=", "from '' is not an address"),
+        ("allow from=10.0.0.1,", "from '' is not an address"),
+        (
+            "allow from=10.0.0.1,10.0.0.0/40",
+            "from '10.0.0.0/40' has a bad number of bits",
+        ),
+        ("allow session=a/b", "session 'a/b'"),
+        ("allow session=*.example", "session '*.example'"),
+        ("allow device=ram0", "device 'ram0' is not"),
+        ("allow device=*/ram0", "device '*/ram0' is not"),
+        ("allow device=/dev/../etc", "device '/dev/../etc' is not"),
+        ("allow device=/dev//ram0", "is not an absolute path"),
+        ("allow device=/dev/./ram0", "is not an absolute path"),
+        ("allow device=/dev/", "is not an absolute path"),
+        ("allow device=/", "is not an absolute path"),
+    ] {
+        let error = Line::parse(line.as_bytes()).expect_err(line);
+        assert!(error.to_string().contains(says), "{line}: {error}");
+        assert_eq!(error.errno(), 22);
+    }
+}
+
+#[test]
+fn first_rule_that_fits_decides() {
+    let rules = "deny session=mallory\nallow from=10.0.0.0/24 device=/dev/ram0 ro\n\
+                 deny device=/dev/ram*\nallow from=10.0.0.0/8,fd00::/8\n";
+    for (session, from, device, access, number) in [
+        ("mallory", "ip:10.0.0.5", "/dev/ram0", Access::Denied, 1),
+        ("alice", "ip:10.0.0.5", "/dev/ram0", Access::ReadOnly, 2),
+        ("alice", "ip:10.0.1.5", "/dev/ram0", Access::Denied, 3),
+        ("alice", "ip:10.0.1.5", "/dev/sda", Access::Full, 4),
+        ("alice", "ip:fd00::1", "/dev/sda", Access::Full, 4),
+    ] {
+        let (found, why) = decide(rules, session, from, device);
+        assert_eq!(found, access, "{session} {from} {device}");
+        let Why::Rule { number: by, text } = why else {
+            panic!("{session} {from} {device}: no rule");
+        };
+        assert_eq!(by, number);
+        assert_eq!(Some(text), rules.lines().nth(number - 1).map(str::as_bytes));
+    }
+    let (access, why) = decide(rules, "alice", "ip:192.0.2.1", "/dev/sda");
+    assert_eq!((access, why), (Access::Denied, Why::NoRule));
+    assert_eq!(why.to_string(), "as no rule allows it");
+    let (_, why) = decide(rules, "mallory", "ip:192.0.2.1", "/dev/sda");
+    assert_eq!(why.to_string(), "by rule 1 'deny session=mallory'");
+    assert_eq!(Rules::new(rules.as_bytes()).count(), 4);
+}
+
+#[test]
+fn without_rules_nothing_is_allowed() {
+    assert_eq!(decide("", "a", "ip:10.0.0.1", "/dev/a").0, Access::Denied);
+    assert!(Rules::new(b"").hide_all(&client("a", "ip:10.0.0.1")));
+}
+
+/// Which cannot be in a list, as all were read before; if so, it is safe.
+#[test]
+fn a_line_that_is_no_rule_denies() {
+    let (access, why) = decide("rubbish\nallow\n", "a", "ip:10.0.0.1", "/dev/a");
+    assert_eq!(access, Access::Denied);
+    assert_eq!(why.to_string(), "by rule 1 'rubbish'");
+}
+
+#[test]
+fn errors_of_looking_at_the_device_are_passed_on() {
+    let rules = Rules::new(b"deny session=b device=/x\nallow device=/y\n");
+    let decided = rules.decide(&client("a", "ip:10.0.0.1"), |pattern| {
+        assert_eq!(
+            pattern.as_bytes(),
+            b"/y",
+            "asked for a rule of somebody else"
+        );
+        Err("broken")
+    });
+    assert_eq!(decided, Err("broken"));
+}
+
+#[test]
+fn what_clients_are_told() {
+    use AccessMode::Migration;
+    use AccessMode::ReadOnly;
+    use AccessMode::ReadWrite;
+
+    for (access, mode, answer) in [
+        (Access::Denied, ReadOnly, Err(2)),
+        (Access::Denied, ReadWrite, Err(2)),
+        (Access::Denied, Migration, Err(2)),
+        (Access::ReadOnly, ReadOnly, Ok(())),
+        (Access::ReadOnly, ReadWrite, Err(13)),
+        (Access::ReadOnly, Migration, Err(13)),
+        (Access::Full, ReadOnly, Ok(())),
+        (Access::Full, ReadWrite, Ok(())),
+        (Access::Full, Migration, Ok(())),
+    ] {
+        assert_eq!(access.refuse(mode), answer, "{access:?} {mode:?}");
+    }
+}
+
+fn any_rule() -> impl Strategy<Value = String> {
+    let verb = prop_oneof![Just("allow"), Just("allow ro"), Just("deny")];
+    let session = prop_oneof![Just(""), Just(" session=a*"), Just(" session=b")];
+    let from = prop_oneof![
+        Just(""),
+        Just(" from=10.0.0.0/24"),
+        Just(" from=fd00::/8,10.0.1.1")
+    ];
+    let device = prop_oneof![Just(""), Just(" device=/dev/a*"), Just(" device=/dev/b")];
+    (verb, session, from, device).prop_map(|(v, s, f, d)| format!("{v}{s}{f}{d}\n"))
+}
+
+proptest! {
+    /// The head of a list never allows what the list does not, as when a list is
+    /// written line by line.
+    #[test]
+    fn heads_of_lists_allow_less(
+        rules in prop::collection::vec(any_rule(), 0..8),
+        head in 0_usize..8,
+        session in "a|ab|b|c",
+        from in "ip:10\\.0\\.[01]\\.1|ip:fd00::1",
+        device in "/dev/(a|ab|b|c)",
+    ) {
+        let whole = rules.concat();
+        let part = rules[..head.min(rules.len())].concat();
+        let (access, _) = decide(&whole, &session, &from, &device);
+        prop_assert!(decide(&part, &session, &from, &device).0 <= access);
+    }
+
+    /// Who is told to see nothing would be denied each device.
+    #[test]
+    fn hidden_is_denied(
+        rules in prop::collection::vec(any_rule(), 0..8),
+        session in "a|ab|b|c",
+        from in "ip:10\\.0\\.[01]\\.1|ip:fd00::1",
+    ) {
+        let text = rules.concat();
+        let hidden = Rules::new(text.as_bytes()).hide_all(&client(&session, &from));
+        let denied = ["/dev/a", "/dev/ab", "/dev/b", "/dev/c"]
+            .map(|device| decide(&text, &session, &from, device).0 == Access::Denied);
+        prop_assert!(!hidden || denied == [true; 4]);
+    }
+
+    /// Whatever is read is said in one line, and what is a rule reads the same again.
+    #[test]
+    fn any_line(line in prop::collection::vec(any::<u8>(), 0..64)) {
+        match Line::parse(&line) {
+            Ok(Line::Rule(rule)) => prop_assert_eq!(Line::parse(rule.text), Ok(Line::Rule(rule))),
+            Ok(_) => {}
+            Err(error) => prop_assert!(!error.to_string().contains('\n')),
+        }
+    }
+}
