@@ -12,7 +12,7 @@ build := tools/build
 export RNBD_GOAL := $(strip make $(MAKECMDGOALS) $(if $(filter command,$(origin KVER)),KVER=$(KVER)))
 unexport MAKEFLAGS
 
-.PHONY: all modules install doc demo check check-long format sanitize c-drivers root update \
+.PHONY: all modules install doc demo check check-long bench format sanitize c-drivers root update \
 	clean distclean help
 
 all: modules
@@ -42,6 +42,11 @@ check: ## Run every test, on the stock and on the sanitizing kernel
 check-long: ## The same, with the tests that take long
 	@$(build)/prepare modules sanitize-modules c-drivers
 	@$(build)/enter tools/testing/check --long
+
+bench: ## Measure instructions per I/O against the C drivers and NVMe (OPTIONS="--help")
+	@$(build)/prepare modules c-drivers
+	@RNBD_COMMIT="$$(git -c safe.directory=* describe --always --dirty --exclude='*')" \
+		$(build)/enter tools/testing/bench $(OPTIONS)
 
 format: ## Format the Rust sources
 	@$(build)/prepare root

@@ -1,0 +1,58 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Arithmetic on measured figures."""
+
+from dataclasses import dataclass
+
+Figures = dict[str, dict[str, float]]
+"""Instructions per I/O, by the keys of job and contender."""
+
+TOLERANCE = 0.01
+"""How far two runs of the same may be apart."""
+
+
+@dataclass(frozen=True)
+class Ratio:
+    """A column of the table: what one contender costs, in terms of another."""
+
+    title: str
+    of: str
+    to: str
+
+    def value(self, row: dict[str, float]) -> float | None:
+        """The ratio in a row; None when one of the two was not measured."""
+        dividend, divisor = row.get(self.of), row.get(self.to)
+        if dividend is None or not divisor:
+            return None
+        return dividend / divisor
+
+
+RATIOS = [
+    Ratio("ours / C (Y)", "ours", "c"),
+    Ratio("ours / C (N)", "ours-n", "c-n"),
+    Ratio("ours (Y) / nvme", "ours", "nvme"),
+]
+
+
+def mean(runs: list[Figures]) -> Figures:
+    """The mean of what all of the runs have measured."""
+    return {
+        job: {
+            key: sum(run[job][key] for run in runs) / len(runs)
+            for key in row
+            if all(key in run[job] for run in runs)
+        }
+        for job, row in runs[0].items()
+    }
+
+
+def disagreements(runs: list[Figures]) -> list[str]:
+    """A line for each figure of which two runs differ by more than `TOLERANCE`."""
+    lines = []
+    for job, row in mean(runs).items():
+        for key in row:
+            values = [run[job][key] for run in runs]
+            least, most = min(values), max(values)
+            if most - least > TOLERANCE * least:
+                seen = ", ".join(f"{value:.0f}" for value in values)
+                lines.append(f"{job} of {key}: {seen} ({most / least - 1:.1%} apart)")
+    return lines

@@ -1,0 +1,75 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Counting what a guest executes, with a plugin of QEMU (counter.c)."""
+
+import hashlib
+import os
+import subprocess
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from rnbdbench import settings
+from rnbdbench.waiting import wait_until
+
+SOURCE = Path(__file__).with_name("counter.c")
+
+
+@dataclass(frozen=True)
+class Block:
+    """Instructions that run one after the other."""
+
+    address: int
+    instructions: int
+    locked: int
+    """How many of them keep other processors from the memory they work on."""
+
+
+Counts = dict[Block, int]
+"""How often each block ran."""
+
+
+def parse(lines: Iterable[str]) -> Counts:
+    """Reads what the plugin wrote."""
+    counts = {}
+    for line in lines:
+        address, instructions, locked, times = line.split()
+        counts[Block(int(address, 16), int(instructions), int(locked))] = int(times)
+    return counts
+
+
+def _plugin() -> Path:
+    """The plugin; compiled when there is no such one yet."""
+    key = hashlib.sha256(SOURCE.read_bytes()).hexdigest()[:16]
+    path = settings.cache() / f"counter-{key}.so"
+    if not path.exists():
+        scratch = path.with_suffix(f".{os.getpid()}")
+        options = ["-O2", "-Wall", "-Werror", "-shared", "-fPIC", "-fvisibility=hidden"]
+        subprocess.run(["gcc-14", *options, "-o", scratch, SOURCE], check=True)
+        scratch.rename(path)
+    return path
+
+
+class Counter:
+    """The plugin in a guest."""
+
+    def __init__(self, folder: Path) -> None:
+        """`folder` is for its files, and for this guest alone."""
+        self._folder = folder
+        self._orders = folder / "orders"
+        folder.mkdir(parents=True, exist_ok=True)
+        self._orders.unlink(missing_ok=True)
+        os.mkfifo(self._orders)
+
+    @property
+    def options(self) -> list[str]:
+        """What QEMU is to be started with."""
+        return ["-plugin", f"file={_plugin()},orders={self._orders}"]
+
+    def read(self, patience: float) -> Counts:
+        """All counts since the guest was started."""
+        written, done = self._folder / "counts", self._folder / "done"
+        done.unlink(missing_ok=True)
+        self._orders.write_text(f"{written} {done}\n", encoding="ascii")
+        wait_until(done.exists, "the counts of QEMU's plugin", 60 * patience)
+        with written.open(encoding="ascii") as lines:
+            return parse(lines)
