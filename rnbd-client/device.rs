@@ -12,16 +12,15 @@ use crate::mq;
 use crate::mq::Late;
 use crate::mq::Operations;
 use crate::mq::Request;
-use crate::mq::Size;
 use crate::mq::Transfer;
 use crate::roster::Roster;
 use crate::session::Session;
+use crate::sizing::Sizing;
 use core::fmt;
 use kernel::prelude::*;
 use kernel::sync::atomic::Atomic;
 use kernel::sync::atomic::Relaxed;
 use kernel::sync::Arc;
-use kernel::sync::SetOnce;
 use rnbd_proto::overdue;
 use rnbd_proto::overdue::Verdict;
 use rnbd_proto::wire::rnbd::AccessMode;
@@ -45,6 +44,7 @@ const RETIRED: u32 = 2;
 const ABORTED: u32 = 3;
 
 /// A mapped device, as seen by its disk and its files.
+#[pin_data]
 pub(crate) struct Device {
     /// The session it is mapped on.
     pub(crate) session: Arc<Session>,
@@ -60,8 +60,8 @@ pub(crate) struct Device {
     id: Atomic<u32>,
     /// Number of its disk.
     pub(crate) number: u32,
-    /// There once it has a disk.
-    size: SetOnce<Size>,
+    #[pin]
+    pub(crate) sizing: Sizing,
     state: Atomic<u32>,
 }
 
@@ -95,8 +95,9 @@ impl Device {
         path: KVec<u8>,
         mode: AccessMode,
         number: u32,
-    ) -> Self {
-        Self {
+    ) -> impl PinInit<Self> {
+        pin_init!(Self {
+            sizing <- Sizing::new(number),
             session,
             transport,
             roster,
@@ -104,9 +105,8 @@ impl Device {
             mode,
             id: Atomic::new(0),
             number,
-            size: SetOnce::new(),
             state: Atomic::new(MAPPED),
-        }
+        })
     }
 
     /// What to tell a user.
@@ -129,25 +129,6 @@ impl Device {
         let _ = self.state.cmpxchg(LOST, MAPPED, Relaxed);
     }
 
-    /// Its disk is there.
-    pub(crate) fn has_size(&self, size: Size) {
-        self.size.populate(size);
-    }
-
-    /// The device has `sectors` of 512 bytes now: so has its disk.
-    pub(crate) fn resize(&self, sectors: u64) -> Result {
-        let size = self.size.as_ref().ok_or(ENODEV)?;
-        let before = size.sectors();
-        if before != sectors {
-            size.set(sectors)?;
-            pr_info!(
-                "rnbd{}: size changed from {before} to {sectors} sectors\n",
-                self.number
-            );
-        }
-        Ok(())
-    }
-
     /// Somebody says that the device has `sectors` now.
     ///
     /// # Errors
@@ -155,7 +136,7 @@ impl Device {
     /// `ENOENT` when it is not open, `EFBIG` for a size that no disk can have.
     pub(crate) fn resize_by_hand(&self, sectors: u64) -> Result {
         match self.state() {
-            State::Open => self.resize(sectors),
+            State::Open => self.sizing.set(sectors),
             State::Closed | State::Unmapped => Err(ENOENT),
         }
     }
@@ -173,6 +154,11 @@ impl Device {
             LOST => self.roster.reopen(&self.transport, self),
             _ => Err(ENODEV),
         }
+    }
+
+    /// Whether the server has it open, or will once the session is back.
+    pub(crate) fn is_mapped(&self) -> bool {
+        self.state.load(Relaxed) == MAPPED
     }
 
     /// The server does not have it any more.
@@ -288,7 +274,7 @@ impl Operations for Device {
     }
 
     fn open(&self, writable: bool) -> Result {
-        if self.state.load(Relaxed) != MAPPED {
+        if !self.is_mapped() {
             return Err(ENXIO);
         }
         if writable && !self.mode.writes() {

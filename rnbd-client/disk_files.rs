@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
 //! `/sys/block/rnbd<N>/rnbd`: the files of a mapped device.
+//!
+//! ABI: `Documentation/ABI/sysfs-rnbd-client`.
 
 #![deny(unsafe_code)]
 
@@ -58,13 +60,13 @@ fn unmap_device(device: ArcBorrow<'_, Device>, input: &[u8], ctx: &StoreCtx<'_>)
 }
 
 fn resize(device: ArcBorrow<'_, Device>, input: &[u8], _ctx: &StoreCtx<'_>) -> Result {
-    let sectors = text::unsigned(input).ok_or_else(|| {
+    let sectors = text::unsigned(input).map_err(|why| {
         pr_err!(
             "rnbd{}: resize: '{}' is not a number of sectors\n",
             device.number,
             Plain(input.escape_ascii())
         );
-        EINVAL
+        Error::from_errno(-why.errno())
     })?;
     device
         .resize_by_hand(sectors)

@@ -10,17 +10,20 @@ use crate::mq::Disk;
 use crate::mq::DiskConfig;
 use crate::mq::Limits;
 use crate::mq::TagSet;
+use crate::mq::SECTOR_SIZE;
 use crate::numbers::Number;
 use crate::numbers::Numbers;
 use crate::numbers::MINORS;
 use crate::registry::SessionUser;
 use crate::roster::Opened;
+use crate::sizing::Resizable;
 use crate::transport::Transport;
 use kernel::prelude::*;
 use kernel::str::CString;
 use kernel::sync::Arc;
 use kernel::time::msecs_to_jiffies;
 use rnbd_proto::limits::MAX_SEGMENTS;
+use rnbd_proto::limits::REGISTRATION_UNIT;
 use rnbd_proto::text::map_device::MapOptions;
 use rnbd_proto::text::UnmapMode;
 use rnbd_proto::wire::name::MAX_NAME;
@@ -28,8 +31,11 @@ use rnbd_proto::wire::rnbd::OpenRsp;
 use rtrs::support::log::Plain;
 use rtrs::support::sysfs::Link;
 
-/// Unit of memory registration: segments meet at multiples of it.
-const REGISTRATION_UNIT: u32 = 4096;
+/// Where data may start and end, in bytes. Adapters take any address, but some work
+/// better with whole words.
+const DATA_ALIGNMENT: u32 = 4;
+/// The most sectors that the block layer can name in one request.
+const MOST_SECTORS: u32 = u32::MAX / SECTOR_SIZE;
 /// How long I/O in flight may still take when a device is unmapped by force,
 /// in milliseconds.
 const ABORT_GRACE: u32 = 5000;
@@ -38,6 +44,8 @@ const ABORT_GRACE: u32 = 5000;
 pub(crate) struct Mapped {
     /// The link in `devices`.
     _link: Link,
+    /// Nobody changes the size of a disk that goes.
+    _resizable: Resizable,
     /// The disk with its files. Gone when it is not called any more.
     disk: Disk<Device>,
     /// The server's side.
@@ -67,7 +75,7 @@ impl Mapped {
             options.access_mode,
             number.get(),
         );
-        let device = Arc::new(device, GFP_KERNEL)?;
+        let device = Arc::pin_init(device, GFP_KERNEL)?;
         let (opened, answer) = transport.open(&device)?;
 
         let name = CString::try_from_fmt(fmt!("rnbd{}", number.get()))?;
@@ -81,7 +89,7 @@ impl Mapped {
             limits: limits(transport, &answer),
         };
         let mut disk = Disk::add(tag_set.clone(), &config, device.clone())?;
-        device.has_size(disk.size()?);
+        let resizable = Resizable::new(device.clone(), disk.size()?)?;
         disk.add_dir(c"rnbd", device, &DISK_FILES)?;
         let mut link_name = [0; MAX_NAME + 1];
         let link_name = options.link.copy_to(&mut link_name);
@@ -98,6 +106,7 @@ impl Mapped {
         );
         Ok(Self {
             _link: link,
+            _resizable: resizable,
             disk,
             _opened: opened,
             number,
@@ -174,13 +183,15 @@ fn limits(transport: &Transport, answer: &OpenRsp) -> Limits {
         max_io_size: transport.max_io_size(),
         max_segments: transport.max_segments().min(MAX_SEGMENTS as u16),
         virt_boundary: REGISTRATION_UNIT,
+        dma_alignment: DATA_ALIGNMENT,
         max_discard_sectors: answer.max_discard_sectors,
         discard_granularity: answer.discard_granularity,
         discard_alignment: answer.discard_alignment,
-        max_secure_erase_sectors: if answer.secure_erase {
-            answer.max_discard_sectors
-        } else {
-            0
+        // How much at a time is not told; the server splits that, too.
+        max_secure_erase_sectors: match (answer.secure_erase, answer.max_discard_sectors) {
+            (true, 0) => MOST_SECTORS,
+            (true, most) => most,
+            (false, _) => 0,
         },
         max_write_zeroes_sectors: answer.max_write_zeroes_sectors,
         write_cache: answer.write_cache,

@@ -13,6 +13,7 @@ mod numbers;
 mod registry;
 mod roster;
 mod session;
+mod sizing;
 mod transport;
 
 module! {

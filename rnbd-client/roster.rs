@@ -5,6 +5,8 @@
 //!
 //! A server forgets both with the last path of a session. When there is a path
 //! again, it is told anew, before I/O goes on.
+//!
+//! And what a server has to tell of the devices: that one has another size.
 
 #![deny(unsafe_code)]
 
@@ -16,6 +18,7 @@ use kernel::sync::Mutex;
 use rnbd_proto::error::WireError;
 use rnbd_proto::wire::name::DevicePath;
 use rnbd_proto::wire::rnbd::Close;
+use rnbd_proto::wire::rnbd::DevInfo;
 use rnbd_proto::wire::rnbd::Open;
 use rnbd_proto::wire::rnbd::OpenRsp;
 use rnbd_proto::wire::rnbd::SessInfo;
@@ -62,6 +65,7 @@ impl Roster {
         entries.reserve(1, GFP_KERNEL)?;
         let answer = open(session, device)?;
         device.opened(answer.device);
+        device.sizing.first(answer.geometry.sectors());
         let opened = Opened {
             session: session.clone(),
             roster: self.clone(),
@@ -98,8 +102,7 @@ impl Events for Roster {
         for device in entries.iter() {
             match open_again(session, device) {
                 Ok(()) => (),
-                // Not the server's word.
-                Err(err) if [ECONNABORTED, ETIMEDOUT, ENOTCONN].contains(&err) => return Err(err),
+                Err(err) if is_of_transport(err) => return Err(err),
                 Err(err) => {
                     pr_err!(
                         "rnbd{}: the server does not open it any more: {err:?}\n",
@@ -116,13 +119,36 @@ impl Events for Roster {
         );
         Ok(())
     }
+
+    fn news(&self, session: &Arc<Session>) -> Result {
+        let entries = self.entries.lock();
+        // What was lost has an id that may be another one's by now.
+        for device in entries.iter().filter(|device| device.is_mapped()) {
+            match look_again(session, device) {
+                Ok(()) => (),
+                Err(err) if is_of_transport(err) => return Err(err),
+                // Somebody over there has closed it; what I/O ends with says so.
+                Err(ENOENT) => (),
+                Err(err) => {
+                    pr_err!("rnbd{}: size not taken over: {err:?}\n", device.number);
+                }
+            }
+        }
+        Ok(())
+    }
 }
 
-/// Exchanges protocol versions.
+/// Whether `err` of a control message need not be the server's word.
+fn is_of_transport(err: Error) -> bool {
+    [ECONNABORTED, ETIMEDOUT, ENOTCONN].contains(&err)
+}
+
+/// Exchanges protocol versions, and what both sides can do beyond that.
 pub(crate) fn greet(session: &Session) -> Result {
     let mut reply = [0; SESS_INFO_RSP_SIZE];
     let len = session.call(Dir::Read, &SessInfo::OURS.encode(), &mut reply)?;
-    SessInfoRsp::parse(reply.get(..len).ok_or(EPROTO)?).map_err(refused)?;
+    let greeting = SessInfoRsp::parse(reply.get(..len).ok_or(EPROTO)?).map_err(refused)?;
+    session.listen(greeting.news());
     Ok(())
 }
 
@@ -139,9 +165,20 @@ fn open(session: &Session, device: &Device) -> Result<OpenRsp> {
 /// As [`open`], for a device that has a disk, which takes over its size.
 fn open_again(session: &Session, device: &Device) -> Result {
     let answer = open(session, device)?;
-    device.resize(answer.geometry.sectors())?;
+    device.sizing.again(answer.geometry.sectors())?;
     device.opened(answer.device);
     Ok(())
+}
+
+/// Asks how `device`, which is open, is now.
+fn look_again(session: &Session, device: &Device) -> Result {
+    let ask = DevInfo {
+        device: device.id(),
+    };
+    let mut reply = [0; OPEN_RSP_SIZE];
+    let len = session.call(Dir::Read, &ask.encode(), &mut reply)?;
+    let answer = OpenRsp::parse(reply.get(..len).ok_or(EPROTO)?).map_err(refused)?;
+    device.sizing.follow(answer.geometry.sectors())
 }
 
 /// The error for an answer that makes no sense.

@@ -24,6 +24,7 @@ pub(crate) use device::BlockDevice;
 pub(crate) use device::DevId;
 pub(crate) use device::Mode;
 pub(crate) use limits::Limits;
+pub(crate) use lookup::find;
 pub(crate) use lookup::Location;
 pub(crate) use opf::Opf;
 pub(crate) use pool::BioPool;

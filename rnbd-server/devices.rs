@@ -2,32 +2,38 @@
 
 //! The devices that a session has open.
 //!
-//! Lock order: `admin`, then the lock of [`Disks`]; and `admin`, then `table`. The
-//! latter is held for a look into the table only, nothing is closed under it.
+//! Lock order: `admin`, then the lock of [`Disks`] or that of [`Gate`]; and `admin`, then
+//! `table`. The latter is held for a look into the table only, nothing is closed under it.
 
 #![deny(unsafe_code)]
 
 use kernel::new_mutex;
 use kernel::new_spinlock;
 use kernel::prelude::*;
-use kernel::str::CString;
+use kernel::sync::atomic::Atomic;
+use kernel::sync::atomic::Relaxed;
 use kernel::sync::Arc;
 use kernel::sync::Mutex;
 use kernel::sync::SpinLock;
+use rnbd_proto::news::News;
 use rnbd_proto::search_path::SearchPath;
-use rnbd_proto::wire::name::SessName;
+use rnbd_proto::wire::rnbd::AccessMode;
 use rnbd_proto::wire::rnbd::DeviceId;
 use rnbd_proto::wire::rnbd::Open;
 use rnbd_proto::wire::rnbd::OpenRsp;
 use rtrs::support::log::Plain;
 
+use crate::bdev::BlockDevice;
 use crate::bdev::Mode;
 use crate::disks::Disks;
 use crate::export::Export;
 use crate::export::Opened;
 use crate::files::ExportFiles;
+use crate::gate::Gate;
 use crate::ids::Ids;
-use crate::search;
+use crate::rules::Refusal;
+use crate::search::Place;
+use crate::subject::Subject;
 
 /// The devices of one session.
 ///
@@ -35,8 +41,7 @@ use crate::search;
 /// last other reference goes.
 #[pin_data]
 pub(crate) struct Devices {
-    /// Name of the session.
-    name: CString,
+    gate: Arc<Gate>,
     search: SearchPath<'static>,
     disks: Arc<Disks>,
     /// Held while devices are opened and closed, which may take long. The value is
@@ -45,25 +50,27 @@ pub(crate) struct Devices {
     admin: Mutex<bool>,
     #[pin]
     table: SpinLock<Ids<KBox<Opened>>>,
+    /// How the news of the session stands. Changed under the lock of `table`.
+    news: Atomic<u32>,
 }
 
 impl Devices {
     /// No devices yet.
     pub(crate) fn new(
-        name: &CStr,
+        gate: Arc<Gate>,
         search: SearchPath<'static>,
         disks: Arc<Disks>,
     ) -> Result<Arc<Self>> {
-        let name = CString::try_from(name)?;
         let table = Ids::new()?;
 
         Arc::pin_init(
             pin_init!(Self {
-                name,
+                gate,
                 search,
                 disks,
                 admin <- new_mutex!(false, "rnbd_devices_admin"),
                 table <- new_spinlock!(table, "rnbd_devices_table"),
+                news: Atomic::new(News::NONE.get()),
             }),
             GFP_KERNEL,
         )
@@ -71,7 +78,12 @@ impl Devices {
 
     /// Name of the session.
     pub(crate) fn name(&self) -> &CStr {
-        &self.name
+        self.gate.name()
+    }
+
+    /// What lets devices and paths in.
+    pub(crate) fn gate(&self) -> &Gate {
+        &self.gate
     }
 
     /// The device `id`, for a request to use.
@@ -90,29 +102,29 @@ impl Devices {
     /// - `EPERM` if others have it open such that the mode is excluded;
     /// - `EMFILE` if the session has too many devices open;
     /// - `ENODEV` if the session has ended;
-    /// - what [`search::open`] says.
-    pub(crate) fn open(self: &Arc<Self>, open: &Open<'_>) -> Result<OpenRsp> {
+    /// - [`Refusal::Denied`] if the administrator has not exported it to the client;
+    /// - what [`Place::new`] and [`Place::open`] say.
+    pub(crate) fn open(self: &Arc<Self>, open: &Open<'_>) -> Result<OpenRsp, Refusal> {
         let ended = self.admin.lock();
 
         if *ended {
-            return Err(ENODEV);
+            return Err(ENODEV.into());
         }
         if let Some(answer) = self.again(open) {
-            return answer;
+            return Ok(answer?);
         }
 
-        let mode = if open.mode.writes() {
-            Mode::ReadWrite
-        } else {
-            Mode::Read
-        };
-        let session = SessName::new(self.name.to_bytes()).map_err(|_| EINVAL)?;
-        let device = search::open(self.search, session, open.path, mode)?;
+        let place = Place::new(self.search, self.gate.session()?, open.path)?;
+        let device = self.find(&place, open.mode)?;
+        let subject = Subject::opened(place.path(), &device)?;
+        let pass = self.gate.admit(subject, open.mode)?;
         let id = {
             let table = self.table.lock();
 
-            if table.iter().any(|(_, other)| other.dev_id() == device.id()) {
-                return Err(EEXIST);
+            for (_, other) in table.iter() {
+                if other.dev_id() == device.id() {
+                    return Err(EEXIST.into());
+                }
             }
             table.vacant().ok_or(EMFILE)?
         };
@@ -125,7 +137,7 @@ impl Devices {
         };
         let files = files.create(&place)?;
         let path = copy(open.path.as_bytes())?;
-        let opened = Opened::new(path, open.mode, share, device, files)?;
+        let opened = Opened::new(path, open.mode, pass, share, device, files)?;
         let answer = opened.describe(id)?;
         let opened = KBox::new(opened, GFP_KERNEL)?;
 
@@ -141,8 +153,28 @@ impl Devices {
 
         match rest {
             Ok(()) => Ok(answer),
-            Err(_) => Err(EMFILE),
+            Err(_) => Err(EMFILE.into()),
         }
+    }
+
+    /// Opens the block device at `place`, if there is a chance that the client may have
+    /// it.
+    ///
+    /// Which device it is, and so which rules speak of it, is known once it is open.
+    fn find(&self, place: &Place, mode: AccessMode) -> Result<BlockDevice, Refusal> {
+        self.gate.expect_any(place.path(), mode)?;
+
+        let asked = if mode.writes() {
+            Mode::ReadWrite
+        } else {
+            Mode::Read
+        };
+        place.open(asked).or_else(|error| {
+            // What is there, and what is wrong with it, is for those to know who may have
+            // it. To others nothing is there.
+            self.gate.check(&Subject::unknown(place.path())?, mode)?;
+            Err(error.into())
+        })
     }
 
     /// The answer for a path that is open already.
@@ -157,6 +189,28 @@ impl Devices {
         } else {
             Err(EEXIST)
         })
+    }
+
+    /// The device `id` as it is now. `ENOENT` if it is not open.
+    pub(crate) fn describe(&self, id: DeviceId) -> Result<OpenRsp> {
+        self.table.lock().get(id).ok_or(ENOENT)?.describe(id)
+    }
+
+    /// A number that is another one whenever a device has changed since the client was
+    /// told of it. Looks at all of them.
+    pub(crate) fn news(&self) -> News {
+        let table = self.table.lock();
+        let changed = table
+            .iter()
+            .filter(|(_, opened)| opened.has_changed())
+            .count();
+        let mut news = News::new(self.news.load(Relaxed));
+
+        if changed > 0 {
+            news = news.next();
+            self.news.store(news.get(), Relaxed);
+        }
+        news
     }
 
     /// Closes the device `id`, if there is one, when all requests for it are finished.

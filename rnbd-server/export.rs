@@ -8,6 +8,8 @@
 #![deny(unsafe_code)]
 
 use kernel::prelude::*;
+use kernel::sync::atomic::Atomic;
+use kernel::sync::atomic::Relaxed;
 use kernel::sync::Arc;
 use rnbd_proto::wire::rnbd::AccessMode;
 use rnbd_proto::wire::rnbd::DeviceId;
@@ -22,6 +24,7 @@ use crate::disks::Share;
 use crate::drain;
 use crate::drain::InUse;
 use crate::drain::Unused;
+use crate::gate::Pass;
 
 /// A device as requests use it.
 ///
@@ -53,13 +56,16 @@ pub(crate) struct Opened {
     // Dropped in this order: the files, for which running callbacks are waited; our
     // reference for requests, and then the wait for all requests in flight; the
     // device, which is the last reference to it; and the right to have it open, for
-    // the next one to take.
+    // the next one to take, with the permission.
     _files: Dir,
     export: Arc<Export>,
     _unused: Unused,
     device: Arc<BlockDevice>,
     _share: Share,
+    _pass: Pass,
     path: KVec<u8>,
+    /// Sectors that it had when it was looked at last.
+    seen: Atomic<u64>,
 }
 
 impl Opened {
@@ -67,6 +73,7 @@ impl Opened {
     pub(crate) fn new(
         path: KVec<u8>,
         mode: AccessMode,
+        pass: Pass,
         share: Share,
         device: BlockDevice,
         files: Dir,
@@ -88,7 +95,9 @@ impl Opened {
             _unused: unused,
             device,
             _share: share,
+            _pass: pass,
             path,
+            seen: Atomic::new(0),
         })
     }
 
@@ -118,6 +127,16 @@ impl Opened {
         self.export.mode
     }
 
+    /// Whether its size is another one than when this or [`Self::describe`] was called
+    /// last. Calls must not overlap.
+    pub(crate) fn has_changed(&self) -> bool {
+        let now = self.device.sectors();
+        let changed = self.seen.load(Relaxed) != now;
+
+        self.seen.store(now, Relaxed);
+        changed
+    }
+
     /// The description of the device for the client.
     ///
     /// # Errors
@@ -125,6 +144,7 @@ impl Opened {
     /// `EINVAL` for a device that the protocol cannot describe.
     pub(crate) fn describe(&self, id: DeviceId) -> Result<OpenRsp> {
         let limits = self.device.limits();
+        self.seen.store(limits.sectors, Relaxed);
         let geometry = Geometry::new(
             limits.sectors,
             limits.logical_block_size,

@@ -3,7 +3,7 @@
 //! What sysfs shows of a device that a session has open:
 //! `/sys/class/rnbd-server/ctl/devices/<bdev>/sessions/<session>/`.
 //!
-//! ABI: `sysfs-class-rnbd-server`.
+//! ABI: `Documentation/ABI/sysfs-rnbd-server`.
 
 #![deny(unsafe_code)]
 

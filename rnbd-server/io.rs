@@ -24,11 +24,28 @@ use crate::export::Export;
 pub(crate) struct Inflight {
     request: Request,
     export: Arc<Export>,
+    op: Op,
 }
 
 impl Inflight {
-    pub(crate) fn new(request: Request, export: Arc<Export>) -> Self {
-        Self { request, export }
+    pub(crate) fn new(request: Request, export: Arc<Export>, op: Op) -> Self {
+        Self {
+            request,
+            export,
+            op,
+        }
+    }
+
+    /// What the client is to be told of a failure.
+    ///
+    /// Some disks find out by failing that they cannot write zeroes, and then take it
+    /// back in their limits. Callers here look there, and write zeroes by themselves;
+    /// so can a client that is told.
+    fn failure(&self, error: Error) -> Error {
+        if self.op == Op::WriteZeroes && !self.export.device().writes_zeroes() {
+            return EOPNOTSUPP;
+        }
+        error
     }
 }
 
@@ -42,7 +59,10 @@ impl bdev::Io for Inflight {
     }
 
     fn done(self, result: Result) {
-        let Self { request, export } = self;
+        let result = result.map_err(|error| self.failure(error));
+        let Self {
+            request, export, ..
+        } = self;
 
         request.complete(result);
         // Only now, so that a session does not end while answers are being given.
@@ -56,7 +76,9 @@ impl bdev::Io for Inflight {
 /// # Errors
 ///
 /// - `EROFS` if it changes a device that was opened to be read;
-/// - `EINVAL` if it contradicts itself, the data that came with it, or the device.
+/// - `EINVAL` if it contradicts itself, the data that came with it, or the blocks of the
+///   device;
+/// - `EIO` if it goes beyond the end of the device, which may be nearer than it was.
 pub(crate) fn command(io: &Io, request: &Request, export: &Export) -> Result<Command> {
     if io.op().modifies() && !export.mode().writes() {
         return Err(EROFS);
@@ -90,7 +112,8 @@ fn check_data(io: &Io, request: &Request) -> Result {
     }
 }
 
-/// The range has to be of whole blocks, inside of the device as large as it is now.
+/// The range has to be of whole blocks, inside of the device as large as it is now. One
+/// that is gone has no size at all.
 fn check_range(io: &Io, device: &BlockDevice) -> Result {
     // Block sizes are powers of two.
     let block = device.logical_block_size();
@@ -98,11 +121,12 @@ fn check_range(io: &Io, device: &BlockDevice) -> Result {
     let within_sectors = u64::from((block / SECTOR_SIZE).wrapping_sub(1));
     let end = io.sector().checked_add(u64::from(io.len() / SECTOR_SIZE));
 
-    if io.len() & within_block != 0
-        || io.sector() & within_sectors != 0
-        || end.is_none_or(|end| end > device.sectors())
-    {
+    if io.len() & within_block != 0 || io.sector() & within_sectors != 0 {
         return Err(EINVAL);
+    }
+    // What the block layer says to its own callers.
+    if end.is_none_or(|end| end > device.sectors()) {
+        return Err(EIO);
     }
     Ok(())
 }

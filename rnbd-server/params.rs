@@ -5,6 +5,7 @@
 #![deny(unsafe_code)]
 
 use kernel::prelude::*;
+use rnbd_proto::export_rules::Access;
 use rnbd_proto::search_path::SearchPath;
 use rtrs::support::log::Plain;
 
@@ -13,6 +14,8 @@ rtrs::module_params! { module "rnbd_server";
     PORT = port_nr: u16 (1234), "Port to listen on (default: 1234)";
     /// Directory of the devices.
     SEARCH = dev_search_path: str ("/"), "Directory that clients' device paths are relative to; %SESSNAME% stands for the name of the client's session (default: /)";
+    /// What clients may open while nobody has written rules.
+    EXPORT_DEFAULT = export_default: str ("allow"), "What clients may open as long as there are no export_rules: allow (everything below dev_search_path) or deny (nothing) (default: allow)";
 }
 
 /// The port to listen on.
@@ -37,4 +40,34 @@ pub(crate) fn search_path() -> Result<SearchPath<'static>> {
         pr_err!("dev_search_path '{}': {}\n", path, Plain(reason));
         EINVAL
     })
+}
+
+/// What clients may open as long as there are no rules. Says so in the log.
+///
+/// # Errors
+///
+/// `EINVAL`, with a line in the log, if it is neither word.
+pub(crate) fn export_default() -> Result<Access> {
+    let word = EXPORT_DEFAULT.get();
+
+    match word.to_bytes() {
+        b"allow" => {
+            pr_info!(
+                "export_default=allow: without export_rules every client may open every block device below '{}'\n",
+                SEARCH.get()
+            );
+            Ok(Access::Full)
+        }
+        b"deny" => {
+            pr_info!("export_default=deny: without export_rules no client may open anything\n");
+            Ok(Access::Denied)
+        }
+        _ => {
+            pr_err!(
+                "parameter export_default={} refused: must be allow or deny\n",
+                word
+            );
+            Err(EINVAL)
+        }
+    }
 }

@@ -11,8 +11,10 @@ use kernel::sync::Arc;
 use rtrs::server::Server;
 use rtrs::support::class::Class;
 use rtrs::support::class::ClassDevice;
+use rtrs::support::sysfs::Attrs;
 
 use crate::disks::Disks;
+use crate::rules::ExportRules;
 use crate::session::Target;
 
 mod bdev;
@@ -21,11 +23,14 @@ mod disks;
 mod drain;
 mod export;
 mod files;
+mod gate;
 mod ids;
 mod io;
 mod params;
+mod rules;
 mod search;
 mod session;
+mod subject;
 
 module! {
     type: RnbdServer,
@@ -40,6 +45,7 @@ struct RnbdServer {
     // Dropped in this order: the server closes all sessions, and they their devices;
     // then what is left of our directories in sysfs goes, and the class with them.
     _server: Server,
+    _rules_file: Attrs,
     _disks: Arc<Disks>,
 }
 
@@ -47,12 +53,15 @@ impl kernel::Module for RnbdServer {
     fn init(_module: &'static ThisModule) -> Result<Self> {
         let port = params::port()?;
         let search = params::search_path()?;
+        let rules = ExportRules::new(params::export_default()?)?;
         // Everything is in its place before the first client can connect.
         let class = Class::new(c"rnbd-server")?;
         let ctl = ClassDevice::new(&class, c"ctl")?;
         let disks = Disks::new(&ctl)?;
+        let file = rules.show_in(&ctl)?;
         let target = Target {
             search,
+            rules,
             disks: disks.clone(),
         };
         let server = Server::start(port, Arc::new(target, GFP_KERNEL)?)?;
@@ -60,6 +69,7 @@ impl kernel::Module for RnbdServer {
         pr_info!("listening on port {}\n", port);
         Ok(Self {
             _server: server,
+            _rules_file: file,
             _disks: disks,
         })
     }

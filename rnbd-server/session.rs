@@ -5,42 +5,55 @@
 #![deny(unsafe_code)]
 
 use kernel::prelude::*;
+use kernel::sync::atomic::Atomic;
+use kernel::sync::atomic::Relaxed;
 use kernel::sync::Arc;
 use kernel::time::delay::fsleep;
 use kernel::time::Delta;
 use rnbd_proto::limits::QueueDepth;
+use rnbd_proto::news::News;
 use rnbd_proto::search_path::SearchPath;
 use rnbd_proto::wire::rnbd::Close;
+use rnbd_proto::wire::rnbd::DevInfo;
+use rnbd_proto::wire::rnbd::Features;
 use rnbd_proto::wire::rnbd::Io;
 use rnbd_proto::wire::rnbd::Message;
 use rnbd_proto::wire::rnbd::Open;
+use rnbd_proto::wire::rnbd::SessInfo;
 use rnbd_proto::wire::rnbd::OPEN_RSP_SIZE;
 use rtrs::server::Request;
 use rtrs::server::Service;
 use rtrs::server::SessionInfo;
 use rtrs::server::SessionService;
 use rtrs::support::log::Plain;
+use rtrs::support::net::SockAddr;
 
 use crate::bdev::BioPool;
 use crate::bdev::Io as _;
 use crate::devices::Devices;
 use crate::disks::Disks;
+use crate::gate::Gate;
 use crate::io;
 use crate::io::Inflight;
+use crate::rules::ExportRules;
+use crate::rules::Refusal;
 
 /// What all sessions share.
 pub(crate) struct Target {
     pub(crate) search: SearchPath<'static>,
+    pub(crate) rules: Arc<ExportRules>,
     pub(crate) disks: Arc<Disks>,
 }
 
 impl Service for Target {
     fn session_up(&self, info: SessionInfo) -> Result<Arc<dyn SessionService>> {
         let depth = QueueDepth::new(info.queue_depth()).map_err(|_| EINVAL)?;
+        let gate = Gate::new(info.name(), self.rules.clone())?;
         let session = Arc::new(
             Session {
-                devices: Devices::new(info.name(), self.search, self.disks.clone())?,
+                devices: Devices::new(gate, self.search, self.disks.clone())?,
                 bios: BioPool::new(depth)?,
+                listens: Atomic::new(false),
             },
             GFP_KERNEL,
         )?;
@@ -54,15 +67,30 @@ struct Session {
     devices: Arc<Devices>,
     /// As many as the transport lets a path have requests in flight.
     bios: BioPool<Inflight>,
+    /// Whether the client wants to know when a device changes.
+    listens: Atomic<bool>,
 }
 
 impl SessionService for Session {
+    fn path_up(&self, peer: &SockAddr) -> Result {
+        self.devices.gate().enter(peer)
+    }
+
+    fn path_down(&self, peer: &SockAddr) {
+        self.devices.gate().leave(peer);
+    }
+
     fn request(&self, request: Request) {
         match Message::parse(request.message()) {
             Ok(Message::Io(io)) => self.io(request, &io),
-            Ok(Message::SessInfo(info)) => reply(request, Ok(info.answer().encode())),
+            Ok(Message::SessInfo(info)) => self.greet(request, &info),
             Ok(Message::Open(open)) => {
                 let answer = self.open(&request, &open);
+
+                reply(request, answer);
+            }
+            Ok(Message::DevInfo(info)) => {
+                let answer = self.describe(&request, info);
 
                 reply(request, answer);
             }
@@ -78,24 +106,38 @@ impl SessionService for Session {
         }
     }
 
+    fn news(&self) -> News {
+        match self.listens.load(Relaxed) {
+            true => self.devices.news(),
+            false => News::NONE,
+        }
+    }
+
     fn session_down(&self) {
         self.devices.end();
     }
 }
 
 impl Session {
+    /// Greets the client, perhaps once more.
+    fn greet(&self, request: Request, info: &SessInfo) {
+        let listens = info.features().has(Features::NEWS);
+        self.listens.store(listens, Relaxed);
+
+        reply(request, Ok(info.answer(self.news()).encode()));
+    }
+
     /// Opens a device for the client.
     fn open(&self, request: &Request, open: &Open<'_>) -> Result<[u8; OPEN_RSP_SIZE]> {
         // A device whose id does not reach the client would stay open for nothing.
-        let answer = if request.is_read() && request.data_len() >= OPEN_RSP_SIZE {
-            self.devices.open(open)
-        } else {
-            Err(EINVAL)
-        };
+        let answer = room_for_description(request)
+            .map_err(Into::into)
+            .and_then(|()| self.devices.open(open));
 
         match answer {
             Ok(answer) => Ok(answer.encode()),
-            Err(error) => {
+            Err(Refusal::Denied(error)) => Err(error),
+            Err(Refusal::Failed(error)) => {
                 rtrs::pr_err_ratelimited!(
                     "{}: opening '{}' as {} failed: {:?}\n",
                     self.devices.name(),
@@ -106,6 +148,18 @@ impl Session {
                 Err(error)
             }
         }
+    }
+
+    /// Tells the client how a device is now.
+    fn describe(&self, request: &Request, info: DevInfo) -> Result<[u8; OPEN_RSP_SIZE]> {
+        if !self.listens.load(Relaxed) {
+            // Not agreed upon, so whoever sends it means something else.
+            return Err(EINVAL);
+        }
+        room_for_description(request)?;
+        self.devices
+            .describe(info.device)
+            .map(|answer| answer.encode())
     }
 
     /// Closes a device. One that is closed already, by the server's administrator or
@@ -143,7 +197,7 @@ impl Session {
                 return request.complete(Err(error));
             }
         };
-        let mut inflight = Inflight::new(request, export);
+        let mut inflight = Inflight::new(request, export, io.op());
 
         // There are bios for all requests of one path. More come in while a client goes
         // over to another path and the disk still works on those of the old one.
@@ -154,6 +208,14 @@ impl Session {
             inflight = back;
             fsleep(Delta::from_millis(1));
         }
+    }
+}
+
+/// Whether the client has room for the description of a device.
+fn room_for_description(request: &Request) -> Result {
+    match request.is_read() && request.data_len() >= OPEN_RSP_SIZE {
+        true => Ok(()),
+        false => Err(EINVAL),
     }
 }
 

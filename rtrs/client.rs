@@ -21,6 +21,7 @@ mod dispatch;
 mod ends;
 mod files;
 mod link;
+mod news;
 mod order;
 mod path;
 mod path_tasks;

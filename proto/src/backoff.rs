@@ -6,6 +6,7 @@
 //! [`parse_max_attempts`] and [`Backoff::max_attempts`].
 
 use crate::text;
+use crate::text::NotANumber;
 
 /// Shortest delay in milliseconds.
 pub const DELAY_MS: u32 = 30_000;
@@ -19,8 +20,11 @@ pub const MIN_ATTEMPTS: i32 = -1;
 pub const MAX_ATTEMPTS: i32 = 9999;
 
 /// Reads `max_reconnect_attempts`: an integer from -1 to 9999.
-pub fn parse_max_attempts(text: &[u8]) -> Option<i32> {
-    text::integer(text).filter(|max| in_range(*max))
+pub fn parse_max_attempts(text: &[u8]) -> Result<i32, NotANumber> {
+    match text::integer(text)? {
+        max if in_range(max) => Ok(max),
+        _ => Err(NotANumber::Malformed),
+    }
 }
 
 const fn in_range(max_attempts: i32) -> bool {

@@ -241,7 +241,7 @@ mod tests {
 
     #[test]
     fn the_count_of_periods_ends_without_an_overflow() {
-        let f = Flight(AtomicU32::new(WIRE | (MOST_PERIODS - 1) * PERIOD));
+        let f = Flight(AtomicU32::new(WIRE | ((MOST_PERIODS - 1) * PERIOD)));
         assert_eq!(f.overdue(), Some(MOST_PERIODS));
         assert_eq!(f.overdue(), Some(MOST_PERIODS));
         assert_eq!(f.wire_done(), Outcome::Last);

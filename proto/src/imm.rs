@@ -13,6 +13,7 @@ use crate::error::WireError;
 use crate::limits::bits_below;
 use crate::limits::BufId;
 use crate::limits::QueueDepth;
+use crate::news::News;
 
 /// Bits of the payload.
 pub const PAYLOAD_BITS: u32 = 28;
@@ -49,8 +50,10 @@ pub enum Imm {
     IoReq(IoReqPayload),
     /// Server to client: a request is done.
     IoRsp(IoRsp),
-    /// Either way, first connection only: are you there?
-    Heartbeat,
+    /// Either way, first connection only: are you there? A server also says how its
+    /// news stands to a client that listens; all others say [`News::NONE`], and do not
+    /// look at it.
+    Heartbeat(News),
     /// Either way, first connection only: yes.
     HeartbeatAck,
 }
@@ -128,7 +131,7 @@ impl Imm {
                 errno: (payload >> RESPONSE_ID_BITS) as u16,
                 invalidated: kind == TYPE_IO_RSP_INVALIDATED,
             })),
-            TYPE_HEARTBEAT => Ok(Self::Heartbeat),
+            TYPE_HEARTBEAT => Ok(Self::Heartbeat(News::new(payload))),
             TYPE_HEARTBEAT_ACK => Ok(Self::HeartbeatAck),
             _ => Err(WireError::ImmType(kind)),
         }
@@ -147,7 +150,7 @@ impl Imm {
                 },
                 ((rsp.errno as u32) << RESPONSE_ID_BITS) | rsp.id,
             ),
-            Self::Heartbeat => (TYPE_HEARTBEAT, 0),
+            Self::Heartbeat(news) => (TYPE_HEARTBEAT, news.get()),
             Self::HeartbeatAck => (TYPE_HEARTBEAT_ACK, 0),
         };
         (kind << PAYLOAD_BITS) | payload

@@ -33,6 +33,7 @@ pub mod heartbeat;
 pub mod imm;
 pub mod lane;
 pub mod limits;
+pub mod news;
 pub mod overdue;
 pub mod path_state;
 pub mod policy;

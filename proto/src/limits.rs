@@ -25,6 +25,8 @@ pub const MAX_HEADER_SIZE: u32 = 64 * 1024;
 pub const MIN_IO_SIZE: u32 = 4096;
 /// Scatter-gather segments of one request.
 pub const MAX_SEGMENTS: u32 = 128;
+/// Unit in which memory is registered for the network, in bytes.
+pub const REGISTRATION_UNIT: u32 = 4096;
 /// Paths of one session.
 pub const MAX_PATHS: usize = 128;
 /// Connections of one path.
@@ -96,6 +98,22 @@ impl BufId {
     pub const fn index(self) -> usize {
         self.0 as usize
     }
+}
+
+/// Registration units that `len` bytes of memory touch at most, wherever they start.
+pub const fn units_touched(len: u32) -> u32 {
+    if len == 0 {
+        return 0;
+    }
+    // The first byte may be the last one of its unit.
+    let rest = len - 1;
+    rest / REGISTRATION_UNIT + if rest % REGISTRATION_UNIT == 0 { 1 } else { 2 }
+}
+
+/// The most bytes, in whole units, that can be registered with `units` of them wherever
+/// they start.
+pub const fn registrable(units: u32) -> u32 {
+    units.saturating_sub(1).saturating_mul(REGISTRATION_UNIT)
 }
 
 /// Number of bits of the numbers below `n`.

@@ -48,7 +48,7 @@ impl Policy {
     /// Reads a number, a short name, or anything that begins with a long name; in
     /// upper or lower case, with no more white space than a newline at the end.
     pub fn parse(text: &[u8]) -> Option<Self> {
-        if let Some(number) = text::integer(text) {
+        if let Ok(number) = text::integer(text) {
             return Self::from_number(u8::try_from(number).ok()?);
         }
         let line = text.strip_suffix(b"\n").unwrap_or(text);

@@ -9,6 +9,11 @@ pub mod map_device;
 pub mod path_addr;
 
 use core::fmt;
+use core::num::IntErrorKind;
+use core::num::ParseIntError;
+
+use crate::error::EINVAL;
+use crate::error::ERANGE;
 
 /// `text` without white space at both ends.
 pub const fn trim(text: &[u8]) -> &[u8] {
@@ -31,20 +36,49 @@ pub fn number(text: &[u8]) -> Option<i32> {
     })
 }
 
+/// Why something that was written is not the number that it should be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NotANumber {
+    /// No number, or one that means nothing.
+    Malformed,
+    /// Too large, or too small, for any.
+    Range,
+}
+
+impl NotANumber {
+    /// The error number (positive) that the kernel has for it.
+    pub const fn errno(self) -> i32 {
+        match self {
+            Self::Malformed => EINVAL,
+            Self::Range => ERANGE,
+        }
+    }
+}
+
+impl From<ParseIntError> for NotANumber {
+    fn from(e: ParseIntError) -> Self {
+        match e.kind() {
+            IntErrorKind::PosOverflow | IntErrorKind::NegOverflow => Self::Range,
+            _ => Self::Malformed,
+        }
+    }
+}
+
 /// A number as the files of the C client take it: decimal, with or without a sign,
 /// within the range of `i32`; no white space but one newline at the end.
 ///
 /// C: [`kstrtoint`](srctree/lib/kstrtox.c).
-pub fn integer(text: &[u8]) -> Option<i32> {
+pub fn integer(text: &[u8]) -> Result<i32, NotANumber> {
     let line = text.strip_suffix(b"\n").unwrap_or(text);
     let digits = match line {
         [b'+' | b'-', digits @ ..] => digits,
         digits => digits,
     };
-    if !digits.first()?.is_ascii_digit() {
-        return None;
+    if !digits.first().is_some_and(u8::is_ascii_digit) {
+        return Err(NotANumber::Malformed);
     }
-    core::str::from_utf8(line).ok()?.parse().ok()
+    let line = core::str::from_utf8(line).map_err(|_| NotANumber::Malformed)?;
+    Ok(line.parse()?)
 }
 
 /// A number as the kernel takes it where the base is open: decimal, octal with a
@@ -52,7 +86,7 @@ pub fn integer(text: &[u8]) -> Option<i32> {
 /// newline at the end.
 ///
 /// C: [`kstrtoull`](srctree/lib/kstrtox.c) of base 0.
-pub fn unsigned(text: &[u8]) -> Option<u64> {
+pub fn unsigned(text: &[u8]) -> Result<u64, NotANumber> {
     let line = text.strip_suffix(b"\n").unwrap_or(text);
     let line = line.strip_prefix(b"+").unwrap_or(line);
     let (digits, base) = match line {
@@ -60,10 +94,11 @@ pub fn unsigned(text: &[u8]) -> Option<u64> {
         [b'0', digits @ ..] if !digits.is_empty() => (digits, 8),
         digits => (digits, 10),
     };
-    if !digits.first()?.is_ascii_hexdigit() {
-        return None;
+    if !digits.first().is_some_and(u8::is_ascii_hexdigit) {
+        return Err(NotANumber::Malformed);
     }
-    u64::from_str_radix(core::str::from_utf8(digits).ok()?, base).ok()
+    let digits = core::str::from_utf8(digits).map_err(|_| NotANumber::Malformed)?;
+    Ok(u64::from_str_radix(digits, base)?)
 }
 
 /// User input for one line of the log: escaped, and cut if it is long.
@@ -111,21 +146,23 @@ mod tests {
 
     #[test]
     fn unsigned_numbers() {
-        let cases: [(&str, Option<u64>); 14] = [
-            ("0", Some(0)),
-            ("2097152\n", Some(2_097_152)),
-            ("+7", Some(7)),
-            ("010", Some(8)),
-            ("0x1F", Some(31)),
-            ("18446744073709551615", Some(u64::MAX)),
-            ("18446744073709551616", None),
-            ("-1", None),
-            ("++1", None),
-            ("", None),
-            ("0x", None),
-            ("08", None),
-            (" 1", None),
-            ("1 \n", None),
+        const BAD: Result<u64, NotANumber> = Err(NotANumber::Malformed);
+        let cases = [
+            ("0", Ok(0)),
+            ("2097152\n", Ok(2_097_152)),
+            ("+7", Ok(7)),
+            ("010", Ok(8)),
+            ("0x1F", Ok(31)),
+            ("18446744073709551615", Ok(u64::MAX)),
+            ("18446744073709551616", Err(NotANumber::Range)),
+            ("0x10000000000000000", Err(NotANumber::Range)),
+            ("-1", BAD),
+            ("++1", BAD),
+            ("", BAD),
+            ("0x", BAD),
+            ("08", BAD),
+            (" 1", BAD),
+            ("1 \n", BAD),
         ];
         for (text, number) in cases {
             assert_eq!(unsigned(text.as_bytes()), number, "{text:?}");

@@ -17,7 +17,10 @@ use rnbd_proto::bitmap::IdMap;
 use rnbd_proto::heartbeat::Beat;
 use rnbd_proto::heartbeat::Heartbeat;
 use rnbd_proto::heartbeat::MISSED_MAX;
+use rnbd_proto::limits::registrable;
+use rnbd_proto::limits::units_touched;
 use rnbd_proto::limits::QueueDepth;
+use rnbd_proto::limits::REGISTRATION_UNIT;
 use rnbd_proto::wire::rnbd::AccessMode;
 
 fn id_map(depth: u32) -> IdMap<Vec<AtomicUsize>> {
@@ -172,7 +175,7 @@ proptest! {
     fn max_attempts(max in prop_oneof![-5..5i32, 9_990..10_010i32, any::<i32>()]) {
         let mut backoff = Backoff::new(0).unwrap();
         let valid = (-1..=9999).contains(&max).then_some(max);
-        prop_assert_eq!(parse_max_attempts(format!("{max}\n").as_bytes()), valid);
+        prop_assert_eq!(parse_max_attempts(format!("{max}\n").as_bytes()).ok(), valid);
         prop_assert_eq!(Backoff::new(max).map(|made| made.max_attempts()), valid);
         prop_assert_eq!(backoff.set_limit(max).map(|()| backoff.max_attempts()), valid);
     }
@@ -234,5 +237,42 @@ fn access_rules() {
             }
             assert!(openers.is_empty());
         }
+    }
+}
+
+/// By counting, for each place in a unit that data can start at.
+#[test]
+fn data_touches_no_more_units_than_said() {
+    for len in (1..600)
+        .chain(3500..4700)
+        .chain(8000..8400)
+        .chain([126_976, 131_071])
+    {
+        let most = (0..REGISTRATION_UNIT)
+            .map(|start| (start + len).div_ceil(REGISTRATION_UNIT))
+            .max();
+        assert_eq!(most, Some(units_touched(len)), "{len} bytes");
+    }
+    assert_eq!(units_touched(0), 0);
+    assert_eq!(registrable(0), 0);
+    assert_eq!(
+        registrable(1),
+        0,
+        "a unit is not enough for one that starts inside of it"
+    );
+}
+
+proptest! {
+    /// What is said to fit does, and no whole unit more.
+    #[test]
+    fn registers_what_it_says(units in 1..=u32::MAX / REGISTRATION_UNIT) {
+        prop_assert!(units_touched(registrable(units)) <= units);
+        prop_assert!(units_touched(registrable(units) + REGISTRATION_UNIT) > units);
+    }
+
+    /// I/O of whole sectors needs no more units than it is said to touch.
+    #[test]
+    fn units_suffice_for_sectors(sectors in 0..=u32::MAX >> 9) {
+        prop_assert!(registrable(units_touched(sectors << 9)) >= sectors << 9);
     }
 }

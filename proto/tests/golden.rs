@@ -10,11 +10,14 @@ use rnbd_proto::imm::IoRsp;
 use rnbd_proto::imm::NOTE_SIZE;
 use rnbd_proto::limits::QueueDepth;
 use rnbd_proto::limits::ServerLimits;
+use rnbd_proto::news::News;
 use rnbd_proto::wire::name::DevicePath;
 use rnbd_proto::wire::name::SessName;
 use rnbd_proto::wire::rnbd::AccessMode;
 use rnbd_proto::wire::rnbd::Close;
+use rnbd_proto::wire::rnbd::DevInfo;
 use rnbd_proto::wire::rnbd::DeviceId;
+use rnbd_proto::wire::rnbd::Features;
 use rnbd_proto::wire::rnbd::Geometry;
 use rnbd_proto::wire::rnbd::Io;
 use rnbd_proto::wire::rnbd::IoFlags;
@@ -201,16 +204,48 @@ fn rkey_rsp() {
 
 #[test]
 fn sess_info() {
+    // As the C client sends it, and as a C server does.
     let golden = bytes("0000000002", 36);
+    let theirs = SessInfo::parse(&golden).unwrap();
+    assert_eq!(theirs.features(), Features::NONE);
+    assert_eq!(theirs.encode()[..], golden);
+    let golden = bytes("0100000002", 36);
+    assert_eq!(theirs.answer(News::new(7)).encode()[..], golden);
+    let answer = SessInfoRsp::parse(&golden).unwrap();
+    assert_eq!((answer.version(), answer.news()), (2, None));
+
+    // With what is beyond the C drivers.
+    let golden = bytes("0000000002000000524e422b01", 36);
     assert_eq!(SessInfo::OURS.encode()[..], golden);
     assert_eq!(
         Message::parse(&golden),
         Ok(Message::SessInfo(SessInfo::OURS))
     );
+    let golden = bytes("0100000002000000524e422b0100000004030201", 36);
+    let answer = SessInfo::OURS.answer(News::new(0x0102_0304));
+    assert_eq!(answer.encode()[..], golden);
+    assert_eq!(SessInfoRsp::parse(&golden), Ok(answer));
+    assert_eq!(answer.news(), Some(News::new(0x0102_0304)));
+}
 
-    let golden = bytes("0100000002", 36);
-    assert_eq!(SessInfo::OURS.answer().encode()[..], golden);
-    assert_eq!(SessInfoRsp::parse(&golden), Ok(SessInfo::OURS.answer()));
+#[test]
+fn dev_info() {
+    let golden = bytes("0600000044332211", 8);
+    let info = DevInfo {
+        device: DeviceId(0x1122_3344),
+    };
+    assert_eq!(info.encode()[..], golden);
+    assert_eq!(Message::parse(&golden), Ok(Message::DevInfo(info)));
+}
+
+#[test]
+fn heartbeat() {
+    assert_eq!(Imm::Heartbeat(News::NONE).encode(), 0x8000_0000);
+    assert_eq!(Imm::HeartbeatAck.encode(), 0x9000_0000);
+    let raw = Imm::Heartbeat(News::new(0x0abc_def0)).encode();
+    assert_eq!(raw, 0x8abc_def0);
+    assert_eq!(Imm::decode(raw), Ok(Imm::Heartbeat(News::new(0x0abc_def0))));
+    assert_eq!(Imm::decode(0x9abc_def0), Ok(Imm::HeartbeatAck));
 }
 
 #[test]

@@ -3,9 +3,11 @@
 //! What a broken or hostile peer may send is refused, for the right reason: RNBD.
 
 use rnbd_proto::error::WireError;
+use rnbd_proto::news::News;
 use rnbd_proto::wire::name::DevicePath;
 use rnbd_proto::wire::rnbd::AccessMode;
 use rnbd_proto::wire::rnbd::DeviceId;
+use rnbd_proto::wire::rnbd::Features;
 use rnbd_proto::wire::rnbd::Geometry;
 use rnbd_proto::wire::rnbd::Io;
 use rnbd_proto::wire::rnbd::IoFlags;
@@ -13,6 +15,8 @@ use rnbd_proto::wire::rnbd::Message;
 use rnbd_proto::wire::rnbd::Op;
 use rnbd_proto::wire::rnbd::Open;
 use rnbd_proto::wire::rnbd::OpenRsp;
+use rnbd_proto::wire::rnbd::SessInfo;
+use rnbd_proto::wire::rnbd::SessInfoRsp;
 use rnbd_proto::wire::rtrs::SgDesc;
 use rnbd_proto::wire::rtrs::Transfer;
 
@@ -28,7 +32,7 @@ fn rnbd_messages() {
     let parse = |bytes: &[u8]| Message::parse(bytes).err();
 
     // Responses, and what nobody knows.
-    for kind in [1, 3, 6, 255] {
+    for kind in [1, 3, 7, 255] {
         let mut bytes = [0; 264];
         bytes[0] = kind;
         assert_eq!(parse(&bytes), Some(WireError::MessageType(kind.into())));
@@ -72,6 +76,33 @@ fn rnbd_messages() {
         panic!();
     };
     assert_eq!((flush.op(), flush.sector(), flush.len()), (Op::Flush, 0, 0));
+}
+
+/// What C drivers leave in the bytes behind the version means nothing.
+#[test]
+fn greeting_with_garbage() {
+    let features = |bytes: &[u8]| SessInfo::parse(bytes).map(|info| info.features());
+    let news = |bytes: &[u8]| SessInfoRsp::parse(bytes).map(|rsp| rsp.news());
+    let ours = SessInfo::OURS.encode();
+    let answer = SessInfo::OURS.answer(News::new(5)).encode();
+
+    assert_eq!(features(&ours), Ok(Features::NEWS));
+    assert_eq!(news(&answer), Ok(Some(News::new(5))));
+    for garbage in [[0xff; 31], [0x01; 31], [0x52; 31]] {
+        assert_eq!(features(&with(&ours, 5, &garbage)), Ok(Features::NONE));
+        assert_eq!(news(&with(&answer, 5, &garbage)), Ok(None));
+    }
+    // The number is there, but nothing that is known.
+    assert_eq!(features(&with(&ours, 12, &[0xfe; 4])), Ok(Features::NONE));
+    assert_eq!(news(&with(&answer, 12, &[0xfe; 4])), Ok(None));
+    // What is not known, beside what is, and around it.
+    assert_eq!(features(&with(&ours, 12, &[0xff; 4])), Ok(Features::NEWS));
+    assert_eq!(features(&with(&ours, 5, &[0xff; 3])), Ok(Features::NEWS));
+    assert_eq!(features(&with(&ours, 16, &[0xff; 20])), Ok(Features::NEWS));
+    assert_eq!(
+        news(&with(&answer, 16, &[0xff; 20])),
+        Ok(Some(News::new(u32::MAX)))
+    );
 }
 
 #[test]

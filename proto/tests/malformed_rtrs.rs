@@ -90,6 +90,7 @@ fn short() {
     check(&SessInfo::OURS.encode(), 36, parse);
     check(&Open { mode, path }.encode(), 264, parse);
     check(&[5, 0, 0, 0, 1, 0, 0, 0], 8, parse);
+    check(&[6, 0, 0, 0, 1, 0, 0, 0], 8, parse);
     let io = Io::new(DeviceId(1), Op::Read, IoFlags::NONE, 0, 512, 0).unwrap();
     check(&io.encode(), 24, parse);
 }

@@ -10,10 +10,12 @@ use rnbd_proto::imm::IoReqLayout;
 use rnbd_proto::imm::IoRsp;
 use rnbd_proto::limits::QueueDepth;
 use rnbd_proto::limits::ServerLimits;
+use rnbd_proto::news::News;
 use rnbd_proto::wire::name::DevicePath;
 use rnbd_proto::wire::name::SessName;
 use rnbd_proto::wire::rnbd::AccessMode;
 use rnbd_proto::wire::rnbd::Close;
+use rnbd_proto::wire::rnbd::DevInfo;
 use rnbd_proto::wire::rnbd::DeviceId;
 use rnbd_proto::wire::rnbd::Geometry;
 use rnbd_proto::wire::rnbd::Io;
@@ -22,6 +24,8 @@ use rnbd_proto::wire::rnbd::Message;
 use rnbd_proto::wire::rnbd::Op;
 use rnbd_proto::wire::rnbd::Open;
 use rnbd_proto::wire::rnbd::OpenRsp;
+use rnbd_proto::wire::rnbd::SessInfo;
+use rnbd_proto::wire::rnbd::SessInfoRsp;
 use rnbd_proto::wire::rtrs::Accept;
 use rnbd_proto::wire::rtrs::ConnReq;
 use rnbd_proto::wire::rtrs::ConnRsp;
@@ -265,6 +269,29 @@ proptest! {
         let close = Close { device: DeviceId(id) };
         let bytes = close.encode();
         prop_assert_eq!(Message::parse(&bytes), Ok(Message::Close(close)));
+        let info = DevInfo { device: DeviceId(id) };
+        let bytes = info.encode();
+        prop_assert_eq!(Message::parse(&bytes), Ok(Message::DevInfo(info)));
+    }
+
+    /// Whatever the client is, its greeting is answered, with nothing that it did not
+    /// say it can do.
+    #[test]
+    fn greeting(rest in vec(any::<u8>(), 32), magic: bool, number: u32) {
+        let mut bytes = [0, 0, 0, 0].to_vec();
+        bytes.extend_from_slice(&rest);
+        bytes[4] |= 1;
+        if magic {
+            bytes[8..12].copy_from_slice(b"RNB+");
+        }
+        let info = SessInfo::parse(&bytes).unwrap();
+        let answer = info.answer(News::new(number)).encode();
+        let parsed = SessInfoRsp::parse(&answer).unwrap();
+        prop_assert_eq!(&parsed.encode(), &answer);
+        let asked = &bytes[8..12] == b"RNB+" && bytes[12] & 1 == 1;
+        prop_assert_eq!(parsed.news(), asked.then_some(News::new(number)));
+        prop_assert!(asked || answer[5..].iter().all(|b| *b == 0));
+        prop_assert!(answer[20..].iter().all(|b| *b == 0));
     }
 
     #[test]
@@ -281,7 +308,7 @@ proptest! {
 
     /// Whatever parses encodes to what parses to the same; all padding becomes 0.
     #[test]
-    fn message_of_any_bytes(kind in 0u8..7, bytes in vec(any::<u8>(), 4..300)) {
+    fn message_of_any_bytes(kind in 0u8..8, bytes in vec(any::<u8>(), 4..300)) {
         let mut bytes = bytes;
         bytes[..2].copy_from_slice(&[kind, 0]);
         let Ok(message) = Message::parse(&bytes) else {
@@ -292,6 +319,7 @@ proptest! {
             Message::Open(m) => m.encode().to_vec(),
             Message::Close(m) => m.encode().to_vec(),
             Message::Io(m) => m.encode().to_vec(),
+            Message::DevInfo(m) => m.encode().to_vec(),
         };
         prop_assert_eq!(Message::parse(&again), Ok(message));
     }

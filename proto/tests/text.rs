@@ -9,6 +9,7 @@ use rnbd_proto::text::map_device::MapOptions;
 use rnbd_proto::text::path_addr::Addr;
 use rnbd_proto::text::path_addr::AddrError;
 use rnbd_proto::text::path_addr::PathAddr;
+use rnbd_proto::text::NotANumber;
 use rnbd_proto::text::UnmapMode;
 use rnbd_proto::wire::name::DevicePath;
 use rnbd_proto::wire::name::SessName;
@@ -251,10 +252,15 @@ fn words() {
         ("0x10", None),
     ] {
         assert_eq!(text::number(word.as_bytes()), number, "{word}");
-        assert_eq!(text::integer(word.as_bytes()), number, "{word}");
+        assert_eq!(text::integer(word.as_bytes()).ok(), number, "{word}");
     }
     for bad in [&b" 1"[..], b"1 ", b"1\n\n", b"\n", b"+-1", b"1\xff", b"1\0"] {
-        assert_eq!(text::integer(bad), None);
+        assert_eq!(text::integer(bad), Err(NotANumber::Malformed));
+    }
+    for large in ["2147483648\n", "-2147483649", "+99999999999999999999"] {
+        let refused = text::integer(large.as_bytes());
+        assert_eq!(refused, Err(NotANumber::Range), "{large}");
+        assert_eq!(refused.map_err(NotANumber::errno), Err(34));
     }
 }
 
@@ -262,14 +268,14 @@ proptest! {
     #[test]
     fn numbers_are_read_as_printed(n: i32) {
         prop_assert_eq!(text::number(n.to_string().as_bytes()), Some(n));
-        prop_assert_eq!(text::integer(n.to_string().as_bytes()), Some(n));
+        prop_assert_eq!(text::integer(n.to_string().as_bytes()), Ok(n));
     }
 
     /// The kernel and the standard library agree on what an integer is.
     #[test]
     fn integers(word in "[+-]?[0-9]{0,12}", newline: bool) {
         let line = format!("{word}{}", if newline { "\n" } else { "" });
-        prop_assert_eq!(text::integer(line.as_bytes()), word.parse().ok());
+        prop_assert_eq!(text::integer(line.as_bytes()).ok(), word.parse().ok());
     }
 
     #[test]

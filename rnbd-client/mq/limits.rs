@@ -30,6 +30,9 @@ pub(crate) struct Limits {
     /// Every segment but the first starts, and every segment but the last ends,
     /// at a multiple of this power of two. 0: no such restriction.
     pub(crate) virt_boundary: u32,
+    /// Segments start and end in memory at multiples of this power of two, up to a
+    /// page.
+    pub(crate) dma_alignment: u32,
     /// Largest DISCARD.
     pub(crate) max_discard_sectors: u32,
     /// Unit of allocation that DISCARD works on.
@@ -56,6 +59,8 @@ impl Limits {
             || !block_ok(self.physical_block_size)
             || self.max_io_size < MIN_IO_SIZE.max(self.logical_block_size)
             || self.max_segments == 0
+            || !self.dma_alignment.is_power_of_two()
+            || self.dma_alignment > MIN_IO_SIZE
         {
             return Err(EINVAL);
         }
@@ -74,6 +79,7 @@ impl Limits {
             max_hw_sectors: self.max_io_size / SECTOR_SIZE,
             max_segments: self.max_segments,
             virt_boundary_mask: u64::from(self.virt_boundary).saturating_sub(1) as usize,
+            dma_alignment: self.dma_alignment.saturating_sub(1),
             max_hw_discard_sectors: self.max_discard_sectors,
             discard_granularity: self.discard_granularity,
             discard_alignment: self.discard_alignment,

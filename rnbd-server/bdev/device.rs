@@ -127,6 +127,12 @@ impl BlockDevice {
         unsafe { (*(*self.as_raw()).bd_queue).limits.logical_block_size }
     }
 
+    /// Whether the device can write zeroes, as far as it is known now.
+    pub(crate) fn writes_zeroes(&self) -> bool {
+        // SAFETY: As above.
+        unsafe { (*(*self.as_raw()).bd_queue).limits.max_write_zeroes_sectors != 0 }
+    }
+
     /// What the device can do, as of now.
     pub(crate) fn limits(&self) -> Limits {
         // SAFETY: The structure is valid while the device is open.

@@ -79,13 +79,14 @@ impl Path {
         Ok(Self(unsafe { found.assume_init() }))
     }
 
-    /// Number of the device that this is a node of; 0 if it is none.
-    fn device(&self) -> DevId {
+    /// The block device that this is a node of, if it is one.
+    fn device(&self) -> Option<DevId> {
         // SAFETY: A path that was looked up has an inode, which the reference keeps.
-        let inode = unsafe { NonNull::new((*self.0.dentry).d_inode) };
+        let inode = NonNull::new(unsafe { (*self.0.dentry).d_inode })?;
+        // SAFETY: As above; the type and the number are set when the inode is made.
+        let (mode, number) = unsafe { ((*inode.as_ptr()).i_mode, (*inode.as_ptr()).i_rdev) };
 
-        // SAFETY: As above; the number is set when the inode is made.
-        DevId(inode.map_or(0, |inode| unsafe { (*inode.as_ptr()).i_rdev }))
+        (u32::from(mode) & bindings::S_IFMT == bindings::S_IFBLK).then_some(DevId(number))
     }
 }
 
@@ -130,6 +131,22 @@ impl Location<'_> {
         let dir = Path::lookup(dir, bindings::LOOKUP_FOLLOW | bindings::LOOKUP_DIRECTORY)?;
         let flags = bindings::LOOKUP_FOLLOW | bindings::LOOKUP_BENEATH;
 
-        Ok(Some(dir.lookup_below(below, flags)?.device()))
+        let device = dir.lookup_below(below, flags)?.device();
+        device.map(Some).ok_or(ENOTBLK)
+    }
+}
+
+/// The block device that `path` leads to, if it leads to one.
+///
+/// # Errors
+///
+/// What looking it up says, but for there being nothing.
+pub(crate) fn find(path: &CStr) -> Result<Option<DevId>> {
+    let _fs = InitFs::enter();
+
+    match Path::lookup(path, bindings::LOOKUP_FOLLOW) {
+        Ok(found) => Ok(found.device()),
+        Err(error) if error == ENOENT || error == ENOTDIR => Ok(None),
+        Err(error) => Err(error),
     }
 }

@@ -6,6 +6,7 @@
 use super::path::Path;
 use super::session::Admin;
 use super::session::Session;
+use super::session::OVERDUE;
 use crate::impl_has_task;
 use crate::support::log::Plain;
 use crate::support::net::SockAddr;
@@ -134,9 +135,9 @@ impl Session {
     pub(super) fn limit_waiting(self: &Arc<Self>) {
         let seconds = self.fail_io_after.load(Relaxed);
         if seconds < 0 {
-            task::cancel_sync::<_, 0>(self);
+            task::cancel_sync::<_, OVERDUE>(self);
         } else {
-            task::reschedule_in::<_, 0>(self, Delta::from_secs(seconds.into()));
+            task::reschedule_in::<_, OVERDUE>(self, Delta::from_secs(seconds.into()));
         }
     }
 
@@ -166,9 +167,9 @@ impl Session {
     }
 }
 
-impl_has_task! { impl HasTask<0> for Session { self.overdue } }
+impl_has_task! { impl HasTask<OVERDUE> for Session { self.overdue } }
 
-impl TaskItem for Session {
+impl TaskItem<OVERDUE> for Session {
     fn run(this: Arc<Self>) {
         // Between two losses a path is up, so this is of the last one, or nothing.
         if this.desk.view().flow() == Flow::Held {

@@ -6,6 +6,7 @@
 
 use super::link::Conn;
 use super::link::Link;
+use super::link::Offer;
 use super::link::Shared;
 use super::link::Table;
 use super::receive;
@@ -24,7 +25,6 @@ use crate::rdma::op::Op;
 use crate::rdma::pd::Pd;
 use crate::rdma::qp::PollContext;
 use crate::rdma::qp::QpConfig;
-use crate::rdma::sg::MAX_SEGMENTS;
 use crate::rdma::wr::MAX_DATA_SGES;
 use crate::support::cpu;
 use crate::support::log::Plain;
@@ -33,6 +33,9 @@ use kernel::prelude::*;
 use kernel::sync::Arc;
 use kernel::time::Delta;
 use rnbd_proto::flight::Await;
+use rnbd_proto::limits::registrable;
+use rnbd_proto::limits::units_touched;
+use rnbd_proto::limits::MIN_IO_SIZE;
 use rnbd_proto::wire::name::SessName;
 use rnbd_proto::wire::rtrs::info_rsp_size;
 use rnbd_proto::wire::rtrs::Accept;
@@ -88,20 +91,25 @@ impl Count {
     }
 }
 
-/// Connects as planned. `fits` says whether the path can do with what the server
+/// Connects as planned. `fits` says whether the session can do with what the path
 /// offers.
-pub(super) fn connect(plan: &Plan<'_>, fits: impl FnOnce(&Accept) -> Result) -> Result<Link> {
+pub(super) fn connect(plan: &Plan<'_>, fits: impl FnOnce(Offer) -> Result) -> Result<Link> {
     let count = Count::new(plan.polled)?;
     let (control, accept) = plan.control(&count)?;
-    fits(&accept)?;
     let pd = control.pd().clone();
     let attrs = pd.attrs();
-    let segments = MAX_SEGMENTS.min(attrs.max_fast_reg_pages as usize);
     let depth = accept.queue_depth();
+    // Segments can be long: what counts for a region is the memory that they cover.
+    let units = units_touched(accept.max_io_size()).min(attrs.max_fast_reg_pages);
+    let offer = Offer {
+        depth: depth.get(),
+        max_io_size: accept.max_io_size().min(registrable(units)),
+    };
+    fits(offer)?;
 
     let mut requests = KVec::with_capacity(usize::from(depth.get()), GFP_KERNEL)?;
     for id in depth.buffers() {
-        let request = Req::new(&pd, id, segments, plan.shared.stats.clone())?;
+        let request = Req::new(&pd, id, units, plan.shared.stats.clone())?;
         requests.push(request, GFP_KERNEL)?;
     }
     plan.shared.table.populate(Table {
@@ -121,7 +129,7 @@ pub(super) fn connect(plan: &Plan<'_>, fits: impl FnOnce(&Accept) -> Result) -> 
         .min(MAX_DATA_SGES);
     Ok(Link {
         shared: plan.shared.clone(),
-        accept,
+        offer,
         connections,
         polled: usize::from(count.polled),
         data_sges,
@@ -134,7 +142,7 @@ impl Plan<'_> {
         let way = Resolved::new(self.src, self.dst, TIMEOUT_MS, self.interrupt)?;
         let pd = Pd::new(&way.device()?)?;
         let attrs = pd.attrs();
-        if !attrs.mem_mgt_ext || attrs.max_fast_reg_pages == 0 {
+        if !attrs.mem_mgt_ext || registrable(attrs.max_fast_reg_pages) < MIN_IO_SIZE {
             pr_err!(
                 "{}: RDMA device {} lacks memory management extensions\n",
                 Plain(self.name),

@@ -3,7 +3,7 @@
 //! What sysfs shows of sessions and paths:
 //! `/sys/class/rtrs-client/<session>/paths/<src@dst>/`.
 //!
-//! ABI: `sysfs-class-rtrs-client` of the C driver.
+//! ABI: `Documentation/ABI/sysfs-rtrs-client`.
 
 use super::ends::Ends;
 use super::path::Path;
@@ -31,6 +31,7 @@ use rnbd_proto::policy::Policy;
 use rnbd_proto::stats::Latency;
 use rnbd_proto::text;
 use rnbd_proto::text::path_addr::PathAddr;
+use rnbd_proto::text::NotANumber;
 
 sysfs_files! {
     static SESSION_FILES: Files<Session> = [
@@ -66,17 +67,17 @@ type Of<'a> = ArcBorrow<'a, Stats>;
 sysfs_files! {
     static STATS_FILES: Files<Stats> = [
         c"cpu_migration_from" => show(|stats: Of<'_>, buf| Ok(stats.print_migrated_from(buf)?))
-            store(|stats: Of<'_>, input, _| reset(input, || stats.reset_migrations()));
+            store(|stats: Of<'_>, input, _| reset(input, "cpu_migration_from", || stats.reset_migrations()));
         c"cpu_migration_to" => show(|stats: Of<'_>, buf| Ok(stats.print_migrated_to(buf)?))
-            store(|stats: Of<'_>, input, _| reset(input, || stats.reset_migrations()));
+            store(|stats: Of<'_>, input, _| reset(input, "cpu_migration_to", || stats.reset_migrations()));
         c"reconnects" => show(|stats: Of<'_>, buf| Ok(stats.print_reconnects(buf)?))
-            store(|stats: Of<'_>, input, _| reset(input, || stats.reset_reconnects()));
+            store(|stats: Of<'_>, input, _| reset(input, "reconnects", || stats.reset_reconnects()));
         c"rdma" => show(|stats: Of<'_>, buf| Ok(stats.print_rdma(buf)?))
-            store(|stats: Of<'_>, input, _| reset(input, || stats.reset_rdma()));
+            store(|stats: Of<'_>, input, _| reset(input, "rdma", || stats.reset_rdma()));
         c"polled" => show(|stats: Of<'_>, buf| Ok(stats.print_polled(buf)?))
-            store(|stats: Of<'_>, input, _| reset(input, || stats.reset_polled()));
+            store(|stats: Of<'_>, input, _| reset(input, "polled", || stats.reset_polled()));
         c"reset_all" => show(|_, buf| buf.push(b"echo 1 to reset all statistics\n"))
-            store(|stats: Of<'_>, input, _| reset(input, || {
+            store(|stats: Of<'_>, input, _| reset(input, "reset_all", || {
                 stats.reset_migrations();
                 stats.reset_reconnects();
                 stats.reset_rdma();
@@ -157,9 +158,9 @@ fn show_latency(path: ArcBorrow<'_, Path>, buf: &mut Buf<'_>) -> Result {
     Ok(write!(buf, "{}", Latency(latency))?)
 }
 
-fn reset(input: &[u8], reset: impl FnOnce()) -> Result {
+fn reset(input: &[u8], file: &str, reset: impl FnOnce()) -> Result {
     // C takes a 0 for "reset is not supported" and refuses all else.
-    expect_1(input, &"rtrs-client", "stats")?;
+    expect_1(input, &"stats", file)?;
     reset();
     Ok(())
 }
@@ -173,13 +174,13 @@ fn set_max_reconnect_attempts(
     input: &[u8],
     _ctx: &StoreCtx<'_>,
 ) -> Result {
-    let attempts = backoff::parse_max_attempts(input).ok_or_else(|| {
+    let attempts = backoff::parse_max_attempts(input).map_err(|why| {
         pr_err!(
             "{}: max_reconnect_attempts: '{}' is not between -1 and 9999\n",
             session.name(),
             Plain(input.escape_ascii())
         );
-        EINVAL
+        Error::from_errno(-why.errno())
     })?;
     session.set_max_reconnect_attempts(attempts);
     Ok(())
@@ -194,16 +195,19 @@ fn show_fail_io_after(session: ArcBorrow<'_, Session>, buf: &mut Buf<'_>) -> Res
 
 fn set_fail_io_after(session: ArcBorrow<'_, Session>, input: &[u8], _ctx: &StoreCtx<'_>) -> Result {
     let seconds = match input {
-        b"off" => Some(-1),
-        _ => text::integer(input).filter(|seconds| *seconds >= 0),
+        b"off" => Ok(-1),
+        _ => match text::integer(input) {
+            Ok(seconds) if seconds < 0 => Err(NotANumber::Malformed),
+            read => read,
+        },
     };
-    let seconds = seconds.ok_or_else(|| {
+    let seconds = seconds.map_err(|why| {
         pr_err!(
             "{}: fast_io_fail_tmo: '{}' is neither off nor a number of seconds\n",
             session.name(),
             Plain(input.escape_ascii())
         );
-        EINVAL
+        Error::from_errno(-why.errno())
     })?;
     session.fail_io_after.store(seconds, Relaxed);
     // Counts from now for what waits already.

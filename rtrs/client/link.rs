@@ -29,7 +29,16 @@ use rnbd_proto::heartbeat::Beat;
 use rnbd_proto::heartbeat::Heartbeat;
 use rnbd_proto::imm::Imm;
 use rnbd_proto::imm::IoReqLayout;
-use rnbd_proto::wire::rtrs::Accept;
+use rnbd_proto::news::News;
+
+/// What a path can carry: what the server offers, as far as the device here can.
+#[derive(Clone, Copy)]
+pub(super) struct Offer {
+    /// Requests in flight, of the whole session.
+    pub(super) depth: u16,
+    /// The most bytes of data in one request.
+    pub(super) max_io_size: u32,
+}
 
 /// A chunk of the server's memory that requests are written to.
 pub(super) struct Chunk {
@@ -149,8 +158,8 @@ impl CmEvents for Conn {
 /// A connected path.
 pub(super) struct Link {
     pub(super) shared: Arc<Shared>,
-    /// What the server offered.
-    pub(super) accept: Accept,
+    /// What it can carry.
+    pub(super) offer: Offer,
     /// The control connection, those for the CPUs (at least one), and the polled
     /// ones.
     pub(super) connections: KVec<Connection<Conn>>,
@@ -257,7 +266,7 @@ impl Link {
             }
             Beat::Send => {
                 let sent = match self.connections.first() {
-                    Some(control) => control.qp().post_imm(Imm::Heartbeat.encode()),
+                    Some(control) => control.qp().post_imm(Imm::Heartbeat(News::NONE).encode()),
                     None => Err(ENOTCONN),
                 };
                 if sent.is_err() {

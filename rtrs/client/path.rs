@@ -11,6 +11,7 @@ use super::connect::Plan;
 use super::ends::Ends;
 use super::link::beat_interval;
 use super::link::Link;
+use super::link::Offer;
 use super::link::Shared;
 use super::retry::Retry;
 use super::session::Session;
@@ -214,7 +215,7 @@ impl Path {
                 polled: self.session.nr_poll_queues(),
                 interrupt: &self.interrupt,
             };
-            connect::connect(&plan, |accept| self.session.fits(accept))
+            connect::connect(&plan, |offer| self.session.fits(offer))
         });
         // Dropped without the lock.
         let attempt = self.attempt.lock().take();
@@ -226,10 +227,10 @@ impl Path {
     fn take_up(self: &Arc<Self>, link: Link) -> Result {
         let control = link.connections.first().ok_or(EIO)?;
         let ends = Ends::of(control);
-        self.session.learn(&link.accept)?;
+        self.session.learn(link.offer)?;
         drop(self.ends.replace(Some(KBox::new(ends, GFP_KERNEL)?)));
-        let (count, depth) = (link.connections.len(), link.accept.queue_depth().get());
-        let size = link.accept.max_io_size();
+        let count = link.connections.len();
+        let Offer { depth, max_io_size } = link.offer;
         self.link.replace(Some(KBox::new(link, GFP_KERNEL)?));
         if self
             .enter_from(ClientState::Connecting, ClientState::Connected)
@@ -239,7 +240,7 @@ impl Path {
             return Err(ECANCELED);
         }
         pr_info!(
-            "{self}: connected, {count} connections, queue depth {depth}, up to {size} bytes a request\n"
+            "{self}: connected, {count} connections, queue depth {depth}, up to {max_io_size} bytes a request\n"
         );
         self.stats.connected(true);
         task::reschedule_in::<_, BEAT>(self, beat_interval());

@@ -96,9 +96,11 @@ impl Operation for Receive {
             None => Err("message without an immediate"),
             Some(Err(_)) => Err("unknown immediate"),
             Some(Ok(Imm::IoRsp(rsp))) => on_answer(qp, rsp, message),
-            Some(Ok(Imm::Heartbeat)) if qp.context().id == 0 => qp
-                .post_imm(Imm::HeartbeatAck.encode())
-                .map_err(|_| "a heartbeat could not be answered"),
+            Some(Ok(Imm::Heartbeat(news))) if qp.context().id == 0 => {
+                shared.path().session.hear(news);
+                qp.post_imm(Imm::HeartbeatAck.encode())
+                    .map_err(|_| "a heartbeat could not be answered")
+            }
             Some(Ok(Imm::HeartbeatAck)) if qp.context().id == 0 => {
                 shared.heartbeat.acked(clock::now_ns());
                 Ok(())

@@ -30,6 +30,7 @@ use crate::rdma::pd::Pd;
 use crate::rdma::qp::QpRef;
 use crate::rdma::sg::MappedSg;
 use crate::rdma::sg::SgTable;
+use crate::rdma::sg::MAX_SEGMENTS;
 use crate::rdma::wc::Wc;
 use crate::rdma::wr::Remote;
 use crate::rdma::wr::SendChain;
@@ -43,6 +44,7 @@ use kernel::sync::Arc;
 use rnbd_proto::flight::Await;
 use rnbd_proto::imm::IoReqLayout;
 use rnbd_proto::limits::BufId;
+use rnbd_proto::limits::REGISTRATION_UNIT;
 use rnbd_proto::wire::rnbd::MAX_MSG_SIZE;
 use rnbd_proto::wire::rtrs::Request;
 use rnbd_proto::wire::rtrs::SgDesc;
@@ -51,10 +53,6 @@ use rnbd_proto::wire::rtrs::MAX_REQUEST_MSG_SIZE;
 
 /// Room for the longest user message with the transport's own behind it.
 const HEADER_SIZE: usize = MAX_MSG_SIZE + MAX_REQUEST_MSG_SIZE;
-
-/// Unit in which the data of a request is registered: segments start and end at
-/// multiples of it, except for the first start and the last end.
-const REGISTRATION_UNIT: u32 = 4096;
 
 /// The data of a request.
 enum Data {
@@ -100,18 +98,19 @@ pub(super) struct Req {
 }
 
 impl Req {
-    /// Makes the request for message id `id`.
+    /// Makes the request for message id `id`, with data that touch up to `units`
+    /// registration units.
     pub(super) fn new(
         pd: &Arc<Pd>,
         id: BufId,
-        segments: usize,
+        units: u32,
         stats: Arc<Stats>,
     ) -> Result<Arc<Op<Self>>> {
         Op::new(Self {
             id,
             header: DmaBuf::new(pd, HEADER_SIZE, DmaDir::ToDevice)?,
-            mr: Mr::new(pd, u32::try_from(segments)?)?,
-            data: Data::Free(SgTable::new(pd, segments)?),
+            mr: Mr::new(pd, units)?,
+            data: Data::Free(SgTable::new(pd, MAX_SEGMENTS)?),
             registered: false,
             phase: Phase::Request,
             order: None,

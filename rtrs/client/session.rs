@@ -8,6 +8,7 @@
 
 use super::desk::Desk;
 use super::files::SessionFiles;
+use super::link::Offer;
 use super::path::Path;
 use super::Client;
 use crate::new_task;
@@ -33,14 +34,18 @@ use kernel::prelude::*;
 use kernel::str::CString;
 use kernel::sync::Arc;
 use kernel::sync::Mutex;
+use rnbd_proto::news::Listener;
 use rnbd_proto::policy::Policy;
 use rnbd_proto::text::path_addr::PathAddr;
 use rnbd_proto::wire::name::SessName;
-use rnbd_proto::wire::rtrs::Accept;
 use rnbd_proto::wire::rtrs::Uuid;
 
 /// Message ids that are kept for control messages.
 pub(super) const CONTROL_PERMITS: u32 = 1;
+
+/// Its tasks.
+pub(super) const OVERDUE: u64 = 0;
+pub(super) const NEWS: u64 = 1;
 
 /// How long I/O waits for a path by default, in seconds.
 const FAIL_IO_AFTER_S: i32 = 120;
@@ -56,6 +61,12 @@ pub trait Events: Send + Sync {
     ///
     /// With an error the path is given up, to be connected again later.
     fn reconnected(&self, session: &Arc<Session>) -> Result;
+
+    /// The server has news of what it was told to open: ask for it, by
+    /// [`Session::call`]. In a worker, one at a time; not before [`Session::listen`].
+    ///
+    /// With an error it is called again after the next heartbeat that brings news.
+    fn news(&self, session: &Arc<Session>) -> Result;
 }
 
 /// What a session is to be.
@@ -94,7 +105,10 @@ pub struct Session {
     /// Seconds that I/O waits for a path; negative for no end.
     pub(super) fail_io_after: AtomicI32,
     #[pin]
-    pub(super) overdue: Task<Self>,
+    pub(super) overdue: Task<Self, OVERDUE>,
+    pub(super) listener: Listener,
+    #[pin]
+    pub(super) news: Task<Self, NEWS>,
     #[pin]
     pub(super) desk: Desk,
     pub(super) events: Arc<dyn Events>,
@@ -148,6 +162,8 @@ impl Session {
                 max_reconnect_attempts: AtomicI32::new(-1),
                 fail_io_after: AtomicI32::new(FAIL_IO_AFTER_S),
                 overdue <- new_task!(queue.handle(), "rtrs_io_overdue"),
+                listener: Listener::new(),
+                news <- new_task!(queue.handle(), "rtrs_client_news"),
                 desk <- Desk::new(),
                 events,
                 control <- new_mutex!((), "rtrs_session_control"),
@@ -215,23 +231,25 @@ impl Session {
         for path in &paths {
             path.remove();
         }
-        task::stop_sync::<_, 0>(self);
+        task::stop_sync::<_, OVERDUE>(self);
+        // No path is left for what it may be asking.
+        task::stop_sync::<_, NEWS>(self);
         drop(files);
         drop(self.paths.replace(None));
         self.kick();
     }
 
-    /// Whether this session can do with what a server offers now.
+    /// Whether this session can do with what a path offers.
     ///
     /// # Errors
     ///
     /// `EPROTO`, with a line in the log.
-    pub(super) fn fits(&self, accept: &Accept) -> Result {
-        let (depth, size) = (u32::from(accept.queue_depth().get()), accept.max_io_size());
+    pub(super) fn fits(&self, offer: Offer) -> Result {
+        let (depth, size) = (u32::from(offer.depth), offer.max_io_size);
         let (old_depth, old_size) = (self.queue_depth(), self.max_io_size());
         if depth < old_depth || size < old_size {
             pr_err!(
-                "{}: the server offers queue depth {depth} and {size} bytes a request, less than the {old_depth} and {old_size} that the devices were made for; unmap them and map them anew\n",
+                "{}: the path offers queue depth {depth} and {size} bytes a request, less than the {old_depth} and {old_size} that the devices were made for; unmap them and map them anew\n",
                 &*self.name
             );
             return Err(EPROTO);
@@ -239,12 +257,12 @@ impl Session {
         Ok(())
     }
 
-    /// The first path is connected: notes what the server offers.
-    pub(super) fn learn(&self, accept: &Accept) -> Result {
+    /// The first path is connected: notes what it offers.
+    pub(super) fn learn(&self, offer: Offer) -> Result {
         if self.queue_depth() == 0 {
-            let depth = u32::from(accept.queue_depth().get());
+            let depth = u32::from(offer.depth);
             self.desk.furnish(depth)?;
-            self.max_io_size.store(accept.max_io_size(), Relaxed);
+            self.max_io_size.store(offer.max_io_size, Relaxed);
             self.depth.store(depth, Relaxed);
         }
         Ok(())

@@ -179,6 +179,12 @@ impl SockAddr {
         }
     }
 
+    /// The address without its port, and without scope; `None` for a family that
+    /// is not known.
+    pub fn addr(&self) -> Option<Addr<'static>> {
+        self.parts().map(|(addr, _, _)| addr)
+    }
+
     /// The port; 0 for a family that is not known.
     pub fn port(&self) -> u16 {
         self.parts().map_or(0, |(_, _, port)| port)

@@ -116,7 +116,7 @@ impl Operation for Receive {
 fn dispatch(conn: &Arc<Conn>, qp: &QpRef<'_, Conn>, imm: u32) {
     match Imm::decode(imm) {
         Ok(Imm::IoReq(place)) => chunk::arrive(conn, place),
-        Ok(Imm::Heartbeat) if conn.id == 0 => {
+        Ok(Imm::Heartbeat(_)) if conn.id == 0 => {
             if let Err(e) = qp.post_imm(Imm::HeartbeatAck.encode()) {
                 conn.path.fail(fmt!("heartbeat not answered: {e:?}"));
             }

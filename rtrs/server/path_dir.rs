@@ -6,7 +6,7 @@
 //! Both sides name a path as the client does, so `src` is the client here,
 //! unlike everywhere else in the server.
 //!
-//! ABI: `sysfs-class-rtrs-server`.
+//! ABI: `Documentation/ABI/sysfs-rtrs-server`.
 
 use kernel::prelude::*;
 use kernel::str::CString;

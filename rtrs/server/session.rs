@@ -21,6 +21,7 @@ use crate::new_task;
 use crate::pr_err_ratelimited;
 use crate::support::kobj::Parent;
 use crate::support::log::Plain;
+use crate::support::net::SockAddr;
 use crate::support::task::Task;
 use crate::support::trace;
 use crate::support::trace::Side;
@@ -79,46 +80,64 @@ impl Session {
         self.name.as_ref().map_or(c"", |name| name)
     }
 
-    /// A path comes up; the first one brings the session up. Returns also where
-    /// the path may have its directory.
+    /// A path from `peer` comes up; the first one brings the session up. Returns
+    /// also where the path may have its directory.
     pub(super) fn path_up(
         self: &Arc<Self>,
         shared: &Arc<Shared>,
+        peer: &SockAddr,
     ) -> Result<(Arc<dyn SessionService>, Parent)> {
         let mut upper = self.upper.lock();
-        let up = match &*upper {
+        let (service, paths) = match &*upper {
             Upper {
                 service: Some(service),
                 dir: Some(dir),
                 ..
             } => (service.clone(), dir.paths()),
-            _ => {
-                let dir = SessionDir::new(shared, self).inspect_err(|e| {
-                    pr_err_ratelimited!(
-                        "session '{}' not shown in sysfs: {e:?}\n",
-                        Plain(self.name().to_bytes().escape_ascii())
-                    );
-                })?;
-                let service = shared.service.session_up(SessionInfo {
-                    shared: shared.clone(),
-                    session: self.clone(),
-                })?;
-                let up = (service.clone(), dir.paths());
-                upper.service = Some(service);
-                upper.dir = Some(dir);
-                trace::session(Side::Server, self.name(), &Plain("Up"));
-                up
-            }
+            _ => self.up(shared, &mut upper)?,
         };
+        if let Err(e) = service.path_up(peer) {
+            self.down_if_unused(&mut upper);
+            return Err(e);
+        }
         upper.paths += 1;
-        Ok(up)
+        Ok((service, paths))
     }
 
     /// A path that was up is gone, with all of its requests; the last one takes
     /// the session down.
-    pub(super) fn path_down(&self) {
+    pub(super) fn path_down(&self, peer: &SockAddr) {
         let mut upper = self.upper.lock();
         upper.paths = upper.paths.saturating_sub(1);
+        if let Some(service) = &upper.service {
+            service.path_down(peer);
+        }
+        self.down_if_unused(&mut upper);
+    }
+
+    fn up(
+        self: &Arc<Self>,
+        shared: &Arc<Shared>,
+        upper: &mut Upper,
+    ) -> Result<(Arc<dyn SessionService>, Parent)> {
+        let dir = SessionDir::new(shared, self).inspect_err(|e| {
+            pr_err_ratelimited!(
+                "session '{}' not shown in sysfs: {e:?}\n",
+                Plain(self.name().to_bytes().escape_ascii())
+            );
+        })?;
+        let service = shared.service.session_up(SessionInfo {
+            shared: shared.clone(),
+            session: self.clone(),
+        })?;
+        let up = (service.clone(), dir.paths());
+        upper.service = Some(service);
+        upper.dir = Some(dir);
+        trace::session(Side::Server, self.name(), &Plain("Up"));
+        Ok(up)
+    }
+
+    fn down_if_unused(&self, upper: &mut Upper) {
         if upper.paths > 0 {
             return;
         }

@@ -2,7 +2,7 @@
 
 //! What sysfs shows of a session: `/sys/class/rtrs-server/<session>/`.
 //!
-//! ABI: `sysfs-class-rtrs-server`.
+//! ABI: `Documentation/ABI/sysfs-rtrs-server`.
 
 use kernel::prelude::*;
 use kernel::sync::Arc;

@@ -132,7 +132,7 @@ fn finish(path: &Arc<Path>, qp: &QpRef<'_, Conn>) -> Result {
         chunks.push(slot.describe()?, GFP_KERNEL)?;
     }
     // The teardown, which waits for this completion, takes all of it down again.
-    let (service, paths) = path.session.path_up(&path.shared)?;
+    let (service, paths) = path.session.path_up(&path.shared, &path.ends().peer())?;
     path.service.populate(service);
     let dir = PathDir::new(path, &paths).inspect_err(|e| {
         pr_err_ratelimited!("{path}: not shown in sysfs: {e:?}\n");

@@ -65,6 +65,8 @@ impl Table {
         if let Some(path) = known {
             let fits = path.state.get() == ServerState::Connecting
                 && path.count() == req.count()
+                // What the service decides by the peer's address is true of all.
+                && path.ends().same_hosts(&ends)
                 && path.req().notes() == req.notes()
                 && !path.has_link(req.id());
             return if fits {

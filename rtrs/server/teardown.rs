@@ -39,7 +39,7 @@ impl TaskItem<TEARDOWN> for Path {
         this.session.lanes.await_task();
 
         if this.service.as_ref().is_some() {
-            this.session.path_down();
+            this.session.path_down(&this.ends().peer());
         }
         pr_info_ratelimited!("{this}: closed\n");
         this.enter(ServerState::Closed);

@@ -9,6 +9,7 @@ use kernel::time::Delta;
 use rnbd_proto::heartbeat;
 use rnbd_proto::heartbeat::Beat;
 use rnbd_proto::imm::Imm;
+use rnbd_proto::news::News;
 use rnbd_proto::path_state::ServerState;
 
 use super::path::Path;
@@ -60,7 +61,10 @@ impl Path {
         }
         match self.heartbeat.tick(clock::now_ns()) {
             Beat::Send => {
-                let sent = self.with_qp(0, |qp| qp.post_imm(Imm::Heartbeat.encode()));
+                let service = self.service.as_ref();
+                let news = service.map_or(News::NONE, |service| service.news());
+                let imm = Imm::Heartbeat(news).encode();
+                let sent = self.with_qp(0, |qp| qp.post_imm(imm));
                 if let Some(Err(e)) = sent {
                     self.fail(fmt!("heartbeat not sent: {e:?}"));
                     return;

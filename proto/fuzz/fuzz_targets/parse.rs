@@ -9,6 +9,8 @@
 
 use libfuzzer_sys::fuzz_target;
 use rnbd_proto::backoff;
+use rnbd_proto::export_rules::line::Line;
+use rnbd_proto::glob::Glob;
 use rnbd_proto::imm::Imm;
 use rnbd_proto::imm::IoReqLayout;
 use rnbd_proto::limits::QueueDepth;
@@ -149,9 +151,22 @@ fn texts(kind: u8, data: &[u8]) -> Option<()> {
             let policy = Policy::parse(data)?;
             assert_eq!(Policy::parse(policy.to_string().as_bytes()), Some(policy));
         }
-        _ => {
-            let max = backoff::parse_max_attempts(data)?;
+        5 => {
+            let max = backoff::parse_max_attempts(data).ok()?;
             assert!((-1..=9999).contains(&max));
+        }
+        _ => {
+            let mut parts = data.splitn(2, |b| *b == 0);
+            let (line, name) = (parts.next()?, parts.next()?);
+            if let Some(pattern) = Glob::new(line) {
+                let same = pattern.literal() == Some(name);
+                assert!(pattern.matches(name) || !same);
+            }
+            match Line::parse(line) {
+                Ok(Line::Rule(rule)) => assert_eq!(Line::parse(rule.text), Ok(Line::Rule(rule))),
+                Ok(_) => {}
+                Err(e) => assert!(!e.to_string().contains('\n')),
+            }
         }
     }
     Some(())
@@ -159,7 +174,7 @@ fn texts(kind: u8, data: &[u8]) -> Option<()> {
 
 fuzz_target!(|input: &[u8]| {
     if let [kind, data @ ..] = input {
-        let _ = match kind % 16 {
+        let _ = match kind % 17 {
             kind @ 0..=9 => messages(kind, data),
             kind => texts(kind - 10, data),
         };

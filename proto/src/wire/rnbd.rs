@@ -5,22 +5,26 @@
 //!
 //! C header: [`drivers/block/rnbd/rnbd-proto.h`](srctree/drivers/block/rnbd/rnbd-proto.h).
 
+mod device;
 mod io;
 mod op;
 mod open;
 mod session;
 
+pub use self::device::Close;
+pub use self::device::DevInfo;
+pub use self::device::CLOSE_SIZE;
+pub use self::device::DEV_INFO_SIZE;
 pub use self::io::Io;
 pub use self::io::IO_SIZE;
 pub use self::op::IoFlags;
 pub use self::op::Op;
-pub use self::open::Close;
 pub use self::open::Geometry;
 pub use self::open::Open;
 pub use self::open::OpenRsp;
-pub use self::open::CLOSE_SIZE;
 pub use self::open::OPEN_RSP_SIZE;
 pub use self::open::OPEN_SIZE;
+pub use self::session::Features;
 pub use self::session::SessInfo;
 pub use self::session::SessInfoRsp;
 pub use self::session::SESS_INFO_RSP_SIZE;
@@ -53,6 +57,7 @@ const TYPE_OPEN: u16 = 2;
 const TYPE_OPEN_RSP: u16 = 3;
 const TYPE_IO: u16 = 4;
 const TYPE_CLOSE: u16 = 5;
+const TYPE_DEV_INFO: u16 = 6;
 
 #[derive(Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
 #[repr(C)]
@@ -157,6 +162,8 @@ pub enum Message<'a> {
     Close(Close),
     /// Reads, writes, flushes, ...
     Io(Io),
+    /// Asks what a device is like now.
+    DevInfo(DevInfo),
 }
 
 impl<'a> Message<'a> {
@@ -169,6 +176,7 @@ impl<'a> Message<'a> {
             TYPE_OPEN => Open::parse(bytes).map(Self::Open),
             TYPE_CLOSE => Close::parse(bytes).map(Self::Close),
             TYPE_SESS_INFO => SessInfo::parse(bytes).map(Self::SessInfo),
+            TYPE_DEV_INFO => DevInfo::parse(bytes).map(Self::DevInfo),
             kind => Err(WireError::MessageType(kind)),
         }
     }

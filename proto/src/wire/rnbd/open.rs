@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
-//! Opening and closing a device.
+//! Opening a device.
 
 use zerocopy::little_endian::U16;
 use zerocopy::little_endian::U32;
@@ -15,7 +15,6 @@ use zerocopy_derive::Unaligned;
 use super::AccessMode;
 use super::DeviceId;
 use super::Header;
-use super::TYPE_CLOSE;
 use super::TYPE_OPEN;
 use super::TYPE_OPEN_RSP;
 use crate::error::WireError;
@@ -27,8 +26,6 @@ use crate::wire::name::NameBuf;
 pub const OPEN_SIZE: usize = 264;
 /// Length of an OPEN_RSP in bytes.
 pub const OPEN_RSP_SIZE: usize = 56;
-/// Length of a CLOSE in bytes.
-pub const CLOSE_SIZE: usize = 8;
 
 const CACHE_FUA: u8 = 1 << 0;
 const CACHE_WRITEBACK: u8 = 1 << 1;
@@ -70,16 +67,8 @@ struct WireOpenRsp {
     reserved: [u8; 10],
 }
 
-#[derive(FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
-#[repr(C)]
-struct WireClose {
-    header: Header,
-    device_id: U32,
-}
-
 const _: () = assert!(size_of::<WireOpen>() == OPEN_SIZE);
 const _: () = assert!(size_of::<WireOpenRsp>() == OPEN_RSP_SIZE);
-const _: () = assert!(size_of::<WireClose>() == CLOSE_SIZE);
 
 /// A client's request to open a device.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -113,32 +102,6 @@ impl<'a> Open<'a> {
             reserved1: 0,
             name: self.path.to_field(),
             reserved2: [0; 2],
-        })
-    }
-}
-
-/// A client's request to close a device.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Close {
-    /// Which one.
-    pub device: DeviceId,
-}
-
-impl Close {
-    pub(super) fn parse(bytes: &[u8]) -> Result<Self, WireError> {
-        let msg: WireClose = wire::read(bytes)?;
-
-        msg.header.expect(TYPE_CLOSE)?;
-        Ok(Self {
-            device: DeviceId(msg.device_id.get()),
-        })
-    }
-
-    /// The message to send.
-    pub fn encode(&self) -> [u8; CLOSE_SIZE] {
-        zerocopy::transmute!(WireClose {
-            header: Header::new(TYPE_CLOSE),
-            device_id: self.device.0.into(),
         })
     }
 }
@@ -199,7 +162,7 @@ impl Geometry {
     }
 }
 
-/// A server's description of a device it has opened.
+/// A server's description of a device that is open.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct OpenRsp {
     /// Id of the device in messages from now on.
@@ -293,6 +256,5 @@ mod tests {
             logical_block_size: 38, max_segments: 40, secure_discard: 42,
             obsolete_rotational: 44, cache_policy: 45, reserved: 46,
         });
-        assert_layout!(WireClose, 8, { header: 0, device_id: 4 });
     }
 }

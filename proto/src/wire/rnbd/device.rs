@@ -1,0 +1,94 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+//! What a client says of a device that is open: that it is to be closed, or that it
+//! wants to know how it is now.
+
+use zerocopy::little_endian::U32;
+use zerocopy_derive::FromBytes;
+use zerocopy_derive::Immutable;
+use zerocopy_derive::IntoBytes;
+use zerocopy_derive::KnownLayout;
+use zerocopy_derive::Unaligned;
+
+use super::DeviceId;
+use super::Header;
+use super::TYPE_CLOSE;
+use super::TYPE_DEV_INFO;
+use crate::error::WireError;
+use crate::wire;
+
+/// Length of a CLOSE in bytes.
+pub const CLOSE_SIZE: usize = 8;
+/// Length of a DEV_INFO in bytes.
+pub const DEV_INFO_SIZE: usize = 8;
+
+#[derive(FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
+#[repr(C)]
+struct WireDevice {
+    header: Header,
+    device_id: U32,
+}
+
+const _: () = assert!(size_of::<WireDevice>() == CLOSE_SIZE);
+const _: () = assert!(size_of::<WireDevice>() == DEV_INFO_SIZE);
+
+fn parse(bytes: &[u8], kind: u16) -> Result<DeviceId, WireError> {
+    let msg: WireDevice = wire::read(bytes)?;
+
+    msg.header.expect(kind)?;
+    Ok(DeviceId(msg.device_id.get()))
+}
+
+fn encode(kind: u16, device: DeviceId) -> [u8; size_of::<WireDevice>()] {
+    zerocopy::transmute!(WireDevice {
+        header: Header::new(kind),
+        device_id: device.0.into(),
+    })
+}
+
+/// A client's request to close a device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Close {
+    /// Which one.
+    pub device: DeviceId,
+}
+
+impl Close {
+    pub(super) fn parse(bytes: &[u8]) -> Result<Self, WireError> {
+        parse(bytes, TYPE_CLOSE).map(|device| Self { device })
+    }
+
+    /// The message to send.
+    pub fn encode(&self) -> [u8; CLOSE_SIZE] {
+        encode(TYPE_CLOSE, self.device)
+    }
+}
+
+/// A client's request for the description of a device, [`super::OpenRsp`], as it is
+/// now. Not in the C drivers; only where both sides have [`super::Features::NEWS`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DevInfo {
+    /// Which one.
+    pub device: DeviceId,
+}
+
+impl DevInfo {
+    pub(super) fn parse(bytes: &[u8]) -> Result<Self, WireError> {
+        parse(bytes, TYPE_DEV_INFO).map(|device| Self { device })
+    }
+
+    /// The message to send.
+    pub fn encode(&self) -> [u8; DEV_INFO_SIZE] {
+        encode(TYPE_DEV_INFO, self.device)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn layout() {
+        assert_layout!(WireDevice, 8, { header: 0, device_id: 4 });
+    }
+}
