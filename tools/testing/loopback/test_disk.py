@@ -9,6 +9,7 @@ from rnbdbench.lab import Pair
 SECTOR_SIZES = [512, 4096]
 
 
+@pytest.mark.kernels("stock")
 @pytest.mark.parametrize("sector", SECTOR_SIZES)
 def test_size_and_limits_are_those_of_the_target(loopback: Pair, sector: int) -> None:
     """Sizes in the same units; no request that the target would not take."""
@@ -41,6 +42,7 @@ def test_disk_has_a_queue_for_each_cpu(loopback: Pair) -> None:
     assert device.unmap() is None
 
 
+@pytest.mark.kernels("stock")
 @pytest.mark.parametrize("cached", [True, False], ids=["write-back", "write-through"])
 def test_cache_policy_is_that_of_the_target(loopback: Pair, cached: bool) -> None:
     """A volatile cache on the target is one on the initiator."""
@@ -56,6 +58,7 @@ def test_cache_policy_is_that_of_the_target(loopback: Pair, cached: bool) -> Non
     assert device.unmap() is None
 
 
+@pytest.mark.kernels("stock")
 def test_flush_reaches_the_device(loopback: Pair) -> None:
     """fsync on the initiator makes the target's disk empty its cache."""
     guest = loopback.initiator.guest

@@ -1,25 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The files that users and their tools read."""
+"""Links, folders and parameters; the files are in test_sysfs_files.py."""
 
 from rnbdbench import network
 from rnbdbench import rnbd
 from rnbdbench.lab import Pair
-
-
-def test_files_of_a_mapped_device(loopback: Pair) -> None:
-    """Each file of /sys/block/rnbd<N>/rnbd says what was asked for."""
-    disk = loopback.target.ram_disk(16)
-    loopback.target.load()
-    loopback.initiator.load()
-    device = loopback.initiator.map(disk, session="blya")
-    assert device.name == "rnbd0"
-    assert device.read("rnbd/state") == "open"
-    assert device.read("rnbd/session") == "blya"
-    assert device.read("rnbd/mapping_path") == "/dev/ram0"
-    assert device.read("rnbd/access_mode") == "rw"
-    assert device.read("size") == loopback.target.guest.output("cat /sys/block/ram0/size")
-    assert "unmap_device" in device.read("rnbd/unmap_device")
-    assert "map_device" in loopback.initiator.guest.output(f"cat {rnbd.MAP_DEVICE}")
 
 
 def test_link_of_a_mapped_device(loopback: Pair) -> None:

@@ -3,6 +3,8 @@
 
 import re
 
+import pytest
+
 from rnbdbench import network
 from rnbdbench.guest import Guest
 from rnbdbench.lab import Pair
@@ -58,6 +60,7 @@ def test_life_of_a_session_and_its_path(loopback: Pair) -> None:
     assert events.count("rtrs_session: server session=bench state=Down") == 2
 
 
+@pytest.mark.kernels("stock")
 def test_each_error_of_a_request(loopback: Pair) -> None:
     """What the target's disk refuses is seen on both sides; nothing of what succeeds."""
     guest = loopback.initiator.guest

@@ -17,16 +17,18 @@ def verify(
     size: str = "32m",
     depth: int = 16,
     polled: bool = False,
+    misaligned: int = 0,
 ) -> None:
     """Writes in random order, then reads all back and compares checksums.
 
-    `block` is a size or a range of sizes.  `polled` I/O has no interrupts.
+    `block` is a size or a range of sizes.  `polled` I/O has no interrupts.  Buffers
+    start so many bytes behind the start of a page.
     """
     sizes = f"--bsrange={block}" if "-" in block else f"--bs={block}"
     guest.run(
         f"fio --name=verify --filename={device} {_COMMON} {sizes} --size={size}"
         f" --iodepth={depth} --rw=randwrite --verify=crc32c --verify_fatal=1 --do_verify=1"
-        f" --hipri={int(polled)}",
+        f" --hipri={int(polled)} --iomem_align={misaligned}",
         timeout=120,
     )
 

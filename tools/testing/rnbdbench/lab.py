@@ -15,6 +15,7 @@ from dataclasses import field
 from pathlib import Path
 from typing import TextIO
 
+from rnbdbench import disks
 from rnbdbench import dmesg
 from rnbdbench import network
 from rnbdbench import rnbd
@@ -71,13 +72,14 @@ class Lab:
         self._logs, self._lock = _own_folder(logs)
         (self._logs / GUESTS).mkdir()
         self._sockets = Path(tempfile.mkdtemp(prefix="rnbdbench-"))
+        self._disks = disks.hardware(self._sockets)
         self._machines: dict[str, Machine] = {}
         self._in_use: list[Machine] = []
         self._cables = [network.Cable(self._sockets, number) for number in range(MOST_CABLES)]
 
     def loopback(self, kernel: str, drivers: str, fabric: str) -> Pair:
         """One guest that is both initiator and target."""
-        specification = Specification("loopback", kernel, drivers, fabric)
+        specification = Specification("loopback", kernel, drivers, fabric, disks=self._disks)
         if self._provide([specification]):
             network.loop_back(self._guest("loopback"))
         return self._begin("loopback", "loopback")
@@ -228,27 +230,15 @@ def _own_folder(logs: Path) -> tuple[Path, TextIO]:
     return logs, lock
 
 
-_EACH_DM = (
-    "[ ! -e /sys/module/dm_mod ] || for name in"
-    " $(dmsetup ls | grep -v '^No devices' | cut -f1); do"
-)
-
-
 def _clean(guest: Guest) -> None:
     """Takes a guest back to how it was before the test."""
-    guest.run("umount -R /mnt/* 2>/dev/null; losetup -D", check=False)
-    # What is stopped would keep the modules from being unloaded.
-    guest.run(f"{_EACH_DM} dmsetup resume --noudevsync $name; done", check=False)
+    # What is stacked on disks of ours goes before them, what they are made of after.
+    guest.run("umount -R /mnt/* 2>/dev/null", check=False)
+    disks.remove_stacked(guest)
     guest.run(
         "for file in /sys/block/rnbd*/rnbd/unmap_device; do"
         " if [ -e $file ]; then echo force > $file; fi; done",
         timeout=90,
     )
     rnbd.unload(guest)
-    guest.run(
-        f"{_EACH_DM} dmsetup remove --noudevsync $name; done;"
-        " rmdir /sys/kernel/config/nullb/nullb*/ 2>/dev/null;"
-        " for module in dm_mod null_blk brd; do"
-        " if [ -e /sys/module/$module/refcnt ]; then rmmod $module; fi; done",
-        timeout=90,
-    )
+    disks.remove_all(guest)

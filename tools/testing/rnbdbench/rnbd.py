@@ -12,7 +12,9 @@ from rnbdbench.guest import Guest
 CONTROL = "/sys/class/rnbd-client/ctl"
 MAP_DEVICE = f"{CONTROL}/map_device"
 DEVICES = f"{CONTROL}/devices"
-SERVER_DEVICES = "/sys/class/rnbd-server/ctl/devices"
+SERVER_CONTROL = "/sys/class/rnbd-server/ctl"
+SERVER_DEVICES = f"{SERVER_CONTROL}/devices"
+EXPORT_RULES = f"{SERVER_CONTROL}/export_rules"
 
 MODULES = {
     "rust": ["rnbd_client", "rnbd_server", "rtrs"],
@@ -176,7 +178,10 @@ class Target:
         return "/dev/ram0"
 
     def null_disk(self, name: str = "nullb7", **attributes: int) -> str:
-        """Makes a null_blk device with the given configfs attributes."""
+        """Makes a null_blk device with the given configfs attributes.
+
+        For tests on the stock kernel: removing it draws reports on the other one.
+        """
         self.guest.run(
             "modprobe null_blk nr_devices=0 && (mountpoint -q /sys/kernel/config"
             " || mount -t configfs configfs /sys/kernel/config)"
@@ -191,6 +196,18 @@ class Target:
     def transport(self, session: str = "bench") -> rtrs.TransportSession:
         """The paths of a session."""
         return rtrs.TransportSession(self.guest, f"{rtrs.SERVER_SESSIONS}/{session}")
+
+    def transports(self) -> list[str]:
+        """Names of the sessions that the transport has."""
+        return self.guest.output(f"ls {rtrs.SERVER_SESSIONS} 2>/dev/null || true").split()
+
+    def write_rules(self, *lines: str) -> str | None:
+        """Writes to export_rules, all at once; returns the name of the error, or None."""
+        return self.guest.write(EXPORT_RULES, "".join(f"{line}\n" for line in lines))
+
+    def read_rules(self) -> str:
+        """What export_rules says."""
+        return self.guest.output(f"cat {EXPORT_RULES}")
 
     def sessions(self) -> list[str]:
         """Names of the sessions that have devices open."""

@@ -1,0 +1,298 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""What an administrator lets clients open: rules, what they see, what cannot evade them."""
+
+from dataclasses import dataclass
+
+from rnbdbench import network
+from rnbdbench import rnbd
+from rnbdbench.guest import Guest
+from rnbdbench.lab import Pair
+from rnbdbench.rnbd import Device
+
+IPV4 = f"{network.INITIATOR.path()}@{network.TARGET.path()}"
+IPV6 = f"{network.INITIATOR.path(6)}@{network.TARGET.path(6)}"
+ELSEWHERE = f"{network.TARGET.path()}@{network.TARGET.path()}"
+"""A path that comes from another address than the initiator's."""
+
+
+FEW_BUFFERS = {"sess_queue_depth": 16}
+"""Makes connecting a session, which these tests do again and again, cheap."""
+
+
+def _load(bench: Pair, **parameters: str) -> Guest:
+    bench.target.ram_disk(16, count=3)
+    bench.target.load(transport=FEW_BUFFERS, **parameters)
+    bench.initiator.load()
+    return bench.target.guest
+
+
+def _map(
+    bench: Pair, device: str, mode: str = "rw", session: str = "bench", path: str = IPV4
+) -> str | None:
+    """Maps a device and unmaps it again; returns the error of mapping it."""
+    line = f"sessname={session} path={path} device_path={device} access_mode={mode}"
+    error = bench.initiator.request(line)
+    if error is None:
+        assert bench.initiator.find(device, session).unmap() is None
+    return error
+
+
+def _says_since(guest: Guest, mark: int, word: str) -> list[str]:
+    guest.sync_console()
+    log = guest.console.since(mark)
+    return [line for line in log.splitlines() if "rnbd_server" in line and word in line]
+
+
+def _reads(device: Device) -> bool:
+    command = f"dd if={device.node} of=/dev/null bs=4k count=1 iflag=direct status=none"
+    return device.guest.run(command, check=False).code == 0
+
+
+def test_everything_is_exported_by_default(loopback: Pair) -> None:
+    """As with the C driver; one line in dmesg says so, and the file how to change it."""
+    guest = loopback.target.guest
+    mark = guest.console.mark()
+    _load(loopback)
+    assert len(_says_since(guest, mark, "every client may open every block device")) == 1
+    assert guest.output("cat /sys/module/rnbd_server/parameters/export_default") == "allow"
+    assert guest.output(f"stat -c %a {rnbd.EXPORT_RULES}") == "644"
+    usage = loopback.target.read_rules()
+    assert "allow|deny [session=" in usage
+    assert _map(loopback, "/dev/ram1") is None
+    # What is read can be written, which changes nothing.
+    assert loopback.target.write_rules(usage) is None
+    assert loopback.target.read_rules() == usage
+
+
+RULES = [
+    "deny session=mallory*",
+    f"allow from={network.INITIATOR.v4} device=/dev/ram0",
+    f"allow session=web? from=192.0.2.0/24,{network.INITIATOR.v6}/64 device=/dev/ram* ro",
+    "deny from=10.0.0.0/8",
+]
+
+
+@dataclass(frozen=True)
+class Case:
+    """Somebody who wants to open a device."""
+
+    error: str | None
+    by: str
+    """What the line in the log says about the reason, if it is refused."""
+    device: str
+    mode: str = "rw"
+    session: str = "bench"
+
+
+SESSIONS = {
+    "bench": IPV4,
+    "mallory2": IPV4,
+    "elsewhere": ELSEWHERE,
+    "bench6": IPV6,
+    "web1": IPV6,
+}
+"""Where each session comes from."""
+
+NOTHING = "as no rule allows it anything"
+
+# Ten of these are denied, which is as many as are logged within 5 s.
+CASES = [
+    Case(None, "", "/dev/ram0"),
+    Case(None, "", "/dev/ram0", mode="ro"),
+    Case("ENOENT", "by rule 4 'deny from=10.0.0.0/8'", "/dev/ram1"),
+    Case("ENOENT", NOTHING, "/dev/ram0", session="mallory2"),
+    Case("ENOENT", NOTHING, "/dev/ram0", session="elsewhere"),
+    Case("ENOENT", NOTHING, "/dev/ram0", session="bench6"),
+    Case(None, "", "/dev/ram0", mode="ro", session="web1"),
+    Case(None, "", "/dev/ram1", mode="ro", session="web1"),
+    Case("EACCES", "by rule 3 'allow session=web?", "/dev/ram1", session="web1"),
+    Case("EACCES", "by rule 3", "/dev/ram1", mode="migration", session="web1"),
+    Case("ENOENT", "as no rule allows it", "/dev/null", mode="ro", session="web1"),
+    # Which of these is there, and what it is, is not for everybody to know.
+    Case("ENOENT", "by rule 4", "/dev/nothing"),
+    Case("ENOENT", "by rule 4", "/etc/passwd"),
+    Case("ENOENT", "by rule 4", "/etc/passwd/x"),
+    # That a path may not have this is no secret.
+    Case("EINVAL", "EINVAL", "/dev/../dev/ram1"),
+]
+
+
+def test_rules_decide(loopback: Pair) -> None:
+    """By session, address, device and mode; one line at the target names them."""
+    guest = _load(loopback)
+    # So that sessions stay connected; and what is open stays open.
+    keepers = [
+        loopback.initiator.map("/dev/ram2", session=session, path=path, access_mode="ro")
+        for session, path in SESSIONS.items()
+    ]
+    assert loopback.target.write_rules("clear", "# Who may what.", "", *RULES) is None
+    assert loopback.target.read_rules() == "\n".join(["clear", *RULES])
+    wrong = []
+    for case in CASES:
+        mark = guest.console.mark()
+        error = _map(loopback, case.device, case.mode, case.session)
+        if error != case.error:
+            wrong.append(f"{case}: {error}")
+        if error is None:
+            continue
+        lines = _says_since(guest, mark, f"'{case.device}' as {case.mode}")
+        address = SESSIONS[case.session].partition("@")[0] if error != "EINVAL" else ""
+        if len(lines) != 1 or not all(
+            word in lines[0] for word in (f"{case.session}: ", address, case.by)
+        ):
+            wrong.append(f"{case}: said at the target: {lines}")
+    assert not wrong, "\n".join(wrong)
+    for device in keepers:
+        assert device.unmap() is None
+    assert loopback.target.exports() == []
+
+
+def test_no_alias_evades_a_rule(loopback: Pair) -> None:
+    """Symbolic links and other nodes are the device, both in requests and in rules."""
+    guest = _load(loopback)
+    keeper = loopback.initiator.map("/dev/ram2", path=IPV4)
+    guest.run("mkdir -p /dev/vg && ln -s ../ram0 /dev/vg/web && mknod /dev/node b 1 0")
+    names = ["/dev/ram0", "/dev/vg/web", "/dev/node", "dev//./ram0"]
+    try:
+        for denied in ("/dev/ram0", "/dev/ram?", "/dev/vg/web", "/dev/node"):
+            assert loopback.target.write_rules("clear", f"deny device={denied}", "allow") is None
+            errors = {name: _map(loopback, name) for name in names}
+            if denied == "/dev/ram?":
+                assert _map(loopback, "/dev/ram1") == "ENOENT"
+            else:
+                assert _map(loopback, "/dev/ram1") is None
+            assert errors == dict.fromkeys(names, "ENOENT"), f"deny device={denied}"
+        # One device is allowed, whatever it is called; or what is in a directory.
+        assert loopback.target.write_rules("clear", "allow device=/dev/vg/web") is None
+        assert {name: _map(loopback, name) for name in names} == dict.fromkeys(names)
+        assert _map(loopback, "/dev/ram1") == "ENOENT"
+        assert loopback.target.write_rules("clear", "allow device=/dev/vg/*") is None
+        assert _map(loopback, "/dev/vg/web") is None
+        assert _map(loopback, "/dev/ram0") == "ENOENT"
+        # A character device of the same number is another thing.
+        guest.run("mknod /dev/vg/char c 1 1")
+        assert loopback.target.write_rules("clear", "allow device=/dev/vg/char") is None
+        assert _map(loopback, "/dev/ram1") == "ENOENT"
+    finally:
+        guest.run("rm -r /dev/vg /dev/node")
+    assert keeper.unmap() is None
+
+
+REFUSED = {
+    "alow": "'alow' is none of allow, deny, clear, default",
+    "clear all": "unknown word 'all'",
+    "allow user=root": "unknown word 'user=root'",
+    "allow rw": "unknown word 'rw'",
+    "deny ro": "ro goes with allow only",
+    "allow ro ro": "ro given twice",
+    "allow session=a session=b": "session given twice",
+    "allow session=": "session is empty",
+    "allow session=a/b": "session 'a/b'",
+    "allow from=": "from '' is not an address",
+    "allow from=10.0.0.0/33": "from '10.0.0.0/33' has a bad number of bits",
+    "allow from=10.50.100.65,host": "from 'host' is not an address",
+    "allow device=": "device is empty",
+    "allow device=ram0": "device 'ram0' is not an absolute path",
+    "allow device=/dev/../etc": "device '/dev/../etc' is not an absolute path",
+    f"allow device=/{'d' * 255}": "device is empty or longer than 255 bytes",
+    "allow\x01": "has control characters",
+}
+"""Lines that are wrong, and what dmesg says about them."""
+
+
+def test_malformed_rules_change_nothing(loopback: Pair) -> None:
+    """EINVAL, one line in dmesg with the number of the line and the reason."""
+    guest = _load(loopback)
+    assert loopback.target.write_rules("clear", "allow device=/dev/ram0") is None
+    rules = loopback.target.read_rules()
+    wrong = []
+    for line, says in REFUSED.items():
+        mark = guest.console.mark()
+        # Right lines around it do not count either.
+        error = loopback.target.write_rules("clear", "allow", line, "allow")
+        lines = _says_since(guest, mark, "export_rules")
+        if error != "EINVAL" or len(lines) != 1 or f"line 3: {says}" not in lines[0]:
+            wrong.append(f"{line!r:.40}: {error}, {lines}")
+        if loopback.target.read_rules() != rules:
+            wrong.append(f"{line!r:.40}: changed the rules")
+    assert not wrong, "\n".join(wrong)
+    mark = guest.console.mark()
+    # One write that sysfs would cut off, and one too many.
+    for long in (["allow device=/dev/disk"] * 400, ["allow"] * 670):
+        assert loopback.target.write_rules(*long) == "E2BIG"
+    assert len(_says_since(guest, mark, "more than 4000 bytes")) == 2
+    assert loopback.target.write_rules(*["deny session=x"] * 250) is None
+    assert loopback.target.write_rules(*["deny session=x"] * 20) == "E2BIG"
+    assert len(loopback.target.read_rules().splitlines()) == 252
+    assert _map(loopback, "/dev/ram0") is None
+
+
+def test_a_machine_can_come_up_closed(loopback: Pair) -> None:
+    """export_default=deny: nothing is there before rules say so, nor after they are gone."""
+    guest = loopback.target.guest
+    assert guest.run("modprobe rnbd_server export_default=no", check=False).code != 0
+    assert "export_default=no refused" in guest.output("dmesg | tail -n 5")
+    mark = guest.console.mark()
+    _load(loopback, export_default="deny")
+    assert len(_says_since(guest, mark, "no client may open anything")) == 1
+    assert _map(loopback, "/dev/ram0") == "ENOENT"
+    # Line by line, as shells do; each is a write of its own.
+    for line in ("deny device=/dev/ram1", "allow"):
+        assert loopback.target.write_rules(line) is None
+    assert _map(loopback, "/dev/ram0") is None
+    assert _map(loopback, "/dev/ram1") == "ENOENT"
+    assert loopback.target.write_rules("default") is None
+    assert _map(loopback, "/dev/ram0") == "ENOENT"
+
+
+def test_rules_are_looked_at_when_a_device_is_opened(loopback: Pair) -> None:
+    """What is open stays open; not after a loss of the session, though."""
+    guest = _load(loopback)
+    device = loopback.initiator.map("/dev/ram0", path=IPV4)
+    assert loopback.target.write_rules("clear", "allow device=/dev/ram1") is None
+    assert _reads(device)
+    assert _map(loopback, "/dev/ram0", session="other") == "ENOENT"
+    (path,) = loopback.initiator.transport().paths()
+    assert path.disconnect() is None
+    path.force_connection()
+    guest.wait_until(lambda: device.read("rnbd/state") == "closed", "the device to be lost")
+    assert not _reads(device)
+    # What is allowed again can be opened again.
+    assert loopback.target.write_rules("default") is None
+    assert device.guest.write(f"/sys/block/{device.name}/rnbd/remap_device", "1") is None
+    assert _reads(device)
+    assert device.unmap() is None
+    # The administrator's way to end what is open.
+    device = loopback.initiator.map("/dev/ram0", path=IPV4)
+    assert loopback.target.write_rules("clear") is None
+    force_close = f"{rnbd.SERVER_DEVICES}/ram0/sessions/bench/force_close"
+    assert guest.write(force_close, "1") is None
+    assert not _reads(device)
+    assert device.unmap("force") is None
+    assert _map(loopback, "/dev/ram0") == "ENOENT"
+
+
+def test_every_path_of_a_session_has_to_be_allowed(loopback: Pair) -> None:
+    """Nobody gets at a device by a path into a session that has it."""
+    guest = _load(loopback)
+    rule = f"allow from={network.INITIATOR.v4} device=/dev/ram0"
+    assert loopback.target.write_rules("clear", rule) is None
+    device = loopback.initiator.map("/dev/ram0", path=IPV4)
+    session = loopback.initiator.transport()
+    mark = guest.console.mark()
+    assert session.add_path(IPV6) is not None
+    lines = _says_since(guest, mark, f"'/dev/ram0' as rw denied to {network.INITIATOR.path(6)}")
+    assert len(lines) == 1, lines
+    assert loopback.target.transport().path_names() == [IPV4]
+    assert _reads(device)
+    assert device.unmap() is None
+    # The other order: both paths are there before the device.
+    line = f"sessname=bench path={IPV4} path={IPV6} device_path=/dev/ram0"
+    assert loopback.initiator.request(line) == "ENOENT"
+    assert loopback.initiator.devices() == []
+    rule = f"allow from={network.INITIATOR.v6} device=/dev/ram*"
+    assert loopback.target.write_rules(rule) is None
+    device = loopback.initiator.map("/dev/ram0", paths=[IPV4, IPV6])
+    assert loopback.target.transport().path_names() == sorted([IPV4, IPV6])
+    assert _reads(device)
+    assert device.unmap() is None
