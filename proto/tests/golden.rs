@@ -32,6 +32,7 @@ use rnbd_proto::wire::rtrs::ConnReq;
 use rnbd_proto::wire::rtrs::ConnRsp;
 use rnbd_proto::wire::rtrs::InfoReq;
 use rnbd_proto::wire::rtrs::InfoRsp;
+use rnbd_proto::wire::rtrs::NextKey;
 use rnbd_proto::wire::rtrs::Request;
 use rnbd_proto::wire::rtrs::RkeyRsp;
 use rnbd_proto::wire::rtrs::SgDesc;
@@ -67,6 +68,10 @@ fn conn_req() {
     let with_notes = req.with_notes(true);
     assert_eq!(with_notes.encode()[44], 0x81);
     assert_eq!(ConnReq::parse(&with_notes.encode()), Ok(with_notes));
+
+    let short = req.with_short_answers(true);
+    assert_eq!(short.encode()[44], 0x41);
+    assert_eq!(ConnReq::parse(&short.encode()), Ok(short));
 }
 
 #[test]
@@ -103,6 +108,22 @@ fn conn_rsp() {
     let rsp = ConnRsp::Accept(accept);
     assert_eq!(rsp.encode()[16..20], [2, 0, 0, 0x80]);
     assert_eq!(ConnRsp::parse(&rsp.encode()), Ok(rsp));
+
+    for (new_rkey, key, short_key) in [
+        (true, NextKey::Sent, NextKey::Stepped),
+        (false, NextKey::Same, NextKey::Same),
+    ] {
+        let accept = Accept::from_limits(limits, new_rkey).unwrap();
+        assert_eq!(accept.next_key(), key, "as the C drivers know it");
+        let accept = accept.with_short_answers(true);
+        assert_eq!(accept.next_key(), short_key);
+        let rsp = ConnRsp::Accept(accept);
+        assert_eq!(
+            rsp.encode()[16..20],
+            [if new_rkey { 2 } else { 0 }, 0, 0, 0x40]
+        );
+        assert_eq!(ConnRsp::parse(&rsp.encode()), Ok(rsp));
+    }
 
     let golden = bytes("bd1b000298ff", 56);
     let rsp = ConnRsp::Reject(104);

@@ -99,21 +99,22 @@ proptest! {
     #[test]
     fn conn_req(
         count in 1u16..=4096, id: u16, reconnects: u16,
-        path: [u8; 16], session: [u8; 16], first: bool, notes: bool,
+        path: [u8; 16], session: [u8; 16], first: bool, notes: bool, short: bool,
     ) {
         let (path, session) = (Uuid(path), Uuid(session));
         let req = ConnReq::new(id % count, count, reconnects, path, session, first).unwrap();
-        let req = req.with_notes(notes);
+        let req = req.with_notes(notes).with_short_answers(short);
         prop_assert_eq!(ConnReq::parse(&req.encode()), Ok(req));
     }
 
     #[test]
     fn conn_rsp(
-        depth in 1u32..=65535, shift in 13u32..28, new_rkey: bool, notes: bool, errno in 1..=4095,
+        depth in 1u32..=65535, shift in 13u32..28, new_rkey: bool, notes: bool, short: bool,
+        errno in 1..=4095,
     ) {
         if let Ok(limits) = ServerLimits::new(depth, 1 << shift) {
             let accept = Accept::from_limits(limits, new_rkey).unwrap();
-            let rsp = ConnRsp::Accept(accept.with_notes(notes));
+            let rsp = ConnRsp::Accept(accept.with_notes(notes).with_short_answers(short));
             prop_assert_eq!(ConnRsp::parse(&rsp.encode()), Ok(rsp));
         }
         let rsp = ConnRsp::Reject(errno);

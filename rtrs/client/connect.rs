@@ -114,6 +114,8 @@ pub(super) fn connect(plan: &Plan<'_>, fits: impl FnOnce(Offer) -> Result) -> Re
     }
     plan.shared.table.populate(Table {
         layout: accept.layout(),
+        next_key: accept.next_key(),
+        short_answers: accept.short_answers(),
         requests,
     });
 
@@ -177,7 +179,8 @@ impl Plan<'_> {
             send: depth
                 .saturating_mul(if attrs.immediates { 3 } else { 4 })
                 .min(attrs.max_qp_wr.saturating_sub(1)),
-            // An answer, and the message that invalidates before it.
+            // An answer, and, where answers are not short, the message that invalidates
+            // before it.
             recv: depth
                 .saturating_mul(2)
                 .min(attrs.max_qp_wr.saturating_sub(1)),
@@ -210,7 +213,8 @@ impl Plan<'_> {
             self.first,
         )
         .map_err(|_| EINVAL)?
-        .with_notes(queues.notes);
+        .with_notes(queues.notes)
+        .with_short_answers(true);
         let context = Conn::new(&self.shared, id, count.is_polled(id))?;
         let private = request.encode();
         match way.connect(pd, context, queues, &private, TIMEOUT_MS, self.interrupt) {

@@ -30,6 +30,8 @@ use rnbd_proto::heartbeat::Heartbeat;
 use rnbd_proto::imm::Imm;
 use rnbd_proto::imm::IoReqLayout;
 use rnbd_proto::news::News;
+use rnbd_proto::wire::rtrs::next_key;
+use rnbd_proto::wire::rtrs::NextKey;
 
 /// What a path can carry: what the server offers, as far as the device here can.
 #[derive(Clone, Copy)]
@@ -45,13 +47,43 @@ pub(super) struct Chunk {
     /// Its address for the server's device.
     pub(super) addr: u64,
     /// The key, which the server may renew with every response.
-    pub(super) rkey: AtomicU32,
+    rkey: AtomicU32,
+}
+
+impl Chunk {
+    pub(super) fn new(addr: u64, rkey: u32) -> Self {
+        Self {
+            addr,
+            rkey: AtomicU32::new(rkey),
+        }
+    }
+
+    /// The key for a work request. Who makes it was told of the end of the last request
+    /// here, after the key was renewed.
+    pub(super) fn rkey(&self) -> u32 {
+        self.rkey.load(Relaxed)
+    }
+
+    /// The server renewed the key.
+    pub(super) fn renew(&self, rkey: u32) {
+        self.rkey.store(rkey, Relaxed);
+    }
+
+    /// The server renewed the key by the rule that both sides know. Only one answer is
+    /// handled at a time.
+    pub(super) fn step(&self) {
+        self.renew(next_key(self.rkey()));
+    }
 }
 
 /// What the server said about itself, and what was made from it.
 pub(super) struct Table {
     /// How identifiers and offsets are told to the server.
     pub(super) layout: IoReqLayout,
+    /// How the next key of a chunk is learnt.
+    pub(super) next_key: NextKey,
+    /// Whether an answer is one RDMA write, which leaves keys of the client alone.
+    pub(super) short_answers: bool,
     /// The requests, by message id.
     pub(super) requests: KVec<Arc<Op<Req>>>,
 }
@@ -223,14 +255,7 @@ impl Link {
         let Some(idle) = request.begin() else {
             return Err((order, EBUSY));
         };
-        Req::submit(
-            idle,
-            &connection.qp(),
-            table.layout,
-            chunk,
-            self.data_sges,
-            order,
-        )
+        Req::submit(idle, &connection.qp(), table, chunk, self.data_sges, order)
     }
 
     /// The request of `permit` should have been answered by now; see
@@ -306,10 +331,4 @@ impl Link {
 /// The interval of heartbeats.
 pub(super) fn beat_interval() -> kernel::time::Delta {
     kernel::time::Delta::from_millis(i64::from(rnbd_proto::heartbeat::INTERVAL_MS))
-}
-
-/// Loads a key for use in a work request; the response that brought it was
-/// handled before the request could be made.
-pub(super) fn current_rkey(chunk: &Chunk) -> u32 {
-    chunk.rkey.load(Relaxed)
 }

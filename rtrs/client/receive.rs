@@ -13,7 +13,6 @@ use crate::rdma::wc::Wc;
 use crate::rdma::wc::WcKind;
 use crate::support::clock;
 use crate::support::log::Plain;
-use core::sync::atomic::AtomicU32;
 use core::sync::atomic::Ordering::Relaxed;
 use kernel::prelude::*;
 use kernel::sync::Arc;
@@ -23,6 +22,7 @@ use rnbd_proto::imm::IoReqLayout;
 use rnbd_proto::imm::IoRsp;
 use rnbd_proto::imm::NOTE_SIZE;
 use rnbd_proto::wire::rtrs::InfoRsp;
+use rnbd_proto::wire::rtrs::NextKey;
 use rnbd_proto::wire::rtrs::RkeyRsp;
 use rnbd_proto::wire::rtrs::RKEY_RSP_SIZE;
 
@@ -131,21 +131,25 @@ fn on_answer(
     };
     let depth = table.layout.queue_depth();
     let id = rsp.id(depth).map_err(|_| "answer with a wrong id")?;
-    if !message.is_empty() {
-        let renewed = RkeyRsp::parse(message, depth).map_err(|_| "malformed answer")?;
-        if renewed.id != id {
-            return Err("answer for one id with the key of another");
-        }
-        if let Some(chunk) = chunks.get(id.index()) {
-            chunk.rkey.store(renewed.rkey, Relaxed);
-        }
+    let renewed = match (table.next_key, message) {
+        (NextKey::Stepped, [_, ..]) => return Err("answer with a key where keys are stepped"),
+        (_, []) => None,
+        (_, message) => Some(RkeyRsp::parse(message, depth).map_err(|_| "malformed answer")?),
+    };
+    if renewed.is_some_and(|renewed| renewed.id != id) {
+        return Err("answer for one id with the key of another");
     }
-    let request = table
-        .requests
-        .get(id.index())
-        .ok_or("answer with a wrong id")?;
+    let (Some(request), Some(chunk)) = (table.requests.get(id.index()), chunks.get(id.index()))
+    else {
+        return Err("answer with a wrong id");
+    };
     let last = conn.invalidated.load(Relaxed);
     let awaited = request.answer(Some(qp), |req| {
+        match (table.next_key, renewed) {
+            (NextKey::Stepped, _) => chunk.step(),
+            (_, Some(renewed)) => chunk.renew(renewed.rkey),
+            (_, None) => {}
+        }
         // Do not trust the claim alone: data whose key is still valid must not
         // be given back.
         let invalidated = rsp.invalidated() && last == req.rkey();
@@ -185,13 +189,7 @@ impl InfoReceive {
         let depth = usize::from(self.layout.queue_depth().get());
         let mut chunks = KVec::with_capacity(depth, GFP_KERNEL_IN_SOFTIRQ)?;
         for chunk in info.chunks() {
-            chunks.push(
-                Chunk {
-                    addr: chunk.addr,
-                    rkey: AtomicU32::new(chunk.rkey),
-                },
-                GFP_KERNEL_IN_SOFTIRQ,
-            )?;
+            chunks.push(Chunk::new(chunk.addr, chunk.rkey), GFP_KERNEL_IN_SOFTIRQ)?;
         }
         Ok(chunks)
     }

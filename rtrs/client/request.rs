@@ -7,12 +7,13 @@
 //!          write header (and data) into the server's chunk   -> in flight
 //! in flight: until the send completed and the server answered
 //! finish:  invalidate the region, unless the server did so   -> in flight
+//!          (it does unless answers are short)
 //!          unmap, release the slot, tell the owner
 //! ```
 
-use super::link::current_rkey;
 use super::link::Chunk;
 use super::link::Conn;
+use super::link::Table;
 use super::order::Dir;
 use super::order::Order;
 use super::path::Path;
@@ -42,7 +43,6 @@ use core::sync::atomic::Ordering::Relaxed;
 use kernel::prelude::*;
 use kernel::sync::Arc;
 use rnbd_proto::flight::Await;
-use rnbd_proto::imm::IoReqLayout;
 use rnbd_proto::limits::BufId;
 use rnbd_proto::limits::REGISTRATION_UNIT;
 use rnbd_proto::wire::rnbd::MAX_MSG_SIZE;
@@ -136,7 +136,7 @@ impl Req {
     pub(super) fn submit(
         mut this: Idle<Self>,
         qp: &QpRef<'_, Conn>,
-        layout: IoReqLayout,
+        table: &Table,
         chunk: &Chunk,
         data_sges: usize,
         order: Order,
@@ -144,10 +144,10 @@ impl Req {
         let way = Way {
             dir: order.dir,
             addr: chunk.addr,
-            rkey: current_rkey(chunk),
+            rkey: chunk.rkey(),
             len: order.len,
         };
-        let (imm, header) = match this.prepare(layout, data_sges, &order) {
+        let (imm, header) = match this.prepare(table, data_sges, &order) {
             Ok(prepared) => prepared,
             Err(e) => {
                 this.unmap();
@@ -170,12 +170,7 @@ impl Req {
 
     /// Maps the data and writes the header; answers the immediate and the
     /// header's length.
-    fn prepare(
-        &mut self,
-        layout: IoReqLayout,
-        data_sges: usize,
-        order: &Order,
-    ) -> Result<(u32, usize)> {
+    fn prepare(&mut self, table: &Table, data_sges: usize, order: &Order) -> Result<(u32, usize)> {
         let Order {
             dir, len, ref io, ..
         } = *order;
@@ -206,7 +201,7 @@ impl Req {
                     .map_err(|_| EIO)?;
                     Transfer::ToClient {
                         desc,
-                        invalidate: true,
+                        invalidate: !table.short_answers,
                     }
                 }
             }
@@ -220,7 +215,8 @@ impl Req {
             .write(msg.len(), tail.get(..tail_len).ok_or(EINVAL)?)?;
         let header = msg.len().checked_add(tail_len).ok_or(EINVAL)?;
         self.header.sync_for_device(0, header);
-        let imm = layout
+        let imm = table
+            .layout
             .encode(self.id, request.offset())
             .map_err(|_| EMSGSIZE)?;
         self.phase = Phase::Request;

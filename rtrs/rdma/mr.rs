@@ -9,6 +9,7 @@ use core::ptr::NonNull;
 use kernel::error::from_err_ptr;
 use kernel::prelude::*;
 use kernel::sync::Arc;
+use rnbd_proto::wire::rtrs::next_key;
 
 /// What may be done through the key of a region.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -96,14 +97,14 @@ impl Mr {
         Ok(())
     }
 
-    /// Steps the low byte of the keys, the part that the owner chooses.
+    /// Steps the peer's key to the [next one](next_key), and the low byte of ours, which
+    /// has to be the same.
     pub fn bump_key(&mut self) {
         let mr = self.as_ptr();
         // SAFETY: Exclusive by `&mut`; the keys are plain fields.
         unsafe {
-            let low = ((*mr).rkey as u8).wrapping_add(1);
-            (*mr).lkey = ((*mr).lkey & !0xff) | u32::from(low);
-            (*mr).rkey = ((*mr).rkey & !0xff) | u32::from(low);
+            (*mr).rkey = next_key((*mr).rkey);
+            (*mr).lkey = ((*mr).lkey & !0xff) | ((*mr).rkey & 0xff);
         }
     }
 

@@ -24,6 +24,7 @@ use rnbd_proto::turn::Arrival;
 use rnbd_proto::turn::Turn;
 use rnbd_proto::turn::Verdict;
 use rnbd_proto::wire::rtrs;
+use rnbd_proto::wire::rtrs::NextKey;
 use rnbd_proto::wire::rtrs::SgDesc;
 use rnbd_proto::wire::rtrs::MAX_REQUEST_MSG_SIZE;
 use rnbd_proto::wire::rtrs::RKEY_RSP_SIZE;
@@ -69,8 +70,8 @@ pub(super) struct Chunk {
     stage: Stage,
     /// The user message, copied out of the client's reach.
     user: KVec<u8>,
-    /// The new key, on its way to the client.
-    key: DmaBuf,
+    /// The new key, on its way to the client, where it is sent.
+    key: Option<DmaBuf>,
     // Before the memory that it describes.
     mr: Mr,
     mem: DmaPages,
@@ -120,11 +121,15 @@ impl Chunk {
         let mem = DmaPages::new(&path.pd, pages, DmaDir::Both)?;
         let mut mr = Mr::new(&path.pd, 1)?;
         mr.map(mem.mapped(), size)?;
+        let key = match path.offer.next_key() {
+            NextKey::Sent => Some(DmaBuf::new(&path.pd, RKEY_RSP_SIZE, DmaDir::ToDevice)?),
+            NextKey::Same | NextKey::Stepped => None,
+        };
         Ok(Self {
             id,
             stage: Stage::Register,
             user: KVec::with_capacity(HEADER_SIZE as usize, GFP_KERNEL)?,
-            key: DmaBuf::new(&path.pd, RKEY_RSP_SIZE, DmaDir::ToDevice)?,
+            key,
             mr,
             mem,
         })
@@ -223,7 +228,7 @@ pub(super) fn arrive(conn: &Arc<Conn>, place: IoReqPayload) {
     if path.state.get() != ServerState::Connected {
         return path.fail(fmt!("request before the session is up"));
     }
-    let (id, offset) = match path.shared.offer.layout().decode(place) {
+    let (id, offset) = match path.offer.layout().decode(place) {
         Ok(place) => place,
         Err(reason) => return path.fail(fmt!("{}", Plain(reason))),
     };
@@ -251,7 +256,7 @@ fn serve(conn: &Arc<Conn>, slot: &Slot, offset: u32) {
         return path.fail(fmt!("chunk in use out of turn"));
     };
 
-    if !path.shared.offer.new_rkey() {
+    if !path.offer.new_rkey() {
         return hand_over(conn, chunk, offset);
     }
     chunk.stage = Stage::Invalidate(offset);

@@ -44,7 +44,7 @@ use crate::support::queue::QueueHandle;
 pub(super) struct Shared {
     pub(super) service: Arc<dyn Service>,
     pub(super) limits: ServerLimits,
-    /// What is offered to each client.
+    /// What is offered to clients, but for what they must have asked for.
     pub(super) offer: rtrs::Accept,
     /// Where heartbeats and teardowns run.
     pub(super) queue: QueueHandle,
@@ -235,7 +235,7 @@ fn try_accept(path: &Arc<Path>, req: &ConnReq, incoming: Incoming<'_>) -> Result
             0 => InfoReceive::post(qp),
             _ => Ok(()),
         },
-        &ConnRsp::Accept(shared.offer.with_notes(req.notes())).encode(),
+        &ConnRsp::Accept(path.offer).encode(),
         refusal,
     )?;
     path.add_link(id, link).map_err(|link| {

@@ -17,6 +17,7 @@ use kernel::sync::SetOnce;
 use rnbd_proto::heartbeat::Heartbeat;
 use rnbd_proto::path_state::ServerState;
 use rnbd_proto::path_state::StateCell;
+use rnbd_proto::wire::rtrs;
 use rnbd_proto::wire::rtrs::ConnReq;
 
 use super::chunk;
@@ -82,6 +83,8 @@ pub(super) struct Path {
     pub(super) session: Arc<Session>,
     /// The request of its first connection.
     req: ConnReq,
+    /// What is offered to its client.
+    pub(super) offer: rtrs::Accept,
     ends: Ends,
     pub(super) pd: Arc<Pd>,
     pub(super) state: StateCell<ServerState>,
@@ -134,11 +137,14 @@ impl Path {
             links.push(SetOnce::new(), GFP_KERNEL)?;
         }
         let queue = &shared.queue;
+        let offer = shared.offer.with_notes(req.notes());
+        let offer = offer.with_short_answers(req.short_answers());
         Arc::pin_init(
             try_pin_init!(Self {
                 shared: shared.clone(),
                 session,
                 req: *req,
+                offer,
                 ends,
                 pd,
                 state: StateCell::new(),

@@ -68,6 +68,7 @@ impl Table {
                 // What the service decides by the peer's address is true of all.
                 && path.ends().same_hosts(&ends)
                 && path.req().notes() == req.notes()
+                && path.req().short_answers() == req.short_answers()
                 && !path.has_link(req.id());
             return if fits {
                 Ok(path.clone())

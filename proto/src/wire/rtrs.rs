@@ -15,6 +15,7 @@ pub use self::conn::Uuid;
 pub use self::conn::CONN_MSG_SIZE;
 pub use self::conn_rsp::Accept;
 pub use self::conn_rsp::ConnRsp;
+pub use self::conn_rsp::NextKey;
 pub use self::info::info_rsp_size;
 pub use self::info::InfoReq;
 pub use self::info::InfoRsp;
@@ -25,6 +26,7 @@ pub use self::request::Transfer;
 pub use self::request::MAX_REQUEST_MSG_SIZE;
 pub use self::request::READ_MSG_SIZE;
 pub use self::request::WRITE_MSG_SIZE;
+pub use self::rkey::next_key;
 pub use self::rkey::RkeyRsp;
 pub use self::rkey::RKEY_RSP_SIZE;
 

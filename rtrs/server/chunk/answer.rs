@@ -8,6 +8,7 @@ use rnbd_proto::imm::Imm;
 use rnbd_proto::imm::IoRsp;
 use rnbd_proto::wire::rtrs;
 use rnbd_proto::wire::rtrs::RkeyRsp;
+use rnbd_proto::wire::rtrs::SgDesc;
 use rnbd_proto::wire::rtrs::Transfer;
 use rnbd_proto::wire::rtrs::RKEY_RSP_SIZE;
 
@@ -18,13 +19,13 @@ use crate::rdma::mr::Access;
 use crate::rdma::op::Idle;
 use crate::rdma::qp::QpRef;
 use crate::rdma::wr::Remote;
+use crate::rdma::wr::SendChain;
 use crate::server::conn::Conn;
 
 /// Posts the answer to `request`: `errno` is positive, 0 for success.
 ///
-/// On success the data goes first, if the client wants any. Then the client's
-/// key is invalidated if it asked for that, and the chunk is opened to it again
-/// under a new key.
+/// The chunk is opened to the client again under a new key. On success the data goes to
+/// the client, if it wants any, and the client's key is invalidated if it asked for that.
 pub(in crate::server) fn answer(
     mut chunk: Idle<Chunk>,
     qp: &QpRef<'_, Conn>,
@@ -32,24 +33,30 @@ pub(in crate::server) fn answer(
     errno: i32,
 ) -> Result {
     let path = &qp.context().path;
-    let rekey = path.shared.offer.new_rkey();
     let (data, invalidate) = match request.transfer() {
         Transfer::ToClient { desc, invalidate } => {
             ((errno == 0).then_some(desc), invalidate.then(|| desc.key()))
         }
         Transfer::ToServer | Transfer::None => (None, None),
     };
-    let answer = IoRsp::new(chunk.id, errno, invalidate.is_some());
-    let imm = Imm::IoRsp(answer).encode();
+    let answer = Answer {
+        data,
+        invalidate,
+        new_rkey: path.offer.new_rkey(),
+        short: path.offer.short_answers(),
+        imm: Imm::IoRsp(IoRsp::new(chunk.id, errno, invalidate.is_some())).encode(),
+    };
 
-    if rekey {
+    if answer.new_rkey {
         chunk.mr.bump_key();
+    }
+    if let Some(key) = &chunk.key {
         let message = RkeyRsp {
             id: chunk.id,
             rkey: chunk.mr.rkey(),
         };
-        chunk.key.write(0, &message.encode())?;
-        chunk.key.sync_for_device(0, RKEY_RSP_SIZE);
+        key.write(0, &message.encode())?;
+        key.sync_for_device(0, RKEY_RSP_SIZE);
     }
     if let Some(desc) = data {
         chunk.mem.sync_for_device(0, desc.len() as usize);
@@ -59,22 +66,47 @@ pub(in crate::server) fn answer(
         return Err(EPROTO);
     }
     qp.post_send(chunk, Await::Wire, |chunk, chain| {
-        if let Some(desc) = data {
+        answer.build(chunk, chain)
+    })
+    .map_err(|(_, e)| e)
+}
+
+/// What an answer is made of.
+struct Answer {
+    /// Where data goes, if there is any.
+    data: Option<SgDesc>,
+    /// A key of the client that is to be invalidated.
+    invalidate: Option<u32>,
+    /// Whether the chunk was closed to the client.
+    new_rkey: bool,
+    /// Whether data may go in one message with the rest.
+    short: bool,
+    imm: u32,
+}
+
+impl Answer {
+    fn build<'a>(&self, chunk: &'a Chunk, chain: &mut SendChain<'a>) -> Result {
+        // First, as the client may use the chunk once it has the answer.
+        if self.new_rkey {
+            chain.reg_mr(&chunk.mr, Access::RemoteWrite)?;
+        }
+        if let Some(desc) = self.data {
+            let list = [chunk.mem.sge(0, desc.len() as usize)?];
             let to = Remote {
                 addr: desc.addr(),
                 rkey: desc.key(),
             };
-            chain.rdma_write(&[chunk.mem.sge(0, desc.len() as usize)?], to)?;
+            if self.short && self.invalidate.is_none() {
+                return chain.rdma_write_imm(&list, to, self.imm);
+            }
+            chain.rdma_write(&list, to)?;
         }
-        if let Some(key) = invalidate {
+        if let Some(key) = self.invalidate {
             chain.send_inv(key)?;
         }
-        if rekey {
-            chain.reg_mr(&chunk.mr, Access::RemoteWrite)?;
-            chain.send_imm(&[chunk.key.sge(0, RKEY_RSP_SIZE)?], imm)
-        } else {
-            chain.imm_only(imm)
+        match &chunk.key {
+            Some(key) => chain.send_imm(&[key.sge(0, RKEY_RSP_SIZE)?], self.imm),
+            None => chain.imm_only(self.imm),
         }
-    })
-    .map_err(|(_, e)| e)
+    }
 }

@@ -22,6 +22,8 @@ pub const CONN_MSG_SIZE: usize = 56;
 const FIRST_CONN: u8 = 1 << 0;
 /// Not in C, where it is reserved and ignored.
 const NOTES: u8 = 1 << 7;
+/// Not in C either.
+const SHORT_ANSWERS: u8 = 1 << 6;
 
 /// Identity of a path or of a session, drawn at random by the client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,6 +63,7 @@ pub struct ConnReq {
     session: Uuid,
     first: bool,
     notes: bool,
+    short_answers: bool,
 }
 
 impl ConnReq {
@@ -91,6 +94,7 @@ impl ConnReq {
             session,
             first,
             notes: false,
+            short_answers: false,
         })
     }
 
@@ -99,6 +103,15 @@ impl ConnReq {
     pub const fn with_notes(self, notes: bool) -> Self {
         // INVARIANT: Of the numbers nothing changes.
         Self { notes, ..self }
+    }
+
+    /// The same, offering short answers (see [`super::NextKey::Stepped`]).
+    pub const fn with_short_answers(self, short_answers: bool) -> Self {
+        // INVARIANT: Of the numbers nothing changes.
+        Self {
+            short_answers,
+            ..self
+        }
     }
 
     /// Reads the private data of a connect request.
@@ -117,11 +130,15 @@ impl ConnReq {
             Uuid(msg.paths_uuid),
             msg.flags & FIRST_CONN != 0,
         )
-        .map(|req| req.with_notes(msg.flags & NOTES != 0))
+        .map(|req| {
+            req.with_notes(msg.flags & NOTES != 0)
+                .with_short_answers(msg.flags & SHORT_ANSWERS != 0)
+        })
     }
 
     /// The private data to connect with.
     pub fn encode(&self) -> [u8; CONN_MSG_SIZE] {
+        let flag = |set: bool, bit: u8| if set { bit } else { 0 };
         zerocopy::transmute!(WireConnReq {
             cma_version: 0,
             ip_version: 0,
@@ -132,7 +149,9 @@ impl ConnReq {
             recon_cnt: self.reconnects.into(),
             sess_uuid: self.path.0,
             paths_uuid: self.session.0,
-            flags: if self.first { FIRST_CONN } else { 0 } | if self.notes { NOTES } else { 0 },
+            flags: flag(self.first, FIRST_CONN)
+                | flag(self.notes, NOTES)
+                | flag(self.short_answers, SHORT_ANSWERS),
             reserved: [0; 11],
         })
     }
@@ -165,6 +184,11 @@ impl ConnReq {
     /// Whether immediates are to travel as notes.
     pub const fn notes(&self) -> bool {
         self.notes
+    }
+
+    /// Whether the client can do with short answers.
+    pub const fn short_answers(&self) -> bool {
+        self.short_answers
     }
 
     /// Whether the server may create the session.

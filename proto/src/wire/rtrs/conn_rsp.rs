@@ -28,6 +28,8 @@ use crate::wire;
 const NEW_RKEY: u32 = 1 << 1;
 /// Not in C. Never set unless the client asked for notes.
 const NOTES: u32 = 1 << 31;
+/// Not in C either. Never set unless the client offered short answers.
+const SHORT_ANSWERS: u32 = 1 << 30;
 
 #[derive(FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
 #[repr(C)]
@@ -44,6 +46,18 @@ struct WireConnRsp {
 
 const _: () = assert!(size_of::<WireConnRsp>() == CONN_MSG_SIZE);
 
+/// How a client learns the key of a chunk that it may use after an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NextKey {
+    /// It stays what it was.
+    Same,
+    /// The answer brings it, in an [`RkeyRsp`](super::RkeyRsp).
+    Sent,
+    /// It is the one [after](super::next_key) the last one. An answer is short then:
+    /// one RDMA write with immediate, which also carries the data.
+    Stepped,
+}
+
 /// What an accepting server has to offer.
 ///
 /// # Invariants
@@ -57,6 +71,7 @@ pub struct Accept {
     header_size: u32,
     new_rkey: bool,
     notes: bool,
+    short_answers: bool,
 }
 
 impl Accept {
@@ -95,6 +110,7 @@ impl Accept {
                 header_size,
                 new_rkey,
                 notes: false,
+                short_answers: false,
             }),
             Err(e) => Err(e),
         }
@@ -109,6 +125,21 @@ impl Accept {
     /// Whether immediates travel as notes (see [`crate::imm::NOTE_SIZE`]).
     pub const fn notes(&self) -> bool {
         self.notes
+    }
+
+    /// The same, saying yes to short answers, which the client offered.
+    pub const fn with_short_answers(self, short_answers: bool) -> Self {
+        // INVARIANT: Of the numbers nothing changes.
+        Self {
+            short_answers,
+            ..self
+        }
+    }
+
+    /// Whether an answer is one RDMA write with immediate, which carries the data of a
+    /// READ as well.
+    pub const fn short_answers(&self) -> bool {
+        self.short_answers
     }
 
     /// How requests are addressed in this session.
@@ -136,9 +167,18 @@ impl Accept {
         self.header_size
     }
 
-    /// Whether every answer brings a new key for its chunk.
+    /// Whether a chunk has a new key after every answer.
     pub const fn new_rkey(&self) -> bool {
         self.new_rkey
+    }
+
+    /// How the client learns that key.
+    pub const fn next_key(&self) -> NextKey {
+        match (self.new_rkey, self.short_answers) {
+            (false, _) => NextKey::Same,
+            (true, false) => NextKey::Sent,
+            (true, true) => NextKey::Stepped,
+        }
     }
 }
 
@@ -172,7 +212,8 @@ impl ConnRsp {
                 msg.max_hdr_size.get(),
                 msg.flags.get() & NEW_RKEY != 0,
             )?
-            .with_notes(msg.flags.get() & NOTES != 0),
+            .with_notes(msg.flags.get() & NOTES != 0)
+            .with_short_answers(msg.flags.get() & SHORT_ANSWERS != 0),
         ))
     }
 
@@ -193,9 +234,11 @@ impl ConnRsp {
                 msg.queue_depth = accept.queue_depth().get().into();
                 msg.max_io_size = accept.max_io_size.into();
                 msg.max_hdr_size = accept.header_size.into();
-                let new_rkey = if accept.new_rkey { NEW_RKEY } else { 0 };
-                let notes = if accept.notes { NOTES } else { 0 };
-                msg.flags = (new_rkey | notes).into();
+                let flag = |set: bool, bit: u32| if set { bit } else { 0 };
+                let flags = flag(accept.new_rkey, NEW_RKEY)
+                    | flag(accept.notes, NOTES)
+                    | flag(accept.short_answers, SHORT_ANSWERS);
+                msg.flags = flags.into();
             }
             Self::Reject(errno) => {
                 // A reject must not read as an accept.

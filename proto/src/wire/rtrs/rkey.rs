@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
-//! The message that brings a new key with an answer.
+//! New keys: the rule that they follow, and the message that brings one with an answer.
 
 use zerocopy::little_endian::U16;
 use zerocopy::little_endian::U32;
@@ -15,6 +15,15 @@ use crate::error::WireError;
 use crate::limits::BufId;
 use crate::limits::QueueDepth;
 use crate::wire;
+
+/// The key that the owner of a memory region gives it after `rkey`.
+///
+/// The device chose the upper 24 bits; the low byte is the owner's and counts up.
+#[inline]
+pub const fn next_key(rkey: u32) -> u32 {
+    const OWNERS: u32 = 0xff;
+    (rkey & !OWNERS) | (rkey.wrapping_add(1) & OWNERS)
+}
 
 /// Length of an RKEY_RSP in bytes.
 pub const RKEY_RSP_SIZE: usize = 8;
@@ -67,6 +76,18 @@ impl RkeyRsp {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn keys_step_in_their_low_byte_only() {
+        assert_eq!(next_key(0x1234_5600), 0x1234_5601);
+        assert_eq!(next_key(0x1234_56ff), 0x1234_5600);
+        assert_eq!(next_key(u32::MAX), 0xffff_ff00);
+        let mut key = 0xabcd_ef42;
+        for _ in 0..256 {
+            key = next_key(key);
+        }
+        assert_eq!(key, 0xabcd_ef42, "every key comes once in 256");
+    }
 
     #[test]
     fn layout() {
