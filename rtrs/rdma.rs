@@ -6,6 +6,7 @@
 //! is owned by that request until the hardware has given it back. Posting
 //! moves an [`op::Idle`] operation in, the completion hands it out again, and
 //! no safe function can reach the memory mutably, or free it, in between.
+//! Where no completion is asked for, the queue pair [keeps](kept) the memory.
 //!
 //! Ownership chain: [`connection::Connection`] → queue pair, completion queue,
 //! connection id; memory regions and mapped buffers → [`pd::Pd`] → a reference
@@ -19,6 +20,7 @@ pub mod connection;
 pub mod connector;
 pub mod dma;
 pub mod io;
+pub mod kept;
 pub mod listener;
 pub mod mr;
 pub mod op;

@@ -35,13 +35,25 @@ const IN_FLIGHT: u32 = WIRE | ANSWER | ANSWERING;
 const PERIOD: u32 = 0x100;
 const MOST_PERIODS: u32 = u32::MAX / PERIOD;
 
-/// What an operation waits for beside the hardware.
+/// What an operation in flight waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Await {
-    /// Nothing else.
+    /// That the hardware is done with it.
     Wire,
-    /// An answer as well.
+    /// That, and an answer.
     WireAndAnswer,
+    /// An answer only. What the hardware does is taken care of otherwise.
+    Answer,
+}
+
+impl Await {
+    /// Whether the hardware is to tell when it is done.
+    pub const fn has_wire(self) -> bool {
+        match self {
+            Self::Wire | Self::WireAndAnswer => true,
+            Self::Answer => false,
+        }
+    }
 }
 
 /// Whether an event was the last one awaited.
@@ -88,6 +100,7 @@ impl Flight {
         let bits = match awaited {
             Await::Wire => WIRE,
             Await::WireAndAnswer => WIRE | ANSWER,
+            Await::Answer => ANSWER,
         };
         self.0.store(bits, Release);
     }
@@ -201,6 +214,25 @@ mod tests {
             f.release();
             assert!(f.begin());
         }
+    }
+
+    #[test]
+    fn an_answer_alone_holds_the_operation_where_only_that_is_awaited() {
+        let f = Flight::new();
+        assert!(f.begin());
+        f.launch(Await::Answer);
+        assert_eq!(f.wire_done(), Outcome::Refused);
+        assert!(!f.begin(), "in flight");
+        assert_eq!(f.overdue(), Some(1));
+        assert!(f.begin_answer());
+        assert_eq!(f.answered(), Outcome::Last);
+        f.launch(Await::Wire);
+        assert!(!f.begin_answer(), "was answered");
+        assert_eq!(f.wire_done(), Outcome::Last);
+        f.launch(Await::Answer);
+        assert!(f.recall(), "not taken by the hardware");
+        f.release();
+        assert!(f.is_idle());
     }
 
     #[test]

@@ -39,6 +39,7 @@ pub mod path_state;
 pub mod policy;
 pub mod quota;
 pub mod search_path;
+pub mod send_room;
 pub mod stats;
 pub mod subnet;
 pub mod text;

@@ -21,6 +21,7 @@ use crate::rdma::connector::ConnectError;
 use crate::rdma::connector::Resolved;
 use crate::rdma::dma::DmaBuf;
 use crate::rdma::dma::DmaDir;
+use crate::rdma::kept::Kept;
 use crate::rdma::op::Op;
 use crate::rdma::pd::Pd;
 use crate::rdma::qp::PollContext;
@@ -112,17 +113,20 @@ pub(super) fn connect(plan: &Plan<'_>, fits: impl FnOnce(Offer) -> Result) -> Re
         let request = Req::new(&pd, id, units, plan.shared.stats.clone())?;
         requests.push(request, GFP_KERNEL)?;
     }
+    let requests = Kept::new(requests)?;
     plan.shared.table.populate(Table {
         layout: accept.layout(),
         next_key: accept.next_key(),
         short_answers: accept.short_answers(),
-        requests,
+        requests: requests.clone(),
     });
 
     let mut connections = KVec::with_capacity(usize::from(count.all), GFP_KERNEL)?;
     connections.push(control, GFP_KERNEL)?;
     for id in 1..count.all {
-        connections.push(plan.io(&pd, id, &count, &accept)?, GFP_KERNEL)?;
+        let connection = plan.io(&pd, id, &count, &accept)?;
+        connection.qp().keep(&requests);
+        connections.push(connection, GFP_KERNEL)?;
     }
 
     exchange_info(&plan.shared, &connections, &accept, plan.name)?;

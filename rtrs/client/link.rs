@@ -12,7 +12,7 @@ use crate::pr_warn_ratelimited;
 use crate::rdma::cm::CmEvent;
 use crate::rdma::cm::CmEvents;
 use crate::rdma::connection::Connection;
-use crate::rdma::op::Op;
+use crate::rdma::kept::Kept;
 use crate::rdma::qp::Progress;
 use crate::support::clock;
 use crate::support::completion::Completion;
@@ -85,7 +85,7 @@ pub(super) struct Table {
     /// Whether an answer is one RDMA write, which leaves keys of the client alone.
     pub(super) short_answers: bool,
     /// The requests, by message id.
-    pub(super) requests: KVec<Arc<Op<Req>>>,
+    pub(super) requests: Arc<Kept<Req>>,
 }
 
 /// What all connections of a link share. It does not own them, so that their
@@ -315,7 +315,7 @@ impl Link {
         let Some(table) = self.shared.table.as_ref() else {
             return;
         };
-        for request in &table.requests {
+        for request in table.requests.iter() {
             // In the place of the server, which has no way to do it any more.
             request.answer(None, |_| ());
             let Some(idle) = request.begin() else {

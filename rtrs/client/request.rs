@@ -89,6 +89,8 @@ pub(super) struct Req {
     /// before the data can be given back.
     registered: bool,
     phase: Phase,
+    /// The connection that it was sent over.
+    conn: u16,
     order: Option<Order>,
     stats: Arc<Stats>,
     /// What the server answered: 0 or a negative errno.
@@ -113,6 +115,7 @@ impl Req {
             data: Data::Free(SgTable::new(pd, MAX_SEGMENTS)?),
             registered: false,
             phase: Phase::Request,
+            conn: 0,
             order: None,
             stats,
             answer: AtomicI32::new(0),
@@ -156,7 +159,14 @@ impl Req {
         };
         this.stats.sending(order.dir, order.len);
         this.order = Some(order);
-        let posted = qp.post_send(this, Await::WireAndAnswer, |req, chain| {
+        this.conn = qp.context().id;
+        let awaited = match way.dir {
+            // Followed by the invalidation in the same queue, which is done after it.
+            Dir::Read if this.registered && table.short_answers => Await::Answer,
+            // What the device may still send again must not be given back.
+            Dir::Read | Dir::Write => Await::WireAndAnswer,
+        };
+        let posted = qp.post_send(this, awaited, |req, chain| {
             req.build(chain, &way, header, imm)
         });
         match posted {
@@ -360,6 +370,11 @@ impl Operation for Req {
             // Answered by teardown, which takes out what is in it.
             return;
         };
+        if qp.context().id != op.conn {
+            // Nothing that was sent can be told to be done. As below.
+            qp.context().shared.fail("answer over another connection");
+            return;
+        }
         if op.phase == Phase::Invalidation && wc.is_none_or(|wc| !wc.is_ok()) {
             // The link is lost. The key may be valid still: as below.
             return;

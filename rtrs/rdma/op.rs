@@ -16,6 +16,7 @@ use core::cell::UnsafeCell;
 use core::ops::Deref;
 use core::ops::DerefMut;
 use core::sync::atomic::AtomicU32;
+use core::sync::atomic::AtomicUsize;
 use core::sync::atomic::Ordering::Relaxed;
 use kernel::prelude::*;
 use kernel::sync::Arc;
@@ -56,8 +57,10 @@ pub struct Op<T> {
     // First, so that the pointer which the hardware returns is that of `Self`.
     cqe: UnsafeCell<bindings::ib_cqe>,
     flight: Flight,
-    /// Work requests of the send queue that were posted for it.
+    /// Work requests of the send queue that are done when its own ones are.
     wrs: AtomicU32,
+    /// Address of the [`Kept`](super::kept::Kept) that it is in, or 0.
+    set: AtomicUsize,
     value: UnsafeCell<T>,
 }
 
@@ -77,6 +80,7 @@ impl<T: Operation> Op<T> {
                 }),
                 flight: Flight::new(),
                 wrs: AtomicU32::new(0),
+                set: AtomicUsize::new(0),
                 value: UnsafeCell::new(value),
             },
             GFP_KERNEL,
@@ -130,6 +134,21 @@ impl<T: Operation> Op<T> {
     /// To be called by the holder only.
     pub(super) fn set_wrs(&self, wrs: u32) {
         self.wrs.store(wrs, Relaxed);
+    }
+
+    /// Notes in which set it is; false if it is in one.
+    pub(super) fn mark(&self, set: usize) -> bool {
+        self.set.compare_exchange(0, set, Relaxed, Relaxed).is_ok()
+    }
+
+    /// Its set is no more.
+    pub(super) fn unmark(&self) {
+        self.set.store(0, Relaxed);
+    }
+
+    /// Whether it is in that set.
+    pub(super) fn is_marked(&self, set: usize) -> bool {
+        self.set.load(Relaxed) == set
     }
 
     pub(super) fn flight(&self) -> &Flight {

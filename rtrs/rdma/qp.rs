@@ -2,6 +2,8 @@
 
 //! Posting on queue pairs.
 
+use super::kept::Keep;
+use super::kept::Kept;
 use super::op::Idle;
 use super::op::Op;
 use super::op::Operation;
@@ -22,7 +24,10 @@ use core::sync::atomic::Ordering::Release;
 use kernel::error::to_result;
 use kernel::prelude::*;
 use kernel::sync::Arc;
+use kernel::sync::SetOnce;
 use rnbd_proto::flight::Await;
+use rnbd_proto::send_room::Look;
+use rnbd_proto::send_room::SendRoom;
 
 /// Where completions of a connection are handled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -87,14 +92,10 @@ impl Gate {
 pub(super) struct QpShared<C> {
     pub(super) gate: Gate,
     pub(super) context: Arc<C>,
-    /// Send work requests that there is room for. Devices refuse what is too
-    /// much, but perhaps only after they took the first part of a chain.
-    room: AtomicU32,
-    /// All of it, if nothing is outstanding.
-    all_room: u32,
-    /// The room at the last look of [`QpRef::nudge`].
-    seen_room: AtomicU32,
-    /// The device took a part of a chain.
+    room: SendRoom,
+    /// The operations that are kept.
+    keep: SetOnce<Keep>,
+    /// The device took a part of a chain, or failed at one.
     broken: AtomicBool,
     /// See [`QpConfig::notes`].
     notes: bool,
@@ -114,28 +115,13 @@ impl<C: Send + Sync + 'static> QpShared<C> {
         Self {
             gate: Gate(AtomicU32::new(0)),
             context,
-            room: AtomicU32::new(config.send),
-            all_room: config.send,
-            seen_room: AtomicU32::new(config.send),
+            room: SendRoom::new(config.send),
+            keep: SetOnce::new(),
             broken: AtomicBool::new(false),
             notes: config.notes,
             chained: UnsafeCell::new(bindings::ib_cqe {
                 done: Some(Self::chained_done),
             }),
-        }
-    }
-
-    /// Takes the room of `wrs` send work requests.
-    fn take_room(&self, wrs: u32) -> Result {
-        self.room
-            .fetch_update(Acquire, Acquire, |room| room.checked_sub(wrs))
-            .map_or(Err(ENOSPC), |_| Ok(()))
-    }
-
-    /// Gives room back.
-    fn give_room(&self, wrs: u32) {
-        if wrs > 0 {
-            self.room.fetch_add(wrs, Release);
         }
     }
 
@@ -163,9 +149,11 @@ impl<C: Send + Sync + 'static> QpShared<C> {
         let wc = unsafe { Wc::from_raw(wc) };
         if wc.is_ok() {
             // Only what owns nothing is signaled.
-            qp.shared.give_room(1);
+            qp.shared.room.passed();
         } else if !wc.is_flush() {
             pr_err_ratelimited!("chained work request failed: {}\n", wc.status_name());
+            // Perhaps nobody else is told.
+            qp.shared.broken.store(true, Relaxed);
         }
     }
 }
@@ -205,44 +193,132 @@ impl<'a, C: Send + Sync + 'static> QpRef<'a, C> {
         self.shared.notes
     }
 
+    /// Keeps the operations of `set`, so that chains of them can be posted
+    /// [quietly](Self::post_quiet). False if it keeps a set already.
+    pub fn keep<T: Operation<Context = C>>(&self, set: &Arc<Kept<T>>) -> bool {
+        self.shared.keep.populate(Keep::new(set.clone()))
+    }
+
+    fn keeps<T: Operation<Context = C>>(&self, idle: &Idle<T>) -> bool {
+        let keep = self.shared.keep.as_ref();
+        keep.is_some_and(|keep| keep.has(idle.op()))
+    }
+
     /// Posts the chain that `build` makes of the operation's data.
     ///
     /// On success the operation belongs to the hardware, and comes back by
     /// [`Operation::finish`], perhaps before this returns. On failure it is
     /// given back: `ENOTCONN` after the connection began to drain, `ENOSPC` when
     /// the queue is full, else what `build` or the device said.
+    ///
+    /// Where only an answer is awaited, the chain is posted
+    /// [quietly](Self::post_quiet).
     pub fn post_send<T: Operation<Context = C>>(
         &self,
         idle: Idle<T>,
         awaited: Await,
         build: impl for<'b> FnOnce(&'b T, &mut SendChain<'b>) -> Result,
     ) -> core::result::Result<(), (Idle<T>, Error)> {
+        let told = awaited.has_wire();
+        if !told && !self.keeps(&idle) {
+            return Err((idle, EPERM));
+        }
         let mut chain = SendChain::new(self.shared.notes);
         if let Err(e) = build(&idle, &mut chain) {
             return Err((idle, e));
         }
-        let first = match chain.link(idle.op().cqe(), self.shared.chained.get()) {
+        let cqe = told.then(|| idle.op().cqe());
+        let first = match chain.link(cqe, self.shared.chained.get()) {
             Ok(first) => first,
             Err(e) => return Err((idle, e)),
         };
-        let wrs = chain.len();
-        if let Err(e) = self.shared.take_room(wrs) {
-            return Err((idle, e));
+        let (room, wrs) = (&self.shared.room, chain.len());
+        if !room.take(wrs) {
+            return Err((idle, ENOSPC));
         }
-        idle.op().set_wrs(wrs);
-        self.launch(idle, awaited, || {
-            let mut refused: *const bindings::ib_send_wr = core::ptr::null();
-            // SAFETY: The queue pair is alive as `self` is; the chain is
-            // linked, does not move, and names memory that the launched
-            // operation owns until the hardware gives it back.
-            let ret = unsafe { bindings::ib_post_send(self.qp.as_ptr(), first, &raw mut refused) };
-            match to_result(ret) {
-                Ok(()) => Posted::All,
-                Err(e) if refused.is_null() || core::ptr::eq(refused, first) => Posted::Nothing(e),
-                Err(_) => Posted::Part,
+        let debt = if told { room.settle() } else { 0 };
+        idle.op().set_wrs(wrs.saturating_add(debt));
+        // SAFETY: The chain is linked, does not move, and names memory that the
+        // launched operation owns until the hardware gives it back, or that is kept.
+        let posted = self.launch(idle, awaited, || unsafe { self.post(first) });
+        match posted {
+            Ok(()) if told => {}
+            Ok(()) => room.owe(wrs),
+            Err(_) => {
+                room.give(wrs);
+                room.owe(debt);
             }
-        })
-        .inspect_err(|_| self.shared.give_room(wrs))
+        }
+        posted
+    }
+
+    /// Posts the chain that `build` makes of the operation's data without asking to be
+    /// told of its end, and gives the operation back.
+    ///
+    /// The device may use the memory that the chain names, as the chain says, until it
+    /// tells the end of something posted later on this queue pair, or is drained: what
+    /// the peer gets of data that is changed before is not known. Nothing is freed
+    /// before that, as the queue pair must [keep](Self::keep) the operation.
+    ///
+    /// # Errors
+    ///
+    /// `EPERM` if it does not keep it, else as for [`QpRef::post_send`]. Nothing was
+    /// posted then.
+    pub fn post_quiet<T: Operation<Context = C>>(
+        &self,
+        idle: &Idle<T>,
+        build: impl for<'b> FnOnce(&'b T, &mut SendChain<'b>) -> Result,
+    ) -> Result {
+        if !self.keeps(idle) {
+            return Err(EPERM);
+        }
+        let mut chain = SendChain::new(self.shared.notes);
+        build(idle, &mut chain)?;
+        let first = chain.link(None, self.shared.chained.get())?;
+        let (room, wrs) = (&self.shared.room, chain.len());
+        if !room.take(wrs) {
+            return Err(ENOSPC);
+        }
+        // SAFETY: The chain is linked, does not move, and names memory that is kept.
+        match self.gated(|| unsafe { self.post(first) }) {
+            Posted::Nothing(e) => {
+                room.give(wrs);
+                Err(e)
+            }
+            Posted::All | Posted::Part => {
+                room.owe(wrs);
+                Ok(())
+            }
+        }
+    }
+
+    /// # Safety
+    ///
+    /// `first` must be a linked chain, which names memory that stays until the hardware
+    /// is done with it.
+    unsafe fn post(&self, first: *mut bindings::ib_send_wr) -> Posted {
+        let mut refused: *const bindings::ib_send_wr = core::ptr::null();
+        // SAFETY: The queue pair is alive as `self` is, the rest as the caller promises.
+        let ret = unsafe { bindings::ib_post_send(self.qp.as_ptr(), first, &raw mut refused) };
+        match to_result(ret) {
+            Ok(()) => Posted::All,
+            Err(e) if refused.is_null() || core::ptr::eq(refused, first) => Posted::Nothing(e),
+            Err(_) => {
+                pr_err!("device took only a part of a request\n");
+                self.shared.broken.store(true, Relaxed);
+                Posted::Part
+            }
+        }
+    }
+
+    /// Posts by `post` unless the gate is closed.
+    fn gated(&self, post: impl FnOnce() -> Posted) -> Posted {
+        if !self.shared.gate.enter() {
+            return Posted::Nothing(ENOTCONN);
+        }
+        let posted = post();
+        self.shared.gate.leave();
+        posted
     }
 
     /// Posts a receive, into the segment that `buffer` names or without any.
@@ -284,21 +360,21 @@ impl<'a, C: Send + Sync + 'static> QpRef<'a, C> {
 
     /// Posts one work request that names no memory.
     fn post_unowned(&self, build: impl FnOnce(&mut SendChain<'static>) -> Result) -> Result {
-        self.shared.take_room(1)?;
-        if !self.shared.gate.enter() {
-            self.shared.give_room(1);
-            return Err(ENOTCONN);
-        }
         let mut chain = SendChain::new(self.shared.notes);
-        let ret = build(&mut chain).and_then(|()| {
-            let cqe = self.shared.chained.get();
-            let first = chain.link(cqe, cqe)?;
-            let mut refused = core::ptr::null();
-            // SAFETY: As in `post_send`; no memory is named.
-            to_result(unsafe { bindings::ib_post_send(self.qp.as_ptr(), first, &raw mut refused) })
-        });
-        self.shared.gate.leave();
-        ret.inspect_err(|_| self.shared.give_room(1))
+        build(&mut chain)?;
+        let cqe = self.shared.chained.get();
+        let first = chain.link(Some(cqe), cqe)?;
+        if !self.shared.room.take(1) {
+            return Err(ENOSPC);
+        }
+        // SAFETY: The chain is linked and does not move; no memory is named.
+        match self.gated(|| unsafe { self.post(first) }) {
+            Posted::Nothing(e) => {
+                self.shared.room.give(1);
+                Err(e)
+            }
+            Posted::All | Posted::Part => Ok(()),
+        }
     }
 
     /// Sees to it that the device goes on with what was posted. To be called every few
@@ -313,20 +389,28 @@ impl<'a, C: Send + Sync + 'static> QpRef<'a, C> {
         if self.shared.broken.load(Relaxed) {
             return Progress::Broken;
         }
-        let room = self.shared.room.load(Relaxed);
-        let seen = self.shared.seen_room.swap(room, Relaxed);
-        if room == self.shared.all_room || room != seen {
+        let room = &self.shared.room;
+        let look = room.look();
+        if look == Look::Fine {
             return Progress::Fine;
         }
-        // Without room or without a connection there is nothing to be done.
+        // Behind all that is outstanding. Without room or without a connection there is
+        // nothing to be done.
         let nowhere = Remote { addr: 0, rkey: 0 };
-        let _ = self.post_unowned(|chain| chain.rdma_write(&[], nowhere));
-        Progress::Nudged
+        let passes = room.pass();
+        let posted = self.post_unowned(|chain| chain.rdma_write(&[], nowhere));
+        if passes && posted.is_err() {
+            room.pass_failed();
+        }
+        match look {
+            Look::Stuck => Progress::Nudged,
+            Look::Quiet | Look::Fine => Progress::Fine,
+        }
     }
 
     /// Gives back the room of an operation that the hardware is done with.
     pub(super) fn sent<T: Operation<Context = C>>(&self, op: &Op<T>) {
-        self.shared.give_room(op.wrs());
+        self.shared.room.give(op.wrs());
     }
 
     /// Hands the operation to the hardware by `post`.
@@ -336,32 +420,25 @@ impl<'a, C: Send + Sync + 'static> QpRef<'a, C> {
         awaited: Await,
         post: impl FnOnce() -> Posted,
     ) -> core::result::Result<(), (Idle<T>, Error)> {
-        if !self.shared.gate.enter() {
-            return Err((idle, ENOTCONN));
-        }
         let op = idle.into_op();
         // The reference of the hardware, taken back by `Op::done`.
-        let wire = Arc::into_raw(op.clone());
+        let wire = awaited.has_wire().then(|| Arc::into_raw(op.clone()));
         op.flight().launch(awaited);
-        let posted = post();
-        self.shared.gate.leave();
-        let e = match posted {
+        let e = match self.gated(post) {
             Posted::All => return Ok(()),
             Posted::Nothing(e) => e,
-            Posted::Part => {
-                // The end of the chain will never complete. Nobody can tell
-                // when the device is done with the memory of the part, so it
-                // is never freed: the reference of the hardware stays.
-                pr_err!("device took only a part of a request, whose memory is lost\n");
-                self.shared.broken.store(true, Relaxed);
-                return Ok(());
-            }
+            // The end of the chain will never complete. Nobody can tell when the device
+            // is done with the memory of the part, so it is never freed: the reference
+            // of the hardware stays.
+            Posted::Part => return Ok(()),
         };
         while !op.flight().recall() {
             core::hint::spin_loop();
         }
-        // SAFETY: The hardware did not take the reference made above.
-        drop(unsafe { Arc::from_raw(wire) });
+        if let Some(wire) = wire {
+            // SAFETY: The hardware did not take the reference made above.
+            drop(unsafe { Arc::from_raw(wire) });
+        }
         // SAFETY: `recall` made us the holder again.
         Err((unsafe { Idle::from_op(op) }, e))
     }

@@ -101,7 +101,7 @@ impl From<bindings::ib_reg_wr> for Slot {
 /// A chain of up to five work requests that are posted together.
 ///
 /// `'a` is the borrow of the operation that owns all memory named in it. Only
-/// the last one is signaled: as a send queue works in order, its completion
+/// the last one is signaled, if any: as a send queue works in order, its completion
 /// says that the others are done as well.
 ///
 /// # Invariants
@@ -279,14 +279,14 @@ impl<'a> SendChain<'a> {
         })
     }
 
-    /// Links the chain for posting, its last request signaled with `cqe`, the
-    /// others with `chained`, which only ever sees errors.
+    /// Links the chain for posting, its last request signaled with `cqe` if there is
+    /// one, the others with `chained`, which only ever sees errors.
     ///
     /// The answer is the first request; it points into `self`, which must not
     /// move until it was posted. `EINVAL` for an empty chain.
     pub(super) fn link(
         &mut self,
-        cqe: *mut bindings::ib_cqe,
+        cqe: Option<*mut bindings::ib_cqe>,
         chained: *mut bindings::ib_cqe,
     ) -> Result<*mut bindings::ib_send_wr> {
         let mut next: *mut bindings::ib_send_wr = core::ptr::null_mut();
@@ -309,13 +309,13 @@ impl<'a> SendChain<'a> {
                     segments.add(first)
                 };
                 (*wr).next = next;
-                let last = next.is_null();
-                *(*wr).__bindgen_anon_1.wr_cqe.as_mut() = if last { cqe } else { chained };
+                let own = cqe.filter(|_| next.is_null());
+                *(*wr).__bindgen_anon_1.wr_cqe.as_mut() = own.unwrap_or(chained);
                 if (*wr).send_flags == INLINE {
                     // Inline segments are given by their address for the CPU.
                     (*segments.add(first)).addr = note.expose_provenance() as u64;
                 }
-                if last {
+                if own.is_some() {
                     (*wr).send_flags |= bindings::ib_send_flags_IB_SEND_SIGNALED as c_int;
                 }
             }

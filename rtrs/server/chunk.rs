@@ -37,6 +37,7 @@ use crate::pr_err_ratelimited;
 use crate::rdma::dma::DmaBuf;
 use crate::rdma::dma::DmaDir;
 use crate::rdma::dma::DmaPages;
+use crate::rdma::kept::Kept;
 use crate::rdma::mr::Access;
 use crate::rdma::mr::Mr;
 use crate::rdma::op::Idle;
@@ -59,8 +60,8 @@ pub(super) struct Slot {
 #[derive(Clone, Copy)]
 enum Stage {
     Register,
-    /// The message of a request is at this offset.
-    Invalidate(u32),
+    /// For this request.
+    Invalidate(Arrival),
     Answer,
 }
 
@@ -68,6 +69,8 @@ enum Stage {
 pub(super) struct Chunk {
     id: BufId,
     stage: Stage,
+    /// The connection in whose queue its memory was registered last, since the set-up.
+    home: Option<u16>,
     /// The user message, copied out of the client's reach.
     user: KVec<u8>,
     /// The new key, on its way to the client, where it is sent.
@@ -90,6 +93,22 @@ impl Slot {
             slots.push(slot, GFP_KERNEL)?;
         }
         Ok(slots)
+    }
+
+    /// Has the queue pairs of `path` keep `slots`.
+    pub(super) fn keep(path: &Path, slots: &[Self]) -> Result {
+        let mut ops = KVec::with_capacity(slots.len(), GFP_KERNEL)?;
+        for slot in slots {
+            ops.push(slot.op.clone(), GFP_KERNEL)?;
+        }
+        let kept = Kept::new(ops)?;
+        for id in 0..path.count() {
+            match path.with_qp(id, |qp| qp.keep(&kept)) {
+                Some(true) => {}
+                _ => return Err(ENOTCONN),
+            }
+        }
+        Ok(())
     }
 
     /// What the client is told of it. `EBUSY` while it is in use.
@@ -128,6 +147,7 @@ impl Chunk {
         Ok(Self {
             id,
             stage: Stage::Register,
+            home: None,
             user: KVec::with_capacity(HEADER_SIZE as usize, GFP_KERNEL)?,
             key,
             mr,
@@ -194,10 +214,13 @@ impl Operation for Chunk {
                     setup::registered(conn, qp);
                 }
             }
-            Stage::Invalidate(offset) => {
+            Stage::Invalidate(arrival) => {
                 // Otherwise the client can still write to it: no request.
-                if conn.check(wc, "invalidation of a chunk") {
-                    hand_over(conn, chunk, offset);
+                if !conn.check(wc, "invalidation of a chunk") {
+                } else if arrival.connection == conn.id {
+                    hand_over(conn, chunk, arrival.offset);
+                } else if let Some(conn) = conn.path.conn(arrival.connection) {
+                    hand_over(&conn, chunk, arrival.offset);
                 }
             }
             Stage::Answer => {
@@ -259,8 +282,14 @@ fn serve(conn: &Arc<Conn>, slot: &Slot, offset: u32) {
     if !path.offer.new_rkey() {
         return hand_over(conn, chunk, offset);
     }
-    chunk.stage = Stage::Invalidate(offset);
-    let posted = path.with_qp(conn.id, move |qp| {
+    chunk.stage = Stage::Invalidate(Arrival {
+        connection: conn.id,
+        offset,
+    });
+    // In the queue in which it was registered, so that it is done after that: a client
+    // need not have waited for the answer, and may have sent this one elsewhere.
+    let queue = chunk.home.unwrap_or(conn.id);
+    let posted = path.with_qp(queue, move |qp| {
         qp.post_send(chunk, Await::Wire, |chunk, chain| {
             chain.local_inv(chunk.mr.rkey())
         })
@@ -294,8 +323,7 @@ fn answered(path: &Arc<Path>, id: BufId) {
     let Some(arrival) = slot.turn.answered() else {
         return;
     };
-    let conn = path.with_qp(arrival.connection, |qp| qp.context().clone());
-    if let Some(conn) = conn {
+    if let Some(conn) = path.conn(arrival.connection) {
         serve(&conn, slot, arrival.offset);
     }
 }

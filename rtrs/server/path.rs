@@ -228,6 +228,11 @@ impl Path {
         Some(f(&link.qp()))
     }
 
+    /// The context of connection `id`, as [`Path::with_qp`].
+    pub(super) fn conn(&self, id: u16) -> Option<Arc<Conn>> {
+        self.with_qp(id, |qp| qp.context().clone())
+    }
+
     /// Whether connection `id` is there.
     pub(super) fn has_link(&self, id: u16) -> bool {
         self.with_qp(id, |_| ()).is_some()

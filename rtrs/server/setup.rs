@@ -75,6 +75,7 @@ pub(super) fn begin(conn: &Arc<Conn>, qp: &QpRef<'_, Conn>, name: SessName<'_>) 
     if !path.slots.populate(Slot::for_path(path)?) {
         return Err(EPROTO);
     }
+    Slot::keep(path, path.slots.as_ref().ok_or(ENOTCONN)?)?;
     // Before the answer, as the client may send requests once it has it.
     for id in 0..path.count() {
         post_receives(path, id)?;

@@ -12,6 +12,7 @@ use rnbd_proto::wire::rtrs::SgDesc;
 use rnbd_proto::wire::rtrs::Transfer;
 use rnbd_proto::wire::rtrs::RKEY_RSP_SIZE;
 
+use super::answered;
 use super::slot;
 use super::Chunk;
 use super::Stage;
@@ -65,10 +66,21 @@ pub(in crate::server) fn answer(
     if !slot(path, chunk.id).is_some_and(|slot| slot.turn.answer()) {
         return Err(EPROTO);
     }
-    qp.post_send(chunk, Await::Wire, |chunk, chain| {
-        answer.build(chunk, chain)
-    })
-    .map_err(|(_, e)| e)
+    if !answer.new_rkey {
+        return qp
+            .post_send(chunk, Await::Wire, |chunk, chain| {
+                answer.build(chunk, chain)
+            })
+            .map_err(|(_, e)| e);
+    }
+    // There is no need to learn when this was sent: the next request here is not looked
+    // at before the key was invalidated, in the same queue, which is done after this.
+    chunk.home = Some(qp.context().id);
+    qp.post_quiet(&chunk, |chunk, chain| answer.build(chunk, chain))?;
+    let id = chunk.id;
+    drop(chunk);
+    answered(path, id);
+    Ok(())
 }
 
 /// What an answer is made of.

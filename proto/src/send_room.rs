@@ -1,0 +1,209 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+//! Room in a send queue.
+//!
+//! A device refuses what is too much for a queue, but perhaps only after it took the
+//! first part of a chain of work requests; so room is taken before posting and given
+//! back when the device has told the end of a request. Of some it is not asked to tell:
+//! their room is *owed* until the end of a later one, as a queue works in order.
+//!
+//! ```text
+//!            take                 give
+//!   free ------------> taken ------------> free
+//!                        |                  ^
+//!                    owe |                  | give
+//!                        v      settle      |
+//!                      owed ------------> taken over by a later one
+//! ```
+
+use core::sync::atomic::AtomicU32;
+use core::sync::atomic::Ordering::Acquire;
+use core::sync::atomic::Ordering::Relaxed;
+use core::sync::atomic::Ordering::Release;
+
+/// What has become of a queue since the last look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Look {
+    /// Nothing is outstanding, or something has moved.
+    Fine,
+    /// Nothing has moved, but all that is outstanding is what nobody is told the end of.
+    Quiet,
+    /// Nothing has moved.
+    Stuck,
+}
+
+/// The room of one send queue, in work requests.
+///
+/// # Invariants
+///
+/// `free`, `owed`, `passing` and what others have taken are `all` together.
+#[derive(Debug)]
+pub struct SendRoom {
+    all: u32,
+    free: AtomicU32,
+    owed: AtomicU32,
+    /// What was owed, taken over by a request that belongs to nobody.
+    passing: AtomicU32,
+    /// What was free at the last look.
+    seen: AtomicU32,
+}
+
+impl SendRoom {
+    /// A queue with room for `all` work requests.
+    pub const fn new(all: u32) -> Self {
+        Self {
+            all,
+            free: AtomicU32::new(all),
+            owed: AtomicU32::new(0),
+            passing: AtomicU32::new(0),
+            seen: AtomicU32::new(all),
+        }
+    }
+
+    /// Takes the room of `wrs`; false, and nothing is taken, if there is not enough.
+    #[inline]
+    pub fn take(&self, wrs: u32) -> bool {
+        self.free
+            .fetch_update(Acquire, Relaxed, |free| free.checked_sub(wrs))
+            .is_ok()
+    }
+
+    /// Gives back room that was taken.
+    #[inline]
+    pub fn give(&self, wrs: u32) {
+        if wrs > 0 {
+            self.free.fetch_add(wrs, Release);
+        }
+    }
+
+    /// Nobody will be told the end of `wrs` whose room was taken. To be called after
+    /// they were posted, so that whoever sees the debt posts behind them.
+    #[inline]
+    pub fn owe(&self, wrs: u32) {
+        if wrs > 0 {
+            self.owed.fetch_add(wrs, Release);
+        }
+    }
+
+    /// Takes all that is owed over, to be given with the end of what the caller is going
+    /// to post.
+    #[inline]
+    pub fn settle(&self) -> u32 {
+        match self.owed.load(Relaxed) {
+            0 => 0,
+            _ => self.owed.swap(0, Acquire),
+        }
+    }
+
+    /// Takes what is owed over for a request that belongs to nobody; false if one before
+    /// it has not ended yet.
+    pub fn pass(&self) -> bool {
+        if self.passing.load(Relaxed) != 0 {
+            return false;
+        }
+        self.passing.store(self.settle(), Relaxed);
+        true
+    }
+
+    /// The request that [`Self::pass`] was called for could not be posted.
+    pub fn pass_failed(&self) {
+        self.owe(self.passing.swap(0, Relaxed));
+    }
+
+    /// A request that belongs to nobody has ended.
+    pub fn passed(&self) {
+        let owed = match self.passing.load(Relaxed) {
+            0 => 0,
+            _ => self.passing.swap(0, Relaxed),
+        };
+        self.give(owed.saturating_add(1));
+    }
+
+    /// Looks whether anything has moved since the last look. One at a time.
+    pub fn look(&self) -> Look {
+        let free = self.free.load(Relaxed);
+        let seen = self.seen.swap(free, Relaxed);
+
+        if free == self.all || free != seen {
+            Look::Fine
+        } else if free.saturating_add(self.owed.load(Relaxed)) == self.all {
+            Look::Quiet
+        } else {
+            Look::Stuck
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_more_is_taken_than_there_is() {
+        let room = SendRoom::new(5);
+        assert!(room.take(3));
+        assert!(!room.take(3));
+        assert!(room.take(2), "a refusal takes nothing");
+        room.give(3);
+        assert!(room.take(3));
+        assert!(!room.take(1));
+    }
+
+    #[test]
+    fn what_is_owed_comes_back_with_a_later_request_and_not_before() {
+        let room = SendRoom::new(4);
+        assert!(room.take(3));
+        room.owe(3);
+        assert!(!room.take(2), "owed is not free");
+        assert!(room.take(1));
+        let debt = room.settle();
+        assert_eq!((debt, room.settle()), (3, 0), "taken over once");
+        assert!(!room.take(1));
+        room.give(1 + debt);
+        assert!(room.take(4));
+    }
+
+    #[test]
+    fn a_request_of_nobody_brings_back_what_it_took_over() {
+        let room = SendRoom::new(4);
+        assert!(room.take(2));
+        room.owe(2);
+        assert!(room.take(1));
+        assert!(room.pass());
+        assert!(room.take(1));
+        room.owe(1);
+        assert!(!room.pass(), "one at a time");
+        room.passed();
+        assert!(room.take(3), "not what was owed after it");
+        assert!(!room.take(1));
+    }
+
+    #[test]
+    fn a_request_of_nobody_that_was_not_posted_leaves_the_debt() {
+        let room = SendRoom::new(2);
+        assert!(room.take(1));
+        room.owe(1);
+        assert!(room.take(1));
+        assert!(room.pass());
+        room.pass_failed();
+        room.give(1);
+        assert!(!room.take(2));
+        assert_eq!(room.settle(), 1);
+    }
+
+    #[test]
+    fn looks_tell_a_quiet_queue_from_one_that_is_stuck() {
+        let room = SendRoom::new(9);
+        assert_eq!(room.look(), Look::Fine, "nothing is outstanding");
+        assert!(room.take(2));
+        assert_eq!(room.look(), Look::Fine, "it has moved");
+        assert_eq!(room.look(), Look::Stuck);
+        room.owe(2);
+        assert_eq!(room.look(), Look::Quiet);
+        assert!(room.take(1));
+        assert_eq!(room.look(), Look::Fine);
+        assert_eq!(room.look(), Look::Stuck, "one is not owed");
+        room.give(3);
+        assert_eq!(room.look(), Look::Fine);
+    }
+}
