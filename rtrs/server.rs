@@ -10,6 +10,9 @@
 //!
 //! Whatever a peer sends, the worst that happens is that its own path closes.
 //!
+//! Completions of the connection for control are handled in process context, as setting
+//! a path up sleeps, those of the others in softirq.
+//!
 //! Lock order: a session's `upper` lock, then the table of paths. The table's
 //! lock is never held while something is destroyed that waits for handlers.
 
@@ -18,6 +21,7 @@
 mod arrival;
 mod chunk;
 mod conn;
+mod inbox;
 mod info;
 mod lanes;
 mod listen;

@@ -27,6 +27,8 @@ pub enum Kind {
     Unbound,
     /// Those of the CPU that queued.
     PerCpu,
+    /// Those of the CPU that queued, before other tasks of it.
+    Urgent,
 }
 
 /// A work queue with a rescuer, thus fit for the path that writes out memory.
@@ -69,6 +71,7 @@ impl OwnedQueue {
         let kind = match kind {
             Kind::Unbound => bindings::wq_flags_WQ_UNBOUND,
             Kind::PerCpu => bindings::wq_flags_WQ_PERCPU,
+            Kind::Urgent => bindings::wq_flags_WQ_PERCPU | bindings::wq_flags_WQ_HIGHPRI,
         };
 
         // SAFETY: Format and argument agree; the name is copied. 0 asks for the

@@ -71,8 +71,9 @@ pub(super) struct Chunk {
     stage: Stage,
     /// The connection in whose queue its memory was registered last, since the set-up.
     home: Option<u16>,
-    /// The user message, copied out of the client's reach.
+    /// The user message, copied out of the client's reach, and then unused room.
     user: KVec<u8>,
+    user_len: usize,
     /// The new key, on its way to the client, where it is sent.
     key: Option<DmaBuf>,
     // Before the memory that it describes.
@@ -148,7 +149,8 @@ impl Chunk {
             id,
             stage: Stage::Register,
             home: None,
-            user: KVec::with_capacity(HEADER_SIZE as usize, GFP_KERNEL)?,
+            user: KVec::zeroed(HEADER_SIZE as usize, GFP_KERNEL)?,
+            user_len: 0,
             key,
             mr,
             mem,
@@ -162,7 +164,7 @@ impl Chunk {
 
     /// The user message of the request.
     pub(super) fn user(&self) -> &[u8] {
-        &self.user
+        self.user.get(..self.user_len).unwrap_or_default()
     }
 
     /// The memory.
@@ -187,13 +189,12 @@ impl Chunk {
         let request = rtrs::Request::parse(message, offset).map_err(bad)?;
 
         let range = request.user_range();
-        if range.len() > self.user.capacity() {
+        let Some(user) = self.user.get_mut(..range.len()) else {
             pr_err_ratelimited!("malformed request: user message of {} bytes\n", range.len());
             return Err(EPROTO);
-        }
-        self.user.clear();
-        self.user.resize(range.len(), 0, GFP_KERNEL)?;
-        self.mem.pages().read_at(range.start, &mut self.user)?;
+        };
+        self.mem.pages().read_at(range.start, user)?;
+        self.user_len = range.len();
         Ok(request)
     }
 }
@@ -218,9 +219,9 @@ impl Operation for Chunk {
                 // Otherwise the client can still write to it: no request.
                 if !conn.check(wc, "invalidation of a chunk") {
                 } else if arrival.connection == conn.id {
-                    hand_over(conn, chunk, arrival.offset);
+                    ready(conn, chunk, arrival.offset);
                 } else if let Some(conn) = conn.path.conn(arrival.connection) {
-                    hand_over(&conn, chunk, arrival.offset);
+                    ready(&conn, chunk, arrival.offset);
                 }
             }
             Stage::Answer => {
@@ -280,7 +281,7 @@ fn serve(conn: &Arc<Conn>, slot: &Slot, offset: u32) {
     };
 
     if !path.offer.new_rkey() {
-        return hand_over(conn, chunk, offset);
+        return ready(conn, chunk, offset);
     }
     chunk.stage = Stage::Invalidate(Arrival {
         connection: conn.id,
@@ -300,21 +301,29 @@ fn serve(conn: &Arc<Conn>, slot: &Slot, offset: u32) {
     }
 }
 
-/// Gives the request at `offset` of `chunk` to the service, in its turn.
-fn hand_over(conn: &Arc<Conn>, mut chunk: Idle<Chunk>, offset: u32) {
-    let path = &conn.path;
-    let Some(service) = path.service.as_ref() else {
-        return;
-    };
-    match chunk.read(offset) {
-        Ok(request) => {
-            path.stats.arrived(&request);
-            let conn = conn.clone();
-            let arrived = Arrived::new(chunk, conn, request);
-            path.session.lanes.submit(service, arrived);
-        }
-        Err(e) => path.fail(fmt!("request refused: {e:?}")),
+/// Sends the request at `offset` of `chunk` on its way to the service.
+fn ready(conn: &Arc<Conn>, chunk: Idle<Chunk>, offset: u32) {
+    if let Some(inbox) = conn.path.inbox(conn.id) {
+        inbox.put(conn, chunk, offset);
     }
+}
+
+/// Gives the request at `offset` of `chunk` to the service, in its turn. Process
+/// context.
+pub(super) fn hand_over(conn: Arc<Conn>, mut chunk: Idle<Chunk>, offset: u32) {
+    let path = conn.path.clone();
+    let refusal = match (chunk.read(offset), path.service.as_ref()) {
+        (Ok(request), Some(service)) => {
+            path.stats.arrived(&request);
+            let arrived = Arrived::new(chunk, conn, request);
+            return path.session.lanes.submit(service, arrived);
+        }
+        (Err(e), _) => e,
+        (Ok(_), None) => ENOTCONN,
+    };
+    path.fail(fmt!("request refused: {refusal:?}"));
+    drop(chunk);
+    path.chunk_returned();
 }
 
 /// The answer in chunk `id` was sent; serves a request that waited for that.

@@ -105,7 +105,10 @@ pub(super) fn qp_config(
         // A note, and the new key behind it.
         send_sge: if notes { 2 } else { 1 },
         vector: id.into(),
-        poll: PollContext::Worker,
+        poll: match id {
+            0 => PollContext::Worker,
+            _ => PollContext::Softirq,
+        },
         notes,
     })
 }

@@ -48,6 +48,8 @@ pub(super) struct Shared {
     pub(super) offer: rtrs::Accept,
     /// Where heartbeats and teardowns run.
     pub(super) queue: QueueHandle,
+    /// Where requests are handed to the service.
+    pub(super) requests: QueueHandle,
     #[pin]
     pub(super) table: Mutex<Table>,
     /// Notified when a path left the table, or is about to.
@@ -97,10 +99,10 @@ const PATIENCE_MS: u32 = 10_000;
 ///
 /// Dropping it stops listening, closes all sessions and waits for that.
 pub struct Server {
-    // Gone before the rest, then the queue: it waits for the last teardown to
+    // Gone before the rest, then the queues: they wait for the last teardown to
     // return. For IPv4, IPv6, and the native addresses of InfiniBand.
     listeners: Option<[Listener; 3]>,
-    _queue: OwnedQueue,
+    _queues: [OwnedQueue; 2],
     shared: Arc<Shared>,
 }
 
@@ -116,14 +118,18 @@ impl Server {
         let offer = rtrs::Accept::from_limits(limits, params::always_invalidate())
             .map_err(|reason| Error::from_errno(-reason.errno()))?;
         let class = Class::new(c"rtrs-server")?;
-        let owned = OwnedQueue::new(c"rtrs_server", Kind::Unbound)?;
-        let queue = owned.handle();
+        let queues = [
+            OwnedQueue::new(c"rtrs_server", Kind::Unbound)?,
+            OwnedQueue::new(c"rtrs_server_requests", Kind::Urgent)?,
+        ];
+        let [queue, requests] = queues.each_ref().map(OwnedQueue::handle);
         let shared = Arc::pin_init(
             pin_init!(Shared {
                 service,
                 limits,
                 offer,
                 queue,
+                requests,
                 table <- new_mutex!(Table::new(class), "rtrs_server_table"),
                 left <- new_condvar!("rtrs_server_left"),
             }),
@@ -137,7 +143,7 @@ impl Server {
         ];
         Ok(Self {
             listeners: Some(listeners),
-            _queue: owned,
+            _queues: queues,
             shared,
         })
     }

@@ -23,6 +23,7 @@ use rnbd_proto::wire::rtrs::ConnReq;
 use super::chunk;
 use super::chunk::Slot;
 use super::conn::Conn;
+use super::inbox::Inbox;
 use super::listen::Shared;
 use super::path_dir::PathDir;
 use super::service::SessionService;
@@ -93,6 +94,8 @@ pub(super) struct Path {
     pub(super) links: Revocable<KVec<SetOnce<Connection<Conn>>>>,
     /// By id, once the client asked for them.
     pub(super) slots: SetOnce<KVec<Slot>>,
+    /// By id of the connection.
+    inboxes: KVec<Arc<Inbox>>,
     pub(super) setup: Setup,
     /// There once the session knows that the path is up.
     pub(super) service: SetOnce<Arc<dyn SessionService>>,
@@ -133,8 +136,10 @@ impl Path {
         ends: Ends,
     ) -> Result<Arc<Self>> {
         let mut links = KVec::with_capacity(req.count().into(), GFP_KERNEL)?;
+        let mut inboxes = KVec::with_capacity(req.count().into(), GFP_KERNEL)?;
         for _ in 0..req.count() {
             links.push(SetOnce::new(), GFP_KERNEL)?;
+            inboxes.push(Inbox::new(shared)?, GFP_KERNEL)?;
         }
         let queue = &shared.queue;
         let offer = shared.offer.with_notes(req.notes());
@@ -150,6 +155,7 @@ impl Path {
                 state: StateCell::new(),
                 links <- Revocable::new(links),
                 slots: SetOnce::new(),
+                inboxes,
                 setup: Setup::new(),
                 service: SetOnce::new(),
                 heartbeat: Heartbeat::new(),
@@ -174,6 +180,11 @@ impl Path {
     /// Its addresses.
     pub(super) fn ends(&self) -> &Ends {
         &self.ends
+    }
+
+    /// Where requests go that came by connection `id`.
+    pub(super) fn inbox(&self, id: u16) -> Option<&Arc<Inbox>> {
+        self.inboxes.get(usize::from(id))
     }
 
     /// Number of connections that it is to have.
@@ -265,7 +276,7 @@ impl Path {
     }
 
     /// A chunk was given up without being posted. In any context, but in an RCU
-    /// read section, as the path may go from then on.
+    /// read section or in an inbox's task, as the path may go from then on.
     pub(super) fn chunk_returned(&self) {
         // Either the teardown sees the chunk, or this sees the teardown.
         smp_mb(Full);

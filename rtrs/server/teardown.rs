@@ -37,6 +37,11 @@ impl TaskItem<TEARDOWN> for Path {
         this.session.lanes.withdraw(&this);
         this.await_requests();
         this.session.lanes.await_task();
+        for id in 0..this.count() {
+            if let Some(inbox) = this.inbox(id) {
+                inbox.stop();
+            }
+        }
 
         if this.service.as_ref().is_some() {
             this.session.path_down(&this.ends().peer());

@@ -1,0 +1,114 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+//! The way of requests from softirq, where connections learn of them, to process
+//! context, where the service takes them.
+//!
+//! Each connection has an inbox, so CPUs of a client that use different ones do not meet
+//! here. What is in it has a reference to the path, and the task that empties it always
+//! runs; the path's teardown waits for the requests, then stops the task.
+
+use kernel::new_mutex;
+use kernel::new_spinlock_irq;
+use kernel::prelude::*;
+use kernel::sync::Arc;
+use kernel::sync::Mutex;
+use kernel::sync::SpinLockIrq;
+use rnbd_proto::limits::QueueDepth;
+
+use super::chunk;
+use super::chunk::Chunk;
+use super::conn::Conn;
+use super::listen::Shared;
+use crate::impl_has_task;
+use crate::new_task;
+use crate::rdma::op::Idle;
+use crate::support::task;
+use crate::support::task::Task;
+use crate::support::task::TaskItem;
+
+const HAND_OVER: u64 = 0;
+
+/// A request that can be served.
+struct Ready {
+    conn: Arc<Conn>,
+    chunk: Idle<Chunk>,
+    /// Where its message is.
+    offset: u32,
+}
+
+/// The requests of one connection that can be served.
+///
+/// Lock order: `batch`, then `ready`.
+#[pin_data]
+pub(super) struct Inbox {
+    /// With room for all chunks.
+    #[pin]
+    ready: SpinLockIrq<KVec<Ready>>,
+    /// Likewise. What the task is at; empty otherwise.
+    #[pin]
+    batch: Mutex<KVec<Ready>>,
+    #[pin]
+    task: Task<Self, HAND_OVER>,
+}
+
+impl_has_task! {
+    impl HasTask<HAND_OVER> for Inbox { self.task }
+}
+
+impl Inbox {
+    /// An empty one.
+    pub(super) fn new(shared: &Shared) -> Result<Arc<Self>> {
+        let room = |depth: QueueDepth| KVec::with_capacity(depth.get().into(), GFP_KERNEL);
+        let depth = shared.limits.queue_depth();
+        let (ready, batch) = (room(depth)?, room(depth)?);
+
+        Arc::pin_init(
+            pin_init!(Self {
+                ready <- new_spinlock_irq!(ready, "rtrs_inbox"),
+                batch <- new_mutex!(batch, "rtrs_inbox_batch"),
+                task <- new_task!(shared.requests.clone(), "rtrs_server_requests"),
+            }),
+            GFP_KERNEL,
+        )
+    }
+
+    /// Puts a request in, which came by `conn`. In any context but hard interrupts.
+    pub(super) fn put(self: &Arc<Self>, conn: &Arc<Conn>, chunk: Idle<Chunk>, offset: u32) {
+        let item = Ready {
+            conn: conn.clone(),
+            chunk,
+            offset,
+        };
+        let mut ready = self.ready.lock();
+        let first = ready.is_empty();
+        let pushed = ready.push_within_capacity(item);
+        drop(ready);
+
+        if pushed.is_err() {
+            // Cannot be: there is room for every chunk. Its client gets no answer.
+            conn.path.fail(fmt!("more requests than chunks"));
+        } else if first {
+            task::schedule::<_, HAND_OVER>(self);
+        }
+    }
+
+    /// Waits until the task has returned. Only when nothing is in it, nor will be.
+    pub(super) fn stop(self: &Arc<Self>) {
+        task::stop_sync::<_, HAND_OVER>(self);
+    }
+}
+
+impl TaskItem<HAND_OVER> for Inbox {
+    fn run(this: Arc<Self>) {
+        let mut batch = this.batch.lock();
+        core::mem::swap(&mut *batch, &mut *this.ready.lock());
+        for Ready {
+            conn,
+            chunk,
+            offset,
+        } in batch.drain_all()
+        {
+            chunk::hand_over(conn, chunk, offset);
+        }
+    }
+}
