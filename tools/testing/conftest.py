@@ -110,8 +110,15 @@ def _rank(item: pytest.Item) -> tuple[int, str, int]:
     return ORDER.index(folder), "", 0
 
 
+def _can_run(item: pytest.Item) -> bool:
+    """Whether a test has guests, if it asks for some; `--kernel` may leave it none."""
+    values = getattr(getattr(item, "callspec", None), "params", {})
+    return all(isinstance(values[fixture], tuple) for fixture in GUESTS if fixture in values)
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Sorts the tests, and leaves out the long ones."""
+    """Sorts the tests, and leaves out the long ones and those without guests."""
+    items[:] = [item for item in items if _can_run(item)]
     items.sort(key=_rank)
     if not config.getoption("long"):
         long = [item for item in items if item.get_closest_marker("long")]
