@@ -35,7 +35,6 @@ use crate::rdma::sg::MAX_SEGMENTS;
 use crate::rdma::wc::Wc;
 use crate::rdma::wr::Remote;
 use crate::rdma::wr::SendChain;
-use crate::rdma::wr::Sge;
 use crate::rdma::wr::MAX_DATA_SGES;
 use core::sync::atomic::AtomicBool;
 use core::sync::atomic::AtomicI32;
@@ -297,16 +296,7 @@ impl Req {
                 chain.reg_mr(&self.mr, Access::Local)?;
                 chain.rdma_write_imm(&[self.mr.sge()?, head], to, imm)
             }
-            (Data::Mapped(map), Dir::Write) => {
-                let mut list: [Sge<'a>; MAX_DATA_SGES + 1] = [head; MAX_DATA_SGES + 1];
-                let count = map.segments();
-                for (index, place) in list.iter_mut().take(count).enumerate() {
-                    *place = map.sge(index)?;
-                }
-                // The entry behind the data still is the header.
-                let list = list.get(..=count).ok_or(EINVAL)?;
-                chain.rdma_write_imm(list, to, imm)
-            }
+            (Data::Mapped(map), Dir::Write) => chain.rdma_write_imm_behind(map, head, to, imm),
             _ => chain.rdma_write_imm(&[head], to, imm),
         }
     }

@@ -159,34 +159,29 @@ impl MappedSg {
         self.table.list.as_ptr().cast_mut()
     }
 
-    /// Address and length of segment `index` (less than `segments`).
-    fn segment(&self, index: usize) -> Option<(u64, usize)> {
-        if index >= self.segments() {
-            return None;
-        }
-        let sg = self.table.list.get(index)?;
-        let sg = core::ptr::from_ref(sg).cast_mut();
-        // SAFETY: A mapped entry; both functions only read it.
-        unsafe {
-            Some((
-                bindings::sg_dma_address(sg),
-                bindings::sg_dma_len(sg) as usize,
-            ))
-        }
+    /// Addresses and lengths of all segments.
+    fn pieces(&self) -> impl Iterator<Item = (u64, u32)> + '_ {
+        self.table.list.iter().take(self.segments()).map(|sg| {
+            let sg = core::ptr::from_ref(sg).cast_mut();
+            // SAFETY: A mapped entry; both functions only read it.
+            unsafe { (bindings::sg_dma_address(sg), bindings::sg_dma_len(sg)) }
+        })
     }
 
-    /// Names segment `index` in a work request.
-    pub fn sge(&self, index: usize) -> Result<Sge<'_>> {
-        let (addr, len) = self.segment(index).ok_or(EINVAL)?;
-        Sge::new(addr, len, self.table.pd.lkey())
+    /// Names all segments in a work request.
+    pub(super) fn sges(&self) -> impl Iterator<Item = Sge<'_>> {
+        let lkey = self.table.pd.lkey();
+        // No mapped segment is empty.
+        self.pieces()
+            .map(move |(addr, len)| Sge::of_segment(addr, len, lkey))
     }
 
     /// The address of `len` bytes from `off` of the first segment, if they lie
     /// in it.
     fn range_in_first(&self, off: usize, len: usize) -> Option<u64> {
-        let (addr, size) = self.segment(0)?;
+        let (addr, size) = self.pieces().next()?;
         let end = off.checked_add(len)?;
-        (end <= size).then(|| addr + off as u64)
+        (end <= size as usize).then(|| addr + off as u64)
     }
 
     /// Names `len` bytes from `off` of the first segment.

@@ -4,7 +4,9 @@
 
 use super::mr::Access;
 use super::mr::Mr;
+use super::sg::MappedSg;
 use crate::bindings;
+use core::iter;
 use core::marker::PhantomData;
 use core::mem::ManuallyDrop;
 use core::mem::MaybeUninit;
@@ -46,6 +48,16 @@ impl Sge<'_> {
             lkey,
             _memory: PhantomData,
         })
+    }
+
+    /// All of a mapped segment.
+    pub(super) fn of_segment(addr: u64, length: u32, lkey: u32) -> Self {
+        Self {
+            addr,
+            length,
+            lkey,
+            _memory: PhantomData,
+        }
     }
 
     pub(super) fn raw(&self) -> bindings::ib_sge {
@@ -147,7 +159,7 @@ impl<'a> SendChain<'a> {
     }
 
     /// Copies segments in; the answer holds the index of the first.
-    fn add_segments(&mut self, list: &[Sge<'a>]) -> Result<usize> {
+    fn add_segments(&mut self, list: impl Iterator<Item = Sge<'a>>) -> Result<usize> {
         let first = self.sges;
         for sge in list {
             let place = self.segments.get_mut(self.sges).ok_or(ENOSPC)?;
@@ -164,12 +176,13 @@ impl<'a> SendChain<'a> {
     fn request(
         &mut self,
         opcode: bindings::ib_wr_opcode,
-        list: &[Sge<'a>],
+        list: impl Iterator<Item = Sge<'a>>,
     ) -> Result<bindings::ib_send_wr> {
         let first = self.add_segments(list)?;
         Ok(bindings::ib_send_wr {
             sg_list: core::ptr::without_provenance_mut(first),
-            num_sge: i32::try_from(list.len())?,
+            // CAST: At most `MAX_SGES`.
+            num_sge: (self.sges - first) as i32,
             opcode,
             ..Default::default()
         })
@@ -183,7 +196,7 @@ impl<'a> SendChain<'a> {
 
     /// Makes what `mr` describes accessible under its current key.
     pub fn reg_mr(&mut self, mr: &'a Mr, access: Access) -> Result {
-        let wr = self.request(bindings::ib_wr_opcode_IB_WR_REG_MR, &[])?;
+        let wr = self.request(bindings::ib_wr_opcode_IB_WR_REG_MR, iter::empty())?;
         self.push(bindings::ib_reg_wr {
             wr,
             mr: mr.as_ptr(),
@@ -194,7 +207,7 @@ impl<'a> SendChain<'a> {
 
     /// Ends all access by `rkey`, a key of this side.
     pub fn local_inv(&mut self, rkey: u32) -> Result {
-        let mut wr = self.request(bindings::ib_wr_opcode_IB_WR_LOCAL_INV, &[])?;
+        let mut wr = self.request(bindings::ib_wr_opcode_IB_WR_LOCAL_INV, iter::empty())?;
         // SAFETY: Any integer is valid for this member of the union.
         unsafe { *wr.ex.invalidate_rkey.as_mut() = rkey };
         self.push(wr)
@@ -202,20 +215,41 @@ impl<'a> SendChain<'a> {
 
     /// Writes to the peer's memory.
     pub fn rdma_write(&mut self, list: &[Sge<'a>], to: Remote) -> Result {
-        let wr = self.request(bindings::ib_wr_opcode_IB_WR_RDMA_WRITE, list)?;
+        let wr = self.request(
+            bindings::ib_wr_opcode_IB_WR_RDMA_WRITE,
+            list.iter().copied(),
+        )?;
         self.push_rdma(wr, to)
     }
 
     /// Writes to the peer's memory and hands it an immediate.
     pub fn rdma_write_imm(&mut self, list: &[Sge<'a>], to: Remote, imm: u32) -> Result {
-        if self.notes {
-            if !list.is_empty() {
-                self.rdma_write(list, to)?;
-            }
-            return self.push_note(&[], imm);
+        self.write_imm(list.iter().copied(), to, imm)
+    }
+
+    /// Writes all of `data`, and `head` behind it, to the peer's memory and hands it an
+    /// immediate.
+    pub fn rdma_write_imm_behind(
+        &mut self,
+        data: &'a MappedSg,
+        head: Sge<'a>,
+        to: Remote,
+        imm: u32,
+    ) -> Result {
+        let list = Iterator::chain(data.sges(), iter::once(head));
+        self.write_imm(list, to, imm)
+    }
+
+    fn write_imm(&mut self, list: impl Iterator<Item = Sge<'a>>, to: Remote, imm: u32) -> Result {
+        if !self.notes {
+            let wr = self.request(bindings::ib_wr_opcode_IB_WR_RDMA_WRITE_WITH_IMM, list)?;
+            return self.push_rdma(Self::with_imm(wr, imm), to);
         }
-        let wr = self.request(bindings::ib_wr_opcode_IB_WR_RDMA_WRITE_WITH_IMM, list)?;
-        self.push_rdma(Self::with_imm(wr, imm), to)
+        let wr = self.request(bindings::ib_wr_opcode_IB_WR_RDMA_WRITE, list)?;
+        if wr.num_sge > 0 {
+            self.push_rdma(wr, to)?;
+        }
+        self.push_note(&[], imm)
     }
 
     /// Hands the peer an immediate and nothing else.
@@ -225,7 +259,7 @@ impl<'a> SendChain<'a> {
 
     /// Sends a message.
     pub fn send(&mut self, list: &[Sge<'a>]) -> Result {
-        let wr = self.request(bindings::ib_wr_opcode_IB_WR_SEND, list)?;
+        let wr = self.request(bindings::ib_wr_opcode_IB_WR_SEND, list.iter().copied())?;
         self.push(wr)
     }
 
@@ -234,14 +268,17 @@ impl<'a> SendChain<'a> {
         if self.notes {
             return self.push_note(list, imm);
         }
-        let wr = self.request(bindings::ib_wr_opcode_IB_WR_SEND_WITH_IMM, list)?;
+        let wr = self.request(
+            bindings::ib_wr_opcode_IB_WR_SEND_WITH_IMM,
+            list.iter().copied(),
+        )?;
         self.push(Self::with_imm(wr, imm))
     }
 
     /// Sends an empty message that ends all access by `rkey`, a key of the
     /// peer.
     pub fn send_inv(&mut self, rkey: u32) -> Result {
-        let mut wr = self.request(bindings::ib_wr_opcode_IB_WR_SEND_WITH_INV, &[])?;
+        let mut wr = self.request(bindings::ib_wr_opcode_IB_WR_SEND_WITH_INV, iter::empty())?;
         // SAFETY: Any integer is valid for this member of the union.
         unsafe { *wr.ex.invalidate_rkey.as_mut() = rkey };
         self.push(wr)
@@ -260,8 +297,8 @@ impl<'a> SendChain<'a> {
             lkey: 0,
             _memory: PhantomData,
         };
-        let first = self.add_segments(&[note])?;
-        self.add_segments(list)?;
+        let first = self.add_segments(iter::once(note))?;
+        self.add_segments(list.iter().copied())?;
         self.push(bindings::ib_send_wr {
             sg_list: core::ptr::without_provenance_mut(first),
             num_sge: i32::try_from(list.len())?.saturating_add(1),
