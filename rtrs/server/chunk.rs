@@ -312,16 +312,17 @@ fn ready(conn: &Arc<Conn>, chunk: Idle<Chunk>, offset: u32) {
 /// context.
 pub(super) fn hand_over(conn: Arc<Conn>, mut chunk: Idle<Chunk>, offset: u32) {
     let path = conn.path.clone();
-    let refusal = match (chunk.read(offset), path.service.as_ref()) {
+    match (chunk.read(offset), path.service.as_ref()) {
+        // The client sends it over another path, or has given it up.
+        _ if path.is_closing() => {}
         (Ok(request), Some(service)) => {
             path.stats.arrived(&request);
             let arrived = Arrived::new(chunk, conn, request);
             return path.session.lanes.submit(service, arrived);
         }
-        (Err(e), _) => e,
-        (Ok(_), None) => ENOTCONN,
-    };
-    path.fail(fmt!("request refused: {refusal:?}"));
+        (Ok(_), None) => {}
+        (Err(e), _) => path.fail(fmt!("request refused: {e:?}")),
+    }
     drop(chunk);
     path.chunk_returned();
 }
