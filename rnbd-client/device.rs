@@ -21,6 +21,7 @@ use kernel::prelude::*;
 use kernel::sync::atomic::Atomic;
 use kernel::sync::atomic::Relaxed;
 use kernel::sync::Arc;
+use rnbd_proto::latency::Kind;
 use rnbd_proto::overdue;
 use rnbd_proto::overdue::Verdict;
 use rnbd_proto::wire::rnbd::AccessMode;
@@ -32,6 +33,7 @@ use rtrs::client::Dir;
 use rtrs::client::IoBox;
 use rtrs::client::Permit;
 use rtrs::client::Queue;
+use rtrs::support::latency::Latency;
 use rtrs::support::log::Plain;
 
 /// In use.
@@ -63,7 +65,12 @@ pub(crate) struct Device {
     #[pin]
     pub(crate) sizing: Sizing,
     state: Atomic<u32>,
+    /// How long requests wait for a path, and then for their end.
+    pub(crate) latency: Arc<Latency>,
 }
+
+const WAIT: usize = 0;
+const REMOTE: usize = 1;
 
 /// What users see as the `state` of a device.
 pub(crate) enum State {
@@ -95,8 +102,9 @@ impl Device {
         path: KVec<u8>,
         mode: AccessMode,
         number: u32,
-    ) -> impl PinInit<Self> {
-        pin_init!(Self {
+    ) -> Result<Arc<Self>> {
+        let latency = Latency::new(["wait", "remote"])?;
+        let device = pin_init!(Self {
             sizing <- Sizing::new(number),
             session,
             transport,
@@ -106,7 +114,9 @@ impl Device {
             id: Atomic::new(0),
             number,
             state: Atomic::new(MAPPED),
-        })
+            latency,
+        });
+        Arc::pin_init(device, GFP_KERNEL)
     }
 
     /// What to tell a user.
@@ -203,6 +213,9 @@ impl Operations for Device {
     type Module = crate::LocalModule;
 
     fn queue_rq(&self, transfer: Transfer<Self>) {
+        if let Some(now) = self.latency.now() {
+            transfer.request().times().began.store(now, Relaxed);
+        }
         let (dir, len) = match Self::transfer(transfer.request()) {
             Ok(parts) => parts,
             Err(err) => return transfer.done(Err(err)),
@@ -224,6 +237,9 @@ impl Operations for Device {
     fn message(&self, request: &Request, out: &mut [u8]) -> Result<usize> {
         if matches!(self.state.load(Relaxed), LOST | ABORTED) {
             return Err(EIO);
+        }
+        if let Some(now) = self.latency.now() {
+            request.times().sent.store(now, Relaxed);
         }
         let op = match request.op()? {
             mq::Op::Read => Op::Read,
@@ -247,6 +263,25 @@ impl Operations for Device {
             .ok_or(EMSGSIZE)?
             .copy_from_slice(&message);
         Ok(message.len())
+    }
+
+    fn ending(&self, request: &Request) {
+        let Some(now) = self.latency.now() else {
+            return;
+        };
+        let times = request.times();
+        let (began, sent) = (times.began.load(Relaxed), times.sent.load(Relaxed));
+        let kind = match request.op() {
+            Ok(mq::Op::Read) => Kind::Read,
+            Ok(mq::Op::Write) => Kind::Write,
+            _ => Kind::Other,
+        };
+        // Not sent, then, but refused.
+        if sent < began {
+            return;
+        }
+        self.latency.add(WAIT, kind, began, sent);
+        self.latency.add(REMOTE, kind, sent, now);
     }
 
     fn poll(&self, number: u32) -> u32 {

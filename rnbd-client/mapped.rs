@@ -28,6 +28,7 @@ use rnbd_proto::text::map_device::MapOptions;
 use rnbd_proto::text::UnmapMode;
 use rnbd_proto::wire::name::MAX_NAME;
 use rnbd_proto::wire::rnbd::OpenRsp;
+use rtrs::support::latency::LatencyFile;
 use rtrs::support::log::Plain;
 use rtrs::support::sysfs::Link;
 
@@ -44,6 +45,8 @@ const ABORT_GRACE: u32 = 5000;
 pub(crate) struct Mapped {
     /// The link in `devices`.
     _link: Link,
+    /// What debugfs shows of it.
+    _latency: LatencyFile,
     /// Nobody changes the size of a disk that goes.
     _resizable: Resizable,
     /// The disk with its files. Gone when it is not called any more.
@@ -74,8 +77,7 @@ impl Mapped {
             path,
             options.access_mode,
             number.get(),
-        );
-        let device = Arc::pin_init(device, GFP_KERNEL)?;
+        )?;
         let (opened, answer) = transport.open(&device)?;
 
         let name = CString::try_from_fmt(fmt!("rnbd{}", number.get()))?;
@@ -94,6 +96,7 @@ impl Mapped {
         let mut link_name = [0; MAX_NAME + 1];
         let link_name = options.link.copy_to(&mut link_name);
         let link = Link::new(&registry.links, link_name, &disk.kobj())?;
+        let latency = LatencyFile::new(&registry.debug, &name, &disk.device().latency)?;
         disk.announce();
         pr_info!(
             "rnbd{}: {} on session {}, {}, {} sectors, blocks of {}\n",
@@ -106,6 +109,7 @@ impl Mapped {
         );
         Ok(Self {
             _link: link,
+            _latency: latency,
             _resizable: resizable,
             disk,
             _opened: opened,

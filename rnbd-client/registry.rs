@@ -16,6 +16,7 @@
 use crate::mq::Major;
 use crate::numbers::Numbers;
 use crate::session::Session;
+use kernel::debugfs;
 use kernel::new_mutex;
 use kernel::prelude::*;
 use kernel::sync::Arc;
@@ -33,6 +34,8 @@ pub(crate) struct Registry {
     pub(crate) numbers: Arc<Numbers>,
     /// `ctl/devices`, with a link for each device.
     pub(crate) links: Dir,
+    /// Where debugfs shows devices.
+    pub(crate) debug: debugfs::Dir,
     /// The transport's part.
     pub(crate) client: Client,
     /// Major number of all devices.
@@ -54,6 +57,7 @@ impl Registry {
                 sessions <- new_mutex!(KVec::new(), "rnbd_sessions"),
                 numbers: Numbers::new()?,
                 links,
+                debug: debugfs::Dir::new(c"rnbd_client"),
                 client: Client::new()?,
                 major: Major::register(c"rnbd")?,
             }? Error),

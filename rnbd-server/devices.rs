@@ -137,7 +137,8 @@ impl Devices {
         };
         let files = files.create(&place)?;
         let path = copy(open.path.as_bytes())?;
-        let opened = Opened::new(path, open.mode, pass, share, device, files)?;
+        let latency = self.disks.show_latency(self.name(), &device)?;
+        let opened = Opened::new(path, open.mode, pass, share, device, files, latency)?;
         let answer = opened.describe(id)?;
         let opened = KBox::new(opened, GFP_KERNEL)?;
 

@@ -5,8 +5,10 @@
 
 #![deny(unsafe_code)]
 
+use kernel::debugfs;
 use kernel::new_mutex;
 use kernel::prelude::*;
+use kernel::str::CString;
 use kernel::sync::Arc;
 use kernel::sync::Mutex;
 use rnbd_proto::access::Denied;
@@ -14,6 +16,9 @@ use rnbd_proto::access::Openers;
 use rnbd_proto::wire::rnbd::AccessMode;
 use rtrs::support::kobj::AsParent;
 use rtrs::support::kobj::Parent;
+use rtrs::support::latency::Latency;
+use rtrs::support::latency::LatencyFile;
+use rtrs::support::log::Plain;
 use rtrs::support::sysfs::Dir;
 use rtrs::support::sysfs::Link;
 
@@ -38,6 +43,8 @@ struct Disk {
 pub(crate) struct Disks {
     /// `/sys/class/rnbd-server/ctl/devices`.
     dir: Dir,
+    /// Where debugfs shows what sessions have open.
+    debug: debugfs::Dir,
     #[pin]
     open: Mutex<KVec<Disk>>,
 }
@@ -50,10 +57,26 @@ impl Disks {
         Arc::pin_init(
             pin_init!(Self {
                 dir,
+                debug: debugfs::Dir::new(c"rnbd_server"),
                 open <- new_mutex!(KVec::new(), "rnbd_disks"),
             }),
             GFP_KERNEL,
         )
+    }
+
+    /// Histograms for a session's use of `device`, and their file in debugfs, which must
+    /// go before the session may open it again.
+    pub(crate) fn show_latency(
+        &self,
+        session: &CStr,
+        device: &BlockDevice,
+    ) -> Result<(Arc<Latency>, LatencyFile)> {
+        let latency = Latency::new(["wait", "disk"])?;
+        let session = Plain(session.to_bytes().escape_ascii());
+        let name = CString::try_from_fmt(fmt!("{}@{session}", device.name()))?;
+        let file = LatencyFile::new(&self.debug, &name, &latency)?;
+
+        Ok((latency, file))
     }
 
     /// Admits one more opener of `device`. Also returned is the place for the files of

@@ -15,6 +15,8 @@ use rnbd_proto::wire::rnbd::AccessMode;
 use rnbd_proto::wire::rnbd::DeviceId;
 use rnbd_proto::wire::rnbd::Geometry;
 use rnbd_proto::wire::rnbd::OpenRsp;
+use rtrs::support::latency::Latency;
+use rtrs::support::latency::LatencyFile;
 use rtrs::support::sysfs::Dir;
 
 use crate::bdev::BlockDevice;
@@ -33,6 +35,7 @@ use crate::gate::Pass;
 pub(crate) struct Export {
     device: Arc<BlockDevice>,
     mode: AccessMode,
+    latency: Arc<Latency>,
     /// Last, so that the reference to the device is gone when this says so.
     _in_use: InUse,
 }
@@ -49,17 +52,24 @@ impl Export {
     pub(crate) fn mode(&self) -> AccessMode {
         self.mode
     }
+
+    /// How long requests wait to be submitted, and then for the device.
+    #[inline]
+    pub(crate) fn latency(&self) -> &Latency {
+        &self.latency
+    }
 }
 
 /// A device as its session holds it. Drop closes it, and sleeps for that.
 pub(crate) struct Opened {
     // Dropped in this order: the files, for which running callbacks are waited; our
     // reference for requests, and then the wait for all requests in flight; the
-    // device, which is the last reference to it; and the right to have it open, for
-    // the next one to take, with the permission.
+    // histograms that these count in; the device, which is the last reference to it; and
+    // the right to have it open, for the next one to take, with the permission.
     _files: Dir,
     export: Arc<Export>,
     _unused: Unused,
+    _latency: LatencyFile,
     device: Arc<BlockDevice>,
     _share: Share,
     _pass: Pass,
@@ -77,13 +87,16 @@ impl Opened {
         share: Share,
         device: BlockDevice,
         files: Dir,
+        latency: (Arc<Latency>, LatencyFile),
     ) -> Result<Self> {
         let (unused, in_use) = drain::pair()?;
+        let (latency, latency_file) = latency;
         let device = Arc::new(device, GFP_KERNEL)?;
         let export = Arc::new(
             Export {
                 device: device.clone(),
                 mode,
+                latency,
                 _in_use: in_use,
             },
             GFP_KERNEL,
@@ -93,6 +106,7 @@ impl Opened {
             _files: files,
             export,
             _unused: unused,
+            _latency: latency_file,
             device,
             _share: share,
             _pass: pass,

@@ -7,6 +7,7 @@
 use kernel::bindings;
 use kernel::prelude::*;
 use kernel::sync::Arc;
+use rnbd_proto::latency::Kind;
 use rnbd_proto::wire::rnbd::Io;
 use rnbd_proto::wire::rnbd::IoFlags;
 use rnbd_proto::wire::rnbd::Op;
@@ -25,15 +26,43 @@ pub(crate) struct Inflight {
     request: Request,
     export: Arc<Export>,
     op: Op,
+    /// When it came, and when it was submitted; 0 where nobody asks.
+    began: u64,
+    submitted: u64,
 }
+
+const WAIT: usize = 0;
+const DISK: usize = 1;
 
 impl Inflight {
     pub(crate) fn new(request: Request, export: Arc<Export>, op: Op) -> Self {
+        let began = export.latency().now().unwrap_or(0);
         Self {
             request,
             export,
             op,
+            began,
+            submitted: 0,
         }
+    }
+
+    /// It is about to be submitted.
+    pub(crate) fn submitting(&mut self) {
+        self.submitted = self.export.latency().now().unwrap_or(0);
+    }
+
+    /// Counts how long it took.
+    fn count(&self) {
+        let latency = self.export.latency();
+        let Some(now) = latency.now() else { return };
+        let kind = match self.op {
+            Op::Read => Kind::Read,
+            Op::Write => Kind::Write,
+            _ => Kind::Other,
+        };
+
+        latency.add(WAIT, kind, self.began, self.submitted);
+        latency.add(DISK, kind, self.submitted, now);
     }
 
     /// What the client is to be told of a failure.
@@ -60,6 +89,7 @@ impl bdev::Io for Inflight {
 
     fn done(self, result: Result) {
         let result = result.map_err(|error| self.failure(error));
+        self.count();
         let Self {
             request, export, ..
         } = self;

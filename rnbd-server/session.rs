@@ -201,12 +201,14 @@ impl Session {
 
         // There are bios for all requests of one path. More come in while a client goes
         // over to another path and the disk still works on those of the old one.
+        inflight.submitting();
         while let Err((back, error)) = self.bios.submit(inflight, &command) {
             if error != EBUSY {
                 return back.done(Err(error));
             }
             inflight = back;
             fsleep(Delta::from_millis(1));
+            inflight.submitting();
         }
     }
 }

@@ -32,6 +32,7 @@ pub mod glob;
 pub mod heartbeat;
 pub mod imm;
 pub mod lane;
+pub mod latency;
 pub mod limits;
 pub mod news;
 pub mod overdue;

@@ -39,6 +39,8 @@ impl<T: Operations> Transfer<T> {
 
     /// Completes the request. Any context.
     pub(crate) fn done(self, result: Result) {
+        // SAFETY: By the type invariant.
+        unsafe { self.request.driver::<T>() }.ending(&self.request);
         self.request.done(result)
     }
 }

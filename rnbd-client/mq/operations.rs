@@ -35,6 +35,9 @@ pub(crate) trait Operations: Send + Sync + Sized + 'static {
     /// is sent; answers its length.
     fn message(&self, request: &Request, out: &mut [u8]) -> Result<usize>;
 
+    /// A request of [`Self::queue_rq`] ends now. In any context.
+    fn ending(&self, request: &Request);
+
     /// Ends requests that came by polled queue `number` and were answered; answers
     /// how much there was to do. May run in atomic context, on several CPUs at once.
     fn poll(&self, number: u32) -> u32;

@@ -112,6 +112,16 @@ impl Flags {
 pub(super) struct Pdu {
     /// `IDLE`, `STARTED`, or `DONE` with the status in the low byte.
     state: Atomic<u32>,
+    times: Times,
+}
+
+/// When something happened to a request, in nanoseconds; left over from an earlier one
+/// where nobody noted it. For the driver.
+pub(crate) struct Times {
+    /// The driver got it.
+    pub(crate) began: Atomic<u64>,
+    /// It was sent, the last time.
+    pub(crate) sent: Atomic<u64>,
 }
 
 const IDLE: u32 = 0x000;
@@ -122,6 +132,10 @@ impl Pdu {
     pub(super) fn new() -> Self {
         Self {
             state: Atomic::new(IDLE),
+            times: Times {
+                began: Atomic::new(0),
+                sent: Atomic::new(0),
+            },
         }
     }
 
@@ -262,6 +276,12 @@ impl Request {
         // SAFETY: `Disk` set `queuedata` to a `T` that it keeps until its queue is
         // dead, which waits for the request.
         unsafe { &*(*self.raw().q).queuedata.cast::<T>() }
+    }
+
+    /// Times of its life.
+    pub(crate) fn times(&self) -> &Times {
+        // SAFETY: By the type invariant, as long as `self` is there.
+        &unsafe { Pdu::of(self.rq) }.times
     }
 
     /// Number of entries that [`Request::map`] fills in at most.

@@ -10,6 +10,7 @@ pub mod clock;
 pub mod completion;
 pub mod cpu;
 pub mod kobj;
+pub mod latency;
 pub mod log;
 pub mod mem;
 pub mod net;

@@ -49,7 +49,7 @@ impl<T> PerCpu<T> {
     }
 
     /// The values of all CPUs.
-    pub fn iter(&self) -> impl Iterator<Item = &T> {
+    pub fn iter(&self) -> impl Iterator<Item = &T> + Clone {
         self.0.iter().map(|padded| &padded.0)
     }
 }

@@ -1,0 +1,71 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Histograms of latency in debugfs: free when off, and they add up when on."""
+
+import pytest
+
+from rnbdbench import fio
+from rnbdbench.guest import Guest
+from rnbdbench.lab import Pair
+
+CLIENT = "/sys/kernel/debug/rnbd_client/{}"
+SERVER = "/sys/kernel/debug/rnbd_server/ram0@bench"
+
+COLUMNS = ["{}_read", "{}_write", "{}_other"]
+ROWS = 24
+
+
+def _table(guest: Guest, file: str, stages: list[str]) -> dict[str, list[int]]:
+    """The columns of a histogram by their names."""
+    switch, head, *rows = guest.output(f"cat '{file}'").splitlines()
+    assert switch in ("counting on", "counting off")
+    names = [column.format(stage) for stage in stages for column in COLUMNS]
+    assert head.split() == ["ns_below", *names]
+    assert len(rows) == ROWS
+    cells = [row.split() for row in rows]
+    assert [row[0] for row in cells] == [str(1024 << n) for n in range(ROWS - 1)] + ["inf"]
+    return {name: [int(row[place]) for row in cells] for place, name in enumerate(names, 1)}
+
+
+def _sums(guest: Guest, file: str, stages: list[str]) -> dict[str, int]:
+    return {name: sum(column) for name, column in _table(guest, file, stages).items()}
+
+
+@pytest.mark.kernels("stock")
+def test_histograms_count_every_request_of_their_time(loopback: Pair) -> None:
+    """On both sides, by stage and kind; not before they are on, nor after."""
+    guest = loopback.initiator.guest
+    disk = loopback.target.ram_disk(16)
+    loopback.target.load()
+    loopback.initiator.load()
+    device = loopback.initiator.map(disk)
+    client = CLIENT.format(device.name)
+    files = {client: ["wait", "remote"], SERVER: ["wait", "disk"]}
+
+    fio.read_blocks(guest, device.node, 16)
+    for file in files:
+        assert guest.output(f"cat '{file}'") == "counting off"
+        assert guest.write(file, "perhaps") == "EINVAL"
+        assert guest.write(file, "on") is None
+    fio.read_blocks(guest, device.node, 100)
+    guest.run(f"dd if=/dev/zero of={device.node} bs=4k count=20 oflag=direct status=none")
+    for file, stages in files.items():
+        assert guest.write(file, "off") is None
+        sums = _sums(guest, file, stages)
+        for stage in stages:
+            # The block layer looks for partitions when somebody has written.
+            assert sums[f"{stage}_read"] >= 100, f"{file}: {sums}"
+            assert sums[f"{stage}_write"] == 20, f"{file}: {sums}"
+        first, second = stages
+        assert sums[f"{first}_read"] == sums[f"{second}_read"], f"{file}: {sums}"
+        assert sum(_table(guest, file, stages)[f"{second}_write"][:1]) == 0, "in no time at all"
+
+    before = {file: guest.output(f"cat '{file}'") for file in files}
+    fio.read_blocks(guest, device.node, 16)
+    assert before == {file: guest.output(f"cat '{file}'") for file in files}, "counted while off"
+    for file, stages in files.items():
+        assert guest.write(file, "1") is None
+        assert sum(_sums(guest, file, stages).values()) == 0, "left over from before"
+
+    assert device.unmap() is None
+    for file in files:
+        assert guest.run(f"test -e '{file}'", check=False).code == 1, f"{file} is still there"
