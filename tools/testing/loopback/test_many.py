@@ -1,0 +1,100 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Many devices and many sessions at once."""
+
+import pytest
+
+from rnbdbench.guest import Guest
+from rnbdbench.lab import Pair
+
+MAP = (
+    "echo 'sessname={session} path=ip:10.50.100.66 device_path={disk}'"
+    " > /sys/class/rnbd-client/ctl/map_device"
+)
+UNMAP_ALL = (
+    "for file in /sys/block/rnbd*/rnbd/unmap_device; do"
+    " echo normal > $file & pids+=\" $!\"; done; for pid in $pids; do wait $pid || exit 1; done"
+)
+DEPTH = 64
+"""Of sessions: 64 chunks of 128 KiB are 8 MiB each."""
+
+
+def _at_once(guest: Guest, commands: list[str]) -> None:
+    """Runs commands side by side; fails if one of them does."""
+    started = "\n".join(f"{{ {command}; }} & pids+=\" $!\"" for command in commands)
+    guest.run(f"{started}\nfor pid in $pids; do wait $pid || exit 1; done", timeout=240)
+
+
+def _used(guest: Guest) -> int:
+    """Memory that cannot be had, in KiB."""
+    guest.run("echo 3 > /proc/sys/vm/drop_caches")
+    lines = guest.output("cat /proc/meminfo").splitlines()
+    fields = {line.split(":")[0]: int(line.split()[1]) for line in lines}
+    return fields["MemTotal"] - fields["MemAvailable"]
+
+
+def _check_each(guest: Guest, pairs: dict[str, str]) -> None:
+    """Writes to each disk through its device what no other one has, and compares."""
+    script = "\n".join(
+        f"printf '%-512s' {node} | dd of={node} bs=512 oflag=direct status=none"
+        for node in pairs
+    )
+    guest.run(script, timeout=120)
+    looks = "\n".join(f"head -c 512 {disk} | tr -d ' '; echo" for disk in pairs.values())
+    guest.run("".join(f"blockdev --flushbufs {disk}\n" for disk in pairs.values()))
+    assert guest.output(looks, timeout=120).split() == list(pairs)
+
+
+def _is_empty(bench: Pair) -> bool:
+    return bench.initiator.devices() == [] and bench.target.transports() == []
+
+
+@pytest.mark.kernels("stock")
+def test_a_hundred_devices_on_one_session(loopback: Pair) -> None:
+    """Mapped at once and unmapped at once; each is the one it should be."""
+    guest = loopback.initiator.guest
+    loopback.target.ram_disk(1, count=100)
+    loopback.target.load(transport={"sess_queue_depth": DEPTH})
+    loopback.initiator.load()
+    disks = [f"/dev/ram{number}" for number in range(100)]
+    # The session is made by the first one.
+    loopback.initiator.map(disks[0])
+    before = _used(guest)
+    _at_once(guest, [MAP.format(session="bench", disk=disk) for disk in disks[1:]])
+    print(f"memory for a device: {(_used(guest) - before) / 99:.0f} KiB, both sides")
+    found = {loopback.initiator.find(disk).node: disk for disk in disks}
+    assert len(found) == 100
+    _check_each(guest, found)
+    guest.run(UNMAP_ALL, timeout=240)
+    guest.wait_until(lambda: _is_empty(loopback), "everything to be gone")
+
+
+@pytest.mark.kernels("stock")
+def test_twenty_sessions_of_five_devices(loopback: Pair) -> None:
+    """Made at once and unmade at once."""
+    guest = loopback.initiator.guest
+    loopback.target.ram_disk(1, count=100)
+    loopback.target.load(transport={"sess_queue_depth": DEPTH})
+    loopback.initiator.load()
+    sessions = [f"many{number}" for number in range(20)]
+    before = _used(guest)
+    _at_once(
+        guest,
+        [
+            MAP.format(session=session, disk=f"/dev/ram{place * 5 + number}")
+            for place, session in enumerate(sessions)
+            for number in range(5)
+        ],
+    )
+    used = (_used(guest) - before) / 20
+    print(f"memory for a session of 5 devices: {used:.0f} KiB, both sides, {DEPTH} chunks")
+    found = {
+        loopback.initiator.find(f"/dev/ram{place * 5 + number}", session).node:
+            f"/dev/ram{place * 5 + number}"
+        for place, session in enumerate(sessions)
+        for number in range(5)
+    }
+    assert len(found) == 100
+    assert sorted(loopback.target.transports()) == sorted(sessions)
+    _check_each(guest, found)
+    guest.run(UNMAP_ALL, timeout=240)
+    guest.wait_until(lambda: _is_empty(loopback), "everything to be gone")
