@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Histograms of latency in debugfs: free when off, and they add up when on."""
 
-import pytest
-
 from rnbdbench import fio
 from rnbdbench.guest import Guest
 from rnbdbench.lab import Pair
@@ -30,7 +28,6 @@ def _sums(guest: Guest, file: str, stages: list[str]) -> dict[str, int]:
     return {name: sum(column) for name, column in _table(guest, file, stages).items()}
 
 
-@pytest.mark.kernels("stock")
 def test_histograms_count_every_request_of_their_time(loopback: Pair) -> None:
     """On both sides, by stage and kind; not before they are on, nor after."""
     guest = loopback.initiator.guest

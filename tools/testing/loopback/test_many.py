@@ -14,6 +14,8 @@ UNMAP_ALL = (
     "for file in /sys/block/rnbd*/rnbd/unmap_device; do"
     " echo normal > $file & pids+=\" $!\"; done; for pid in $pids; do wait $pid || exit 1; done"
 )
+DEVICES = {"stock": 100, "sanitize": 15}
+"""As many RAM disks as there can be; each session has five of them."""
 DEPTH = 64
 """Of sessions: 64 chunks of 128 KiB are 8 MiB each."""
 
@@ -48,34 +50,35 @@ def _is_empty(bench: Pair) -> bool:
     return bench.initiator.devices() == [] and bench.target.transports() == []
 
 
-@pytest.mark.kernels("stock")
-def test_a_hundred_devices_on_one_session(loopback: Pair) -> None:
+def test_many_devices_on_one_session(loopback: Pair) -> None:
     """Mapped at once and unmapped at once; each is the one it should be."""
     guest = loopback.initiator.guest
-    loopback.target.ram_disk(1, count=100)
+    count = DEVICES[guest.specification.kernel]
+    loopback.target.ram_disk(1, count)
     loopback.target.load(transport={"sess_queue_depth": DEPTH})
     loopback.initiator.load()
-    disks = [f"/dev/ram{number}" for number in range(100)]
+    disks = [f"/dev/ram{number}" for number in range(count)]
     # The session is made by the first one.
     loopback.initiator.map(disks[0])
     before = _used(guest)
     _at_once(guest, [MAP.format(session="bench", disk=disk) for disk in disks[1:]])
-    print(f"memory for a device: {(_used(guest) - before) / 99:.0f} KiB, both sides")
+    print(f"memory for a device: {(_used(guest) - before) / (count - 1):.0f} KiB, both sides")
     found = {loopback.initiator.find(disk).node: disk for disk in disks}
-    assert len(found) == 100
+    assert len(found) == count
     _check_each(guest, found)
     guest.run(UNMAP_ALL, timeout=240)
     guest.wait_until(lambda: _is_empty(loopback), "everything to be gone")
 
 
-@pytest.mark.kernels("stock")
-def test_twenty_sessions_of_five_devices(loopback: Pair) -> None:
+@pytest.mark.long
+def test_many_sessions_of_five_devices(loopback: Pair) -> None:
     """Made at once and unmade at once."""
     guest = loopback.initiator.guest
-    loopback.target.ram_disk(1, count=100)
+    count = DEVICES[guest.specification.kernel]
+    loopback.target.ram_disk(1, count)
     loopback.target.load(transport={"sess_queue_depth": DEPTH})
     loopback.initiator.load()
-    sessions = [f"many{number}" for number in range(20)]
+    sessions = [f"many{number}" for number in range(count // 5)]
     before = _used(guest)
     _at_once(
         guest,
@@ -85,7 +88,7 @@ def test_twenty_sessions_of_five_devices(loopback: Pair) -> None:
             for number in range(5)
         ],
     )
-    used = (_used(guest) - before) / 20
+    used = (_used(guest) - before) / len(sessions)
     print(f"memory for a session of 5 devices: {used:.0f} KiB, both sides, {DEPTH} chunks")
     found = {
         loopback.initiator.find(f"/dev/ram{place * 5 + number}", session).node:
@@ -93,7 +96,7 @@ def test_twenty_sessions_of_five_devices(loopback: Pair) -> None:
         for place, session in enumerate(sessions)
         for number in range(5)
     }
-    assert len(found) == 100
+    assert len(found) == count
     assert sorted(loopback.target.transports()) == sorted(sessions)
     _check_each(guest, found)
     guest.run(UNMAP_ALL, timeout=240)

@@ -54,6 +54,46 @@ def test_device_mapper_passes_operations_on(loopback: Pair) -> None:
     assert device.unmap() is None
 
 
+LVM = (
+    "DM_DISABLE_UDEV=1 lvm {} --quiet --config"
+    " 'devices {{ types = [ \"rnbd\", 16 ] use_devicesfile = 0"
+    " filter = [ \"a|^/dev/rnbd|\", \"r|.*|\" ] }}"
+    " activation {{ udev_sync = 0 udev_rules = 0 }}'"
+)
+"""LVM takes disks of drivers that it knows, and of those that `types` names.
+
+The guest has the disks of the target as well, which LVM is not to look at."""
+
+
+@pytest.mark.kernels("stock")
+def test_lvm_makes_a_volume_of_two_disks(loopback: Pair) -> None:
+    """A striped volume: made, written and verified, found again after mapping again."""
+    guest = loopback.initiator.guest
+    loopback.target.ram_disk(32, count=2)
+    loopback.target.load()
+    loopback.initiator.load()
+
+    def map_both() -> list[str]:
+        return [loopback.initiator.map(f"/dev/ram{number}").node for number in range(2)]
+
+    def unmap_both() -> None:
+        guest.run(LVM.format("vgchange --activate n rnbdtest"))
+        assert [each.unmap() for each in loopback.initiator.devices()] == [None, None]
+
+    guest.run("modprobe -q dm-mod")
+    members = " ".join(map_both())
+    guest.run(LVM.format(f"vgcreate rnbdtest {members}"))
+    guest.run(LVM.format("lvcreate --yes --stripes 2 --extents 100%FREE --name volume rnbdtest"))
+    volume = "/dev/mapper/rnbdtest-volume"
+    fio.verify(guest, volume, block="4k-128k", size="8m")
+    written = guest.output(f"sha256sum < {volume}")
+    unmap_both()
+    map_both()
+    guest.run(LVM.format("vgchange --activate y rnbdtest"))
+    assert guest.output(f"sha256sum < {volume}") == written
+    unmap_both()
+
+
 @pytest.mark.kernels("stock")
 def test_partitions_are_found(loopback: Pair) -> None:
     """A table that is on the target's disk, and one that is written through ours."""

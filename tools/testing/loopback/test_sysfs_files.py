@@ -131,6 +131,15 @@ CLIENT_STATS: Folder = {
     "reset_all": File(RESET, "644", NOT_1),
 }
 
+SERVER_CONTROL: Folder = {
+    "export_rules": File(
+        r"(# .*\n)+default\n",
+        "644",
+        {"perhaps": "EINVAL", "allow ram0": "EINVAL", "deny from=here": "EINVAL"},
+        beyond=True,
+    ),
+}
+
 EXPORT: Folder = {
     "read_only": File(r"0\n"),
     "access_mode": File(r"rw\n"),
@@ -162,6 +171,7 @@ FOLDERS: dict[str, Folder] = {
     f"{rtrs.CLIENT_SESSIONS}/{SESSION}": CLIENT_SESSION,
     f"{rtrs.CLIENT_SESSIONS}/{SESSION}/paths/{PATH}": CLIENT_PATH,
     f"{rtrs.CLIENT_SESSIONS}/{SESSION}/paths/{PATH}/stats": CLIENT_STATS,
+    rnbd.SERVER_CONTROL: SERVER_CONTROL,
     f"{rnbd.SERVER_DEVICES}/ram0/sessions/{SESSION}": EXPORT,
     f"{rtrs.SERVER_SESSIONS}/{SESSION}": SERVER_SESSION,
     f"{rtrs.SERVER_SESSIONS}/{SESSION}/paths/{PATH}": SERVER_PATH,

@@ -82,7 +82,7 @@ CHECK = {"ext4": "fsck.ext4 -fn", "xfs": "xfs_repair -n"}
 
 
 @pytest.mark.kernels("stock")
-@pytest.mark.parametrize("kind", ["ext4", "xfs"])
+@pytest.mark.parametrize("kind", ["ext4", pytest.param("xfs", marks=pytest.mark.long)])
 def test_file_system_survives_a_crash_of_its_machine(pair: Pair, lab: Lab, kind: str) -> None:
     """It was full, and busy when power was cut: it is sound, and has what was synced."""
     disk = pair.target.ram_disk(320)
