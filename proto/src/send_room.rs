@@ -85,6 +85,13 @@ impl SendRoom {
         }
     }
 
+    /// Whether there is less room than half of all: somebody should be told the end of the
+    /// next request, so that what is owed comes back.
+    #[inline]
+    pub fn is_low(&self) -> bool {
+        self.free.load(Relaxed) < self.all / 2
+    }
+
     /// Takes all that is owed over, to be given with the end of what the caller is going
     /// to post.
     #[inline]
@@ -147,6 +154,19 @@ mod tests {
         room.give(3);
         assert!(room.take(3));
         assert!(!room.take(1));
+    }
+
+    #[test]
+    fn room_is_low_before_it_is_out() {
+        let room = SendRoom::new(9);
+        assert!(room.take(5));
+        assert!(!room.is_low());
+        assert!(room.take(1));
+        assert!(room.is_low());
+        room.owe(6);
+        assert!(room.is_low(), "owed is not free");
+        room.give(room.settle());
+        assert!(!room.is_low());
     }
 
     #[test]

@@ -252,6 +252,12 @@ impl<'a, C: Send + Sync + 'static> QpRef<'a, C> {
         posted
     }
 
+    /// Whether the queue has so little room that the next post should not be
+    /// [quiet](Self::post_quiet).
+    pub fn is_low(&self) -> bool {
+        self.shared.room.is_low()
+    }
+
     /// Posts the chain that `build` makes of the operation's data without asking to be
     /// told of its end, and gives the operation back.
     ///

@@ -66,16 +66,17 @@ pub(in crate::server) fn answer(
     if !slot(path, chunk.id).is_some_and(|slot| slot.turn.answer()) {
         return Err(EPROTO);
     }
-    if !answer.new_rkey {
+    // For the next request, which is not looked at before the key was invalidated in the
+    // same queue, and that is done after this.
+    chunk.home = answer.new_rkey.then_some(qp.context().id);
+    if qp.is_low() {
         return qp
             .post_send(chunk, Await::Wire, |chunk, chain| {
                 answer.build(chunk, chain)
             })
             .map_err(|(_, e)| e);
     }
-    // There is no need to learn when this was sent: the next request here is not looked
-    // at before the key was invalidated, in the same queue, which is done after this.
-    chunk.home = Some(qp.context().id);
+    // There is no need to learn when this was sent.
     qp.post_quiet(&chunk, |chunk, chain| answer.build(chunk, chain))?;
     let id = chunk.id;
     drop(chunk);
