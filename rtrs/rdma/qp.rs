@@ -2,32 +2,26 @@
 
 //! Posting on queue pairs.
 
+mod shared;
+
 use super::kept::Keep;
 use super::kept::Kept;
 use super::op::Idle;
 use super::op::Op;
 use super::op::Operation;
-use super::wc::Wc;
 use super::wr::Remote;
 use super::wr::SendChain;
 use super::wr::Sge;
 use crate::bindings;
-use crate::pr_err_ratelimited;
-use core::cell::UnsafeCell;
 use core::ptr::NonNull;
-use core::sync::atomic::AtomicBool;
-use core::sync::atomic::AtomicU32;
-use core::sync::atomic::Ordering::AcqRel;
-use core::sync::atomic::Ordering::Acquire;
 use core::sync::atomic::Ordering::Relaxed;
-use core::sync::atomic::Ordering::Release;
 use kernel::error::to_result;
 use kernel::prelude::*;
 use kernel::sync::Arc;
-use kernel::sync::SetOnce;
 use rnbd_proto::flight::Await;
 use rnbd_proto::send_room::Look;
-use rnbd_proto::send_room::SendRoom;
+
+pub(super) use shared::QpShared;
 
 /// Where completions of a connection are handled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,105 +51,6 @@ pub struct QpConfig {
     /// have been. Receives must have room for that ([`rnbd_proto::imm::NOTE_SIZE`]),
     /// and read it themselves. For devices that have no immediates.
     pub notes: bool,
-}
-
-/// Closed: no post succeeds any more. Other bits: posts that are under way.
-const CLOSED: u32 = 1 << 31;
-
-/// Lets posts through until it is closed, and knows when the last one is over.
-pub(super) struct Gate(AtomicU32);
-
-impl Gate {
-    fn enter(&self) -> bool {
-        if self.0.fetch_add(1, Acquire) & CLOSED != 0 {
-            self.leave();
-            return false;
-        }
-        true
-    }
-
-    fn leave(&self) {
-        self.0.fetch_sub(1, Release);
-    }
-
-    /// Ends posting; when this returns no post is under way.
-    pub(super) fn close(&self) {
-        self.0.fetch_or(CLOSED, AcqRel);
-        while self.0.load(Acquire) != CLOSED {
-            // Posting takes microseconds and does not sleep.
-            core::hint::spin_loop();
-        }
-    }
-}
-
-/// What the `qp_context` of every queue pair points to.
-pub(super) struct QpShared<C> {
-    pub(super) gate: Gate,
-    pub(super) context: Arc<C>,
-    room: SendRoom,
-    /// The operations that are kept.
-    keep: SetOnce<Keep>,
-    /// The device took a part of a chain, or failed at one.
-    broken: AtomicBool,
-    /// See [`QpConfig::notes`].
-    notes: bool,
-    /// Sees the errors of unsignaled work requests and the completions of
-    /// unowned ones; knows nothing but that it may ignore them, as the queue
-    /// pair reports errors by other ways too.
-    chained: UnsafeCell<bindings::ib_cqe>,
-}
-
-// SAFETY: `chained` is never written after it was made.
-unsafe impl<C: Send + Sync> Sync for QpShared<C> {}
-// SAFETY: As above.
-unsafe impl<C: Send + Sync> Send for QpShared<C> {}
-
-impl<C: Send + Sync + 'static> QpShared<C> {
-    pub(super) fn new(context: Arc<C>, config: &QpConfig) -> Self {
-        Self {
-            gate: Gate(AtomicU32::new(0)),
-            context,
-            room: SendRoom::new(config.send),
-            keep: SetOnce::new(),
-            broken: AtomicBool::new(false),
-            notes: config.notes,
-            chained: UnsafeCell::new(bindings::ib_cqe {
-                done: Some(Self::chained_done),
-            }),
-        }
-    }
-
-    /// # Safety
-    ///
-    /// `qp` must be alive for `'a` and have a `QpShared<C>` as its context.
-    pub(super) unsafe fn of<'a>(qp: *mut bindings::ib_qp) -> QpRef<'a, C> {
-        // SAFETY: As promised.
-        unsafe {
-            QpRef {
-                qp: NonNull::new_unchecked(qp),
-                shared: &*(*qp).qp_context.cast::<Self>(),
-            }
-        }
-    }
-
-    /// # Safety
-    ///
-    /// Called by the RDMA core with the completion of a work request that was
-    /// posted with `chained` on a queue pair of such a context.
-    unsafe extern "C" fn chained_done(_cq: *mut bindings::ib_cq, wc: *mut bindings::ib_wc) {
-        // SAFETY: As the caller promises.
-        let qp = unsafe { Self::of((*wc).qp) };
-        // SAFETY: Valid for the duration of this call.
-        let wc = unsafe { Wc::from_raw(wc) };
-        if wc.is_ok() {
-            // Only what owns nothing is signaled.
-            qp.shared.room.passed();
-        } else if !wc.is_flush() {
-            pr_err_ratelimited!("chained work request failed: {}\n", wc.status_name());
-            // Perhaps nobody else is told.
-            qp.shared.broken.store(true, Relaxed);
-        }
-    }
 }
 
 /// What [`QpRef::nudge`] found.
