@@ -72,7 +72,8 @@ impl Inbox {
         )
     }
 
-    /// Puts a request in, which came by `conn`. In any context but hard interrupts.
+    /// Puts a request in, which came by `conn`. In any context: the end of one request can
+    /// let the next one in its chunk in.
     pub(super) fn put(self: &Arc<Self>, conn: &Arc<Conn>, chunk: Idle<Chunk>, offset: u32) {
         let item = Ready {
             conn: conn.clone(),
