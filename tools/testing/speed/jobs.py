@@ -3,11 +3,15 @@
 
 import json
 from dataclasses import dataclass
+from statistics import median
 
 from rnbdbench.guest import Guest
 
 PATIENCE = 300.0
 """Seconds that a job may take on an idle machine."""
+
+RUNS = 3
+"""How often a job runs for one figure."""
 
 
 class Unusable(Exception):
@@ -108,5 +112,8 @@ def run(guest: Guest, device: str, job: Job, requests: int) -> float:
 
 
 def measure(guest: Guest, device: str, job: Job, cheap: bool) -> float:
-    """Runs as much of a job as makes a figure."""
-    return run(guest, device, job, job.requests(cheap))
+    """Runs as much of a job as makes a figure: the median of a few runs.
+
+    What is in batches falls into one pattern or another now and then.
+    """
+    return median(run(guest, device, job, job.requests(cheap)) for _ in range(RUNS))
