@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Who may open a device how, and what a reader cannot do."""
 
-import pytest
-
 from rnbdbench import network
 from rnbdbench import rnbd
 from rnbdbench.lab import Pair
@@ -41,7 +39,6 @@ def _check_files(bench: Pair, device: Device, session: str, mode: str) -> None:
     assert guest.output(f"blockdev --getro {device.node}") == readonly
 
 
-@pytest.mark.kernels("stock")
 def test_modes_of_two_sessions(loopback: Pair) -> None:
     """Every combination does what the table says, by the same path and by another one."""
     guest = loopback.initiator.guest
@@ -52,9 +49,9 @@ def test_modes_of_two_sessions(loopback: Pair) -> None:
     loopback.target.load(transport={"sess_queue_depth": 16})
     loopback.initiator.load()
     # The sessions stay connected, so that each combination costs two devices only.
-    loopback.target.null_disk()
+    kept = loopback.target.null_disk()
     keepers = [
-        loopback.initiator.map("/dev/nullb7", session=session, access_mode="ro")
+        loopback.initiator.map(kept, session=session, access_mode="ro")
         for session in ("first", "second", "third")
     ]
     wrong = []
@@ -84,7 +81,6 @@ def test_modes_of_two_sessions(loopback: Pair) -> None:
     guest.run(f"rm {alias}")
 
 
-@pytest.mark.kernels("stock")
 def test_a_reader_changes_nothing(loopback: Pair) -> None:
     """No kind of write gets through, and no one can make the disk writable."""
     guest = loopback.initiator.guest

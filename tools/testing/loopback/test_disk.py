@@ -9,7 +9,10 @@ from rnbdbench.lab import Pair
 SECTOR_SIZES = [512, 4096]
 
 
-@pytest.mark.kernels("stock")
+def _sysfs(disk: str) -> str:
+    return f"/sys/block/{disk.removeprefix('/dev/')}"
+
+
 @pytest.mark.parametrize("sector", SECTOR_SIZES)
 def test_size_and_limits_are_those_of_the_target(loopback: Pair, sector: int) -> None:
     """Sizes in the same units; no request that the target would not take."""
@@ -22,7 +25,7 @@ def test_size_and_limits_are_those_of_the_target(loopback: Pair, sector: int) ->
     assert guest.output(f"blockdev --getss {device.node}") == str(sector)
     for limit in ("logical_block_size", "physical_block_size", "minimum_io_size"):
         ours = device.read(f"queue/{limit}")
-        assert ours == guest.output(f"cat /sys/block/nullb7/queue/{limit}"), limit
+        assert ours == guest.output(f"cat {_sysfs(disk)}/queue/{limit}"), limit
     # The largest request is a chunk less the 4 KiB for headers.
     assert int(device.read("queue/max_hw_sectors_kb")) <= 128 - 4
     assert device.read("removable") == "0"
@@ -42,7 +45,6 @@ def test_disk_has_a_queue_for_each_cpu(loopback: Pair) -> None:
     assert device.unmap() is None
 
 
-@pytest.mark.kernels("stock")
 @pytest.mark.parametrize("cached", [True, False], ids=["write-back", "write-through"])
 def test_cache_policy_is_that_of_the_target(loopback: Pair, cached: bool) -> None:
     """A volatile cache on the target is one on the initiator."""
@@ -52,13 +54,12 @@ def test_cache_policy_is_that_of_the_target(loopback: Pair, cached: bool) -> Non
     loopback.initiator.load()
     guest = loopback.initiator.guest
     device = loopback.initiator.map(disk)
-    expected = guest.output("cat /sys/block/nullb7/queue/write_cache")
+    expected = guest.output(f"cat {_sysfs(disk)}/queue/write_cache")
     assert expected == ("write back" if cached else "write through")
     assert device.read("queue/write_cache") == expected
     assert device.unmap() is None
 
 
-@pytest.mark.kernels("stock")
 def test_flush_reaches_the_device(loopback: Pair) -> None:
     """fsync on the initiator makes the target's disk empty its cache."""
     guest = loopback.initiator.guest
@@ -69,7 +70,7 @@ def test_flush_reaches_the_device(loopback: Pair) -> None:
 
     def flushes() -> int:
         # Field 16 of stat counts completed flushes.
-        return int(guest.output("cat /sys/block/nullb7/stat").split()[15])
+        return int(guest.output(f"cat {_sysfs(disk)}/stat").split()[15])
 
     before = flushes()
     guest.run(f"dd if=/dev/zero of={device.node} bs=64k count=4 conv=fsync status=none")

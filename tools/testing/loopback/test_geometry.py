@@ -57,7 +57,6 @@ def _assert_alike(guest: Guest, device: Device, disk: str) -> None:
         assert int(device.read(attribute)) == min(said, LARGEST_RANGE - block), attribute
 
 
-@pytest.mark.kernels("stock")
 @pytest.mark.parametrize("kind", KINDS)
 def test_limits_of_a_scsi_disk_are_shown(loopback: Pair, kind: str) -> None:
     """With a write cache and FUA, as disks have them."""
@@ -71,7 +70,6 @@ def test_limits_of_a_scsi_disk_are_shown(loopback: Pair, kind: str) -> None:
     assert device.unmap() is None
 
 
-@pytest.mark.kernels("stock")
 @pytest.mark.parametrize("attributes", [{}, {"discard": 1}, {"discard": 1, "blocksize": 4096}])
 def test_limits_of_a_null_disk_are_shown(loopback: Pair, attributes: dict[str, int]) -> None:
     """With and without discard, in blocks of 512 bytes and of 4 KiB."""
@@ -136,7 +134,6 @@ def test_a_request_has_up_to_128_segments(loopback: Pair) -> None:
     _assert_one_request(loopback, 128, PAGE, step=2 * PAGE)
 
 
-@pytest.mark.kernels("stock")
 def test_a_segment_is_as_large_as_a_chunk(loopback: Pair) -> None:
     """More pages than a request has segments, if they follow each other in memory."""
     _assert_one_request(loopback, 1, 255 * PAGE, huge=True)

@@ -35,7 +35,6 @@ def _zeroes(arrived: list[Arrival]) -> list[Arrival]:
     return [each for each in arrived if each.operation == "write-zeroes"]
 
 
-@pytest.mark.kernels("stock")
 def test_reads_and_writes_arrive_as_they_were_sent(loopback: Pair) -> None:
     """One of each: the same place, the same size, the same data."""
     guest = loopback.target.guest
@@ -56,7 +55,6 @@ def test_reads_and_writes_arrive_as_they_were_sent(loopback: Pair) -> None:
     assert device.unmap() is None
 
 
-@pytest.mark.kernels("stock")
 @pytest.mark.parametrize("fua", [1, 0], ids=["fua", "no-fua"])
 def test_durable_writes_reach_behind_the_cache(loopback: Pair, fua: int) -> None:
     """O_DSYNC: around the cache where the disk can do that, else with a flush behind."""
@@ -75,7 +73,6 @@ def test_durable_writes_reach_behind_the_cache(loopback: Pair, fua: int) -> None
     assert device.unmap() is None
 
 
-@pytest.mark.kernels("stock")
 def test_flush_empties_the_cache(loopback: Pair) -> None:
     """fsync is one flush, after what it is to make durable."""
     guest = loopback.target.guest
@@ -89,7 +86,6 @@ def test_flush_empties_the_cache(loopback: Pair) -> None:
     assert device.unmap() is None
 
 
-@pytest.mark.kernels("stock")
 def test_without_a_cache_nothing_is_flushed(loopback: Pair) -> None:
     """Write-through: neither flush nor FUA is worth a message."""
     guest = loopback.target.guest
@@ -103,7 +99,6 @@ def test_without_a_cache_nothing_is_flushed(loopback: Pair) -> None:
     assert device.unmap() is None
 
 
-@pytest.mark.kernels("stock")
 def test_discard_forgets_the_range_and_no_more(loopback: Pair) -> None:
     """The very sectors, at whatever granularity the disk has."""
     guest = loopback.target.guest
@@ -117,7 +112,6 @@ def test_discard_forgets_the_range_and_no_more(loopback: Pair) -> None:
     assert device.unmap() is None
 
 
-@pytest.mark.kernels("stock")
 def test_a_whole_disk_can_be_discarded(loopback: Pair) -> None:
     """In one go, as large as the disk's own limit allows."""
     guest = loopback.target.guest
@@ -164,7 +158,6 @@ def test_zeroes_are_written_with_and_without_giving_up_the_space(loopback: Pair)
     guest.run(f"losetup -d {disk} && umount /mnt/disk")
 
 
-@pytest.mark.kernels("stock")
 def test_a_scsi_disk_is_told_whether_to_unmap(loopback: Pair) -> None:
     """WRITE SAME with the bit for it, and without."""
     guest = loopback.target.guest
@@ -183,7 +176,6 @@ def test_a_scsi_disk_is_told_whether_to_unmap(loopback: Pair) -> None:
     assert device.unmap() is None
 
 
-@pytest.mark.kernels("stock")
 def test_zeroes_are_written_by_hand_if_a_disk_turns_out_not_to(loopback: Pair) -> None:
     """A SCSI disk that refuses its first WRITE SAME: the initiator learns of it, and copes."""
     guest = loopback.target.guest
@@ -199,7 +191,6 @@ def test_zeroes_are_written_by_hand_if_a_disk_turns_out_not_to(loopback: Pair) -
     assert device.unmap() is None
 
 
-@pytest.mark.kernels("stock")
 def test_secure_erase_is_refused_where_it_is_not_secure(loopback: Pair) -> None:
     """A disk that can only discard must not seem to do more."""
     guest = loopback.target.guest
@@ -215,7 +206,6 @@ def test_secure_erase_is_refused_where_it_is_not_secure(loopback: Pair) -> None:
     assert device.unmap() is None
 
 
-@pytest.mark.kernels("stock")
 @pytest.mark.parametrize(
     ("options", "expected"),
     [("--class 1 --classdata 3", "rt,0,3"), ("--class 2 --classdata 6", "be,0,6"),
@@ -236,7 +226,6 @@ def test_priority_travels_along(loopback: Pair, options: str, expected: str) -> 
     assert device.unmap() is None
 
 
-@pytest.mark.kernels("stock")
 def test_what_a_disk_cannot_take_at_once_is_split(loopback: Pair) -> None:
     """One message, one bio, and requests as small as the disk needs them."""
     guest = loopback.target.guest

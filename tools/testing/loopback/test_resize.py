@@ -46,7 +46,7 @@ def _take_away(guest: Guest, path: TransportPath) -> None:
 
 def test_size_is_changed_by_hand(loopback: Pair) -> None:
     """In sectors, in whatever base; the device node follows."""
-    device, _ = _map(loopback, loopback.target.ram_disk(16))
+    device, _ = _map(loopback, loopback.target.null_disk(size=16))
     assert device.read("rnbd/resize") == "Usage: echo <new size in sectors> > resize"
     assert _sectors(device) == 16 * MEGABYTE
     for text, sectors in (("16384", 16384), ("0x2000\n", 8192), ("32768", 32768)):
@@ -62,6 +62,7 @@ def test_size_is_changed_by_hand(loopback: Pair) -> None:
     assert device.unmap() is None
 
 
+# Where releases are delayed, null_blk uses its disk after having freed it.
 @pytest.mark.kernels("stock")
 def test_size_follows_that_of_the_target(loopback: Pair) -> None:
     """A disk that grew while there was no path is larger when there is one again."""

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Disks of ours below other drivers of the initiator."""
 
-import pytest
-
 from rnbdbench import blktrace
 from rnbdbench import disks
 from rnbdbench import fio
@@ -10,7 +8,6 @@ from rnbdbench.blktrace import Arrival
 from rnbdbench.lab import Pair
 
 
-@pytest.mark.kernels("stock")
 def test_a_mirror_survives_the_loss_of_a_member(loopback: Pair) -> None:
     """RAID1 over two sessions: one is unmapped by force under load."""
     guest = loopback.initiator.guest
@@ -31,7 +28,6 @@ def test_a_mirror_survives_the_loss_of_a_member(loopback: Pair) -> None:
     assert second.unmap() is None
 
 
-@pytest.mark.kernels("stock")
 def test_device_mapper_passes_operations_on(loopback: Pair) -> None:
     """A linear device on a disk of ours: data, discard and a flush arrive below."""
     guest = loopback.initiator.guest
@@ -65,7 +61,6 @@ LVM = (
 The guest has the disks of the target as well, which LVM is not to look at."""
 
 
-@pytest.mark.kernels("stock")
 def test_lvm_makes_a_volume_of_two_disks(loopback: Pair) -> None:
     """A striped volume: made, written and verified, found again after mapping again."""
     guest = loopback.initiator.guest
@@ -94,7 +89,6 @@ def test_lvm_makes_a_volume_of_two_disks(loopback: Pair) -> None:
     unmap_both()
 
 
-@pytest.mark.kernels("stock")
 def test_partitions_are_found(loopback: Pair) -> None:
     """A table that is on the target's disk, and one that is written through ours."""
     guest = loopback.initiator.guest

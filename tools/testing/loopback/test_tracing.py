@@ -3,8 +3,7 @@
 
 import re
 
-import pytest
-
+from rnbdbench import disks
 from rnbdbench import network
 from rnbdbench.guest import Guest
 from rnbdbench.lab import Pair
@@ -60,7 +59,6 @@ def test_life_of_a_session_and_its_path(loopback: Pair) -> None:
     assert events.count("rtrs_session: server session=bench state=Down") == 2
 
 
-@pytest.mark.kernels("stock")
 def test_each_error_of_a_request(loopback: Pair) -> None:
     """What the target's disk refuses is seen on both sides; nothing of what succeeds."""
     guest = loopback.initiator.guest
@@ -72,7 +70,7 @@ def test_each_error_of_a_request(loopback: Pair) -> None:
     guest.run(f"dd if=/dev/zero of={device.node} bs=4k count=8 oflag=direct status=none")
     assert _events(guest) == []
 
-    guest.run("echo +64-71 > /sys/kernel/config/nullb/nullb7/badblocks")
+    guest.run(f"echo +64-71 > {disks.NULL_DISKS}/{disk.removeprefix('/dev/')}/badblocks")
     _begin(guest)
     read = f"dd if={device.node} of=/dev/null bs=4k skip=8 count=1 iflag=direct status=none"
     assert guest.run(read, check=False).code != 0

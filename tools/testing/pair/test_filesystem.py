@@ -16,7 +16,6 @@ SUMS = "cd {} && find . -type f -print0 | sort -z | xargs -0 sha256sum | sha256s
 pytestmark = pytest.mark.fabrics("rxe", "siw")
 
 
-@pytest.mark.kernels("stock")
 def test_ext4_survives_unmapping(pair: Pair) -> None:
     """Files written on one side are the same after mapping again, and on the target."""
     disk = pair.target.ram_disk(128)
@@ -81,11 +80,10 @@ CHECK = {"ext4": "fsck.ext4 -fn", "xfs": "xfs_repair -n"}
 """What finds fault with a file system that was unmounted."""
 
 
-@pytest.mark.kernels("stock")
 @pytest.mark.parametrize("kind", ["ext4", pytest.param("xfs", marks=pytest.mark.long)])
 def test_file_system_survives_a_crash_of_its_machine(pair: Pair, lab: Lab, kind: str) -> None:
     """It was full, and busy when power was cut: it is sound, and has what was synced."""
-    disk = pair.target.ram_disk(320)
+    disk = pair.target.null_disk(size=320)
     pair.target.load()
     pair.initiator.load()
     guest = pair.initiator.guest

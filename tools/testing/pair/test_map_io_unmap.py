@@ -13,7 +13,6 @@ PAIRINGS = ("rust-rust", "rust-c", "c-rust")
 """Client and server: ours alone, and ours with the C drivers either way."""
 
 
-@pytest.mark.kernels("stock")
 @pytest.mark.drivers(*PAIRINGS)
 @pytest.mark.parametrize("always_invalidate", [True, False], ids=["invalidate", "keep"])
 def test_what_was_written_is_read_back(pair: Pair, always_invalidate: bool) -> None:
@@ -28,7 +27,6 @@ def test_what_was_written_is_read_back(pair: Pair, always_invalidate: bool) -> N
     assert not device.exists()
 
 
-@pytest.mark.kernels("stock")
 @pytest.mark.drivers(*PAIRINGS)
 @pytest.mark.parametrize("source", [False, True], ids=["no-source", "source"])
 @pytest.mark.parametrize("version", [4, 6])
@@ -46,7 +44,6 @@ def test_both_address_families_work(pair: Pair, version: int, source: bool) -> N
 
 
 @pytest.mark.long
-@pytest.mark.kernels("stock")
 @pytest.mark.drivers("rust-rust", "rust-c")
 def test_polled_io_works(pair: Pair) -> None:
     """Connections beyond those for the CPUs are nothing new to the server."""

@@ -24,7 +24,6 @@ def _sum(guest: Guest, disk: str) -> str:
     return guest.output(f"sha256sum < {disk}", timeout=120)
 
 
-@pytest.mark.kernels("stock")
 @pytest.mark.long
 def test_a_mirror_survives_the_loss_of_a_target(pair: Pair, lab: Lab) -> None:
     """No I/O fails; the target that was booted again is filled, and both are equal."""

@@ -18,7 +18,6 @@ MARGIN = 15.0
 """Seconds for what comes on top of it: work queues, clean-up, a slow machine."""
 
 
-@pytest.mark.kernels("stock")
 @pytest.mark.drivers("rust-rust", "c-rust")
 def test_server_forgets_a_client_that_was_killed(pair: Pair, lab: Lab) -> None:
     """Within the heartbeat time the disk is free, and serves the next client."""
@@ -46,7 +45,6 @@ def test_server_forgets_a_client_that_was_killed(pair: Pair, lab: Lab) -> None:
     assert device.unmap() is None
 
 
-@pytest.mark.kernels("stock")
 @pytest.mark.drivers("rust-rust", "rust-c")
 def test_client_survives_a_server_that_was_killed(pair: Pair) -> None:
     """Its I/O ends with an error in bounded time, and it can be unmapped and unloaded."""
@@ -67,7 +65,6 @@ def test_client_survives_a_server_that_was_killed(pair: Pair) -> None:
     guest.run("rmmod rnbd_client", timeout=60)
 
 
-@pytest.mark.kernels("stock")
 def test_unmap_right_after_the_server_was_killed(pair: Pair) -> None:
     """Nobody has noticed yet; `force` still returns in bounded time."""
     disk = pair.target.ram_disk(64)
@@ -79,7 +76,6 @@ def test_unmap_right_after_the_server_was_killed(pair: Pair) -> None:
     assert not device.exists()
 
 
-@pytest.mark.kernels("stock")
 def test_unreachable_server(pair: Pair) -> None:
     """An address that nobody has: EHOSTUNREACH, and nothing left behind."""
     pair.initiator.load()

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from rnbdbench import disks
 from rnbdbench import network
 from rnbdbench import rtrs
 from rnbdbench.guest import Guest
@@ -177,16 +178,18 @@ class Target:
         self.guest.run(f"modprobe brd rd_nr={count} rd_size={megabytes * 1024}")
         return "/dev/ram0"
 
-    def null_disk(self, name: str = "nullb7", **attributes: int) -> str:
-        """Makes a null_blk device with the given configfs attributes.
+    def null_disk(self, **attributes: int) -> str:
+        """Makes a null_blk device with the given configfs attributes; returns its path.
 
-        For tests on the stock kernel: removing it draws reports on the other one.
+        It is called /dev/nullb7, or by the next number that is free.
         """
-        self.guest.run(
+        name = self.guest.output(
             "modprobe null_blk nr_devices=0 && (mountpoint -q /sys/kernel/config"
             " || mount -t configfs configfs /sys/kernel/config)"
+            f" && number=7 && while [ -e {disks.NULL_DISKS}/nullb$number ];"
+            " do number=$((number + 1)); done && echo nullb$number"
         )
-        folder = f"/sys/kernel/config/nullb/{name}"
+        folder = f"{disks.NULL_DISKS}/{name}"
         settings = {"size": 64, "memory_backed": 1, **attributes, "power": 1}
         commands = [f"mkdir {folder}"]
         commands += [f"echo {value} > {folder}/{key}" for key, value in settings.items()]
