@@ -3,9 +3,9 @@
 
 import hashlib
 import io
-import os
 from pathlib import Path
 
+from rnbdbench import cache
 from rnbdbench import modules
 from rnbdbench import settings
 from rnbdbench.cpio import Archive
@@ -36,7 +36,6 @@ def initramfs(kernel: settings.KernelFiles) -> Path:
     key = hashlib.sha256(content).hexdigest()[:16]
     path = settings.cache() / f"initramfs-{kernel.name}-{key}.cpio"
     if not path.exists():
-        scratch = path.with_suffix(f".{os.getpid()}")
-        scratch.write_bytes(content)
-        scratch.rename(path)
+        with cache.making(path) as made:
+            made.write_bytes(content)
     return path

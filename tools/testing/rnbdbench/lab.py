@@ -7,7 +7,6 @@ own.  A guest that took part in a failure is replaced.
 """
 
 import fcntl
-import os
 import shutil
 import tempfile
 from dataclasses import dataclass
@@ -224,7 +223,7 @@ def _own_folder(logs: Path) -> tuple[Path, TextIO]:
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        logs = logs.with_name(f"{logs.name}-{os.getpid()}")
+        return Path(tempfile.mkdtemp(prefix=f"{logs.name}-", dir=logs.parent)), lock
     shutil.rmtree(logs, ignore_errors=True)
     logs.mkdir()
     return logs, lock

@@ -16,6 +16,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TextIO
 
+from rnbdbench import cache
 from rnbdbench import settings
 
 WANTED = """
@@ -90,14 +91,12 @@ def base(kernel: settings.KernelFiles) -> Path:
     key = _digest([_fingerprint(kernel.vmlinuz), _fingerprint(kernel.modules), *WANTED])
     folder = settings.cache() / f"modules-{kernel.name}-{key}"
     if not folder.exists():
-        with tempfile.TemporaryDirectory(dir=settings.cache()) as name:
-            made = Path(name) / "tree"
+        with cache.making(folder) as made:
             made.mkdir()
             for relative, content in _closure(kernel).items():
                 target = made / relative
                 target.parent.mkdir(parents=True, exist_ok=True)
                 target.write_bytes(content)
-            made.rename(folder)
     return folder
 
 
@@ -177,10 +176,5 @@ def with_drivers(kernel: settings.KernelFiles, drivers: str) -> Path:
             original = kernel.modules / listing
             (made / listing).write_bytes(original.read_bytes() if original.exists() else b"")
         subprocess.run(["depmod", "-b", scratch, kernel.release], check=True)
-        try:
-            made.rename(folder)
-        except OSError:
-            # Another run made it meanwhile.
-            if not folder.exists():
-                raise
+        cache.settle(made, folder)
     return folder

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from rnbdbench import cache
 from rnbdbench import settings
 from rnbdbench.waiting import wait_until
 
@@ -42,10 +43,9 @@ def _plugin() -> Path:
     key = hashlib.sha256(SOURCE.read_bytes()).hexdigest()[:16]
     path = settings.cache() / f"counter-{key}.so"
     if not path.exists():
-        scratch = path.with_suffix(f".{os.getpid()}")
         options = ["-O2", "-Wall", "-Werror", "-shared", "-fPIC", "-fvisibility=hidden"]
-        subprocess.run(["gcc-14", *options, "-o", scratch, SOURCE], check=True)
-        scratch.rename(path)
+        with cache.making(path) as made:
+            subprocess.run(["gcc-14", *options, "-o", made, SOURCE], check=True)
     return path
 
 
