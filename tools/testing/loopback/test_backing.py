@@ -11,6 +11,7 @@ from rnbdbench import network
 from rnbdbench.disks import PAGE
 from rnbdbench.guest import Guest
 from rnbdbench.lab import Pair
+from rnbdbench.marks import REMOVES_DISKS
 from rnbdbench.rnbd import Device
 
 SIZE = 16 * disks.MEGABYTE
@@ -72,6 +73,7 @@ def test_disks_of_all_kinds_can_be_exported(loopback: Pair, kind: str) -> None:
     assert device.unmap() is None
 
 
+@REMOVES_DISKS
 def test_an_array_can_be_exported(loopback: Pair) -> None:
     """RAID1 of two RAM disks."""
     guest = loopback.target.guest
@@ -162,8 +164,7 @@ def test_errors_of_a_disk_arrive_and_spare_others(loopback: Pair) -> None:
     assert healthy.unmap() is None
 
 
-# Where releases are delayed, null_blk uses its disk after having freed it.
-@pytest.mark.kernels("stock")
+@REMOVES_DISKS
 def test_a_disk_that_vanishes_takes_nothing_with_it(loopback: Pair) -> None:
     """I/O on it fails as it would on the target; the session goes on, and it can be unmapped."""
     guest = loopback.target.guest
@@ -185,6 +186,7 @@ def test_a_disk_that_vanishes_takes_nothing_with_it(loopback: Pair) -> None:
     assert kept.unmap() is None
 
 
+@REMOVES_DISKS
 def test_a_scsi_disk_is_pulled(loopback: Pair) -> None:
     """As above, for a disk whose driver is told to let go of it."""
     guest = loopback.target.guest

@@ -11,6 +11,7 @@ from rnbdbench.blktrace import Arrival
 from rnbdbench.disks import PAGE
 from rnbdbench.guest import Guest
 from rnbdbench.lab import Pair
+from rnbdbench.marks import REMOVES_DISKS
 from rnbdbench.rnbd import Device
 
 SAME = [
@@ -57,6 +58,7 @@ def _assert_alike(guest: Guest, device: Device, disk: str) -> None:
         assert int(device.read(attribute)) == min(said, LARGEST_RANGE - block), attribute
 
 
+@REMOVES_DISKS
 @pytest.mark.parametrize("kind", KINDS)
 def test_limits_of_a_scsi_disk_are_shown(loopback: Pair, kind: str) -> None:
     """With a write cache and FUA, as disks have them."""

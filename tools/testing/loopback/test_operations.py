@@ -9,6 +9,7 @@ from rnbdbench.blktrace import Arrival
 from rnbdbench.disks import PAGE
 from rnbdbench.guest import Guest
 from rnbdbench.lab import Pair
+from rnbdbench.marks import REMOVES_DISKS
 from rnbdbench.rnbd import Device
 
 SECTORS = PAGE // 512
@@ -158,6 +159,7 @@ def test_zeroes_are_written_with_and_without_giving_up_the_space(loopback: Pair)
     guest.run(f"losetup -d {disk} && umount /mnt/disk")
 
 
+@REMOVES_DISKS
 def test_a_scsi_disk_is_told_whether_to_unmap(loopback: Pair) -> None:
     """WRITE SAME with the bit for it, and without."""
     guest = loopback.target.guest
@@ -176,6 +178,7 @@ def test_a_scsi_disk_is_told_whether_to_unmap(loopback: Pair) -> None:
     assert device.unmap() is None
 
 
+@REMOVES_DISKS
 def test_zeroes_are_written_by_hand_if_a_disk_turns_out_not_to(loopback: Pair) -> None:
     """A SCSI disk that refuses its first WRITE SAME: the initiator learns of it, and copes."""
     guest = loopback.target.guest

@@ -1,11 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Disks whose size changes, and devices that the target lost and has again."""
 
-import pytest
-
 from rnbdbench import fio
 from rnbdbench.guest import Guest
 from rnbdbench.lab import Pair
+from rnbdbench.marks import REMOVES_DISKS
 from rnbdbench.rnbd import Device
 from rnbdbench.rtrs import TransportPath
 
@@ -62,8 +61,7 @@ def test_size_is_changed_by_hand(loopback: Pair) -> None:
     assert device.unmap() is None
 
 
-# Where releases are delayed, null_blk uses its disk after having freed it.
-@pytest.mark.kernels("stock")
+@REMOVES_DISKS
 def test_size_follows_that_of_the_target(loopback: Pair) -> None:
     """A disk that grew while there was no path is larger when there is one again."""
     guest = loopback.target.guest
@@ -79,7 +77,7 @@ def test_size_follows_that_of_the_target(loopback: Pair) -> None:
     assert device.unmap() is None
 
 
-@pytest.mark.kernels("stock")
+@REMOVES_DISKS
 def test_a_device_that_was_lost_is_mapped_again(loopback: Pair) -> None:
     """The target is back without the disk; once it has it, remap_device opens it."""
     guest = loopback.target.guest

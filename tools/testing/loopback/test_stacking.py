@@ -6,8 +6,10 @@ from rnbdbench import disks
 from rnbdbench import fio
 from rnbdbench.blktrace import Arrival
 from rnbdbench.lab import Pair
+from rnbdbench.marks import REMOVES_DISKS
 
 
+@REMOVES_DISKS
 def test_a_mirror_survives_the_loss_of_a_member(loopback: Pair) -> None:
     """RAID1 over two sessions: one is unmapped by force under load."""
     guest = loopback.initiator.guest
@@ -46,7 +48,7 @@ def test_device_mapper_passes_operations_on(loopback: Pair) -> None:
     assert any(each.preflush for each in arrived)
     assert disks.picture(guest, disk, 8) == "##.#####"
     fio.verify(guest, top, block="4k-128k", size="4m")
-    guest.run("DM_DISABLE_UDEV=1 dmsetup remove rnbdtest")
+    disks.remove_mapper(guest, "rnbdtest")
     assert device.unmap() is None
 
 
@@ -61,6 +63,7 @@ LVM = (
 The guest has the disks of the target as well, which LVM is not to look at."""
 
 
+@REMOVES_DISKS
 def test_lvm_makes_a_volume_of_two_disks(loopback: Pair) -> None:
     """A striped volume: made, written and verified, found again after mapping again."""
     guest = loopback.initiator.guest

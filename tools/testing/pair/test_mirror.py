@@ -10,6 +10,7 @@ from rnbdbench import rtrs
 from rnbdbench.guest import Guest
 from rnbdbench.lab import Lab
 from rnbdbench.lab import Pair
+from rnbdbench.marks import REMOVES_DISKS
 from rnbdbench.rnbd import Target
 
 MD = "/sys/block/md0/md"
@@ -24,6 +25,7 @@ def _sum(guest: Guest, disk: str) -> str:
     return guest.output(f"sha256sum < {disk}", timeout=120)
 
 
+@REMOVES_DISKS
 @pytest.mark.long
 def test_a_mirror_survives_the_loss_of_a_target(pair: Pair, lab: Lab) -> None:
     """No I/O fails; the target that was booted again is filled, and both are equal."""

@@ -23,6 +23,9 @@ _SIZE = 32 * MEGABYTE
 _DMSETUP = "DM_DISABLE_UDEV=1 dmsetup"
 """No guest has udev: dmsetup is to make nodes by itself, and not to wait for any."""
 
+_GONE = "gone"
+"""Begins the names of device-mapper devices that are as good as removed."""
+
 
 def hardware(folder: Path) -> list[str]:
     """QEMU options for the disk of a guest that has one; its file goes to `folder`."""
@@ -132,26 +135,50 @@ def picture(guest: Guest, node: str, pages: int) -> str:
     )
 
 
+def keeps_disks(guest: Guest) -> bool:
+    """Whether no disk but ours may be removed; see `marks.REMOVES_DISKS`."""
+    return guest.specification.kernel == "sanitize"
+
+
+def remove_mapper(guest: Guest, name: str, check: bool = True) -> None:
+    """Removes a device-mapper device.
+
+    One that has to stay loses what is below it and its name.  Without `check` it may be in use.
+    """
+    # What is stopped would keep others from being removed.
+    commands = [f"{_DMSETUP} resume {name}"]
+    if keeps_disks(guest):
+        commands += [
+            f"minor=$({_DMSETUP} info -c --noheadings -o minor {name})",
+            f'echo "0 $(blockdev --getsz /dev/dm-$minor) error" | {_DMSETUP} load {name}',
+            f"{_DMSETUP} resume {name}",
+            f"{_DMSETUP} rename {name} {_GONE}$minor",
+        ]
+    else:
+        commands += [f"{_DMSETUP} remove {name}"]
+    guest.run(" && ".join(commands), check=check)
+
+
 def remove_stacked(guest: Guest) -> None:
     """Takes away arrays, device-mapper and loop devices that nobody uses."""
     guest.run(
         "for array in /sys/block/md*/md/array_state; do"
-        " if [ -e $array ]; then echo clear > $array; fi; done; losetup -D;"
-        # What is stopped would keep others from being removed.
-        " [ ! -e /sys/module/dm_mod ]"
-        " || for name in $(dmsetup ls | grep -v '^No devices' | cut -f1); do"
-        f" {_DMSETUP} resume $name; {_DMSETUP} remove $name; done",
+        " if [ -e $array ]; then echo clear > $array; fi; done; losetup -D",
         check=False,
     )
+    names = guest.output(
+        "[ ! -e /sys/module/dm_mod ] || dmsetup ls | sed '/^No devices/d; s/\\t.*//'"
+    ).split()
+    for name in names:
+        if not name.startswith(_GONE):
+            remove_mapper(guest, name, check=False)
 
 
 def remove_all(guest: Guest) -> None:
     """Takes away what the functions above made, RAM disks and null_blk."""
     remove_stacked(guest)
     modules = ["raid1", "dm_mod", "scsi_debug", "brd"]
-    # null_blk frees a disk with objects in it whose release the sanitizing kernel delays.
-    # There its disks stay until the guest goes.
-    if guest.specification.kernel != "sanitize":
+    if not keeps_disks(guest):
         guest.run(f"rmdir {NULL_DISKS}/nullb*/ 2>/dev/null", check=False)
         modules.append("null_blk")
     guest.run(
