@@ -80,10 +80,21 @@ CHECK = {"ext4": "fsck.ext4 -fn", "xfs": "xfs_repair -n"}
 """What finds fault with a file system that was unmounted."""
 
 
-@pytest.mark.parametrize("kind", ["ext4", pytest.param("xfs", marks=pytest.mark.long)])
-def test_file_system_survives_a_crash_of_its_machine(pair: Pair, lab: Lab, kind: str) -> None:
+def test_ext4_survives_a_crash_of_its_machine(pair: Pair, lab: Lab) -> None:
     """It was full, and busy when power was cut: it is sound, and has what was synced."""
-    disk = pair.target.null_disk(size=320)
+    _crash(pair, lab, "ext4", 64)
+
+
+# The smallest disk that xfs takes is not filled within a quarter of an hour on the other one.
+@pytest.mark.kernels("stock")
+@pytest.mark.long
+def test_xfs_survives_a_crash_of_its_machine(pair: Pair, lab: Lab) -> None:
+    """The same."""
+    _crash(pair, lab, "xfs", 320)
+
+
+def _crash(pair: Pair, lab: Lab, kind: str, megabytes: int) -> None:
+    disk = pair.target.null_disk(size=megabytes)
     pair.target.load()
     pair.initiator.load()
     guest = pair.initiator.guest
