@@ -277,7 +277,8 @@ class Guest:
             *("-append", " ".join(parameters)),
             *("-virtfs", f"local,path=/,mount_tag=root,{share}"),
             *("-virtfs", f"local,path={drivers},mount_tag=modules,{share}"),
-            *("-device", "virtio-serial-pci"),
+            # Two ports. The default of 31 has 64 queues, and QEMU looks at each at every timer.
+            *("-device", "virtio-serial-pci,max_ports=2"),
             *("-chardev", f"file,id=console,path={self.console.path}"),
             *("-device", "virtconsole,chardev=console"),
             *("-chardev", f"socket,id=agent,fd={agent}"),
