@@ -23,7 +23,7 @@ _SIZE = 32 * MEGABYTE
 _DMSETUP = "DM_DISABLE_UDEV=1 dmsetup"
 """No guest has udev: dmsetup is to make nodes by itself, and not to wait for any."""
 
-_GONE = "gone"
+GONE = "gone"
 """Begins the names of device-mapper devices that are as good as removed."""
 
 
@@ -135,57 +135,33 @@ def picture(guest: Guest, node: str, pages: int) -> str:
     )
 
 
-def keeps_disks(guest: Guest) -> bool:
+def keeps(guest: Guest) -> bool:
     """Whether no disk but ours may be removed; see `marks.REMOVES_DISKS`."""
     return guest.specification.kernel == "sanitize"
 
 
-def remove_mapper(guest: Guest, name: str, check: bool = True) -> None:
-    """Removes a device-mapper device.
+def mapper_removal(guest: Guest, name: str) -> str:
+    """The command that removes a device-mapper device that nobody uses.
 
-    One that has to stay loses what is below it and its name.  Without `check` it may be in use.
+    One that has to stay loses what is below it and its name, even when it is in use.
     """
     # What is stopped would keep others from being removed.
     commands = [f"{_DMSETUP} resume {name}"]
-    if keeps_disks(guest):
+    if keeps(guest):
         commands += [
             f"minor=$({_DMSETUP} info -c --noheadings -o minor {name})",
             f'echo "0 $(blockdev --getsz /dev/dm-$minor) error" | {_DMSETUP} load {name}',
             f"{_DMSETUP} resume {name}",
-            f"{_DMSETUP} rename {name} {_GONE}$minor",
+            f"{_DMSETUP} rename {name} {GONE}$minor",
         ]
     else:
         commands += [f"{_DMSETUP} remove {name}"]
-    guest.run(" && ".join(commands), check=check)
+    return " && ".join(commands)
 
 
-def remove_stacked(guest: Guest) -> None:
-    """Takes away arrays, device-mapper and loop devices that nobody uses."""
-    guest.run(
-        "for array in /sys/block/md*/md/array_state; do"
-        " if [ -e $array ]; then echo clear > $array; fi; done; losetup -D",
-        check=False,
-    )
-    names = guest.output(
-        "[ ! -e /sys/module/dm_mod ] || dmsetup ls | sed '/^No devices/d; s/\\t.*//'"
-    ).split()
-    for name in names:
-        if not name.startswith(_GONE):
-            remove_mapper(guest, name, check=False)
-
-
-def remove_all(guest: Guest) -> None:
-    """Takes away what the functions above made, RAM disks and null_blk."""
-    remove_stacked(guest)
-    modules = ["raid1", "dm_mod", "scsi_debug", "brd"]
-    if not keeps_disks(guest):
-        guest.run(f"rmdir {NULL_DISKS}/nullb*/ 2>/dev/null", check=False)
-        modules.append("null_blk")
-    guest.run(
-        f"rm -f /run/*.img; for module in {' '.join(modules)}; do"
-        " if [ -e /sys/module/$module/refcnt ]; then rmmod $module; fi; done",
-        timeout=90,
-    )
+def remove_mapper(guest: Guest, name: str) -> None:
+    """Removes a device-mapper device, or what there is of it to remove."""
+    guest.run(mapper_removal(guest, name))
 
 
 def _appears(guest: Guest, node: str) -> str:

@@ -14,6 +14,7 @@ from dataclasses import field
 from pathlib import Path
 from typing import TextIO
 
+from rnbdbench import cleanup
 from rnbdbench import disks
 from rnbdbench import dmesg
 from rnbdbench import network
@@ -126,7 +127,7 @@ class Lab:
         for machine in machines:
             guest = machine.guest
             try:
-                _clean(guest)
+                cleanup.clean(guest)
                 machine.unchecked.append(test)
                 if failed or last:
                     problems += _leaks(machine)
@@ -227,17 +228,3 @@ def _own_folder(logs: Path) -> tuple[Path, TextIO]:
     shutil.rmtree(logs, ignore_errors=True)
     logs.mkdir()
     return logs, lock
-
-
-def _clean(guest: Guest) -> None:
-    """Takes a guest back to how it was before the test."""
-    # What is stacked on disks of ours goes before them, what they are made of after.
-    guest.run("umount -R /mnt/* 2>/dev/null", check=False)
-    disks.remove_stacked(guest)
-    guest.run(
-        "for file in /sys/block/rnbd*/rnbd/unmap_device; do"
-        " if [ -e $file ]; then echo force > $file; fi; done",
-        timeout=90,
-    )
-    rnbd.unload(guest)
-    disks.remove_all(guest)

@@ -24,12 +24,18 @@ MODULES = {
 """Modules of a driver set, in the order of unloading."""
 
 
+def unloading(guest: Guest) -> str:
+    """The command that unloads what is loaded of RNBD."""
+    modules = " ".join(MODULES[guest.specification.drivers])
+    return (
+        f"for module in {modules}; do [ ! -e /sys/module/$module/refcnt ]"
+        " || rmmod $module || exit 1; done\n"
+    )
+
+
 def unload(guest: Guest) -> None:
-    """Unloads what is loaded of RNBD; each module must go within a minute."""
-    loaded = guest.output("cut -d' ' -f1 /proc/modules").split()
-    for module in MODULES[guest.specification.drivers]:
-        if module in loaded:
-            guest.run(f"rmmod {module}", timeout=60)
+    """Unloads what is loaded of RNBD; the modules must go within two minutes."""
+    guest.run(unloading(guest), timeout=120)
 
 
 def link_name(device_path: str, session: str) -> str:
