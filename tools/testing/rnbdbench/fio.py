@@ -9,12 +9,15 @@ from rnbdbench.guest import Job
 
 _COMMON = "--direct=1 --ioengine=io_uring --group_reporting --minimal"
 
+EXTENT = {"stock": 32, "sanitize": 8}
+"""How much of a device is written unless told otherwise, in MiB; a second each on the latter."""
+
 
 def verify(
     guest: Guest,
     device: str,
     block: str = "4k-1m",
-    size: str = "32m",
+    size: str = "",
     depth: int = 16,
     polled: bool = False,
     misaligned: int = 0,
@@ -25,6 +28,7 @@ def verify(
     start so many bytes behind the start of a page.
     """
     sizes = f"--bsrange={block}" if "-" in block else f"--bs={block}"
+    size = size or f"{EXTENT[guest.specification.kernel]}m"
     guest.run(
         f"fio --name=verify --filename={device} {_COMMON} {sizes} --size={size}"
         f" --iodepth={depth} --rw=randwrite --verify=crc32c --verify_fatal=1 --do_verify=1"
@@ -76,7 +80,9 @@ def begin_verify(
     block: str = "4k-64k",
     polled: bool = False,
 ) -> Verify:
-    """Starts to write a whole device in random order and to check it, pass after pass.
+    """Starts to write a device in random order and to check it, pass after pass.
+
+    All of it on the stock kernel, its beginning on the sanitizing one.
 
     That goes on for so many seconds or until `Verify.end`.  It ends early, with
     a code other than 0, when any I/O fails or data are not those written last:
@@ -84,10 +90,13 @@ def begin_verify(
     """
     stop = f"/run/verify{device.replace('/', '-')}.stop"
     output = stop.removesuffix(".stop") + ".out"
+    kernel = guest.specification.kernel
+    extent = f" --size={EXTENT[kernel]}m" if kernel == "sanitize" else ""
     fio = (
         f"fio --name=verify --filename={device} {_COMMON} --bsrange={block} --iodepth={depth}"
         " --rw=randwrite --verify=crc32c --verify_fatal=1 --do_verify=1"
         f" --verify_header_seed=1 --randseed=$RANDOM$RANDOM --hipri={int(polled)}"
+        f"{extent}"
     )
     guest.run(f"rm -f {stop}")
     job = guest.begin(
