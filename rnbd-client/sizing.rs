@@ -58,6 +58,10 @@ impl Sizing {
     /// The server says that the device, open all the time, has `sectors` now. A size
     /// that was set by hand stays until that is something new.
     ///
+    /// A device that has none any more is gone, as a disk that was pulled. The disk
+    /// keeps its size, so that I/O gets to the server and fails: an empty disk could be
+    /// read without an error, and that would find its end.
+    ///
     /// # Errors
     ///
     /// As [`Self::again`].
@@ -67,6 +71,13 @@ impl Sizing {
             return Ok(());
         }
         inner.said = sectors;
+        if sectors == 0 {
+            pr_warn!(
+                "rnbd{}: the server's device is gone, I/O fails\n",
+                self.number
+            );
+            return Ok(());
+        }
         inner.apply(self.number, sectors)
     }
 

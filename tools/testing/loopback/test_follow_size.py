@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Disks that have the size of the target's device, also when that changes."""
 
+from rnbdbench import disks
 from rnbdbench import fio
 from rnbdbench.file_disk import FileDisk
 from rnbdbench.guest import Guest
 from rnbdbench.lab import Pair
+from rnbdbench.marks import REMOVES_DISKS
 from rnbdbench.rnbd import Device
 
 MEGABYTE = 1 << 20
@@ -78,6 +80,27 @@ def test_a_disk_shrinks_with_that_of_the_target(loopback: Pair) -> None:
     _wait_for_size(device, 8)
     assert _words(device.node, device.guest, 7) == "earlier"
     assert _words(device.node, device.guest, 8) == ""
+    assert device.unmap() is None
+
+
+@REMOVES_DISKS
+def test_a_disk_that_is_gone_does_not_seem_empty(loopback: Pair) -> None:
+    """Its size stays, so that reading it fails rather than finds an end."""
+    guest = loopback.target.guest
+    disk = loopback.target.null_disk(size=16)
+    _load(loopback)
+    device = loopback.initiator.map(disk)
+    power = f"{disks.NULL_DISKS}/{disk.removeprefix('/dev/')}/power"
+    assert guest.write(power, "0") is None
+    guest.wait_until(
+        lambda: f"{device.name}: the server's device is gone" in guest.output("dmesg"),
+        "the initiator to hear of it",
+        HEARTBEAT + MARGIN,
+    )
+    assert _megabytes(device) == 16
+    read = f"dd if={device.node} of=/dev/null bs=4k count=1 iflag=direct"
+    result = guest.run(read, check=False)
+    assert result.code != 0 and "Input/output error" in result.stderr, result.stderr
     assert device.unmap() is None
 
 
