@@ -114,6 +114,8 @@ def test_io_goes_on_when_the_server_was_booted_again(pair: Pair, lab: Lab) -> No
     # The content is lost with the server's memory, so this one does not look at it.
     load = fio.begin_load(guest, device.node)
     fio.wait_for_io(guest, device.name)
+    # The sanitizing kernel may take longer to boot than I/O waits otherwise.
+    assert pair.initiator.transport().write("fast_io_fail_tmo", "off") is None
     pair.target.guest.kill()
     path.wait_for("disconnected", rtrs.LOSS + rtrs.MARGIN)
     _wait_for_state(device, "closed")
