@@ -94,8 +94,9 @@ pub(super) struct Path {
     pub(super) links: Revocable<KVec<SetOnce<Connection<Conn>>>>,
     /// By id, once the client asked for them.
     pub(super) slots: SetOnce<KVec<Slot>>,
-    /// By id of the connection.
-    inboxes: KVec<Arc<Inbox>>,
+    /// By id of the connection, once all are there: what a client asks for is a number,
+    /// and these are memory.
+    inboxes: SetOnce<KVec<Arc<Inbox>>>,
     pub(super) setup: Setup,
     /// There once the session knows that the path is up.
     pub(super) service: SetOnce<Arc<dyn SessionService>>,
@@ -136,10 +137,8 @@ impl Path {
         ends: Ends,
     ) -> Result<Arc<Self>> {
         let mut links = KVec::with_capacity(req.count().into(), GFP_KERNEL)?;
-        let mut inboxes = KVec::with_capacity(req.count().into(), GFP_KERNEL)?;
         for _ in 0..req.count() {
             links.push(SetOnce::new(), GFP_KERNEL)?;
-            inboxes.push(Inbox::new(shared)?, GFP_KERNEL)?;
         }
         let queue = &shared.queue;
         let offer = shared.offer.with_notes(req.notes());
@@ -155,7 +154,7 @@ impl Path {
                 state: StateCell::new(),
                 links <- Revocable::new(links),
                 slots: SetOnce::new(),
-                inboxes,
+                inboxes: SetOnce::new(),
                 setup: Setup::new(),
                 service: SetOnce::new(),
                 heartbeat: Heartbeat::new(),
@@ -184,7 +183,19 @@ impl Path {
 
     /// Where requests go that came by connection `id`.
     pub(super) fn inbox(&self, id: u16) -> Option<&Arc<Inbox>> {
-        self.inboxes.get(usize::from(id))
+        self.inboxes.as_ref()?.get(usize::from(id))
+    }
+
+    /// Makes the inboxes, when all connections are there.
+    pub(super) fn make_inboxes(&self) -> Result {
+        let mut inboxes = KVec::with_capacity(self.count().into(), GFP_KERNEL)?;
+        for _ in 0..self.count() {
+            inboxes.push(Inbox::new(&self.shared)?, GFP_KERNEL)?;
+        }
+        match self.inboxes.populate(inboxes) {
+            true => Ok(()),
+            false => Err(EPROTO),
+        }
     }
 
     /// Number of connections that it is to have.

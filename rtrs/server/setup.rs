@@ -69,6 +69,7 @@ pub(super) fn begin(conn: &Arc<Conn>, qp: &QpRef<'_, Conn>, name: SessName<'_>) 
     path.session
         .lanes
         .prepare(path.shared.limits.queue_depth())?;
+    path.make_inboxes()?;
     // Chunks belong to one path: a request that is still being served when its
     // path is lost must not have its data overwritten by the path that the
     // client goes on with.
