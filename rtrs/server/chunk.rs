@@ -174,7 +174,7 @@ impl Chunk {
 
     /// Reads the request whose message is at `offset`: once, as a client that
     /// has a key may change it meanwhile.
-    fn read(&mut self, offset: u32) -> Result<rtrs::Request> {
+    pub(super) fn read(&mut self, offset: u32) -> Result<rtrs::Request> {
         let bad = |reason| {
             pr_err_ratelimited!("malformed request: {}\n", Plain(reason));
             EPROTO
@@ -301,30 +301,11 @@ fn serve(conn: &Arc<Conn>, slot: &Slot, offset: u32) {
     }
 }
 
-/// Sends the request at `offset` of `chunk` on its way to the service.
+/// The request at `offset` of `chunk` is out of the client's reach: sends it on its way to
+/// the service.
 fn ready(conn: &Arc<Conn>, chunk: Idle<Chunk>, offset: u32) {
-    if let Some(inbox) = conn.path.inbox(conn.id) {
-        inbox.put(conn, chunk, offset);
-    }
-}
-
-/// Gives the request at `offset` of `chunk` to the service, in its turn. Process
-/// context.
-pub(super) fn hand_over(conn: Arc<Conn>, mut chunk: Idle<Chunk>, offset: u32) {
-    let path = conn.path.clone();
-    match (chunk.read(offset), path.service.as_ref()) {
-        // The client sends it over another path, or has given it up.
-        _ if path.is_closing() => {}
-        (Ok(request), Some(service)) => {
-            path.stats.arrived(&request);
-            let arrived = Arrived::new(chunk, conn, request);
-            return path.session.lanes.submit(service, arrived);
-        }
-        (Ok(_), None) => {}
-        (Err(e), _) => path.fail(fmt!("request refused: {e:?}")),
-    }
-    drop(chunk);
-    path.chunk_returned();
+    let lanes = &conn.path.session.lanes;
+    lanes.submit(conn, Arrived::new(chunk, conn.clone(), offset));
 }
 
 /// The answer in chunk `id` was sent; serves a request that waited for that.

@@ -4,8 +4,9 @@
 //! context, where the service takes them.
 //!
 //! Each connection has an inbox, so CPUs of a client that use different ones do not meet
-//! here. What is in it has a reference to the path, and the task that empties it always
-//! runs; the path's teardown waits for the requests, then stops the task.
+//! here. What is in it has its [lane](super::lanes) and a reference to the path, and the
+//! task that empties it always runs; the path's teardown waits for the requests, then
+//! stops the task.
 
 use kernel::new_mutex;
 use kernel::new_spinlock_irq;
@@ -15,26 +16,15 @@ use kernel::sync::Mutex;
 use kernel::sync::SpinLockIrq;
 use rnbd_proto::limits::QueueDepth;
 
-use super::chunk;
-use super::chunk::Chunk;
-use super::conn::Conn;
+use super::lanes::Entered;
 use super::listen::Shared;
 use crate::impl_has_task;
 use crate::new_task;
-use crate::rdma::op::Idle;
 use crate::support::task;
 use crate::support::task::Task;
 use crate::support::task::TaskItem;
 
 const HAND_OVER: u64 = 0;
-
-/// A request that can be served.
-struct Ready {
-    conn: Arc<Conn>,
-    chunk: Idle<Chunk>,
-    /// Where its message is.
-    offset: u32,
-}
 
 /// The requests of one connection that can be served.
 ///
@@ -43,10 +33,10 @@ struct Ready {
 pub(super) struct Inbox {
     /// With room for all chunks.
     #[pin]
-    ready: SpinLockIrq<KVec<Ready>>,
+    ready: SpinLockIrq<KVec<Entered>>,
     /// Likewise. What the task is at; empty otherwise.
     #[pin]
-    batch: Mutex<KVec<Ready>>,
+    batch: Mutex<KVec<Entered>>,
     #[pin]
     task: Task<Self, HAND_OVER>,
 }
@@ -72,24 +62,21 @@ impl Inbox {
         )
     }
 
-    /// Puts a request in, which came by `conn`. In any context: the end of one request can
-    /// let the next one in its chunk in.
-    pub(super) fn put(self: &Arc<Self>, conn: &Arc<Conn>, chunk: Idle<Chunk>, offset: u32) {
-        let item = Ready {
-            conn: conn.clone(),
-            chunk,
-            offset,
-        };
+    /// Puts a request in. In any context: the end of one request can let the next one in
+    /// its chunk in.
+    pub(super) fn put(self: &Arc<Self>, request: Entered) {
         let mut ready = self.ready.lock();
         let first = ready.is_empty();
-        let pushed = ready.push_within_capacity(item);
+        let pushed = ready.push_within_capacity(request);
         drop(ready);
 
-        if pushed.is_err() {
+        match pushed {
+            Ok(()) if first => {
+                task::schedule::<_, HAND_OVER>(self);
+            }
+            Ok(()) => {}
             // Cannot be: there is room for every chunk. Its client gets no answer.
-            conn.path.fail(fmt!("more requests than chunks"));
-        } else if first {
-            task::schedule::<_, HAND_OVER>(self);
+            Err(full) => full.0.refuse("more requests than chunks"),
         }
     }
 
@@ -103,13 +90,8 @@ impl TaskItem<HAND_OVER> for Inbox {
     fn run(this: Arc<Self>) {
         let mut batch = this.batch.lock();
         core::mem::swap(&mut *batch, &mut *this.ready.lock());
-        for Ready {
-            conn,
-            chunk,
-            offset,
-        } in batch.drain_all()
-        {
-            chunk::hand_over(conn, chunk, offset);
+        for request in batch.drain_all() {
+            request.hand_over();
         }
     }
 }

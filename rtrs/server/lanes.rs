@@ -3,28 +3,32 @@
 //! The order of the copies of a request that come over different paths of a
 //! session; see [`rnbd_proto::lane`].
 //!
+//! A request takes its lane when it arrives, not when the service gets it: until
+//! then it may lie in the inbox of a path whose client has gone on with another
+//! one, and what it would write then may be newer than what is in it.
+//!
 //! Who enters and leaves a lane that is not contended takes no lock. A request
 //! that must wait is kept here until the one before it has ended, which may be
 //! in interrupt context; then a task of the session hands it to the service.
 
 use kernel::new_mutex;
+use kernel::new_spinlock_irq;
 use kernel::prelude::*;
 use kernel::sync::rcu;
 use kernel::sync::Arc;
 use kernel::sync::Mutex;
 use kernel::sync::SetOnce;
+use kernel::sync::SpinLockIrq;
 use rnbd_proto::lane::Lane;
 use rnbd_proto::lane::Place;
 use rnbd_proto::lane::Wait;
 use rnbd_proto::limits::BufId;
 use rnbd_proto::limits::QueueDepth;
-use rnbd_proto::wire::rtrs;
 
 use super::chunk::Chunk;
 use super::conn::Conn;
 use super::path::Path;
 use super::request::Request;
-use super::service::SessionService;
 use super::session::Session;
 use crate::rdma::op::Idle;
 use crate::support::task;
@@ -37,37 +41,27 @@ pub(super) const SERVE: u64 = 0;
 #[repr(align(64))]
 struct Apart(Lane);
 
-/// A request that arrived, not in the hands of the service yet.
+/// A request that arrived and may have to wait for its lane.
 ///
 /// Dropping it gives up the chunk, and with it perhaps the last reference that
 /// keeps the path: not to be done outside of this file.
 pub(super) struct Arrived {
     chunk: Idle<Chunk>,
     conn: Arc<Conn>,
-    wire: rtrs::Request,
+    /// Where its message is in the chunk.
+    offset: u32,
 }
 
+/// A request that has its lane: no other one of its message id is with the service
+/// until it was [handed over](Self::hand_over) and executed.
+pub(super) struct Entered(Arrived);
+
 impl Arrived {
-    pub(super) fn new(chunk: Idle<Chunk>, conn: Arc<Conn>, wire: rtrs::Request) -> Self {
-        Self { chunk, conn, wire }
-    }
-
-    fn into_request(self) -> Request {
-        Request::new(self.chunk, self.conn, self.wire)
-    }
-
-    /// Has it served, now that the lane is entered for it. If its path is going
-    /// that is for nothing, and the lane is left again.
-    fn serve(self) {
-        let path = &self.conn.path;
-        let service = match path.service.as_ref() {
-            Some(service) if !path.is_closing() => Some(service.clone()),
-            _ => None,
-        };
-        let request = self.into_request();
-        match service {
-            Some(service) => service.request(request),
-            None => drop(request),
+    pub(super) fn new(chunk: Idle<Chunk>, conn: Arc<Conn>, offset: u32) -> Self {
+        Self {
+            chunk,
+            conn,
+            offset,
         }
     }
 
@@ -83,6 +77,50 @@ impl Arrived {
     }
 }
 
+impl Entered {
+    /// Puts it in the inbox of its connection, `conn`, which hands it over.
+    fn put(self, conn: &Conn) {
+        match conn.path.inbox(conn.id) {
+            Some(inbox) => inbox.put(self),
+            // Cannot be: a path has its inboxes before its client may send requests.
+            None => self.refuse("no inbox"),
+        }
+    }
+
+    /// Closes its path. In any context.
+    pub(super) fn refuse(self, why: &str) {
+        // The session goes after its paths, and this one has a chunk in use until then.
+        self.0.conn.path.session.executed(self.0.chunk.id());
+        self.0.give_up(why);
+    }
+
+    /// Gives it to the service. If its path is going that is for nothing, as the client
+    /// sends it over another one or has given it up, and the lane is left again.
+    ///
+    /// Process context; the caller is one that the teardown of the path waits for after
+    /// it has waited for the chunks.
+    pub(super) fn hand_over(self) {
+        let Arrived {
+            mut chunk,
+            conn,
+            offset,
+        } = self.0;
+        let path = conn.path.clone();
+        match (chunk.read(offset), path.service.as_ref()) {
+            _ if path.is_closing() => {}
+            (Ok(request), Some(service)) => {
+                path.stats.arrived(&request);
+                return service.request(Request::new(chunk, conn, request));
+            }
+            (Ok(_), None) => {}
+            (Err(e), _) => path.fail(fmt!("request refused: {e:?}")),
+        }
+        path.session.executed(chunk.id());
+        drop(chunk);
+        path.chunk_returned();
+    }
+}
+
 /// The lanes of a session.
 #[pin_data]
 pub(super) struct Lanes {
@@ -90,7 +128,7 @@ pub(super) struct Lanes {
     lanes: SetOnce<KVVec<Apart>>,
     /// By message id.
     #[pin]
-    waiting: Mutex<KVVec<Place<Arrived>>>,
+    waiting: SpinLockIrq<KVVec<Place<Arrived>>>,
     /// Held while requests that waited are handed to the service.
     #[pin]
     serving: Mutex<()>,
@@ -100,14 +138,13 @@ impl Lanes {
     pub(super) fn new() -> impl PinInit<Self> {
         pin_init!(Self {
             lanes: SetOnce::new(),
-            waiting <- new_mutex!(KVVec::new(), "rtrs_lanes_waiting"),
+            waiting <- new_spinlock_irq!(KVVec::new(), "rtrs_lanes_waiting"),
             serving <- new_mutex!((), "rtrs_lanes_serving"),
         })
     }
 
     /// Makes the lanes, if no other path did.
     pub(super) fn prepare(&self, depth: QueueDepth) -> Result {
-        let mut waiting = self.waiting.lock();
         if self.lanes.as_ref().is_some() {
             return Ok(());
         }
@@ -118,8 +155,11 @@ impl Lanes {
             lanes.push(Apart(Lane::new()), GFP_KERNEL)?;
             places.push(Place::new(), GFP_KERNEL)?;
         }
-        *waiting = places;
-        self.lanes.populate(lanes);
+        let mut waiting = self.waiting.lock();
+        // Another path may have been quicker.
+        if self.lanes.populate(lanes) {
+            *waiting = places;
+        }
         Ok(())
     }
 
@@ -127,15 +167,15 @@ impl Lanes {
         self.lanes.as_ref()?.get(id.index()).map(|apart| &apart.0)
     }
 
-    /// Hands a request to the service as soon as no other of its id is there:
-    /// now, or later by the task.
-    pub(super) fn submit(&self, service: &Arc<dyn SessionService>, arrived: Arrived) {
+    /// Sends a request on its way to the service as soon as no other of its id is there:
+    /// now, or later by the task. In a completion of its path; it came by `conn`.
+    pub(super) fn submit(&self, conn: &Conn, arrived: Arrived) {
         let id = arrived.chunk.id();
         let Some(lane) = self.lane(id) else {
             return arrived.give_up("out of range");
         };
         if lane.enter() {
-            return service.request(arrived.into_request());
+            return Entered(arrived).put(conn);
         }
         if arrived.conn.path.is_closing() {
             // It must not take the place of one that can still be answered.
@@ -149,7 +189,7 @@ impl Lanes {
         let wait = lane.wait(place, arrived);
         drop(waiting);
         match wait {
-            Wait::Entered(arrived) => service.request(arrived.into_request()),
+            Wait::Entered(arrived) => Entered(arrived).put(conn),
             Wait::Waits => {}
             Wait::Replaced(old) => old.give_up("used again over another path"),
         }
@@ -173,20 +213,24 @@ impl Lanes {
             let next = waiting.get_mut(index).and_then(|place| lane.take(place));
             drop(waiting);
             if let Some(arrived) = next {
-                arrived.serve();
+                Entered(arrived).hand_over();
             }
         }
     }
 
-    /// Takes out what waits of `path`. To be called by its teardown, when no
-    /// request arrives by it any more.
+    /// Takes out what waits of `path`. To be called by its teardown, when its completions
+    /// are over, so that nothing begins to wait any more.
     pub(super) fn withdraw(&self, path: &Arc<Path>) {
-        let mut waiting = self.waiting.lock();
         let lanes = self.lanes.as_ref().into_iter().flatten();
-        for (Apart(lane), place) in lanes.zip(waiting.iter_mut()) {
+        for (index, Apart(lane)) in lanes.enumerate() {
+            let mut waiting = self.waiting.lock();
+            let gone = waiting.get_mut(index).and_then(|place| {
+                lane.withdraw(place, |waiter| Arc::ptr_eq(&waiter.conn.path, path))
+            });
+            drop(waiting);
             // The caller has a reference of the path, so that of the request is
             // not the last one.
-            drop(lane.withdraw(place, |waiter| Arc::ptr_eq(&waiter.conn.path, path)));
+            drop(gone);
         }
     }
 
