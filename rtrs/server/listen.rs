@@ -101,7 +101,7 @@ const PATIENCE_MS: u32 = 10_000;
 pub struct Server {
     // Gone before the rest, then the queues: they wait for the last teardown to
     // return. For IPv4, IPv6, and the native addresses of InfiniBand.
-    listeners: Option<[Listener; 3]>,
+    listeners: [Option<Listener>; 3],
     _queues: [OwnedQueue; 2],
     shared: Arc<Shared>,
 }
@@ -136,22 +136,29 @@ impl Server {
             GFP_KERNEL,
         )?;
         let door = Arc::new(Door(shared.clone()), GFP_KERNEL)?;
-        let listeners = [
-            Listener::new(&SockAddr::any_v4(port), door.clone())?,
-            Listener::new(&SockAddr::any_v6(port), door.clone())?,
-            Listener::new(&SockAddr::any_gid(port), door)?,
-        ];
-        Ok(Self {
-            listeners: Some(listeners),
+        // With the first of them clients can be there, so dropping this must end all.
+        let mut server = Self {
+            listeners: [const { None }; 3],
             _queues: queues,
             shared,
-        })
+        };
+        let places = [
+            SockAddr::any_v4(port),
+            SockAddr::any_v6(port),
+            SockAddr::any_gid(port),
+        ];
+        for (listener, place) in server.listeners.iter_mut().zip(&places) {
+            *listener = Some(Listener::new(place, door.clone())?);
+        }
+        Ok(server)
     }
 }
 
 impl Drop for Server {
     fn drop(&mut self) {
-        drop(self.listeners.take());
+        for listener in &mut self.listeners {
+            drop(listener.take());
+        }
         let mut table = self.shared.table.lock();
         table.close_all();
         // Only then may the queue refuse teardowns.
