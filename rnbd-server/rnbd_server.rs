@@ -11,12 +11,16 @@ use kernel::sync::Arc;
 use rtrs::server::Server;
 use rtrs::support::class::Class;
 use rtrs::support::class::ClassDevice;
+use rtrs::support::queue::Kind;
+use rtrs::support::queue::OwnedQueue;
 use rtrs::support::sysfs::Attrs;
 
 use crate::disks::Disks;
 use crate::rules::ExportRules;
 use crate::session::Target;
 
+mod admin;
+mod answer;
 mod bdev;
 mod devices;
 mod disks;
@@ -43,8 +47,10 @@ module! {
 /// The module itself.
 struct RnbdServer {
     // Dropped in this order: the server closes all sessions, and they their devices;
-    // then what is left of our directories in sysfs goes, and the class with them.
+    // then the queue waits for tasks of sessions to return; then what is left of our
+    // directories in sysfs goes, and the class with them.
     _server: Server,
+    _queue: OwnedQueue,
     _rules_file: Attrs,
     _disks: Arc<Disks>,
 }
@@ -59,16 +65,19 @@ impl kernel::Module for RnbdServer {
         let ctl = ClassDevice::new(&class, c"ctl")?;
         let disks = Disks::new(&ctl)?;
         let file = rules.show_in(&ctl)?;
+        let queue = OwnedQueue::new(c"rnbd_server", Kind::Unbound)?;
         let target = Target {
             search,
             rules,
             disks: disks.clone(),
+            queue: queue.handle(),
         };
         let server = Server::start(port, Arc::new(target, GFP_KERNEL)?)?;
 
         pr_info!("listening on port {}\n", port);
         Ok(Self {
             _server: server,
+            _queue: queue,
             _rules_file: file,
             _disks: disks,
         })

@@ -13,12 +13,10 @@ use kernel::time::Delta;
 use rnbd_proto::limits::QueueDepth;
 use rnbd_proto::news::News;
 use rnbd_proto::search_path::SearchPath;
-use rnbd_proto::wire::rnbd::Close;
 use rnbd_proto::wire::rnbd::DevInfo;
 use rnbd_proto::wire::rnbd::Features;
 use rnbd_proto::wire::rnbd::Io;
 use rnbd_proto::wire::rnbd::Message;
-use rnbd_proto::wire::rnbd::Open;
 use rnbd_proto::wire::rnbd::SessInfo;
 use rnbd_proto::wire::rnbd::OPEN_RSP_SIZE;
 use rtrs::server::Request;
@@ -27,7 +25,11 @@ use rtrs::server::SessionInfo;
 use rtrs::server::SessionService;
 use rtrs::support::log::Plain;
 use rtrs::support::net::SockAddr;
+use rtrs::support::queue::QueueHandle;
 
+use crate::admin::Admin;
+use crate::answer::reply;
+use crate::answer::room_for_description;
 use crate::bdev::BioPool;
 use crate::bdev::Io as _;
 use crate::devices::Devices;
@@ -36,22 +38,25 @@ use crate::gate::Gate;
 use crate::io;
 use crate::io::Inflight;
 use crate::rules::ExportRules;
-use crate::rules::Refusal;
 
 /// What all sessions share.
 pub(crate) struct Target {
     pub(crate) search: SearchPath<'static>,
     pub(crate) rules: Arc<ExportRules>,
     pub(crate) disks: Arc<Disks>,
+    /// Where devices are opened and closed.
+    pub(crate) queue: QueueHandle,
 }
 
 impl Service for Target {
     fn session_up(&self, info: SessionInfo) -> Result<Arc<dyn SessionService>> {
         let depth = QueueDepth::new(info.queue_depth()).map_err(|_| EINVAL)?;
         let gate = Gate::new(info.name(), self.rules.clone())?;
+        let devices = Devices::new(gate, self.search, self.disks.clone())?;
         let session = Arc::new(
             Session {
-                devices: Devices::new(gate, self.search, self.disks.clone())?,
+                admin: Admin::new(devices.clone(), self.queue.clone())?,
+                devices,
                 bios: BioPool::new(depth)?,
                 listens: Atomic::new(false),
             },
@@ -65,6 +70,7 @@ impl Service for Target {
 /// A session with a client.
 struct Session {
     devices: Arc<Devices>,
+    admin: Arc<Admin>,
     /// As many as the transport lets a path have requests in flight.
     bios: BioPool<Inflight>,
     /// Whether the client wants to know when a device changes.
@@ -84,17 +90,12 @@ impl SessionService for Session {
         match Message::parse(request.message()) {
             Ok(Message::Io(io)) => self.io(request, &io),
             Ok(Message::SessInfo(info)) => self.greet(request, &info),
-            Ok(Message::Open(open)) => {
-                let answer = self.open(&request, &open);
-
-                reply(request, answer);
-            }
             Ok(Message::DevInfo(info)) => {
                 let answer = self.describe(&request, info);
 
                 reply(request, answer);
             }
-            Ok(Message::Close(close)) => self.close(request, close),
+            Ok(Message::Open(_) | Message::Close(_)) => self.admin.submit(request),
             Err(reason) => {
                 rtrs::pr_warn_ratelimited!(
                     "{}: refused a message: {}\n",
@@ -127,29 +128,6 @@ impl Session {
         reply(request, Ok(info.answer(self.news()).encode()));
     }
 
-    /// Opens a device for the client.
-    fn open(&self, request: &Request, open: &Open<'_>) -> Result<[u8; OPEN_RSP_SIZE]> {
-        // A device whose id does not reach the client would stay open for nothing.
-        let answer = room_for_description(request)
-            .map_err(Into::into)
-            .and_then(|()| self.devices.open(open));
-
-        match answer {
-            Ok(answer) => Ok(answer.encode()),
-            Err(Refusal::Denied(error)) => Err(error),
-            Err(Refusal::Failed(error)) => {
-                rtrs::pr_err_ratelimited!(
-                    "{}: opening '{}' as {} failed: {:?}\n",
-                    self.devices.name(),
-                    Plain(open.path),
-                    Plain(open.mode),
-                    error
-                );
-                Err(error)
-            }
-        }
-    }
-
     /// Tells the client how a device is now.
     fn describe(&self, request: &Request, info: DevInfo) -> Result<[u8; OPEN_RSP_SIZE]> {
         if !self.listens.load(Relaxed) {
@@ -160,17 +138,6 @@ impl Session {
         self.devices
             .describe(info.device)
             .map(|answer| answer.encode())
-    }
-
-    /// Closes a device. One that is closed already, by the server's administrator or
-    /// by the same message sent twice, is as closed as the client wants it.
-    fn close(&self, request: Request, close: Close) {
-        if request.is_read() && request.data_len() > 0 {
-            // There is nothing to send back.
-            return request.complete(Err(EINVAL));
-        }
-        self.devices.close(close.device);
-        request.complete(Ok(()));
     }
 
     /// Has the block layer execute a block request, or refuses it.
@@ -211,19 +178,4 @@ impl Session {
             inflight.submitting();
         }
     }
-}
-
-/// Whether the client has room for the description of a device.
-fn room_for_description(request: &Request) -> Result {
-    match request.is_read() && request.data_len() >= OPEN_RSP_SIZE {
-        true => Ok(()),
-        false => Err(EINVAL),
-    }
-}
-
-/// Answers with `bytes`.
-fn reply<const N: usize>(mut request: Request, bytes: Result<[u8; N]>) {
-    let result = bytes.and_then(|bytes| request.write_reply(&bytes));
-
-    request.complete(result);
 }

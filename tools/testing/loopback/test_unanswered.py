@@ -4,6 +4,7 @@
 from rnbdbench.guest import Guest
 from rnbdbench.guest import Job
 from rnbdbench.lab import Pair
+from rnbdbench.rnbd import MAP_DEVICE
 from rnbdbench.rnbd import Device
 
 STALLING = "stalling"
@@ -37,6 +38,12 @@ def _wait_for_request(device: Device) -> None:
     device.guest.wait_until(
         lambda: device.read("inflight").split()[0] != "0", "the request to be under way"
     )
+
+
+def _wait_for_kernel(guest: Guest, function: str, what: str) -> None:
+    """Waits until a task sleeps in a function, or in one of a `[module]`."""
+    find = f"grep -qsF '{function}' /proc/[0-9]*/stack"
+    guest.wait_until(lambda: guest.run(find, check=False).code == 0, what)
 
 
 def test_io_without_an_answer_is_reported_and_ends(loopback: Pair) -> None:
@@ -91,4 +98,34 @@ def test_one_device_without_answers_can_be_unmapped_by_force(loopback: Pair) -> 
     _go_on(guest)
     path.force_connection()
     assert waiting.wait().code == 0
+    assert other.unmap() is None
+
+
+def test_a_device_that_cannot_be_opened_holds_up_no_other(loopback: Pair) -> None:
+    """While its partitions are being read nobody can open it, and that can take for ever."""
+    guest = loopback.initiator.guest
+    below = _stalling_disk(guest, loopback.target.ram_disk(16, count=2))
+    guest.run("modprobe -q loop")
+    stalling = guest.output(f"losetup --find --show --partscan --direct-io=on {below}")
+    loopback.target.load()
+    loopback.initiator.load()
+    other = loopback.initiator.map("/dev/ram1")
+
+    _stop(guest)
+    partitions = guest.begin(f"blockdev --rereadpt {stalling}")
+    _wait_for_kernel(guest, "disk_scan_partitions", "the kernel to read the partitions")
+    # By the same CPU, and so by the same connection.
+    line = f"sessname=bench device_path={stalling}"
+    mapping = guest.begin(f"taskset -c 0 sh -c 'echo {line} > {MAP_DEVICE}'")
+    _wait_for_kernel(guest, "[rnbd_server]", "the target to open the device")
+    read = guest.begin(
+        f"taskset -c 0 dd if={other.node} of=/dev/null bs=4k count=1 iflag=direct status=none"
+    )
+    assert read.wait().code == 0
+    assert mapping.running, "the device was opened, so this shows nothing"
+
+    _go_on(guest)
+    assert partitions.wait().code == 0
+    assert mapping.wait().code == 0
+    assert loopback.initiator.find(stalling, "bench").unmap() is None
     assert other.unmap() is None

@@ -1,0 +1,131 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+//! Opening and closing of devices for a client, which may take long: a device is closed
+//! when its last request has ended, be that never.
+//!
+//! So this is not done where requests come in, as that would hold up those for other
+//! devices, but by a task of the session. A message that waits here is a request that was
+//! not answered: the transport ends no session before it was.
+
+#![deny(unsafe_code)]
+
+use kernel::new_mutex;
+use kernel::prelude::*;
+use kernel::sync::Arc;
+use kernel::sync::Mutex;
+use rnbd_proto::wire::rnbd::Close;
+use rnbd_proto::wire::rnbd::Message;
+use rnbd_proto::wire::rnbd::Open;
+use rnbd_proto::wire::rnbd::OPEN_RSP_SIZE;
+use rtrs::impl_has_task;
+use rtrs::new_task;
+use rtrs::server::Request;
+use rtrs::support::log::Plain;
+use rtrs::support::queue::QueueHandle;
+use rtrs::support::task;
+use rtrs::support::task::Task;
+use rtrs::support::task::TaskItem;
+
+use crate::answer::reply;
+use crate::answer::room_for_description;
+use crate::devices::Devices;
+use crate::rules::Refusal;
+
+const WORK: u64 = 0;
+
+/// What opens and closes the devices of a session, one after the other.
+#[pin_data]
+pub(crate) struct Admin {
+    devices: Arc<Devices>,
+    /// In the order in which they came.
+    #[pin]
+    waiting: Mutex<KVec<Request>>,
+    #[pin]
+    task: Task<Self, WORK>,
+}
+
+impl_has_task! {
+    impl HasTask<WORK> for Admin { self.task }
+}
+
+impl Admin {
+    /// For `devices`; the work is done on `queue`.
+    pub(crate) fn new(devices: Arc<Devices>, queue: QueueHandle) -> Result<Arc<Self>> {
+        Arc::pin_init(
+            pin_init!(Self {
+                devices,
+                waiting <- new_mutex!(KVec::new(), "rnbd_admin_waiting"),
+                task <- new_task!(queue, "rnbd_server_admin"),
+            }),
+            GFP_KERNEL,
+        )
+    }
+
+    /// Takes a message that asks to open or close a device.
+    pub(crate) fn submit(self: &Arc<Self>, request: Request) {
+        let pushed = self.waiting.lock().push(request, GFP_KERNEL);
+
+        // If it is running it runs again. Without memory the request was dropped, which
+        // answered it.
+        if pushed.is_ok() {
+            task::schedule::<_, WORK>(self);
+        }
+    }
+
+    fn handle(&self, request: Request) {
+        match Message::parse(request.message()) {
+            Ok(Message::Open(open)) => {
+                let answer = self.open(&request, &open);
+
+                reply(request, answer);
+            }
+            Ok(Message::Close(close)) => self.close(request, close),
+            // Not for us.
+            _ => request.complete(Err(EINVAL)),
+        }
+    }
+
+    /// Opens a device for the client.
+    fn open(&self, request: &Request, open: &Open<'_>) -> Result<[u8; OPEN_RSP_SIZE]> {
+        // A device whose id does not reach the client would stay open for nothing.
+        let answer = room_for_description(request)
+            .map_err(Into::into)
+            .and_then(|()| self.devices.open(open));
+
+        match answer {
+            Ok(answer) => Ok(answer.encode()),
+            Err(Refusal::Denied(error)) => Err(error),
+            Err(Refusal::Failed(error)) => {
+                rtrs::pr_err_ratelimited!(
+                    "{}: opening '{}' as {} failed: {:?}\n",
+                    self.devices.name(),
+                    Plain(open.path),
+                    Plain(open.mode),
+                    error
+                );
+                Err(error)
+            }
+        }
+    }
+
+    /// Closes a device. One that is closed already, by the server's administrator or
+    /// by the same message sent twice, is as closed as the client wants it.
+    fn close(&self, request: Request, close: Close) {
+        if request.is_read() && request.data_len() > 0 {
+            // There is nothing to send back.
+            return request.complete(Err(EINVAL));
+        }
+        self.devices.close(close.device);
+        request.complete(Ok(()));
+    }
+}
+
+impl TaskItem<WORK> for Admin {
+    fn run(this: Arc<Self>) {
+        let batch = core::mem::take(&mut *this.waiting.lock());
+
+        for request in batch {
+            this.handle(request);
+        }
+    }
+}
