@@ -234,21 +234,14 @@ impl Req {
 
     /// Makes the device see the data of `io`; answers the number of segments.
     fn map(&mut self, dir: Dir, io: &IoBox) -> Result<usize> {
-        let Data::Free(mut table) = core::mem::replace(&mut self.data, Data::Moving) else {
+        let Data::Free(table) = core::mem::replace(&mut self.data, Data::Moving) else {
             return Err(EIO);
-        };
-        let entries = match io.fill(&mut table) {
-            Ok(entries) => entries,
-            Err(e) => {
-                self.data = Data::Free(table);
-                return Err(e);
-            }
         };
         let way = match dir {
             Dir::Read => DmaDir::FromDevice,
             Dir::Write => DmaDir::ToDevice,
         };
-        match MappedSg::new(table, entries, way) {
+        match io.map(table, way) {
             Ok(map) => {
                 let segments = map.segments();
                 self.data = Data::Mapped(map);

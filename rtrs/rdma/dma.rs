@@ -167,17 +167,21 @@ impl Drop for DmaBuf {
 
 /// A block of pages mapped for a device.
 pub struct DmaPages {
-    pages: Arc<Pages>,
+    // Before the memory that it names: taking it back may still copy to there.
     map: MappedSg,
+    pages: Arc<Pages>,
 }
 
 impl DmaPages {
     /// Maps all of `pages`.
     pub fn new(pd: &Arc<Pd>, pages: Arc<Pages>, dir: DmaDir) -> Result<Self> {
         let mut table = SgTable::new(pd, 1)?;
-        table.set_pages(&pages)?;
-        let map = MappedSg::new(table, 1, dir).map_err(|(_, e)| e)?;
-        Ok(Self { pages, map })
+        // SAFETY: The new object keeps `pages`, and drops the mapping before.
+        let map = unsafe {
+            table.set_pages(&pages)?;
+            MappedSg::new(table, 1, dir).map_err(|(_, e)| e)?
+        };
+        Ok(Self { map, pages })
     }
 
     /// The memory.

@@ -2,6 +2,8 @@
 
 //! Data on its way: whose it is and who is told when the transfer is over.
 
+use super::dma::DmaDir;
+use super::sg::MappedSg;
 use super::sg::SgTable;
 use crate::support::completion::Completion;
 use core::cell::UnsafeCell;
@@ -106,10 +108,20 @@ impl IoBox {
         unsafe { (self.vtable.message)(self.ptr, out) }
     }
 
-    /// See [`Io::fill`].
-    pub fn fill(&self, table: &mut SgTable) -> Result<usize> {
+    /// Makes the device see the data, by way of `table`, which comes back on failure.
+    ///
+    /// The mapping is to be taken back before the transfer is [done](Self::done).
+    pub fn map(
+        &self,
+        mut table: SgTable,
+        dir: DmaDir,
+    ) -> core::result::Result<MappedSg, (SgTable, Error)> {
         // SAFETY: By the type invariant.
-        unsafe { (self.vtable.fill)(self.ptr, table) }
+        match unsafe { (self.vtable.fill)(self.ptr, &mut table) } {
+            // SAFETY: Just filled. By the contract of `Io` the memory stays until `done`.
+            Ok(entries) => unsafe { MappedSg::new(table, entries, dir) },
+            Err(e) => Err((table, e)),
+        }
     }
 
     /// See [`Io::done`].

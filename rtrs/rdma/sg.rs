@@ -57,7 +57,11 @@ impl SgTable {
     }
 
     /// Makes the one block `pages` the only segment.
-    pub fn set_pages(&mut self, pages: &Pages) -> Result {
+    ///
+    /// # Safety
+    ///
+    /// `pages` must stay for as long as the table names it.
+    pub(super) unsafe fn set_pages(&mut self, pages: &Pages) -> Result {
         let len = u32::try_from(pages.len())?;
         let page = pages.page_at(0)?.as_ptr();
         let sg = self.list.first_mut().ok_or(EINVAL)?;
@@ -99,7 +103,12 @@ pub struct MappedSg {
 
 impl MappedSg {
     /// Maps the first `entries` segments of `table`; gives it back on failure.
-    pub fn new(
+    ///
+    /// # Safety
+    ///
+    /// They were filled, and the memory that they name must stay until the mapping is
+    /// taken back.
+    pub(super) unsafe fn new(
         mut table: SgTable,
         entries: usize,
         dir: DmaDir,
@@ -109,7 +118,7 @@ impl MappedSg {
             _ => return Err((table, EINVAL)),
         };
         // SAFETY: The entries are initialised and name memory that is valid
-        // while the table is mapped, as who filled it promised.
+        // while the table is mapped, as the caller promises.
         let mapped = unsafe {
             bindings::ib_dma_map_sg(
                 table.pd.device(),
