@@ -102,14 +102,15 @@ impl SendRoom {
         }
     }
 
-    /// Takes what is owed over for a request that belongs to nobody; false if one before
-    /// it has not ended yet.
+    /// Takes what is owed over for a request that belongs to nobody; false if nothing is
+    /// owed, or the one before it that took something over has not ended yet.
     pub fn pass(&self) -> bool {
         if self.passing.load(Relaxed) != 0 {
             return false;
         }
-        self.passing.store(self.settle(), Relaxed);
-        true
+        let owed = self.settle();
+        self.passing.store(owed, Relaxed);
+        owed != 0
     }
 
     /// The request that [`Self::pass`] was called for could not be posted.
@@ -117,12 +118,10 @@ impl SendRoom {
         self.owe(self.passing.swap(0, Relaxed));
     }
 
-    /// A request that belongs to nobody has ended.
+    /// The request that [`Self::pass`] was called for has ended. Not another one: it may
+    /// have been posted before what is owed.
     pub fn passed(&self) {
-        let owed = match self.passing.load(Relaxed) {
-            0 => 0,
-            _ => self.passing.swap(0, Relaxed),
-        };
+        let owed = self.passing.swap(0, Relaxed);
         self.give(owed.saturating_add(1));
     }
 
@@ -209,6 +208,17 @@ mod tests {
         room.give(1);
         assert!(!room.take(2));
         assert_eq!(room.settle(), 1);
+    }
+
+    #[test]
+    fn a_request_of_nobody_that_took_nothing_over_does_not_end_the_next_one() {
+        let room = SendRoom::new(3);
+        assert!(!room.pass(), "nothing is owed");
+        assert!(room.take(2));
+        room.owe(2);
+        assert!(room.pass());
+        assert!(room.take(1));
+        assert!(!room.take(1), "it has not ended");
     }
 
     #[test]

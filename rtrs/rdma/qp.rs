@@ -13,6 +13,7 @@ use super::wr::Remote;
 use super::wr::SendChain;
 use super::wr::Sge;
 use crate::bindings;
+use core::cell::UnsafeCell;
 use core::ptr::NonNull;
 use core::sync::atomic::Ordering::Relaxed;
 use kernel::error::to_result;
@@ -256,14 +257,18 @@ impl<'a, C: Send + Sync + 'static> QpRef<'a, C> {
 
     /// Hands the peer an immediate without owning anything: for heartbeats.
     pub fn post_imm(&self, imm: u32) -> Result {
-        self.post_unowned(|chain| chain.imm_only(imm))
+        self.post_unowned(&self.shared.chained, |chain| chain.imm_only(imm))
     }
 
-    /// Posts one work request that names no memory.
-    fn post_unowned(&self, build: impl FnOnce(&mut SendChain<'static>) -> Result) -> Result {
+    /// Posts one work request that names no memory, and whose end `cqe` sees.
+    fn post_unowned(
+        &self,
+        cqe: &UnsafeCell<bindings::ib_cqe>,
+        build: impl FnOnce(&mut SendChain<'static>) -> Result,
+    ) -> Result {
         let mut chain = SendChain::new(self.shared.notes);
         build(&mut chain)?;
-        let cqe = self.shared.chained.get();
+        let cqe = cqe.get();
         let first = chain.link(Some(cqe), cqe)?;
         if !self.shared.room.take(1) {
             return Err(ENOSPC);
@@ -299,7 +304,11 @@ impl<'a, C: Send + Sync + 'static> QpRef<'a, C> {
         // nothing to be done.
         let nowhere = Remote { addr: 0, rkey: 0 };
         let passes = room.pass();
-        let posted = self.post_unowned(|chain| chain.rdma_write(&[], nowhere));
+        let cqe = match passes {
+            true => &self.shared.passing,
+            false => &self.shared.chained,
+        };
+        let posted = self.post_unowned(cqe, |chain| chain.rdma_write(&[], nowhere));
         if passes && posted.is_err() {
             room.pass_failed();
         }

@@ -64,9 +64,12 @@ pub(in crate::rdma) struct QpShared<C> {
     /// Sees the errors of unsignaled work requests and the completions of unowned
     /// ones.
     pub(super) chained: UnsafeCell<bindings::ib_cqe>,
+    /// Sees the completion of the unowned one that gives back what is owed
+    /// ([`SendRoom::pass`]).
+    pub(super) passing: UnsafeCell<bindings::ib_cqe>,
 }
 
-// SAFETY: `chained` is never written after it was made.
+// SAFETY: `chained` and `passing` are never written after they were made.
 unsafe impl<C: Send + Sync> Sync for QpShared<C> {}
 // SAFETY: As above.
 unsafe impl<C: Send + Sync> Send for QpShared<C> {}
@@ -82,6 +85,9 @@ impl<C: Send + Sync + 'static> QpShared<C> {
             notes: config.notes,
             chained: UnsafeCell::new(bindings::ib_cqe {
                 done: Some(Self::chained_done),
+            }),
+            passing: UnsafeCell::new(bindings::ib_cqe {
+                done: Some(Self::passing_done),
             }),
         }
     }
@@ -104,17 +110,28 @@ impl<C: Send + Sync + 'static> QpShared<C> {
     /// Called by the RDMA core with the completion of a work request that was
     /// posted with `chained` on a queue pair of such a context.
     unsafe extern "C" fn chained_done(_cq: *mut bindings::ib_cq, wc: *mut bindings::ib_wc) {
-        // SAFETY: As the caller promises.
-        let qp = unsafe { Self::of((*wc).qp) };
-        // SAFETY: Valid for the duration of this call.
-        let wc = unsafe { Wc::from_raw(wc) };
+        // SAFETY: As the caller promises; both are valid for the duration of this call.
+        let (qp, wc) = unsafe { (Self::of((*wc).qp), Wc::from_raw(wc)) };
+        // Only what owns nothing is signaled, and is one work request.
+        qp.shared.unowned_done(wc, |room| room.give(1));
+    }
+
+    /// # Safety
+    ///
+    /// As for [`Self::chained_done`], posted with `passing`.
+    unsafe extern "C" fn passing_done(_cq: *mut bindings::ib_cq, wc: *mut bindings::ib_wc) {
+        // SAFETY: As the caller promises; both are valid for the duration of this call.
+        let (qp, wc) = unsafe { (Self::of((*wc).qp), Wc::from_raw(wc)) };
+        qp.shared.unowned_done(wc, SendRoom::passed);
+    }
+
+    fn unowned_done(&self, wc: &Wc, give_back: impl FnOnce(&SendRoom)) {
         if wc.is_ok() {
-            // Only what owns nothing is signaled.
-            qp.shared.room.passed();
+            give_back(&self.room);
         } else if !wc.is_flush() {
             pr_err_ratelimited!("chained work request failed: {}\n", wc.status_name());
             // Perhaps nobody else is told.
-            qp.shared.broken.store(true, Relaxed);
+            self.broken.store(true, Relaxed);
         }
     }
 }
