@@ -14,6 +14,7 @@ use kernel::page::PAGE_SHIFT;
 use kernel::page::PAGE_SIZE;
 use kernel::prelude::*;
 use kernel::sync::Arc;
+use rnbd_proto::error::WireError;
 use rnbd_proto::flight::Await;
 use rnbd_proto::imm::IoReqPayload;
 use rnbd_proto::limits::BufId;
@@ -33,7 +34,6 @@ use super::conn::Conn;
 use super::lanes::Arrived;
 use super::path::Path;
 use super::setup;
-use crate::pr_err_ratelimited;
 use crate::rdma::dma::DmaBuf;
 use crate::rdma::dma::DmaDir;
 use crate::rdma::dma::DmaPages;
@@ -174,29 +174,35 @@ impl Chunk {
 
     /// Reads the request whose message is at `offset`: once, as a client that
     /// has a key may change it meanwhile.
-    pub(super) fn read(&mut self, offset: u32) -> Result<rtrs::Request> {
-        let bad = |reason| {
-            pr_err_ratelimited!("malformed request: {}\n", Plain(reason));
-            EPROTO
-        };
-        let size = u32::try_from(self.mem.pages().len())?;
-        let range = rtrs::Request::message_range(offset, size).map_err(bad)?;
+    pub(super) fn read(&mut self, offset: u32) -> core::result::Result<rtrs::Request, WireError> {
+        let beyond = |_| WireError::Offset(offset);
+        let size = u32::try_from(self.mem.pages().len()).map_err(|_| WireError::Offset(offset))?;
+        let range = rtrs::Request::message_range(offset, size)?;
         self.mem.sync_for_cpu(0, range.end);
 
-        let mut message = [0; MAX_REQUEST_MSG_SIZE];
-        let message = message.get_mut(..range.len()).ok_or(EMSGSIZE)?;
-        self.mem.pages().read_at(range.start, message)?;
-        let request = rtrs::Request::parse(message, offset).map_err(bad)?;
+        let (mut message, room) = ([0; MAX_REQUEST_MSG_SIZE], MAX_REQUEST_MSG_SIZE);
+        let message = message.get_mut(..range.len());
+        let message = message.ok_or(no_room(range.len(), room))?;
+        self.mem
+            .pages()
+            .read_at(range.start, message)
+            .map_err(beyond)?;
+        let request = rtrs::Request::parse(message, offset)?;
 
-        let range = request.user_range();
-        let Some(user) = self.user.get_mut(..range.len()) else {
-            pr_err_ratelimited!("malformed request: user message of {} bytes\n", range.len());
-            return Err(EPROTO);
-        };
-        self.mem.pages().read_at(range.start, user)?;
+        let (range, room) = (request.user_range(), self.user.len());
+        let user = self.user.get_mut(..range.len());
+        let user = user.ok_or(no_room(range.len(), room))?;
+        self.mem
+            .pages()
+            .read_at(range.start, user)
+            .map_err(beyond)?;
         self.user_len = range.len();
         Ok(request)
     }
+}
+
+fn no_room(need: usize, got: usize) -> WireError {
+    WireError::NoRoom { need, got }
 }
 
 impl Operation for Chunk {

@@ -31,6 +31,7 @@ use super::path::Path;
 use super::request::Request;
 use super::session::Session;
 use crate::rdma::op::Idle;
+use crate::support::log::Plain;
 use crate::support::task;
 use crate::support::task::TaskItem;
 
@@ -113,7 +114,7 @@ impl Entered {
                 return service.request(Request::new(chunk, conn, request));
             }
             (Ok(_), None) => {}
-            (Err(e), _) => path.fail(fmt!("request refused: {e:?}")),
+            (Err(reason), _) => path.fail(fmt!("malformed request: {}", Plain(reason))),
         }
         path.session.executed(chunk.id());
         drop(chunk);
