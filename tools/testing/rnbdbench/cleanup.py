@@ -9,6 +9,14 @@ from rnbdbench import disks
 from rnbdbench import rnbd
 from rnbdbench.guest import Guest
 
+_RESUME = f"""
+for folder in /sys/block/dm-*/dm/; do
+	[ -e $folder ] && [ $(<$folder/suspended) = 1 ] || continue
+	{disks.DMSETUP} resume $(<$folder/name)
+done
+"""
+"""Devices that a test stopped: all else would wait for them."""
+
 _MOUNTS = """
 mounts=$(</proc/mounts)
 [[ $mounts != *" /mnt/"* ]] || umount -R /mnt/* 2>/dev/null
@@ -58,7 +66,7 @@ def clean(guest: Guest) -> None:
     """Removes what tests leave behind, and unloads all modules; raises if one stays."""
     stacked = _STACKED.format(gone=disks.GONE, remove=disks.mapper_removal(guest, "$name"))
     modules = ["raid1", "dm_mod", "scsi_debug", "brd"]
-    parts = [_MOUNTS, stacked, _UNMAP, rnbd.unloading(guest), stacked, _FILES]
+    parts = [_RESUME, _MOUNTS, stacked, _UNMAP, rnbd.unloading(guest), stacked, _FILES]
     if not disks.keeps(guest):
         parts.append(_NULL_DISKS)
         modules.append("null_blk")

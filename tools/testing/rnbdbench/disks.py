@@ -20,7 +20,7 @@ VIRTIO = "/dev/vda"
 
 _SIZE = 32 * MEGABYTE
 
-_DMSETUP = "DM_DISABLE_UDEV=1 dmsetup"
+DMSETUP = "DM_DISABLE_UDEV=1 dmsetup"
 """No guest has udev: dmsetup is to make nodes by itself, and not to wait for any."""
 
 GONE = "gone"
@@ -66,7 +66,7 @@ def mapper(guest: Guest, name: str, *targets: str) -> str:
     """A device-mapper device; each target has a start, a length and so on."""
     table = "\\n".join(targets)
     guest.run(
-        f"modprobe -q dm-mod; printf '{table}\\n' | {_DMSETUP} create {name}"
+        f"modprobe -q dm-mod; printf '{table}\\n' | {DMSETUP} create {name}"
     )
     return f"/dev/mapper/{name}"
 
@@ -146,16 +146,16 @@ def mapper_removal(guest: Guest, name: str) -> str:
     One that has to stay loses what is below it and its name, even when it is in use.
     """
     # What is stopped would keep others from being removed.
-    commands = [f"{_DMSETUP} resume {name}"]
+    commands = [f"{DMSETUP} resume {name}"]
     if keeps(guest):
         commands += [
-            f"minor=$({_DMSETUP} info -c --noheadings -o minor {name})",
-            f'echo "0 $(blockdev --getsz /dev/dm-$minor) error" | {_DMSETUP} load {name}',
-            f"{_DMSETUP} resume {name}",
-            f"{_DMSETUP} rename {name} {GONE}$minor",
+            f"minor=$({DMSETUP} info -c --noheadings -o minor {name})",
+            f'echo "0 $(blockdev --getsz /dev/dm-$minor) error" | {DMSETUP} load {name}',
+            f"{DMSETUP} resume {name}",
+            f"{DMSETUP} rename {name} {GONE}$minor",
         ]
     else:
-        commands += [f"{_DMSETUP} remove {name}"]
+        commands += [f"{DMSETUP} remove {name}"]
     return " && ".join(commands)
 
 
