@@ -67,6 +67,18 @@ pub enum Outcome {
     Refused,
 }
 
+/// What became of a launch that is to be undone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Recall {
+    /// The caller holds the operation.
+    Held,
+    /// An answer is just being recorded: try again.
+    Busy,
+    /// An answer came, though nothing was sent, and was all that was awaited: the operation
+    /// was held by that.
+    Gone,
+}
+
 /// The state of one operation.
 #[derive(Debug)]
 pub struct Flight(AtomicU32);
@@ -105,18 +117,19 @@ impl Flight {
         self.0.store(bits, Release);
     }
 
-    /// In flight back to held, for a launch that the hardware did not take.
-    ///
-    /// To be called by who launched. False while an answer is just being
-    /// recorded: try again.
-    pub fn recall(&self) -> bool {
+    /// In flight back to held, for a launch that the hardware did not take. To be called
+    /// by who launched.
+    pub fn recall(&self) -> Recall {
         let mut now = self.0.load(Acquire);
         loop {
+            if now & IN_FLIGHT == 0 {
+                return Recall::Gone;
+            }
             if now & ANSWERING != 0 {
-                return false;
+                return Recall::Busy;
             }
             match self.0.compare_exchange(now, HELD, AcqRel, Acquire) {
-                Ok(_) => return true,
+                Ok(_) => return Recall::Held,
                 Err(seen) => now = seen,
             }
         }
@@ -230,8 +243,22 @@ mod tests {
         assert!(!f.begin_answer(), "was answered");
         assert_eq!(f.wire_done(), Outcome::Last);
         f.launch(Await::Answer);
-        assert!(f.recall(), "not taken by the hardware");
+        assert_eq!(f.recall(), Recall::Held, "not taken by the hardware");
         f.release();
+        assert!(f.is_idle());
+    }
+
+    #[test]
+    fn a_launch_that_was_answered_before_it_could_be_recalled_is_gone() {
+        let f = Flight::new();
+        assert!(f.begin());
+        f.launch(Await::Answer);
+        assert!(f.begin_answer());
+        assert_eq!(f.recall(), Recall::Busy);
+        assert_eq!(f.answered(), Outcome::Last);
+        assert_eq!(f.recall(), Recall::Gone, "held by the answer");
+        f.release();
+        assert_eq!(f.recall(), Recall::Gone);
         assert!(f.is_idle());
     }
 
@@ -266,7 +293,7 @@ mod tests {
         assert_eq!(f.overdue(), None, "held by the last event");
         f.launch(Await::Wire);
         assert_eq!(f.overdue(), Some(1), "of this launch");
-        assert!(f.recall());
+        assert_eq!(f.recall(), Recall::Held);
         f.release();
         assert!(f.is_idle());
     }
@@ -285,9 +312,9 @@ mod tests {
         assert!(f.begin());
         f.launch(Await::WireAndAnswer);
         assert!(f.begin_answer());
-        assert!(!f.recall(), "while the answer is being recorded");
+        assert_eq!(f.recall(), Recall::Busy);
         assert_eq!(f.answered(), Outcome::Pending);
-        assert!(f.recall());
+        assert_eq!(f.recall(), Recall::Held);
         f.release();
         assert!(f.is_idle());
     }

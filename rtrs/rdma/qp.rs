@@ -20,6 +20,7 @@ use kernel::error::to_result;
 use kernel::prelude::*;
 use kernel::sync::Arc;
 use rnbd_proto::flight::Await;
+use rnbd_proto::flight::Recall;
 use rnbd_proto::send_room::Look;
 
 pub(super) use shared::QpShared;
@@ -342,14 +343,21 @@ impl<'a, C: Send + Sync + 'static> QpRef<'a, C> {
             // of the hardware stays.
             Posted::Part => return Ok(()),
         };
-        while !op.flight().recall() {
-            core::hint::spin_loop();
-        }
+        let recalled = loop {
+            match op.flight().recall() {
+                Recall::Busy => core::hint::spin_loop(),
+                recalled => break recalled,
+            }
+        };
         if let Some(wire) = wire {
             // SAFETY: The hardware did not take the reference made above.
             drop(unsafe { Arc::from_raw(wire) });
         }
-        // SAFETY: `recall` made us the holder again.
-        Err((unsafe { Idle::from_op(op) }, e))
+        match recalled {
+            // A peer that answers what it was not sent has finished it.
+            Recall::Gone => Ok(()),
+            // SAFETY: `recall` made us the holder again.
+            _ => Err((unsafe { Idle::from_op(op) }, e)),
+        }
     }
 }
