@@ -19,6 +19,7 @@ use crate::support::completion::Completion;
 use crate::support::cpu;
 use core::sync::atomic::AtomicBool;
 use core::sync::atomic::AtomicU32;
+use core::sync::atomic::AtomicU64;
 use core::sync::atomic::Ordering::Acquire;
 use core::sync::atomic::Ordering::Relaxed;
 use core::sync::atomic::Ordering::Release;
@@ -148,6 +149,9 @@ impl Shared {
     }
 }
 
+/// Tells a key that was noted from none.
+const HAS_KEY: u64 = 1 << 32;
+
 /// The context of one connection.
 pub(super) struct Conn {
     pub(super) shared: Arc<Shared>,
@@ -155,11 +159,9 @@ pub(super) struct Conn {
     pub(super) id: u16,
     /// Whether somebody polls for its completions.
     pub(super) polled: bool,
-    /// The key that the server invalidated last.
-    ///
-    /// The server invalidates and answers in one chain, so on one connection
-    /// the claim to have done so directly follows the deed.
-    pub(super) invalidated: AtomicU32,
+    /// The key that the server invalidated since its last answer: [`HAS_KEY`] and the
+    /// key, or 0. Only one completion of a connection is handled at a time.
+    invalidated: AtomicU64,
 }
 
 impl Conn {
@@ -169,10 +171,29 @@ impl Conn {
                 shared: shared.clone(),
                 id,
                 polled,
-                invalidated: AtomicU32::new(0),
+                invalidated: AtomicU64::new(0),
             },
             GFP_KERNEL,
         )?)
+    }
+
+    /// The server invalidated `rkey`.
+    pub(super) fn note_invalidated(&self, rkey: u32) {
+        self.invalidated.store(HAS_KEY | u64::from(rkey), Relaxed);
+    }
+
+    /// The key that the server invalidated with the answer that is being handled.
+    ///
+    /// It does both in one chain, so on one connection the claim to have done so
+    /// directly follows the deed. It is good for one answer: keys come round again.
+    pub(super) fn take_invalidated(&self) -> Option<u32> {
+        let noted = self.invalidated.load(Relaxed);
+        if noted == 0 {
+            return None;
+        }
+        self.invalidated.store(0, Relaxed);
+        // CAST: The key is in the lower half.
+        Some(noted as u32)
     }
 }
 

@@ -13,7 +13,6 @@ use crate::rdma::wc::Wc;
 use crate::rdma::wc::WcKind;
 use crate::support::clock;
 use crate::support::log::Plain;
-use core::sync::atomic::Ordering::Relaxed;
 use kernel::prelude::*;
 use kernel::sync::Arc;
 use rnbd_proto::imm::split_note;
@@ -82,7 +81,7 @@ impl Operation for Receive {
             shared.fail("a receive could not be posted");
         }
         if let Some(rkey) = wc.invalidated_rkey() {
-            qp.context().invalidated.store(rkey, Relaxed);
+            qp.context().note_invalidated(rkey);
         }
         let mut message = message.get(..len).unwrap_or_default();
         let mut imm = wc.imm();
@@ -143,7 +142,7 @@ fn on_answer(
     else {
         return Err("answer with a wrong id");
     };
-    let last = conn.invalidated.load(Relaxed);
+    let last = conn.take_invalidated();
     let awaited = request.answer(Some(qp), |req| {
         match (table.next_key, renewed) {
             (NextKey::Stepped, _) => chunk.step(),
@@ -152,7 +151,7 @@ fn on_answer(
         }
         // Do not trust the claim alone: data whose key is still valid must not
         // be given back.
-        let invalidated = rsp.invalidated() && last == req.rkey();
+        let invalidated = rsp.invalidated() && last == Some(req.rkey());
         req.record(rsp.errno(), invalidated);
     });
     if awaited {
