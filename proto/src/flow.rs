@@ -13,11 +13,12 @@
 //!          +----------------------------------------------> Failing
 //! ```
 //!
-//! I/O does not wait without end: after a time that users set it fails, too, until
-//! a path is up.
-//!
 //! A server forgets the devices of a session that has no path. So when the first
 //! path is up again they are opened again before I/O goes on.
+//!
+//! I/O does not wait without end: after a time that users set it fails, too, until
+//! the devices are open again. Paths that come up and go again meanwhile do not change
+//! that.
 
 /// What to do with I/O.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,6 +51,13 @@ pub enum Standing {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Epoch(u32);
 
+impl Epoch {
+    /// As a number that is not 0.
+    pub const fn mark(self) -> u64 {
+        (1 << 32) | self.0 as u64
+    }
+}
+
 /// Account of the paths of one session.
 ///
 /// # Invariants
@@ -61,7 +69,7 @@ pub struct Life {
     trying: u32,
     /// Whether the server knows the devices.
     introduced: bool,
-    /// Whether I/O has waited long enough since the last path went.
+    /// Whether I/O has waited long enough since the server knew the devices.
     overdue: bool,
     epoch: u32,
 }
@@ -102,9 +110,6 @@ impl Life {
             *count = count.saturating_add(1);
         }
         *standing = to;
-        if self.up > 0 {
-            self.overdue = false;
-        }
         if had_paths && self.up == 0 {
             self.introduced = false;
             self.epoch = self.epoch.wrapping_add(1);
@@ -115,9 +120,8 @@ impl Life {
     pub const fn flow(&self) -> Flow {
         match (self.up, self.trying) {
             (0, 0) => Flow::Failing,
-            (0, _) if self.overdue => Flow::Failing,
-            (0, _) => Flow::Held,
             _ if self.introduced => Flow::Open,
+            _ if self.overdue => Flow::Failing,
             _ => Flow::Held,
         }
     }
@@ -141,11 +145,18 @@ impl Life {
         Epoch(self.epoch)
     }
 
-    /// I/O has waited long enough for a path in `epoch`; it fails until one is up.
-    pub fn expire(&mut self, epoch: Epoch) {
-        if self.up == 0 && epoch.0 == self.epoch {
-            self.overdue = true;
+    /// The present time, if the server knows the devices in it.
+    pub const fn known(&self) -> Option<Epoch> {
+        if self.introduced {
+            Some(Epoch(self.epoch))
+        } else {
+            None
         }
+    }
+
+    /// I/O has waited long enough; it fails until the devices are open again.
+    pub fn expire(&mut self) {
+        self.overdue = !self.introduced;
     }
 
     /// The server was told in `epoch`. False when all paths were lost since.
@@ -153,6 +164,7 @@ impl Life {
         let still = self.up > 0 && epoch.0 == self.epoch;
         if still {
             self.introduced = true;
+            self.overdue = false;
         }
         still
     }
@@ -203,22 +215,55 @@ mod tests {
     }
 
     #[test]
-    fn io_that_waited_long_enough_fails_until_a_path_is_up() {
+    fn io_that_waited_long_enough_fails_until_the_devices_are_open() {
         let mut life = Life::new();
         let mut path = Standing::Idle;
-        let early = life.epoch();
         life.change(&mut path, Standing::Up);
+        assert!(life.introduced(life.epoch()));
+        life.expire();
+        assert_eq!(life.flow(), Flow::Open, "nothing waits");
         life.change(&mut path, Standing::Trying);
-        life.expire(early);
-        assert_eq!(life.flow(), Flow::Held, "of another time");
-        life.expire(life.epoch());
+        assert_eq!(life.flow(), Flow::Held);
+        life.expire();
         assert_eq!(life.flow(), Flow::Failing);
         life.change(&mut path, Standing::Up);
-        assert_eq!(life.flow(), Flow::Held, "the devices are to be opened");
-        life.expire(life.epoch());
-        assert_eq!(life.flow(), Flow::Held, "a path is up");
+        assert_eq!(life.flow(), Flow::Failing, "the devices are to be opened");
+        life.change(&mut path, Standing::Trying);
+        assert_eq!(life.flow(), Flow::Failing, "they were not opened");
+        life.change(&mut path, Standing::Up);
+        assert!(life.introduced(life.epoch()));
+        assert_eq!(life.flow(), Flow::Open);
         life.change(&mut path, Standing::Trying);
         assert_eq!(life.flow(), Flow::Held, "waits anew");
+    }
+
+    #[test]
+    fn io_fails_in_the_end_where_paths_come_up_and_the_devices_cannot_be_opened() {
+        let mut life = Life::new();
+        let mut path = Standing::Trying;
+        life.change(&mut path, Standing::Up);
+        assert_eq!(life.flow(), Flow::Held);
+        life.expire();
+        assert_eq!(life.flow(), Flow::Failing, "though a path is up");
+        assert!(
+            life.introduction().is_some(),
+            "and that is still to be done"
+        );
+    }
+
+    #[test]
+    fn the_devices_are_known_in_the_time_in_which_they_were_opened() {
+        let mut life = Life::new();
+        let mut path = Standing::Idle;
+        life.change(&mut path, Standing::Up);
+        assert_eq!(life.known(), None);
+        let early = life.epoch();
+        assert!(life.introduced(early));
+        assert_eq!(life.known(), Some(early));
+        life.change(&mut path, Standing::Trying);
+        life.change(&mut path, Standing::Up);
+        assert_eq!(life.known(), None);
+        assert_ne!(life.epoch().mark(), early.mark());
     }
 
     #[test]

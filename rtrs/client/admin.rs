@@ -78,6 +78,9 @@ impl Session {
 
     /// Takes a path out and down. False if it is out already.
     pub(super) fn drop_path(&self, path: &Arc<Path>) -> bool {
+        // First, as who closes the session waits for the paths that are in the list.
+        // Another one may be doing the same.
+        path.remove();
         let (found, files) = {
             let mut admin = self.admin.lock();
             let before = admin.paths.len();
@@ -93,9 +96,6 @@ impl Session {
                 admin.files.as_mut().and_then(|files| files.hide(path)),
             )
         };
-        if found {
-            path.remove();
-        }
         // Waits for callbacks, so without the lock.
         drop(files);
         found
@@ -114,6 +114,9 @@ impl Session {
     /// A path has another standing, which may let I/O go on or fail.
     pub(super) fn path_changed(self: &Arc<Self>, path: &Path, to: Standing) {
         let change = self.desk.change(&path.standing, to);
+        if to == Standing::Up {
+            path.came_up(change.epoch);
+        }
         self.trace_flow(change.before);
         let lost = change.before == Flow::Open && change.after != Flow::Open;
         if lost && !self.closed.load(Relaxed) {
@@ -148,20 +151,23 @@ impl Session {
         self.trace_flow(before);
     }
 
-    /// `path` is up: tells the server what it forgot, if it did.
-    pub(super) fn introduce(self: &Arc<Self>, path: &Path) {
+    /// `path` is up: tells the server what it forgot, if it did. False if that failed,
+    /// and the path is of no use.
+    pub(super) fn introduce(self: &Arc<Self>, path: &Path) -> bool {
         let _one_at_a_time = self.introducing.lock();
         let Some(epoch) = self.desk.introduction() else {
-            return;
+            return true;
         };
         match self.events.reconnected(self) {
             Ok(()) => {
                 self.introduced(epoch);
                 self.kick();
+                true
             }
             Err(e) => {
                 pr_err!("{path}: the server cannot be told of the devices: {e:?}\n");
                 path.give_up("devices are not open");
+                false
             }
         }
     }
@@ -171,13 +177,10 @@ impl_has_task! { impl HasTask<OVERDUE> for Session { self.overdue } }
 
 impl TaskItem<OVERDUE> for Session {
     fn run(this: Arc<Self>) {
-        // Between two losses a path is up, so this is of the last one, or nothing.
-        if this.desk.view().flow() == Flow::Held {
-            this.desk.expire(this.desk.epoch());
-            this.trace_flow(Flow::Held);
-            if this.desk.view().flow() == Flow::Failing {
-                pr_warn!("{}: no path for too long, I/O fails\n", &*this.name);
-            }
+        let change = this.desk.expire();
+        this.trace_flow(change.before);
+        if (change.before, change.after) == (Flow::Held, Flow::Failing) {
+            pr_warn!("{}: no path for too long, I/O fails\n", &*this.name);
             this.kick();
         }
     }

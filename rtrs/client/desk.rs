@@ -5,6 +5,7 @@
 
 use super::order::Order;
 use core::sync::atomic::AtomicU32;
+use core::sync::atomic::AtomicU64;
 use core::sync::atomic::Ordering::Acquire;
 use core::sync::atomic::Ordering::Release;
 use kernel::new_spinlock;
@@ -21,6 +22,8 @@ use rnbd_proto::wire::rnbd::MAX_MSG_SIZE;
 pub(super) struct Desk {
     /// For readers without the lock.
     view: AtomicU32,
+    /// Likewise: [`Epoch::mark`] of the time in which the server knows the devices, or 0.
+    known: AtomicU64,
     #[pin]
     inner: SpinLock<Inner>,
 }
@@ -74,12 +77,15 @@ struct Inner {
 pub(super) struct Change {
     pub(super) before: Flow,
     pub(super) after: Flow,
+    /// When that was.
+    pub(super) epoch: Epoch,
 }
 
 impl Desk {
     pub(super) fn new() -> impl PinInit<Self> {
         pin_init!(Self {
             view: AtomicU32::new(View::FIRST.0),
+            known: AtomicU64::new(0),
             inner <- new_spinlock!(
                 Inner { life: Life::new(), parked: KVec::new() },
                 "rtrs_client_desk"
@@ -110,8 +116,16 @@ impl Desk {
         let before = inner.life.flow();
         let answer = f(&mut inner.life);
         let after = inner.life.flow();
+        let epoch = inner.life.epoch();
+        let known = inner.life.known().map_or(0, Epoch::mark);
+        self.known.store(known, Release);
         self.view.store(self.view().next(after).0, Release);
-        (answer, Change { before, after })
+        let change = Change {
+            before,
+            after,
+            epoch,
+        };
+        (answer, change)
     }
 
     /// A path has another standing.
@@ -124,14 +138,16 @@ impl Desk {
         self.inner.lock().life.is_up()
     }
 
-    /// The present time, for [`Desk::expire`].
-    pub(super) fn epoch(&self) -> Epoch {
-        self.inner.lock().life.epoch()
+    /// The time in which the server knows the devices, as [`Epoch::mark`]; 0 when it
+    /// does not.
+    #[inline]
+    pub(super) fn known(&self) -> u64 {
+        self.known.load(Acquire)
     }
 
-    /// I/O has waited long enough for a path in `epoch`.
-    pub(super) fn expire(&self, epoch: Epoch) {
-        self.update(|life| life.expire(epoch));
+    /// I/O has waited long enough.
+    pub(super) fn expire(&self) -> Change {
+        self.update(Life::expire).1
     }
 
     /// The time in which the server must be told of the devices, if that is due.

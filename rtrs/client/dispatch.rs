@@ -10,30 +10,47 @@ use super::order::Permit;
 use super::order::Queue;
 use super::session::Session;
 use super::session::CONTROL_PERMITS;
+use super::session::KICK;
+use crate::impl_has_task;
 use crate::rdma::io::IoBox;
 use crate::rdma::io::LinearIo;
-use crate::rdma::io::LinearRef;
+use crate::support::task;
+use crate::support::task::TaskItem;
 use core::sync::atomic::Ordering::Relaxed;
 use kernel::prelude::*;
 use kernel::sync::rcu;
+use kernel::sync::Arc;
 use kernel::time::Delta;
 use rnbd_proto::flow::Flow;
 use rnbd_proto::policy;
 use rnbd_proto::policy::Load;
+
+/// What became of a request that was to be sent: it may come back.
+type Outcome = core::result::Result<(), (Order, Error)>;
+
+/// Until a request that a device had no room for is sent again.
+const A_WHILE: Delta = Delta::from_millis(10);
+
+/// Whether a request that failed so may be sent again in a while.
+fn will_pass(err: Error) -> bool {
+    err == ENOMEM || err == ENOSPC
+}
 
 /// How long a control message may take.
 const CONTROL_TIMEOUT: Delta = Delta::from_secs(30);
 
 impl Session {
     /// Sends a request with `len` bytes of data and the message of `io`, by the
-    /// connections for `queue`. Does not sleep. `io` is told the end, or given back when there is an error right
-    /// away. While no path is up but one will be, the request waits.
+    /// connections for `queue`. Does not sleep. `io` is told the end, or given back when
+    /// there is an error right away. While no path is up but one will be, the request
+    /// waits.
     ///
     /// # Errors
     ///
     /// `ENOTCONN` without a path, `EBUSY` when the permit is in use, `EINVAL` or
-    /// `EMSGSIZE` for sizes that do not fit, `ENOMEM` when the device has no room,
-    /// or what the message was refused with.
+    /// `EMSGSIZE` for sizes that do not fit, or what the message was refused with.
+    /// `ENOMEM` or `ENOSPC` when the device has no room at the moment: the same may be
+    /// sent in a while ([`IoBox::later`]).
     pub fn submit(
         &self,
         dir: Dir,
@@ -58,7 +75,9 @@ impl Session {
             io,
         };
         self.dispatch(order).map_err(|(order, e)| {
-            order.trace_error(&self.name(), e);
+            if !will_pass(e) {
+                order.trace_error(&self.name(), e);
+            }
             (order.io, e)
         })
     }
@@ -106,7 +125,12 @@ impl Session {
     /// `ETIMEDOUT`, `ECONNABORTED` when the path was lost meanwhile, those of
     /// [`Session::submit`], or what the server answered.
     pub fn call(&self, dir: Dir, msg: &[u8], reply: &mut [u8]) -> Result<usize> {
-        let _one_at_a_time = self.control.lock();
+        let mut last = self.control.lock();
+        // It may be in flight still, though who called does not wait any more.
+        if let Some(io) = &*last {
+            io.wait_over(CONTROL_TIMEOUT)?;
+        }
+        *last = None;
         let len = u32::try_from(reply.len())?;
         let io = LinearIo::new(msg, len)?;
         let order = Order {
@@ -116,15 +140,18 @@ impl Session {
             len,
             control: true,
             moved: false,
-            io: IoBox::new(LinearRef(io.clone())),
+            io: LinearIo::launch(&io).ok_or(EBUSY)?,
         };
         self.send(order).map_err(|(_, e)| e)?;
-        io.wait(CONTROL_TIMEOUT, reply)?;
+        io.wait_over(CONTROL_TIMEOUT).inspect_err(|_| {
+            *last = Some(io.clone());
+        })?;
+        io.take(reply)?;
         Ok(reply.len())
     }
 
     /// Tries again to send what is parked; what must not wait any more fails.
-    pub fn kick(&self) {
+    pub fn kick(self: &Arc<Self>) {
         for permit in 0..self.desk.places() {
             if let Some(order) = self.desk.take(permit) {
                 self.redirect(order);
@@ -133,18 +160,35 @@ impl Session {
     }
 
     /// Sends a request that was accepted before, or ends it with an error.
-    pub(super) fn redirect(&self, order: Order) {
+    pub(super) fn redirect(self: &Arc<Self>, order: Order) {
         let sent = match order.control {
             true => Err((order, ECONNABORTED)),
             false => self.dispatch(order),
         };
-        if let Err((order, e)) = sent {
+        let kept = sent.or_else(|(order, e)| match will_pass(e) {
+            // It was accepted, and the server may be at it: it keeps its permit.
+            true => self.keep_for_a_while(order),
+            false => Err((order, e)),
+        });
+        if let Err((order, e)) = kept {
             order.trace_error(&self.name(), e);
             order.io.done(Err(e));
         }
     }
 
-    fn dispatch(&self, mut order: Order) -> core::result::Result<(), (Order, Error)> {
+    fn keep_for_a_while(self: &Arc<Self>, mut order: Order) -> Outcome {
+        loop {
+            match self.desk.park(order, self.desk.view()) {
+                Ok(()) => break,
+                Err(Refusal::Ended(order, e)) => return Err((order, e)),
+                Err(Refusal::Outdated(back)) => order = back,
+            }
+        }
+        task::schedule_in::<_, KICK>(self, A_WHILE);
+        Ok(())
+    }
+
+    fn dispatch(&self, mut order: Order) -> Outcome {
         loop {
             let view = self.desk.view();
             if view.flow() == Flow::Open {
@@ -162,12 +206,13 @@ impl Session {
     }
 
     /// Sends by the path that the policy chooses; `ENOTCONN` if there is none.
-    fn send(&self, mut order: Order) -> core::result::Result<(), (Order, Error)> {
+    fn send(&self, mut order: Order) -> Outcome {
         let section = rcu::read_lock();
         let Some(paths) = self.paths.get(&section) else {
             return Err((order, ENOTCONN));
         };
         let policy = self.policy();
+        let known = self.desk.known();
         let mut turn = match (paths.len(), self.turns.this()) {
             (0 | 1, _) | (_, None) => 0,
             (_, Some(turn)) => turn.fetch_add(1, Relaxed),
@@ -177,7 +222,11 @@ impl Session {
             let usable = |index: usize| {
                 let path = paths.get(index)?;
                 let shared = &path.link.get(&section)?.shared;
-                shared.is_alive().then(|| Load {
+                let usable = match order.control {
+                    true => shared.is_alive(),
+                    false => shared.carries_io(known),
+                };
+                usable.then(|| Load {
                     inflight: path.stats.inflight.load(Relaxed),
                     latency_ns: shared.heartbeat.latency_ns(),
                 })
@@ -202,5 +251,13 @@ impl Session {
             turn = turn.wrapping_add(1);
         }
         Err((order, ENOTCONN))
+    }
+}
+
+impl_has_task! { impl HasTask<KICK> for Session { self.kick } }
+
+impl TaskItem<KICK> for Session {
+    fn run(this: Arc<Self>) {
+        this.kick();
     }
 }

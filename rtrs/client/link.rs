@@ -26,6 +26,7 @@ use core::sync::atomic::Ordering::Release;
 use kernel::prelude::*;
 use kernel::sync::Arc;
 use kernel::sync::SetOnce;
+use rnbd_proto::flow::Epoch;
 use rnbd_proto::heartbeat::Beat;
 use rnbd_proto::heartbeat::Heartbeat;
 use rnbd_proto::imm::Imm;
@@ -95,6 +96,8 @@ pub(super) struct Table {
 pub(super) struct Shared {
     /// Cleared for good when the link is lost or closed.
     alive: AtomicBool,
+    /// [`Epoch::mark`] of the time in which it came up, or 0.
+    epoch: AtomicU64,
     /// Who is told that the link is lost.
     path: Arc<Path>,
     pub(super) stats: Arc<Stats>,
@@ -113,6 +116,7 @@ impl Shared {
         Arc::pin_init(
             pin_init!(Self {
                 alive: AtomicBool::new(true),
+                epoch: AtomicU64::new(0),
                 path: path.clone(),
                 stats: path.stats.clone(),
                 heartbeat: Heartbeat::new(),
@@ -131,6 +135,18 @@ impl Shared {
 
     pub(super) fn is_alive(&self) -> bool {
         self.alive.load(Acquire)
+    }
+
+    /// It is up, in this time.
+    pub(super) fn came_up(&self, epoch: Epoch) {
+        self.epoch.store(epoch.mark(), Release);
+    }
+
+    /// Whether it is alive and may carry I/O, the server knowing the devices in the time
+    /// `known`. Else a request that was on its way when all paths were lost could get to
+    /// a server that knows other devices by these names.
+    pub(super) fn carries_io(&self, known: u64) -> bool {
+        self.is_alive() && known != 0 && self.epoch.load(Acquire) == known
     }
 
     /// Ends the link without telling anybody: the path is taking it down, or

@@ -8,7 +8,11 @@ use crate::impl_has_task;
 use crate::support::task;
 use crate::support::task::TaskItem;
 use kernel::sync::Arc;
+use kernel::time::Delta;
 use rnbd_proto::news::News;
+
+/// Between two times that the server is asked, at least: it may have news all the time.
+const PAUSE: Delta = Delta::from_secs(1);
 
 impl Session {
     /// Calls [`super::Events::news`] from now on when the server has other news than
@@ -23,7 +27,7 @@ impl Session {
     /// A heartbeat of the server carried `news`. In any context.
     pub(super) fn hear(self: &Arc<Self>, news: News) {
         if self.listener.hear(news) {
-            task::schedule::<_, NEWS>(self);
+            task::schedule_in::<_, NEWS>(self, PAUSE);
         }
     }
 }

@@ -37,6 +37,7 @@ use kernel::sync::Arc;
 use kernel::sync::Mutex;
 use kernel::sync::SpinLock;
 use kernel::time::Delta;
+use rnbd_proto::flow::Epoch;
 use rnbd_proto::flow::Standing;
 use rnbd_proto::path_state::ClientState;
 use rnbd_proto::path_state::StateCell;
@@ -160,6 +161,15 @@ impl Path {
         let section = rcu::read_lock();
         if let Some(link) = self.link.get(&section) {
             link.shared.fail(why);
+        }
+    }
+
+    /// It is up in `epoch`, so that I/O may be sent by its link while the server knows the
+    /// devices in that.
+    pub(super) fn came_up(&self, epoch: Epoch) {
+        let section = rcu::read_lock();
+        if let Some(link) = self.link.get(&section) {
+            link.shared.came_up(epoch);
         }
     }
 
@@ -336,19 +346,21 @@ impl Path {
         self.enter_from(ClientState::Reconnecting, ClientState::Connecting)
             .map_err(|_| ECANCELED)?;
         let result = self.try_connect(work);
-        match result {
-            Ok(()) => work.forget_attempts(),
-            Err(e) => {
-                self.stats.connected(false);
-                pr_warn_ratelimited!("{self}: connecting again failed: {e:?}\n");
-                self.attempt_failed(work);
-            }
+        if let Err(e) = result {
+            self.stats.connected(false);
+            pr_warn_ratelimited!("{self}: connecting again failed: {e:?}\n");
+            self.attempt_failed(work);
         }
         result
     }
 
-    /// The end: after this no task runs and none can be scheduled. The path must
-    /// not be among those of its session any more.
+    /// The server took the path and knows the devices: the next loss is another matter.
+    pub(super) fn settled(&self) {
+        self.work.lock().forget_attempts();
+    }
+
+    /// The end: after this no task runs and none can be scheduled. Idempotent, and
+    /// waits for another one that does it.
     pub(super) fn remove(self: &Arc<Self>) {
         // `reconnect` may come between.
         while self.state.get() != ClientState::Dead {

@@ -47,7 +47,9 @@ impl TaskItem<CONNECT> for Path {
             if let Err(e) = this.session.show(&this) {
                 pr_warn!("{this}: files not made: {e:?}\n");
             }
-            this.session.introduce(&this);
+            if this.session.introduce(&this) {
+                this.settled();
+            }
         }
     }
 }

@@ -12,6 +12,7 @@ use super::link::Offer;
 use super::path::Path;
 use super::Client;
 use crate::new_task;
+use crate::rdma::io::LinearIo;
 use crate::rdma::sg::MAX_SEGMENTS;
 use crate::support::log::Plain;
 use crate::support::percpu::PerCpu;
@@ -46,6 +47,7 @@ pub(super) const CONTROL_PERMITS: u32 = 1;
 /// Its tasks.
 pub(super) const OVERDUE: u64 = 0;
 pub(super) const NEWS: u64 = 1;
+pub(super) const KICK: u64 = 2;
 
 /// How long I/O waits for a path by default, in seconds.
 const FAIL_IO_AFTER_S: i32 = 120;
@@ -109,12 +111,16 @@ pub struct Session {
     pub(super) listener: Listener,
     #[pin]
     pub(super) news: Task<Self, NEWS>,
+    /// Scheduled for requests that wait for room in a device.
+    #[pin]
+    pub(super) kick: Task<Self, KICK>,
     #[pin]
     pub(super) desk: Desk,
     pub(super) events: Arc<dyn Events>,
-    /// Serialises control messages, which share one message id.
+    /// Serialises control messages, which share one message id. The one that uses it
+    /// still, though nobody waits for its end.
     #[pin]
-    pub(super) control: Mutex<()>,
+    pub(super) control: Mutex<Option<Arc<LinearIo>>>,
     /// Held while the server is told what it forgot.
     #[pin]
     pub(super) introducing: Mutex<()>,
@@ -164,9 +170,10 @@ impl Session {
                 overdue <- new_task!(queue.handle(), "rtrs_io_overdue"),
                 listener: Listener::new(),
                 news <- new_task!(queue.handle(), "rtrs_client_news"),
+                kick <- new_task!(queue.handle(), "rtrs_client_kick"),
                 desk <- Desk::new(),
                 events,
-                control <- new_mutex!((), "rtrs_session_control"),
+                control <- new_mutex!(None, "rtrs_session_control"),
                 introducing <- new_mutex!((), "rtrs_session_introducing"),
                 queue,
             }? Error),
@@ -236,6 +243,8 @@ impl Session {
         task::stop_sync::<_, NEWS>(self);
         drop(files);
         drop(self.paths.replace(None));
+        // Nothing is kept any more without a path.
+        task::stop_sync::<_, KICK>(self);
         self.kick();
     }
 
@@ -247,6 +256,13 @@ impl Session {
     pub(super) fn fits(&self, offer: Offer) -> Result {
         let (depth, size) = (u32::from(offer.depth), offer.max_io_size);
         let (old_depth, old_size) = (self.queue_depth(), self.max_io_size());
+        if depth <= CONTROL_PERMITS {
+            pr_err!(
+                "{}: the path offers queue depth {depth}, and one message id is for control\n",
+                &*self.name
+            );
+            return Err(EPROTO);
+        }
         if depth < old_depth || size < old_size {
             pr_err!(
                 "{}: the path offers queue depth {depth} and {size} bytes a request, less than the {old_depth} and {old_size} that the devices were made for; unmap them and map them anew\n",
@@ -319,7 +335,7 @@ impl Session {
 
     /// Those that are for I/O, from 0.
     pub fn io_depth(&self) -> u32 {
-        self.queue_depth().saturating_sub(CONTROL_PERMITS).max(1)
+        self.queue_depth().saturating_sub(CONTROL_PERMITS)
     }
 
     /// The most bytes of data in one request.

@@ -10,6 +10,7 @@ use core::cell::UnsafeCell;
 use core::ffi::c_void;
 use core::mem::ManuallyDrop;
 use core::ptr::NonNull;
+use core::sync::atomic::AtomicBool;
 use core::sync::atomic::AtomicI32;
 use core::sync::atomic::Ordering::Acquire;
 use core::sync::atomic::Ordering::Release;
@@ -22,7 +23,7 @@ use kernel::time::Delta;
 /// # Safety
 ///
 /// - The memory that [`Io::fill`] puts into a table stays valid, and is not
-///   touched by others, until [`Io::done`] was called.
+///   touched by others, until [`Io::done`] or [`Io::later`] was called.
 /// - `from_raw(into_raw(x))` is `x`.
 pub unsafe trait Io: Send + Sized + 'static {
     /// Gives up the value for a pointer.
@@ -46,12 +47,19 @@ pub unsafe trait Io: Send + Sized + 'static {
 
     /// The transfer is over. In any context, softirq included.
     fn done(self, result: Result);
+
+    /// The transfer did not begin, for lack of room in a device. To be called where it
+    /// was submitted; the owner may submit it again in a while.
+    fn later(self) {
+        self.done(Err(ENOMEM));
+    }
 }
 
 struct VTable {
     message: unsafe fn(NonNull<c_void>, &mut [u8]) -> Result<usize>,
     fill: unsafe fn(NonNull<c_void>, &mut SgTable) -> Result<usize>,
     done: unsafe fn(NonNull<c_void>, Result),
+    later: unsafe fn(NonNull<c_void>),
 }
 
 /// An [`Io`] of any type, without an allocation. When it is dropped before it
@@ -88,6 +96,10 @@ impl<T: Io> VTableOf<T> {
         done: |ptr, result| {
             // SAFETY: `ptr` is of type `T`, and the box is consumed with this.
             unsafe { T::from_raw(ptr) }.done(result)
+        },
+        later: |ptr| {
+            // SAFETY: `ptr` is of type `T`, and the box is consumed with this.
+            unsafe { T::from_raw(ptr) }.later()
         },
     };
 }
@@ -130,6 +142,13 @@ impl IoBox {
         // SAFETY: By the type invariant, and `this` is not used again.
         unsafe { (this.vtable.done)(this.ptr, result) }
     }
+
+    /// See [`Io::later`].
+    pub fn later(self) {
+        let this = ManuallyDrop::new(self);
+        // SAFETY: By the type invariant, and `this` is not used again.
+        unsafe { (this.vtable.later)(this.ptr) }
+    }
 }
 
 impl Drop for IoBox {
@@ -145,6 +164,8 @@ pub struct LinearIo {
     message: KVec<u8>,
     memory: UnsafeCell<KVec<u8>>,
     len: u32,
+    /// It was given to the transport, which happens once.
+    launched: AtomicBool,
     /// 0 or a negative errno, once `over` is complete.
     errno: AtomicI32,
     #[pin]
@@ -170,6 +191,7 @@ impl LinearIo {
                 message: copy,
                 memory: UnsafeCell::new(memory),
                 len,
+                launched: AtomicBool::new(false),
                 errno: AtomicI32::new(0),
                 over <- Completion::new(),
             }),
@@ -177,21 +199,39 @@ impl LinearIo {
         )
     }
 
-    /// Waits until the transfer is over and copies what arrived to `dst`.
+    /// For the transport. `None` if it has it, or had it, already.
+    pub fn launch(this: &Arc<Self>) -> Option<IoBox> {
+        let first = !this.launched.swap(true, Acquire);
+        first.then(|| IoBox::new(LinearRef(this.clone())))
+    }
+
+    /// Waits until the transfer is over.
     ///
     /// # Errors
     ///
-    /// `ETIMEDOUT` after `limit`, `ERESTARTSYS` when the task was killed, else
-    /// what the transfer ended with.
-    pub fn wait(&self, limit: Delta, dst: &mut [u8]) -> Result {
-        if !self.over.wait_killable_timeout(limit)? {
-            return Err(ETIMEDOUT);
+    /// `ETIMEDOUT` after `limit`, `ERESTARTSYS` when the task was killed.
+    pub fn wait_over(&self, limit: Delta) -> Result {
+        match self.over.wait_killable_timeout(limit)? {
+            true => Ok(()),
+            false => Err(ETIMEDOUT),
+        }
+    }
+
+    /// Copies what arrived to `dst`.
+    ///
+    /// # Errors
+    ///
+    /// `EBUSY` when the transfer is not over, else what it ended with.
+    pub fn take(&self, dst: &mut [u8]) -> Result {
+        if !self.over.is_done() {
+            return Err(EBUSY);
         }
         match self.errno.load(Acquire) {
             0 => {}
             errno => return Err(Error::from_errno(errno)),
         }
-        // SAFETY: The transfer is over, so only waiters read the memory.
+        // SAFETY: The transfer is over, and there is no second one, so only waiters read
+        // the memory.
         let memory = unsafe { &*self.memory.get() };
         let src = memory.get(..dst.len()).ok_or(EINVAL)?;
         dst.copy_from_slice(src);
@@ -199,8 +239,8 @@ impl LinearIo {
     }
 }
 
-/// A reference to a [`LinearIo`] for the transport.
-pub struct LinearRef(pub Arc<LinearIo>);
+/// The one reference to a [`LinearIo`] that the transport gets.
+struct LinearRef(Arc<LinearIo>);
 
 // SAFETY: The memory belongs to the `LinearIo`, which this keeps alive, and
 // nobody touches it before `done`.
