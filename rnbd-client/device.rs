@@ -228,9 +228,12 @@ impl Operations for Device {
         let refused = self
             .transport
             .submit(dir, permit, queue, len, IoBox::new(transfer));
-        if let Err((transfer, _)) = refused {
+        match refused {
+            Ok(()) => {}
+            // Until there is room.
+            Err((transfer, ENOMEM | ENOSPC)) => transfer.later(),
             // Whatever the transport's reason: the disk does not work.
-            transfer.done(Err(EIO));
+            Err((transfer, _)) => transfer.done(Err(EIO)),
         }
     }
 

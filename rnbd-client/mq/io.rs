@@ -75,4 +75,8 @@ unsafe impl<T: Operations> Io for Transfer<T> {
     fn done(self, result: Result) {
         Transfer::done(self, result)
     }
+
+    fn later(self) {
+        self.request.later()
+    }
 }

@@ -124,6 +124,10 @@ pub(crate) struct Times {
     pub(crate) sent: Atomic<u64>,
 }
 
+/// Until a request that the driver had no room for is handed out once more, in
+/// milliseconds.
+const A_WHILE_MS: usize = 10;
+
 const IDLE: u32 = 0x000;
 const STARTED: u32 = 0x100;
 const DONE: u32 = 0x200;
@@ -333,6 +337,26 @@ impl Request {
         }
         // SAFETY: The request is started and was not completed, see above.
         unsafe { bindings::blk_mq_complete_request(rq.as_ptr()) };
+    }
+
+    /// Gives the request back to the block layer, which hands it out once more in a
+    /// while. In `queue_rq` only.
+    pub(crate) fn later(self) {
+        let rq = ManuallyDrop::new(self).rq;
+        // SAFETY: By the type invariant.
+        let pdu = unsafe { Pdu::of(rq) };
+        if pdu.state.cmpxchg(STARTED, IDLE, Release).is_err() {
+            // As in `done`.
+            warn_on!(true);
+            return;
+        }
+        // SAFETY: The request is started and was not completed, see above. Its queue stays
+        // while `queue_rq` runs.
+        unsafe {
+            let queue = (*rq.as_ptr()).q;
+            bindings::blk_mq_requeue_request(rq.as_ptr(), false);
+            bindings::blk_mq_delay_kick_requeue_list(queue, A_WHILE_MS);
+        }
     }
 
     /// Gives the ownership up for a pointer.
