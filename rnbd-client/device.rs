@@ -21,7 +21,8 @@ use kernel::prelude::*;
 use kernel::sync::atomic::Atomic;
 use kernel::sync::atomic::Relaxed;
 use kernel::sync::Arc;
-use rnbd_proto::latency::Kind;
+use kernel::sync::SetOnce;
+use rnbd_proto::latency;
 use rnbd_proto::overdue;
 use rnbd_proto::overdue::Verdict;
 use rnbd_proto::wire::rnbd::AccessMode;
@@ -29,6 +30,7 @@ use rnbd_proto::wire::rnbd::DeviceId;
 use rnbd_proto::wire::rnbd::Io;
 use rnbd_proto::wire::rnbd::IoFlags;
 use rnbd_proto::wire::rnbd::Op;
+use rnbd_proto::wire::rnbd::OpenRsp;
 use rtrs::client::Dir;
 use rtrs::client::IoBox;
 use rtrs::client::Permit;
@@ -38,12 +40,10 @@ use rtrs::support::log::Plain;
 
 /// In use.
 const MAPPED: u32 = 0;
-/// The server, which came back, does not have it as it was: I/O fails.
-const LOST: u32 = 1;
 /// Being unmapped; nobody can open it any more.
-const RETIRED: u32 = 2;
+const RETIRED: u32 = 1;
 /// Being unmapped by force: I/O fails.
-const ABORTED: u32 = 3;
+const ABORTED: u32 = 2;
 
 /// A mapped device, as seen by its disk and its files.
 #[pin_data]
@@ -58,8 +58,11 @@ pub(crate) struct Device {
     pub(crate) path: KVec<u8>,
     /// How it was opened.
     pub(crate) mode: AccessMode,
-    /// What the server calls it, anew each time that it opens it.
-    id: Atomic<u32>,
+    /// What the server calls it, anew each time that it opens it: [`HAS_ID`] and the id.
+    /// 0 when the server, which came back, does not have it as it was: I/O fails.
+    there: Atomic<u64>,
+    /// What its disk is made for.
+    made_for: SetOnce<Kind>,
     /// Number of its disk.
     pub(crate) number: u32,
     #[pin]
@@ -67,6 +70,15 @@ pub(crate) struct Device {
     state: Atomic<u32>,
     /// How long requests wait for a path, and then for their end.
     pub(crate) latency: Arc<Latency>,
+}
+
+const HAS_ID: u64 = 1 << 32;
+
+/// What cannot change while there is a disk.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Kind {
+    logical_block_size: u32,
+    write_cache: bool,
 }
 
 const WAIT: usize = 0;
@@ -111,7 +123,8 @@ impl Device {
             roster,
             path,
             mode,
-            id: Atomic::new(0),
+            there: Atomic::new(0),
+            made_for: SetOnce::new(),
             number,
             state: Atomic::new(MAPPED),
             latency,
@@ -122,21 +135,42 @@ impl Device {
     /// What to tell a user.
     pub(crate) fn state(&self) -> State {
         match self.state.load(Relaxed) {
-            MAPPED if self.transport.is_connected() => State::Open,
-            MAPPED | LOST => State::Closed,
+            MAPPED if self.transport.is_connected() && self.id().is_some() => State::Open,
+            MAPPED => State::Closed,
             _ => State::Unmapped,
         }
     }
 
-    /// What the server calls it.
-    pub(crate) fn id(&self) -> DeviceId {
-        DeviceId(self.id.load(Relaxed))
+    /// What the server calls it, if it has it open, or had when the session was lost.
+    #[inline]
+    pub(crate) fn id(&self) -> Option<DeviceId> {
+        let there = self.there.load(Relaxed);
+        // CAST: The id is in the lower half.
+        (there != 0).then_some(DeviceId(there as u32))
     }
 
     /// The server has opened it.
-    pub(crate) fn opened(&self, id: DeviceId) {
-        self.id.store(id.0, Relaxed);
-        let _ = self.state.cmpxchg(LOST, MAPPED, Relaxed);
+    ///
+    /// # Errors
+    ///
+    /// `EMEDIUMTYPE` when it is not what the disk was made for at first: the disk would
+    /// send what the device cannot do, or not what it needs.
+    pub(crate) fn opened(&self, answer: &OpenRsp) -> Result {
+        let kind = Kind {
+            logical_block_size: answer.geometry.logical_block_size(),
+            write_cache: answer.write_cache,
+        };
+        self.made_for.populate(kind);
+        let fits = self.made_for.as_ref().is_some_and(|made_for| {
+            kind.logical_block_size <= made_for.logical_block_size
+                && (made_for.write_cache || !kind.write_cache)
+        });
+        if !fits {
+            return Err(EMEDIUMTYPE);
+        }
+        self.there
+            .store(HAS_ID | u64::from(answer.device.0), Relaxed);
+        Ok(())
     }
 
     /// Somebody says that the device has `sectors` now.
@@ -158,27 +192,30 @@ impl Device {
     /// `EALREADY` when it is open, `ENODEV` when it is being unmapped, `ENOTCONN` when
     /// the session has no path, else why the server does not open it.
     pub(crate) fn remap(self: &Arc<Self>) -> Result {
-        match self.state.load(Relaxed) {
-            MAPPED if self.transport.is_connected() => Err(EALREADY),
-            MAPPED => Err(ENOTCONN),
-            LOST => self.roster.reopen(&self.transport, self),
+        match (self.state.load(Relaxed), self.transport.is_connected()) {
+            (MAPPED, false) => Err(ENOTCONN),
+            (MAPPED, true) if self.id().is_some() => Err(EALREADY),
+            (MAPPED, true) => self.roster.reopen(&self.transport, self),
             _ => Err(ENODEV),
         }
     }
 
     /// Whether the server has it open, or will once the session is back.
     pub(crate) fn is_mapped(&self) -> bool {
-        self.state.load(Relaxed) == MAPPED
+        self.state.load(Relaxed) == MAPPED && self.id().is_some()
     }
 
-    /// The server does not have it any more.
-    pub(crate) fn lose(&self) {
-        let _ = self.state.cmpxchg(MAPPED, LOST, Relaxed);
+    /// The server does not have it any more. Answers what it called it.
+    pub(crate) fn lose(&self) -> Option<DeviceId> {
+        let id = self.id();
+        self.there.store(0, Relaxed);
+        id
     }
 
     /// Keeps it from being opened. To be called by `Disk::with_openers`.
     pub(crate) fn retire(&self) {
-        self.state.store(RETIRED, Relaxed);
+        // One that is aborted stays so.
+        let _ = self.state.cmpxchg(MAPPED, RETIRED, Relaxed);
     }
 
     /// Fails requests from now on.
@@ -238,9 +275,10 @@ impl Operations for Device {
     }
 
     fn message(&self, request: &Request, out: &mut [u8]) -> Result<usize> {
-        if matches!(self.state.load(Relaxed), LOST | ABORTED) {
+        if self.state.load(Relaxed) == ABORTED {
             return Err(EIO);
         }
+        let id = self.id().ok_or(EIO)?;
         if let Some(now) = self.latency.now() {
             request.times().sent.store(now, Relaxed);
         }
@@ -253,7 +291,7 @@ impl Operations for Device {
             mq::Op::WriteZeroes => Op::WriteZeroes,
         };
         let io = Io::new(
-            self.id(),
+            id,
             op,
             flags(op, request.flags()),
             request.sector(),
@@ -275,9 +313,9 @@ impl Operations for Device {
         let times = request.times();
         let (began, sent) = (times.began.load(Relaxed), times.sent.load(Relaxed));
         let kind = match request.op() {
-            Ok(mq::Op::Read) => Kind::Read,
-            Ok(mq::Op::Write) => Kind::Write,
-            _ => Kind::Other,
+            Ok(mq::Op::Read) => latency::Kind::Read,
+            Ok(mq::Op::Write) => latency::Kind::Write,
+            _ => latency::Kind::Other,
         };
         // Not sent, then, but refused.
         if sent < began {

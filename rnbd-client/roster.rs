@@ -19,6 +19,7 @@ use rnbd_proto::error::WireError;
 use rnbd_proto::wire::name::DevicePath;
 use rnbd_proto::wire::rnbd::Close;
 use rnbd_proto::wire::rnbd::DevInfo;
+use rnbd_proto::wire::rnbd::DeviceId;
 use rnbd_proto::wire::rnbd::Open;
 use rnbd_proto::wire::rnbd::OpenRsp;
 use rnbd_proto::wire::rnbd::SessInfo;
@@ -64,7 +65,7 @@ impl Roster {
         let mut entries = self.entries.lock();
         entries.reserve(1, GFP_KERNEL)?;
         let answer = open(session, device)?;
-        device.opened(answer.device);
+        device.opened(&answer)?;
         device.sizing.first(answer.geometry.sectors());
         let opened = Opened {
             session: session.clone(),
@@ -104,7 +105,7 @@ impl Events for Roster {
                 Ok(()) => (),
                 Err(err) if is_of_transport(err) => return Err(err),
                 Err(err) => {
-                    pr_err!(
+                    rtrs::pr_err_ratelimited!(
                         "rnbd{}: the server does not open it any more: {err:?}\n",
                         device.number
                     );
@@ -130,7 +131,8 @@ impl Events for Roster {
                 // Somebody over there has closed it; what I/O ends with says so.
                 Err(ENOENT) => (),
                 Err(err) => {
-                    pr_err!("rnbd{}: size not taken over: {err:?}\n", device.number);
+                    let number = device.number;
+                    rtrs::pr_err_ratelimited!("rnbd{number}: size not taken over: {err:?}\n");
                 }
             }
         }
@@ -138,9 +140,17 @@ impl Events for Roster {
     }
 }
 
-/// Whether `err` of a control message need not be the server's word.
+/// Whether `err` of a control message need not be the server's word, or is not its last.
 fn is_of_transport(err: Error) -> bool {
-    [ECONNABORTED, ETIMEDOUT, ENOTCONN].contains(&err)
+    [
+        ECONNABORTED,
+        ETIMEDOUT,
+        ENOTCONN,
+        ERESTARTSYS,
+        ENOMEM,
+        ENOSPC,
+    ]
+    .contains(&err)
 }
 
 /// Exchanges protocol versions, and what both sides can do beyond that.
@@ -165,15 +175,20 @@ fn open(session: &Session, device: &Device) -> Result<OpenRsp> {
 /// As [`open`], for a device that has a disk, which takes over its size.
 fn open_again(session: &Session, device: &Device) -> Result {
     let answer = open(session, device)?;
-    device.sizing.again(answer.geometry.sectors())?;
-    device.opened(answer.device);
-    Ok(())
+    let opened = device
+        .sizing
+        .again(answer.geometry.sectors())
+        .and_then(|()| device.opened(&answer));
+    if opened.is_err() {
+        close(session, answer.device);
+    }
+    opened
 }
 
 /// Asks how `device`, which is open, is now.
 fn look_again(session: &Session, device: &Device) -> Result {
     let ask = DevInfo {
-        device: device.id(),
+        device: device.id().ok_or(ENOENT)?,
     };
     let mut reply = [0; OPEN_RSP_SIZE];
     let len = session.call(Dir::Read, &ask.encode(), &mut reply)?;
@@ -187,6 +202,18 @@ fn refused(err: WireError) -> Error {
     EPROTO
 }
 
+/// Has the server close a device that it has open for us.
+fn close(session: &Session, device: DeviceId) {
+    let close = Close { device }.encode();
+    if let Err(err) = session.call(Dir::Write, &close, &mut []) {
+        pr_warn!(
+            "closing device {} on the server: {:?}\n",
+            Plain(device),
+            err
+        );
+    }
+}
+
 /// A device that the server has opened for us, closed on drop.
 pub(crate) struct Opened {
     session: Arc<Session>,
@@ -197,24 +224,17 @@ pub(crate) struct Opened {
 impl Drop for Opened {
     fn drop(&mut self) {
         let ours = |device: &Arc<Device>| Arc::ptr_eq(device, &self.device);
-        let entry = {
-            let mut entries = self.roster.entries.lock();
-            let index = entries.iter().position(ours);
-            index.and_then(|index| entries.remove(index).ok())
-        };
+        let mut entries = self.roster.entries.lock();
+        let index = entries.iter().position(ours);
+        let entry = index.and_then(|index| entries.remove(index).ok());
+        // Under the lock: a server that lost the session counts ids anew, and until the
+        // lock is free it opens no other device under this one.
+        //
+        // It closes the devices of a session that ends by itself.
+        if let (Some(id), true) = (self.device.lose(), self.session.is_connected()) {
+            close(&self.session, id);
+        }
+        drop(entries);
         drop(entry);
-        // A server closes the devices of a session that ends.
-        if !self.session.is_connected() {
-            return;
-        }
-        let device = self.device.id();
-        let close = Close { device }.encode();
-        if let Err(err) = self.session.call(Dir::Write, &close, &mut []) {
-            pr_warn!(
-                "closing device {} on the server: {:?}\n",
-                Plain(device),
-                err
-            );
-        }
     }
 }

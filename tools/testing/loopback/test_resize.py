@@ -101,3 +101,23 @@ def test_a_device_that_was_lost_is_mapped_again(loopback: Pair) -> None:
     assert device.read("rnbd/state") == "open"
     fio.verify(guest, device.node, block="64k", size="4m")
     assert device.unmap() is None
+
+
+def test_unmapping_a_lost_device_closes_no_other(loopback: Pair) -> None:
+    """A target that lost the session counts ids anew: the lost one's is another's then."""
+    guest = loopback.target.guest
+    loopback.target.ram_disk(16, count=2)
+    guest.run("ln -s /dev/ram0 /run/first.img")
+    lost, path = _map(loopback, "/run/first.img")
+    kept = loopback.initiator.map("/dev/ram1", path="")
+    guest.run("rm /run/first.img")
+    assert path.disconnect() is None
+    path.force_connection()
+    guest.wait_until(lambda: lost.read("rnbd/state") == "closed", "the device to be lost")
+    assert _read_code(lost) != 0
+    assert kept.read("rnbd/state") == "open"
+
+    assert lost.unmap() is None
+    assert loopback.target.exports() == ["ram1"]
+    assert _read_code(kept) == 0
+    assert kept.unmap() is None
