@@ -21,7 +21,7 @@ use crate::transport::Transport;
 use kernel::prelude::*;
 use kernel::str::CString;
 use kernel::sync::Arc;
-use kernel::time::msecs_to_jiffies;
+use kernel::time::Delta;
 use rnbd_proto::limits::MAX_SEGMENTS;
 use rnbd_proto::limits::REGISTRATION_UNIT;
 use rnbd_proto::text::map_device::MapOptions;
@@ -37,9 +37,8 @@ use rtrs::support::sysfs::Link;
 const DATA_ALIGNMENT: u32 = 4;
 /// The most sectors that the block layer can name in one request.
 const MOST_SECTORS: u32 = u32::MAX / SECTOR_SIZE;
-/// How long I/O in flight may still take when a device is unmapped by force,
-/// in milliseconds.
-const ABORT_GRACE: u32 = 5000;
+/// How long I/O in flight may still take when a device is unmapped by force.
+const ABORT_GRACE: Delta = Delta::from_secs(5);
 
 /// A mapped device. Fields are dropped in this order.
 pub(crate) struct Mapped {
@@ -159,22 +158,22 @@ impl Mapped {
     pub(crate) fn abort(&self, transport: &Transport, others: bool) {
         let device = self.disk.device();
         device.abort();
-        self.disk.mark_dead();
         // What waits for a path fails now.
         device.transport.kick();
-        if self.disk.wait_drained(msecs_to_jiffies(ABORT_GRACE)) {
-            return;
+        if !self.disk.wait_idle(ABORT_GRACE) {
+            pr_warn!(
+                "rnbd{}: I/O is not answered, {} the session\n",
+                self.number.get(),
+                if others { "reconnecting" } else { "closing" }
+            );
+            if others {
+                transport.reset("I/O of a device that is unmapped is not answered");
+            } else {
+                transport.close();
+            }
         }
-        pr_warn!(
-            "rnbd{}: I/O is not answered, {} the session\n",
-            self.number.get(),
-            if others { "reconnecting" } else { "closing" }
-        );
-        if others {
-            transport.reset("I/O of a device that is unmapped is not answered");
-        } else {
-            transport.close();
-        }
+        // Not before, as this waits for I/O of a file system that is mounted.
+        self.disk.mark_dead();
     }
 }
 

@@ -97,16 +97,22 @@ impl Session {
             .iter()
             .position(|mapped| mapped.is(device))
             .ok_or(EALREADY)?;
-        live.devices.get(index).ok_or(EALREADY)?.retire(mode)?;
+        let others = live.devices.len() > 1;
+        let mapped = live.devices.get(index).ok_or(EALREADY)?;
+        let forced = mode == UnmapMode::Force;
+        if forced {
+            // First, as who opens or scans the disk may be waiting for its I/O.
+            mapped.abort(&live.transport, others);
+        }
+        mapped.retire(mode)?;
+        // Without a path, I/O that nobody waits for any more must not be waited for.
+        if !forced && !live.transport.is_connected() {
+            mapped.abort(&live.transport, others);
+        }
         let mapped = live.devices.remove(index).map_err(|_| EALREADY)?;
 
         // Keeps the name taken until the session is closed.
         let user = mapped.user().clone();
-        // Without a path, I/O that nobody waits for any more must not be waited for.
-        if mode == UnmapMode::Force || !live.transport.is_connected() {
-            let others = !live.devices.is_empty();
-            mapped.abort(&live.transport, others);
-        }
         drop(mapped);
         Self::close_if_unused(&mut guard);
         drop(guard);

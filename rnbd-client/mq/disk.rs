@@ -17,6 +17,8 @@ use kernel::error::from_err_ptr;
 use kernel::error::to_result;
 use kernel::prelude::*;
 use kernel::sync::Arc;
+use kernel::time::delay::fsleep;
+use kernel::time::Delta;
 use kernel::types::ScopeGuard;
 use rtrs::support::kobj::KobjRef;
 use rtrs::support::sysfs::Dir;
@@ -54,7 +56,7 @@ pub(crate) struct Disk<T: Operations> {
     /// Directories below the disk's own, removed before it.
     dirs: KVec<Dir>,
     device: Arc<T>,
-    _tag_set: Arc<TagSet<T>>,
+    tag_set: Arc<TagSet<T>>,
 }
 
 // SAFETY: The block layer synchronises all use of a disk.
@@ -118,7 +120,7 @@ impl<T: Operations> Disk<T> {
             raw,
             dirs: KVec::new(),
             device,
-            _tag_set: tag_set,
+            tag_set: tag_set,
         })
     }
 
@@ -190,11 +192,22 @@ impl<T: Operations> Disk<T> {
         unsafe { bindings::blk_mark_disk_dead(self.raw) };
     }
 
-    /// Waits until the requests accepted before [`Disk::mark_dead`], which must
-    /// have been called, are done; at most `jiffies`. Says whether they are.
-    pub(crate) fn wait_drained(&self, jiffies: kernel::time::Jiffies) -> bool {
-        // SAFETY: By the type invariant. A dead disk's queue is draining.
-        unsafe { bindings::blk_mq_freeze_queue_wait_timeout((*self.raw).queue, jiffies) != 0 }
+    /// Waits until the driver has no request of this disk, as it happens when it ends
+    /// them as soon as it gets them; at most about `limit`. Says whether it has none.
+    ///
+    /// Others can submit meanwhile, unlike with a frozen queue: what the driver waits for
+    /// may be in need of memory that this disk is to be written to for.
+    pub(crate) fn wait_idle(&self, limit: Delta) -> bool {
+        let step = Delta::from_millis(10);
+        let steps = limit.as_nanos() / step.as_nanos();
+        for _ in 0..steps {
+            // SAFETY: By the type invariant.
+            if self.tag_set.started(unsafe { (*self.raw).queue }) == 0 {
+                return true;
+            }
+            fsleep(step);
+        }
+        false
     }
 }
 

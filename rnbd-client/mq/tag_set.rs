@@ -106,6 +106,44 @@ impl<T: Operations> TagSet<T> {
     pub(super) fn raw(&self) -> *mut bindings::blk_mq_tag_set {
         self.raw.get()
     }
+
+    /// Number of requests of `queue` that the driver has, at this moment. `queue` is only
+    /// compared.
+    pub(super) fn started(&self, queue: *const bindings::request_queue) -> u32 {
+        let mut count = Count { queue, requests: 0 };
+        // SAFETY: By the type invariant; `count` is there, and used by nobody else, until
+        // this returns.
+        unsafe {
+            bindings::blk_mq_tagset_busy_iter(
+                self.raw(),
+                Some(Count::add),
+                (&raw mut count).cast(),
+            );
+        }
+        count.requests
+    }
+}
+
+/// Counts the requests of one queue.
+struct Count {
+    queue: *const bindings::request_queue,
+    requests: u32,
+}
+
+impl Count {
+    /// # Safety
+    ///
+    /// Only blk-mq calls it, with a request and the pointer that [`TagSet::started`] gave.
+    unsafe extern "C" fn add(rq: *mut bindings::request, count: *mut c_void) -> bool {
+        // SAFETY: blk-mq holds a reference to the request; the count is as promised.
+        unsafe {
+            let count = &mut *count.cast::<Self>();
+            if core::ptr::eq((*rq).q, count.queue) {
+                count.requests += 1;
+            }
+        }
+        true
+    }
 }
 
 #[pinned_drop]

@@ -101,6 +101,26 @@ def test_one_device_without_answers_can_be_unmapped_by_force(loopback: Pair) -> 
     assert other.unmap() is None
 
 
+def test_a_mounted_disk_without_answers_can_be_unmapped_by_force(loopback: Pair) -> None:
+    """The file system is told that its disk is gone, and waits for its own I/O for that."""
+    guest = loopback.initiator.guest
+    stalling = _stalling_disk(guest, loopback.target.ram_disk(64))
+    loopback.target.load()
+    loopback.initiator.load()
+    device = loopback.initiator.map(stalling)
+    guest.run(f"mkfs.ext4 -q {device.node} && mkdir -p /mnt/stuck")
+    guest.run(f"mount {device.node} /mnt/stuck")
+
+    _stop(guest)
+    write = guest.begin("dd if=/dev/zero of=/mnt/stuck/file bs=1M count=4 conv=fsync")
+    _wait_for_request(device)
+    assert device.unmap("force") is None
+    assert write.wait().code != 0
+    assert not device.exists()
+    guest.run("umount /mnt/stuck")
+    _go_on(guest)
+
+
 def test_a_device_that_cannot_be_opened_holds_up_no_other(loopback: Pair) -> None:
     """While its partitions are being read nobody can open it, and that can take for ever."""
     guest = loopback.initiator.guest
