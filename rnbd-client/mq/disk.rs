@@ -120,7 +120,7 @@ impl<T: Operations> Disk<T> {
             raw,
             dirs: KVec::new(),
             device,
-            tag_set: tag_set,
+            tag_set,
         })
     }
 
