@@ -26,6 +26,7 @@ pub(crate) use device::Mode;
 pub(crate) use limits::Limits;
 pub(crate) use lookup::find;
 pub(crate) use lookup::Location;
+pub(crate) use opf::OpFlag;
 pub(crate) use opf::Opf;
 pub(crate) use pool::BioPool;
 pub(crate) use pool::Command;

@@ -17,6 +17,7 @@ use rtrs::support::mem::Pages;
 use crate::bdev;
 use crate::bdev::BlockDevice;
 use crate::bdev::Command;
+use crate::bdev::OpFlag;
 use crate::bdev::Opf;
 use crate::bdev::SECTOR_SIZE;
 use crate::export::Export;
@@ -120,7 +121,6 @@ pub(crate) fn command(io: &Io, request: &Request, export: &Export) -> Result<Com
         opf: opf(io.op(), io.flags())?,
         sector: io.sector(),
         len: io.len(),
-        has_data: io.op().has_data(),
         prio: io.prio(),
     })
 }
@@ -177,14 +177,17 @@ fn opf(op: Op, flags: IoFlags) -> Result<Opf> {
         Op::Flush => return Ok(Opf::FLUSH),
         Op::Discard => Opf::DISCARD,
         Op::SecureErase => Opf::SECURE_ERASE,
-        Op::WriteZeroes if flags.contains(IoFlags::NOUNMAP) => Opf::WRITE_ZEROES | Opf::NOUNMAP,
+        Op::WriteZeroes if flags.contains(IoFlags::NOUNMAP) => Opf::WRITE_ZEROES | OpFlag::NOUNMAP,
         Op::WriteZeroes => Opf::WRITE_ZEROES,
     };
 
     if flags.contains(IoFlags::SYNC) {
-        opf = opf | Opf::SYNC;
+        opf = opf | OpFlag::SYNC;
     }
-    for (flag, bit) in [(IoFlags::FUA, Opf::FUA), (IoFlags::PREFLUSH, Opf::PREFLUSH)] {
+    for (flag, bit) in [
+        (IoFlags::FUA, OpFlag::FUA),
+        (IoFlags::PREFLUSH, OpFlag::PREFLUSH),
+    ] {
         if flags.contains(flag) {
             // The block layer warns about any operation but a write with these.
             if op != Op::Write {

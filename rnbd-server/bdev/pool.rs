@@ -44,10 +44,8 @@ pub(crate) struct Command {
     pub(crate) opf: Opf,
     /// First sector.
     pub(crate) sector: u64,
-    /// Bytes of the device.
+    /// Bytes of the device. As many bytes of data go with it, if it has data.
     pub(crate) len: u32,
-    /// Whether as many bytes of data go with it.
-    pub(crate) has_data: bool,
     /// I/O priority.
     pub(crate) prio: u16,
 }
@@ -133,6 +131,7 @@ impl<T: Io> BioPool<T> {
             return Err((io, EINVAL));
         };
         let bio = slot.bio.get();
+        let has_data = command.opf.has_data() && command.len > 0;
 
         // SAFETY: The slot was taken, so nobody else uses its fields, and its memory
         // stays allocated where it is until the slot is given back, as does the map: the
@@ -143,7 +142,7 @@ impl<T: Io> BioPool<T> {
             let pages = io.pages();
 
             // CAST: Lossless where Linux runs.
-            if command.has_data && command.len as usize > pages.len() {
+            if has_data && command.len as usize > pages.len() {
                 let io = (*slot.io.get()).assume_init_read();
 
                 self.taken.put(id);
@@ -157,7 +156,7 @@ impl<T: Io> BioPool<T> {
                 1,
                 command.opf.as_raw(),
             );
-            if command.has_data {
+            if has_data {
                 bindings::bio_add_virt_nofail(bio, pages.as_ptr().cast(), command.len);
             } else {
                 (*bio).bi_iter.bi_size = command.len;
