@@ -34,6 +34,9 @@ use crate::subject::Subject;
 /// cuts off what is written beyond one.
 const MAX_TEXT: usize = 4000;
 
+/// What the file prints before the rules, so that they can be written as they were read.
+const CLEAR: &[u8] = b"clear\n";
+
 /// What the file prints when there are no rules.
 const USAGE: &[u8] = b"\
 # There are no rules, so the parameter export_default decides. Lines to write, of which
@@ -183,7 +186,7 @@ impl ExportRules {
         match this.list() {
             None => buf.push(USAGE),
             Some(list) => {
-                buf.push(b"clear\n")?;
+                buf.push(CLEAR)?;
                 buf.push(&list)
             }
         }
@@ -191,7 +194,8 @@ impl ExportRules {
 
     /// Does what all lines say, or nothing.
     fn store(this: ArcBorrow<'_, Self>, input: &[u8], _ctx: &StoreCtx<'_>) -> Result {
-        if input.len() > MAX_TEXT {
+        // Not less than what `show` gives.
+        if input.len() > CLEAR.len() + MAX_TEXT {
             return Err(too_long());
         }
         let mut list = this.list.lock();

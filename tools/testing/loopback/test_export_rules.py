@@ -224,6 +224,12 @@ def test_malformed_rules_change_nothing(loopback: Pair) -> None:
     assert loopback.target.write_rules(*["deny session=x"] * 250) is None
     assert loopback.target.write_rules(*["deny session=x"] * 20) == "E2BIG"
     assert len(loopback.target.read_rules().splitlines()) == 252
+    # As many as there is room for can be written as they are read.
+    assert loopback.target.write_rules(*["deny session=x"] * 14, "deny session=xy") is None
+    rules = loopback.target.read_rules()
+    assert len(rules) > 4000
+    assert loopback.target.write_rules(*rules.splitlines()) is None
+    assert loopback.target.read_rules() == rules
     assert _map(loopback, "/dev/ram0") is None
 
 
