@@ -101,6 +101,17 @@ def test_a_disk_of_odd_size_ends_where_it_ends(loopback: Pair, block: int) -> No
     assert device.unmap() is None
 
 
+def test_a_part_of_a_block_at_the_end_is_left_out(loopback: Pair) -> None:
+    """A loop device of blocks of 4 KiB can have half of one at its end."""
+    guest = loopback.target.guest
+    disk = disks.loop(guest, 16 * disks.MEGABYTE + 2048, options="--sector-size 4096")
+    whole = 16 * disks.MEGABYTE // 512
+    assert disks.sectors(guest, disk) == whole + 4
+    device = _map(loopback, disk)
+    assert disks.sectors(guest, device.node) == whole
+    assert device.unmap() is None
+
+
 def test_requests_are_as_large_as_a_chunk(loopback: Pair) -> None:
     """Less the 4 KiB for headers: one message, one bio, in both directions."""
     guest = loopback.target.guest
