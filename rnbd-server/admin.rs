@@ -13,6 +13,7 @@ use kernel::new_mutex;
 use kernel::prelude::*;
 use kernel::sync::Arc;
 use kernel::sync::Mutex;
+use rnbd_proto::limits::QueueDepth;
 use rnbd_proto::wire::rnbd::Close;
 use rnbd_proto::wire::rnbd::Message;
 use rnbd_proto::wire::rnbd::Open;
@@ -37,9 +38,13 @@ const WORK: u64 = 0;
 #[pin_data]
 pub(crate) struct Admin {
     devices: Arc<Devices>,
-    /// In the order in which they came.
+    /// In the order in which they came. With room for all: a session has one request of
+    /// each message id here at a time.
     #[pin]
-    waiting: Mutex<KVec<Request>>,
+    waiting: Mutex<KVVec<Request>>,
+    /// Likewise. What the task is at; empty otherwise. Taken before `waiting`.
+    #[pin]
+    batch: Mutex<KVVec<Request>>,
     #[pin]
     task: Task<Self, WORK>,
 }
@@ -49,12 +54,20 @@ impl_has_task! {
 }
 
 impl Admin {
-    /// For `devices`; the work is done on `queue`.
-    pub(crate) fn new(devices: Arc<Devices>, queue: QueueHandle) -> Result<Arc<Self>> {
+    /// For `devices` of a session of this depth; the work is done on `queue`.
+    pub(crate) fn new(
+        devices: Arc<Devices>,
+        depth: QueueDepth,
+        queue: QueueHandle,
+    ) -> Result<Arc<Self>> {
+        let room = || KVVec::with_capacity(depth.get().into(), GFP_KERNEL);
+        let (waiting, batch) = (room()?, room()?);
+
         Arc::pin_init(
             pin_init!(Self {
                 devices,
-                waiting <- new_mutex!(KVec::new(), "rnbd_admin_waiting"),
+                waiting <- new_mutex!(waiting, "rnbd_admin_waiting"),
+                batch <- new_mutex!(batch, "rnbd_admin_batch"),
                 task <- new_task!(queue, "rnbd_server_admin"),
             }),
             GFP_KERNEL,
@@ -63,12 +76,15 @@ impl Admin {
 
     /// Takes a message that asks to open or close a device.
     pub(crate) fn submit(self: &Arc<Self>, request: Request) {
-        let pushed = self.waiting.lock().push(request, GFP_KERNEL);
+        let pushed = self.waiting.lock().push_within_capacity(request);
 
-        // If it is running it runs again. Without memory the request was dropped, which
-        // answered it.
-        if pushed.is_ok() {
-            task::schedule::<_, WORK>(self);
+        match pushed {
+            // If it is running it runs again.
+            Ok(()) => {
+                task::schedule::<_, WORK>(self);
+            }
+            // Cannot be: there is room for every message id.
+            Err(full) => full.0.complete(Err(EBUSY)),
         }
     }
 
@@ -88,12 +104,19 @@ impl Admin {
     /// Opens a device for the client.
     fn open(&self, request: &Request, open: &Open<'_>) -> Result<[u8; OPEN_RSP_SIZE]> {
         // A device whose id does not reach the client would stay open for nothing.
-        let answer = room_for_description(request)
+        if request.is_lost() {
+            return Err(ECONNABORTED);
+        }
+        let opening = room_for_description(request)
             .map_err(Into::into)
             .and_then(|()| self.devices.open(open));
 
-        match answer {
-            Ok(answer) => Ok(answer.encode()),
+        match opening {
+            Ok(opening) if opening.fresh && request.is_lost() => {
+                self.devices.close(opening.answer.device);
+                Err(ECONNABORTED)
+            }
+            Ok(opening) => Ok(opening.answer.encode()),
             Err(Refusal::Denied(error)) => Err(error),
             Err(Refusal::Failed(error)) => {
                 rtrs::pr_err_ratelimited!(
@@ -122,9 +145,10 @@ impl Admin {
 
 impl TaskItem<WORK> for Admin {
     fn run(this: Arc<Self>) {
-        let batch = core::mem::take(&mut *this.waiting.lock());
+        let mut batch = this.batch.lock();
 
-        for request in batch {
+        core::mem::swap(&mut *batch, &mut *this.waiting.lock());
+        for request in batch.drain_all() {
             this.handle(request);
         }
     }

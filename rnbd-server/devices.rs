@@ -54,6 +54,14 @@ pub(crate) struct Devices {
     news: Atomic<u32>,
 }
 
+/// A device that a client wants is open.
+pub(crate) struct Opening {
+    /// What the client is told.
+    pub(crate) answer: OpenRsp,
+    /// Whether it was not before.
+    pub(crate) fresh: bool,
+}
+
 impl Devices {
     /// No devices yet.
     pub(crate) fn new(
@@ -104,14 +112,17 @@ impl Devices {
     /// - `ENODEV` if the session has ended;
     /// - [`Refusal::Denied`] if the administrator has not exported it to the client;
     /// - what [`Place::new`] and [`Place::open`] say.
-    pub(crate) fn open(self: &Arc<Self>, open: &Open<'_>) -> Result<OpenRsp, Refusal> {
+    pub(crate) fn open(self: &Arc<Self>, open: &Open<'_>) -> Result<Opening, Refusal> {
         let ended = self.admin.lock();
 
         if *ended {
             return Err(ENODEV.into());
         }
         if let Some(answer) = self.again(open) {
-            return Ok(answer?);
+            return Ok(Opening {
+                answer: answer?,
+                fresh: false,
+            });
         }
 
         let place = Place::new(self.search, self.gate.session()?, open.path)?;
@@ -142,7 +153,7 @@ impl Devices {
         let answer = opened.describe(id)?;
         let opened = KBox::new(opened, GFP_KERNEL)?;
 
-        pr_info!(
+        rtrs::pr_info_ratelimited!(
             "{}: opened '{}' ({}) as {}\n",
             self.name(),
             Plain(open.path),
@@ -153,7 +164,10 @@ impl Devices {
         let rest = self.table.lock().insert(id, opened);
 
         match rest {
-            Ok(()) => Ok(answer),
+            Ok(()) => Ok(Opening {
+                answer,
+                fresh: true,
+            }),
             Err(_) => Err(EMFILE.into()),
         }
     }
@@ -240,7 +254,7 @@ impl Devices {
     }
 
     fn finish(&self, opened: KBox<Opened>) {
-        pr_info!(
+        rtrs::pr_info_ratelimited!(
             "{}: closing '{}' ({})\n",
             self.name(),
             Plain(opened.path().escape_ascii()),

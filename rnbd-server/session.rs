@@ -55,7 +55,7 @@ impl Service for Target {
         let devices = Devices::new(gate, self.search, self.disks.clone())?;
         let session = Arc::new(
             Session {
-                admin: Admin::new(devices.clone(), self.queue.clone())?,
+                admin: Admin::new(devices.clone(), depth, self.queue.clone())?,
                 devices,
                 bios: BioPool::new(depth)?,
                 listens: Atomic::new(false),

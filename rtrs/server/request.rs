@@ -49,6 +49,14 @@ impl Request {
         matches!(self.transfer(), Transfer::ToClient { .. })
     }
 
+    /// Whether nobody will get the answer, as its path is gone. A look: it may go at any
+    /// time.
+    pub fn is_lost(&self) -> bool {
+        self.parts
+            .as_ref()
+            .is_none_or(|parts| parts.conn.path.is_closing())
+    }
+
     /// Which way the data of the request goes.
     pub fn transfer(&self) -> Transfer {
         self.wire.transfer()
