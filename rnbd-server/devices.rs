@@ -129,6 +129,7 @@ impl Devices {
         let device = self.find(&place, open.mode)?;
         let subject = Subject::opened(place.path(), &device)?;
         let pass = self.gate.admit(subject, open.mode)?;
+        let device = Self::for_writing(device, &place, open.mode)?;
         let id = {
             let table = self.table.lock();
 
@@ -172,24 +173,34 @@ impl Devices {
         }
     }
 
-    /// Opens the block device at `place`, if there is a chance that the client may have
-    /// it.
+    /// Opens the block device at `place` to be read, if there is a chance that the client
+    /// may have it.
     ///
-    /// Which device it is, and so which rules speak of it, is known once it is open.
+    /// Which device it is, and so which rules speak of it, is known once it is open. Until
+    /// then it is not opened for writing, which others may notice.
     fn find(&self, place: &Place, mode: AccessMode) -> Result<BlockDevice, Refusal> {
         self.gate.expect_any(place.path(), mode)?;
 
-        let asked = if mode.writes() {
-            Mode::ReadWrite
-        } else {
-            Mode::Read
-        };
-        place.open(asked).or_else(|error| {
+        place.open(Mode::Read).or_else(|error| {
             // What is there, and what is wrong with it, is for those to know who may have
             // it. To others nothing is there.
             self.gate.check(&Subject::unknown(place.path())?, mode)?;
             Err(error.into())
         })
+    }
+
+    /// `device` as the client is to have it, which may have it in `mode`.
+    fn for_writing(device: BlockDevice, place: &Place, mode: AccessMode) -> Result<BlockDevice> {
+        if !mode.writes() {
+            return Ok(device);
+        }
+        let writable = place.open(Mode::ReadWrite)?;
+
+        // What was decided about is that one.
+        match writable.id() == device.id() {
+            true => Ok(writable),
+            false => Err(EAGAIN),
+        }
     }
 
     /// The answer for a path that is open already.
