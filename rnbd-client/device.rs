@@ -1,18 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
-//! The driver of a disk: block requests become messages to the server.
-//!
-//! The tag of a request is the permit of its message: one tag set serves all
-//! disks of a session and is as deep as the session has permits for I/O, so
-//! there is neither a second allocator nor waiting.
+//! A mapped device: what the server calls it, and what becomes of it.
 
 #![deny(unsafe_code)]
 
-use crate::mq;
-use crate::mq::Late;
-use crate::mq::Operations;
-use crate::mq::Request;
-use crate::mq::Transfer;
 use crate::roster::Roster;
 use crate::session::Session;
 use crate::sizing::Sizing;
@@ -22,21 +13,10 @@ use kernel::sync::atomic::Atomic;
 use kernel::sync::atomic::Relaxed;
 use kernel::sync::Arc;
 use kernel::sync::SetOnce;
-use rnbd_proto::latency;
-use rnbd_proto::overdue;
-use rnbd_proto::overdue::Verdict;
 use rnbd_proto::wire::rnbd::AccessMode;
 use rnbd_proto::wire::rnbd::DeviceId;
-use rnbd_proto::wire::rnbd::Io;
-use rnbd_proto::wire::rnbd::IoFlags;
-use rnbd_proto::wire::rnbd::Op;
 use rnbd_proto::wire::rnbd::OpenRsp;
-use rtrs::client::Dir;
-use rtrs::client::IoBox;
-use rtrs::client::Permit;
-use rtrs::client::Queue;
 use rtrs::support::latency::Latency;
-use rtrs::support::log::Plain;
 
 /// In use.
 const MAPPED: u32 = 0;
@@ -80,9 +60,6 @@ struct Kind {
     logical_block_size: u32,
     write_cache: bool,
 }
-
-const WAIT: usize = 0;
-const REMOTE: usize = 1;
 
 /// What users see as the `state` of a device.
 pub(crate) enum State {
@@ -223,139 +200,9 @@ impl Device {
         self.state.store(ABORTED, Relaxed);
     }
 
-    /// Which way the data of `request` goes, and how much it is.
-    fn transfer(request: &Request) -> Result<(Dir, u32)> {
-        Ok(match request.op()? {
-            mq::Op::Read => (Dir::Read, request.bytes()),
-            mq::Op::Write => (Dir::Write, request.bytes()),
-            // No data: the message alone is written.
-            _ => (Dir::Write, 0),
-        })
-    }
-}
-
-/// The flags that the server needs to know.
-fn flags(op: Op, from: mq::Flags) -> IoFlags {
-    let when = |set: bool, flag: IoFlags| if set { flag } else { IoFlags::NONE };
-    // Reads, and what has to be durable, are waited for without saying so.
-    let sync = op == Op::Read || from.sync() || from.fua() || from.preflush();
-
-    when(sync, IoFlags::SYNC)
-        | when(from.fua(), IoFlags::FUA)
-        | when(from.preflush(), IoFlags::PREFLUSH)
-        | when(op == Op::WriteZeroes && from.nounmap(), IoFlags::NOUNMAP)
-}
-
-impl Operations for Device {
-    type Module = crate::LocalModule;
-
-    fn queue_rq(&self, transfer: Transfer<Self>) {
-        if let Some(now) = self.latency.now() {
-            transfer.request().times().began.store(now, Relaxed);
-        }
-        let (dir, len) = match Self::transfer(transfer.request()) {
-            Ok(parts) => parts,
-            Err(err) => return transfer.done(Err(err)),
-        };
-        let permit = Permit::new(transfer.request().tag());
-        let queue = match transfer.request().queue() {
-            mq::Queue::Default => Queue::Cpu,
-            mq::Queue::Polled(number) => Queue::Polled(number),
-        };
-        let refused = self
-            .transport
-            .submit(dir, permit, queue, len, IoBox::new(transfer));
-        match refused {
-            Ok(()) => {}
-            // Until there is room.
-            Err((transfer, ENOMEM | ENOSPC)) => transfer.later(),
-            // Whatever the transport's reason: the disk does not work.
-            Err((transfer, _)) => transfer.done(Err(EIO)),
-        }
-    }
-
-    fn message(&self, request: &Request, out: &mut [u8]) -> Result<usize> {
-        if self.state.load(Relaxed) == ABORTED {
-            return Err(EIO);
-        }
-        let id = self.id().ok_or(EIO)?;
-        if let Some(now) = self.latency.now() {
-            request.times().sent.store(now, Relaxed);
-        }
-        let op = match request.op()? {
-            mq::Op::Read => Op::Read,
-            mq::Op::Write => Op::Write,
-            mq::Op::Flush => Op::Flush,
-            mq::Op::Discard => Op::Discard,
-            mq::Op::SecureErase => Op::SecureErase,
-            mq::Op::WriteZeroes => Op::WriteZeroes,
-        };
-        let io = Io::new(
-            id,
-            op,
-            flags(op, request.flags()),
-            request.sector(),
-            request.bytes(),
-            request.ioprio(),
-        )
-        .map_err(|err| Error::from_errno(-err.errno()))?;
-        let message = io.encode();
-        out.get_mut(..message.len())
-            .ok_or(EMSGSIZE)?
-            .copy_from_slice(&message);
-        Ok(message.len())
-    }
-
-    fn ending(&self, request: &Request) {
-        let Some(now) = self.latency.now() else {
-            return;
-        };
-        let times = request.times();
-        let (began, sent) = (times.began.load(Relaxed), times.sent.load(Relaxed));
-        let kind = match request.op() {
-            Ok(mq::Op::Read) => latency::Kind::Read,
-            Ok(mq::Op::Write) => latency::Kind::Write,
-            _ => latency::Kind::Other,
-        };
-        // Not sent, then, but refused.
-        if sent < began {
-            return;
-        }
-        self.latency.add(WAIT, kind, began, sent);
-        self.latency.add(REMOTE, kind, sent, now);
-    }
-
-    fn poll(&self, number: u32) -> u32 {
-        self.transport.poll(number)
-    }
-
-    fn overdue(&self, late: &Late) {
-        let periods = self.transport.overdue(Permit::new(late.tag));
-        let seconds = late.period_ms.saturating_mul(periods.into()) / 1000;
-        match overdue::verdict(periods) {
-            Verdict::Ignore => {}
-            Verdict::Report => rtrs::pr_warn_ratelimited!(
-                "rnbd{}: {late}: not answered for {seconds} s\n",
-                self.number
-            ),
-            Verdict::Reset => {
-                pr_err!(
-                    "rnbd{}: {late}: not answered for {seconds} s, connecting session {} anew\n",
-                    self.number,
-                    Plain(self.session.name().escape_ascii())
-                );
-                self.transport.reset("a request was not answered");
-            }
-        }
-    }
-
-    fn open(&self, writable: bool) -> Result {
-        if !self.is_mapped() {
-            return Err(ENXIO);
-        }
-        if writable && !self.mode.writes() {
-            return Err(EPERM);
-        }
-        Ok(())
+    /// Whether requests fail.
+    #[inline]
+    pub(crate) fn is_aborted(&self) -> bool {
+        self.state.load(Relaxed) == ABORTED
     }
 }

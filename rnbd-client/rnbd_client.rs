@@ -11,6 +11,7 @@ mod mapped;
 mod mq;
 mod numbers;
 mod registry;
+mod requests;
 mod roster;
 mod session;
 mod sizing;

@@ -15,6 +15,7 @@ use crate::support::class::Class;
 use kernel::prelude::*;
 
 mod admin;
+mod conn;
 mod connect;
 mod desk;
 mod dispatch;

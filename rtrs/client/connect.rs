@@ -4,7 +4,7 @@
 //!
 //! One straight line; whatever it made so far goes when it fails on the way.
 
-use super::link::Conn;
+use super::conn::Conn;
 use super::link::Link;
 use super::link::Offer;
 use super::link::Shared;

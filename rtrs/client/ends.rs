@@ -2,7 +2,7 @@
 
 //! The two ends of a path.
 
-use super::link::Conn;
+use super::conn::Conn;
 use crate::rdma::connection::Connection;
 use crate::support::net::SockAddr;
 use kernel::fmt;

@@ -2,8 +2,8 @@
 
 //! What the server sends: answers, new keys, heartbeats.
 
+use super::conn::Conn;
 use super::link::Chunk;
-use super::link::Conn;
 use crate::pr_err_ratelimited;
 use crate::rdma::dma::DmaBuf;
 use crate::rdma::op::Idle;

@@ -11,8 +11,8 @@
 //!          unmap, release the slot, tell the owner
 //! ```
 
+use super::conn::Conn;
 use super::link::Chunk;
-use super::link::Conn;
 use super::link::Table;
 use super::order::Dir;
 use super::order::Order;
