@@ -165,7 +165,9 @@ impl Req {
             // What the device may still send again must not be given back.
             Dir::Read | Dir::Write => Await::WireAndAnswer,
         };
-        let posted = qp.post_send(this, awaited, |req, chain| {
+        // The invalidation must find room: without it the data cannot be given back.
+        let spare = u32::from(this.registered);
+        let posted = qp.post_and_keep(this, awaited, spare, |req, chain| {
             req.build(chain, &way, header, imm)
         });
         match posted {
@@ -364,7 +366,8 @@ impl Operation for Req {
         }
         if op.needs_invalidation() {
             op.phase = Phase::Invalidation;
-            let posted = qp.post_send(op, Await::Wire, |req, chain| chain.local_inv(req.mr.rkey()));
+            let posted =
+                qp.post_spare(op, Await::Wire, |req, chain| chain.local_inv(req.mr.rkey()));
             if let Err((op, _)) = posted {
                 // The server could still write to the data. It is kept until
                 // the link was shut down, which finds it.
@@ -372,6 +375,10 @@ impl Operation for Req {
                 qp.context().shared.fail("a key could not be invalidated");
             }
             return;
+        }
+        if op.registered && op.phase == Phase::Request {
+            // The server has invalidated the key.
+            qp.give_spare();
         }
         let result = match op.answer.load(Relaxed) {
             0 => Ok(()),

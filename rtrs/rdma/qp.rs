@@ -73,6 +73,19 @@ enum Posted {
     Part,
 }
 
+/// Room in the send queue beside that for what is posted.
+#[derive(Clone, Copy)]
+struct Spare {
+    /// To be kept from now on.
+    kept: u32,
+    /// Kept before, to be used.
+    used: u32,
+}
+
+impl Spare {
+    const NONE: Self = Self { kept: 0, used: 0 };
+}
+
 /// A queue pair on which operations with context `C` can be posted.
 pub struct QpRef<'a, C> {
     qp: NonNull<bindings::ib_qp>,
@@ -116,6 +129,48 @@ impl<'a, C: Send + Sync + 'static> QpRef<'a, C> {
         awaited: Await,
         build: impl for<'b> FnOnce(&'b T, &mut SendChain<'b>) -> Result,
     ) -> core::result::Result<(), (Idle<T>, Error)> {
+        self.post_chain(idle, awaited, Spare::NONE, build)
+    }
+
+    /// As [`Self::post_send`], and keeps room for `spare` work requests that must follow.
+    /// Each goes with [`Self::post_spare`] or is given back by [`Self::give_spare`].
+    pub fn post_and_keep<T: Operation<Context = C>>(
+        &self,
+        idle: Idle<T>,
+        awaited: Await,
+        spare: u32,
+        build: impl for<'b> FnOnce(&'b T, &mut SendChain<'b>) -> Result,
+    ) -> core::result::Result<(), (Idle<T>, Error)> {
+        let spare = Spare {
+            kept: spare,
+            used: 0,
+        };
+        self.post_chain(idle, awaited, spare, build)
+    }
+
+    /// As [`Self::post_send`], of one work request for which room was kept, and is kept
+    /// if this fails.
+    pub fn post_spare<T: Operation<Context = C>>(
+        &self,
+        idle: Idle<T>,
+        awaited: Await,
+        build: impl for<'b> FnOnce(&'b T, &mut SendChain<'b>) -> Result,
+    ) -> core::result::Result<(), (Idle<T>, Error)> {
+        self.post_chain(idle, awaited, Spare { kept: 0, used: 1 }, build)
+    }
+
+    /// The work request for which room was kept is not going to follow.
+    pub fn give_spare(&self) {
+        self.shared.room.give(1);
+    }
+
+    fn post_chain<T: Operation<Context = C>>(
+        &self,
+        idle: Idle<T>,
+        awaited: Await,
+        spare: Spare,
+        build: impl for<'b> FnOnce(&'b T, &mut SendChain<'b>) -> Result,
+    ) -> core::result::Result<(), (Idle<T>, Error)> {
         let told = awaited.has_wire();
         if !told && !self.keeps(&idle) {
             return Err((idle, EPERM));
@@ -130,7 +185,8 @@ impl<'a, C: Send + Sync + 'static> QpRef<'a, C> {
             Err(e) => return Err((idle, e)),
         };
         let (room, wrs) = (&self.shared.room, chain.len());
-        if !room.take(wrs) {
+        let taken = wrs.saturating_add(spare.kept).saturating_sub(spare.used);
+        if taken > 0 && !room.take(taken) {
             return Err((idle, ENOSPC));
         }
         let debt = if told { room.settle() } else { 0 };
@@ -142,7 +198,7 @@ impl<'a, C: Send + Sync + 'static> QpRef<'a, C> {
             Ok(()) if told => {}
             Ok(()) => room.owe(wrs),
             Err(_) => {
-                room.give(wrs);
+                room.give(taken);
                 room.owe(debt);
             }
         }
