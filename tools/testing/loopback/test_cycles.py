@@ -3,8 +3,8 @@
 
 import pytest
 
+from rnbdbench import drivers
 from rnbdbench.lab import Pair
-from rnbdbench.rnbd import unload
 
 CYCLES = """
 import mmap
@@ -78,4 +78,4 @@ def test_modules_load_and_unload_ten_times(loopback: Pair) -> None:
         loopback.initiator.load()
         device = loopback.initiator.map(disk)
         assert device.unmap() is None
-        unload(loopback.initiator.guest)
+        drivers.unload(loopback.initiator.guest)

@@ -3,6 +3,7 @@
 
 from dataclasses import dataclass
 
+from rnbdbench import drivers
 from rnbdbench import network
 from rnbdbench import rnbd
 from rnbdbench.guest import Guest
@@ -51,6 +52,7 @@ def _reads(device: Device) -> bool:
 def test_everything_is_exported_by_default(loopback: Pair) -> None:
     """As with the C driver; one line in dmesg says so, and the file how to change it."""
     guest = loopback.target.guest
+    drivers.unload(guest)
     mark = guest.console.mark()
     _load(loopback)
     assert len(_says_since(guest, mark, "every client may open every block device")) == 1
@@ -236,6 +238,7 @@ def test_malformed_rules_change_nothing(loopback: Pair) -> None:
 def test_a_machine_can_come_up_closed(loopback: Pair) -> None:
     """export_default=deny: nothing is there before rules say so, nor after they are gone."""
     guest = loopback.target.guest
+    drivers.unload(guest)
     assert guest.run("modprobe rnbd_server export_default=no", check=False).code != 0
     assert "export_default=no refused" in guest.output("dmesg | tail -n 5")
     mark = guest.console.mark()

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """What the target's transport shows of its sessions, and takes from the administrator."""
 
+from rnbdbench import drivers
 from rnbdbench import fio
 from rnbdbench import network
-from rnbdbench import rnbd
 from rnbdbench import rtrs
 from rnbdbench.lab import Pair
 from rnbdbench.rnbd import Device
@@ -119,7 +119,7 @@ def test_everything_goes_with_the_mapping(loopback: Pair) -> None:
         device = loopback.initiator.map("/dev/ram0")
     assert device.unmap() is None
     _wait_for_sessions(loopback.target)
-    rnbd.unload(guest)
+    drivers.unload(guest)
     assert guest.run(f"test -e {rtrs.SERVER_SESSIONS}", check=False).code != 0
 
 
@@ -136,7 +136,7 @@ def test_unload_with_the_files_in_use(loopback: Pair) -> None:
             assert device.unmap() is None
             device = loopback.initiator.map("/dev/ram0")
         assert device.unmap() is None
-        rnbd.unload(guest)
+        drivers.unload(guest)
     finally:
         reader.cancel()
         reader.wait()

@@ -3,6 +3,7 @@
 
 import pytest
 
+from rnbdbench import drivers
 from rnbdbench import fio
 from rnbdbench import network
 from rnbdbench import rnbd
@@ -94,6 +95,7 @@ def test_paths_stay_inside_of_the_search_path(
 def test_senseless_parameters_are_refused(loopback: Pair, parameter: str) -> None:
     """The module does not load, and says which parameter is to blame."""
     guest = loopback.target.guest
+    drivers.unload(guest)
     assert guest.run(f"modprobe rnbd_server {parameter}", check=False).code != 0
     assert parameter.split("=")[0] in guest.output("dmesg | tail -n 5")
 
@@ -115,6 +117,7 @@ CONTRADICTIONS = {
 def test_contradictory_parameters_are_refused(loopback: Pair) -> None:
     """The transport does not load, and the last line in the log says why."""
     guest = loopback.target.guest
+    drivers.unload(guest)
     for parameters, blamed in CONTRADICTIONS.items():
         assert guest.run(f"modprobe rtrs {parameters}", check=False).code != 0, parameters
         last = guest.output("dmesg | tail -n 1")

@@ -3,9 +3,9 @@
 
 import pytest
 
+from rnbdbench import drivers
 from rnbdbench import fio
 from rnbdbench import network
-from rnbdbench import rnbd
 from rnbdbench import rtrs
 from rnbdbench.guest import Job
 from rnbdbench.lab import Lab
@@ -154,14 +154,14 @@ def test_a_server_comes_back_with_other_parameters(pair: Pair) -> None:
     verify = fio.begin_verify(guest, device.node)
     fio.wait_for_io(guest, device.name)
     for less in ({"sess_queue_depth": 64}, {"max_chunk_size": 65536}):
-        rnbd.unload(pair.target.guest)
+        drivers.unload(pair.target.guest)
         path.wait_for("disconnected", rtrs.MARGIN)
         pair.target.load(transport={"sess_queue_depth": 128, **less})
         guest.wait_until(lambda: path.reconnect() == "EPROTO", f"{less} to be refused")
         assert "unmap them and map them anew" in guest.output("dmesg | tail -n 5")
         assert device.read("rnbd/state") == "closed"
         assert verify.running
-    rnbd.unload(pair.target.guest)
+    drivers.unload(pair.target.guest)
     pair.target.load(transport={"sess_queue_depth": 256, "max_chunk_size": 262144})
     path.force_connection()
     _wait_for_state(device, "open")

@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Takes a guest back to how it was before a test.
 
-In one command, that starts a program only where there is something to do: starting
+In few commands, that start a program only where there is something to do: starting
 one takes a second on the sanitizing kernel.
 """
 
 from rnbdbench import disks
+from rnbdbench import drivers
 from rnbdbench import rnbd
 from rnbdbench.guest import Guest
 
@@ -62,11 +63,19 @@ done
 """
 
 
-def clean(guest: Guest) -> None:
-    """Removes what tests leave behind, and unloads all modules; raises if one stays."""
+def clean(guest: Guest, last: bool) -> None:
+    """Removes what tests leave behind, and unloads all modules; raises if one stays.
+
+    Those of RNBD may stay for the next test, unless this was the `last`.
+    """
     stacked = _STACKED.format(gone=disks.GONE, remove=disks.mapper_removal(guest, "$name"))
+    guest.run("".join([_RESUME, _MOUNTS, stacked, _UNMAP]), timeout=120)
+    if last:
+        drivers.unload(guest)
+    else:
+        drivers.rest(guest, rnbd.EXPORT_RULES)
     modules = ["raid1", "dm_mod", "scsi_debug", "brd"]
-    parts = [_RESUME, _MOUNTS, stacked, _UNMAP, rnbd.unloading(guest), stacked, _FILES]
+    parts = [stacked, _FILES]
     if not disks.keeps(guest):
         parts.append(_NULL_DISKS)
         modules.append("null_blk")

@@ -115,6 +115,10 @@ class Guest:
         self.kernel = settings.kernel_files(specification.kernel)
         self.pulled: set[int] = set()
         """Network cards whose cable is out."""
+        self.loaded: dict[str, str] = {}
+        """RNBD modules that tests loaded, with their parameters."""
+        self.kept: set[str] = set()
+        """Those of them that an earlier test left, see `drivers`."""
         stem = f"{self.name}-{next(self._count)}"
         self.console = Console(folder / f"{stem}.console")
         self._log = folder / f"{stem}.qemu"
@@ -231,6 +235,8 @@ class Guest:
     def kill(self) -> None:
         """Switches the guest off as a power cut would."""
         self.pulled.clear()
+        self.loaded.clear()
+        self.kept.clear()
         if self._process is not None:
             self._process.kill()
             self._process.wait()

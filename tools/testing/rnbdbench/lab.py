@@ -127,7 +127,7 @@ class Lab:
         for machine in machines:
             guest = machine.guest
             try:
-                cleanup.clean(guest)
+                cleanup.clean(guest, failed or last)
                 machine.unchecked.append(test)
                 if failed or last:
                     problems += _leaks(machine)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from rnbdbench import disks
+from rnbdbench import drivers
 from rnbdbench import network
 from rnbdbench import rtrs
 from rnbdbench.guest import Guest
@@ -16,27 +17,6 @@ DEVICES = f"{CONTROL}/devices"
 SERVER_CONTROL = "/sys/class/rnbd-server/ctl"
 SERVER_DEVICES = f"{SERVER_CONTROL}/devices"
 EXPORT_RULES = f"{SERVER_CONTROL}/export_rules"
-
-MODULES = {
-    "rust": ["rnbd_client", "rnbd_server", "rtrs"],
-    "c": ["rnbd_client", "rnbd_server", "rtrs_client", "rtrs_server", "rtrs_core"],
-}
-"""Modules of a driver set, in the order of unloading."""
-
-
-def unloading(guest: Guest) -> str:
-    """The command that unloads what is loaded of RNBD."""
-    modules = " ".join(MODULES[guest.specification.drivers])
-    return (
-        f"for module in {modules}; do [ ! -e /sys/module/$module/refcnt ]"
-        " || rmmod $module || exit 1; done\n"
-    )
-
-
-def unload(guest: Guest) -> None:
-    """Unloads what is loaded of RNBD; the modules must go within two minutes."""
-    guest.run(unloading(guest), timeout=120)
-
 
 def link_name(device_path: str, session: str) -> str:
     """Name of a mapping below `devices/`."""
@@ -77,7 +57,7 @@ class Initiator:
 
     def load(self) -> None:
         """Loads the client module."""
-        self.guest.run("modprobe rnbd_client", timeout=120)
+        drivers.load(self.guest, "rnbd_client")
 
     def request(self, text: str) -> str | None:
         """Writes to map_device; returns the name of the error, or None."""
@@ -172,9 +152,9 @@ class Target:
         asked.update(transport or {})
         if asked:
             words = " ".join(f"{name}={value}" for name, value in asked.items())
-            self.guest.run(f"modprobe {'rtrs' if rust else 'rtrs_server'} {words}", timeout=120)
+            drivers.load(self.guest, "rtrs" if rust else "rtrs_server", words)
         words = " ".join(f"{name}={value}" for name, value in parameters.items())
-        self.guest.run(f"modprobe rnbd_server {words}", timeout=120)
+        drivers.load(self.guest, "rnbd_server", words)
 
     def ram_disk(self, megabytes: int = 128, count: int = 1) -> str:
         """Makes /dev/ram0 (and /dev/ram1, …); returns the first's path.
