@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import pytest
 
+from rnbdbench import drivers
 from rnbdbench import network
 from rnbdbench import rnbd
 from rnbdbench.lab import Pair
@@ -117,6 +118,7 @@ def test_mapping_twice_is_refused(loopback: Pair) -> None:
 def test_nobody_listens(loopback: Pair, port: int) -> None:
     """The connection is refused, and the user is told."""
     guest = loopback.initiator.guest
+    drivers.unload(guest)
     if port != 1234:
         loopback.target.ram_disk(16)
         loopback.target.load()

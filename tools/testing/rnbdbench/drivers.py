@@ -8,17 +8,24 @@ kernel object by up to four seconds, which makes half a minute for the modules.
 
 from rnbdbench.guest import Guest
 
-MODULES = {
-    "rust": ["rnbd_client", "rnbd_server", "rtrs"],
-    "c": ["rnbd_client", "rnbd_server", "rtrs_client", "rtrs_server", "rtrs_core"],
-}
-"""Modules of a driver set, in the order of unloading."""
+ENDS = ["rnbd_client", "rnbd_server"]
+"""What unloads first, both at once."""
+
+TRANSPORT = {"rust": ["rtrs"], "c": ["rtrs_client", "rtrs_server", "rtrs_core"]}
+"""The other modules of a driver set, in the order of unloading."""
 
 SLOW = "sanitize"
 """The kernel on which unloading is slow."""
 
 _UNLOAD = """
-for module in {modules}; do
+jobs=()
+for module in {ends}; do
+	[ ! -e /sys/module/$module/refcnt ] || {{ rmmod $module & jobs+=($!); }}
+done
+for job in ${{jobs[@]}}; do
+	wait $job || exit 1
+done
+for module in {transport}; do
 	[ ! -e /sys/module/$module/refcnt ] || rmmod $module || exit 1
 done
 """
@@ -31,7 +38,7 @@ for round in {{1..50}}; do
 done
 [ ! -e $1 ] && [ ! -e $2 ] || exit 0
 [ ! -e {rules} ] || echo default >{rules}
-for module in {modules}; do
+for module in {ends} {transport}; do
 	[ ! -e /sys/module/$module/refcnt ] || echo $module
 done
 """
@@ -57,7 +64,7 @@ def unload(guest: Guest) -> None:
     """Unloads what is loaded of RNBD; the modules must go within two minutes."""
     guest.loaded.clear()
     guest.kept.clear()
-    guest.run(_UNLOAD.format(modules=_modules(guest)), timeout=120)
+    guest.run(_UNLOAD.format(**_modules(guest)), timeout=120)
 
 
 def rest(guest: Guest, rules: str) -> None:
@@ -69,7 +76,7 @@ def rest(guest: Guest, rules: str) -> None:
     if guest.kernel.name != SLOW:
         unload(guest)
         return
-    command = _REST.format(modules=_modules(guest), rules=rules)
+    command = _REST.format(rules=rules, **_modules(guest))
     found = guest.output(command, timeout=120).split()
     # One that was loaded for another has its default parameters.
     if "rtrs" in found:
@@ -81,5 +88,6 @@ def rest(guest: Guest, rules: str) -> None:
     guest.kept = set(found)
 
 
-def _modules(guest: Guest) -> str:
-    return " ".join(MODULES[guest.specification.drivers])
+def _modules(guest: Guest) -> dict[str, str]:
+    transport = TRANSPORT[guest.specification.drivers]
+    return {"ends": " ".join(ENDS), "transport": " ".join(transport)}
