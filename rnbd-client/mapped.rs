@@ -28,7 +28,7 @@ use rnbd_proto::text::map_device::MapOptions;
 use rnbd_proto::text::UnmapMode;
 use rnbd_proto::wire::name::MAX_NAME;
 use rnbd_proto::wire::rnbd::OpenRsp;
-use rtrs::support::latency::LatencyFile;
+use rtrs::support::debugfs::LatencyFile;
 use rtrs::support::log::Plain;
 use rtrs::support::sysfs::Link;
 
@@ -95,7 +95,7 @@ impl Mapped {
         let mut link_name = [0; MAX_NAME + 1];
         let link_name = options.link.copy_to(&mut link_name);
         let link = Link::new(&registry.links, link_name, &disk.kobj())?;
-        let latency = LatencyFile::new(&registry.debug, &name, &disk.device().latency)?;
+        let latency = LatencyFile::new(&registry.debug, &name, &disk.device().latency);
         disk.announce();
         pr_info!(
             "rnbd{}: {} on session {}, {}, {} sectors, blocks of {}\n",

@@ -16,13 +16,13 @@
 use crate::mq::Major;
 use crate::numbers::Numbers;
 use crate::session::Session;
-use kernel::debugfs;
 use kernel::new_mutex;
 use kernel::prelude::*;
 use kernel::sync::Arc;
 use kernel::sync::Mutex;
 use rnbd_proto::wire::name::SessName;
 use rtrs::client::Client;
+use rtrs::support::debugfs;
 use rtrs::support::sysfs::Dir;
 
 /// All sessions, and what all devices share.
@@ -57,7 +57,7 @@ impl Registry {
                 sessions <- new_mutex!(KVec::new(), "rnbd_sessions"),
                 numbers: Numbers::new()?,
                 links,
-                debug: debugfs::Dir::new(c"rnbd_client"),
+                debug: debugfs::Dir::new(c"rnbd_client")?,
                 client: Client::new()?,
                 major: Major::register(c"rnbd")?,
             }? Error),

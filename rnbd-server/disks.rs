@@ -5,7 +5,6 @@
 
 #![deny(unsafe_code)]
 
-use kernel::debugfs;
 use kernel::new_mutex;
 use kernel::prelude::*;
 use kernel::str::CString;
@@ -14,10 +13,11 @@ use kernel::sync::Mutex;
 use rnbd_proto::access::Denied;
 use rnbd_proto::access::Openers;
 use rnbd_proto::wire::rnbd::AccessMode;
+use rtrs::support::debugfs;
+use rtrs::support::debugfs::LatencyFile;
 use rtrs::support::kobj::AsParent;
 use rtrs::support::kobj::Parent;
 use rtrs::support::latency::Latency;
-use rtrs::support::latency::LatencyFile;
 use rtrs::support::log::Plain;
 use rtrs::support::sysfs::Dir;
 use rtrs::support::sysfs::Link;
@@ -55,11 +55,11 @@ impl Disks {
         let dir = Dir::bare(parent, c"devices")?;
 
         Arc::pin_init(
-            pin_init!(Self {
+            try_pin_init!(Self {
                 dir,
-                debug: debugfs::Dir::new(c"rnbd_server"),
+                debug: debugfs::Dir::new(c"rnbd_server")?,
                 open <- new_mutex!(KVec::new(), "rnbd_disks"),
-            }),
+            }? Error),
             GFP_KERNEL,
         )
     }
@@ -74,7 +74,7 @@ impl Disks {
         let latency = Latency::new(["wait", "disk"])?;
         let session = Plain(session.to_bytes().escape_ascii());
         let name = CString::try_from_fmt(fmt!("{}@{session}", device.name()))?;
-        let file = LatencyFile::new(&self.debug, &name, &latency)?;
+        let file = LatencyFile::new(&self.debug, &name, &latency);
 
         Ok((latency, file))
     }

@@ -15,8 +15,8 @@ use rnbd_proto::wire::rnbd::AccessMode;
 use rnbd_proto::wire::rnbd::DeviceId;
 use rnbd_proto::wire::rnbd::Geometry;
 use rnbd_proto::wire::rnbd::OpenRsp;
+use rtrs::support::debugfs::LatencyFile;
 use rtrs::support::latency::Latency;
-use rtrs::support::latency::LatencyFile;
 use rtrs::support::sysfs::Dir;
 
 use crate::bdev::BlockDevice;

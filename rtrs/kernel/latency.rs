@@ -10,8 +10,6 @@ use core::sync::atomic::Ordering::Acquire;
 use core::sync::atomic::Ordering::Relaxed;
 use core::sync::atomic::Ordering::Release;
 
-use kernel::debugfs::Dir;
-use kernel::debugfs::File;
 use kernel::fmt;
 use kernel::new_mutex;
 use kernel::prelude::*;
@@ -92,7 +90,7 @@ impl Latency {
         Ok(())
     }
 
-    fn show(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    pub(super) fn show(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let on = self.since.load(Relaxed) != 0;
         writeln!(f, "counting {}", if on { "on" } else { "off" })?;
         match self.counts.as_ref() {
@@ -101,7 +99,7 @@ impl Latency {
         }
     }
 
-    fn read(&self, input: &mut UserSliceReader) -> Result {
+    pub(super) fn read(&self, input: &mut UserSliceReader) -> Result {
         let mut text = [0; 8];
         let text = text.get_mut(..input.len()).ok_or(EINVAL)?;
         input.read_slice(text)?;
@@ -111,24 +109,4 @@ impl Latency {
             _ => Err(EINVAL),
         }
     }
-}
-
-/// The file in debugfs. Dropping it waits for who reads or writes it.
-pub struct LatencyFile(#[expect(dead_code, reason = "dropped")] Pin<KBox<File<Arc<Latency>>>>);
-
-impl LatencyFile {
-    /// Shows `latency` as `name` in `dir`. Without debugfs nothing is shown.
-    pub fn new(dir: &Dir, name: &CStr, latency: &Arc<Latency>) -> Result<Self> {
-        let file = dir.read_write_callback_file(name, latency.clone(), &show, &read);
-
-        Ok(Self(KBox::pin_init(file, GFP_KERNEL)?))
-    }
-}
-
-fn show(latency: &Arc<Latency>, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-    latency.show(f)
-}
-
-fn read(latency: &Arc<Latency>, input: &mut UserSliceReader) -> Result {
-    latency.read(input)
 }

@@ -9,6 +9,7 @@ pub mod class;
 pub mod clock;
 pub mod completion;
 pub mod cpu;
+pub mod debugfs;
 pub mod kobj;
 pub mod latency;
 pub mod log;

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Histograms of latency in debugfs: free when off, and they add up when on."""
 
+from rnbdbench import drivers
 from rnbdbench import fio
 from rnbdbench.guest import Guest
 from rnbdbench.lab import Pair
@@ -66,3 +67,26 @@ def test_histograms_count_every_request_of_their_time(loopback: Pair) -> None:
     assert device.unmap() is None
     for file in files:
         assert guest.run(f"test -e '{file}'", check=False).code == 1, f"{file} is still there"
+
+
+def test_a_file_that_is_open_keeps_the_module_and_nothing_else(loopback: Pair) -> None:
+    """Its device can be unmapped; it has nothing to say then, and rmmod waits for its end."""
+    guest = loopback.initiator.guest
+    disk = loopback.target.ram_disk(16)
+    loopback.target.load()
+    loopback.initiator.load()
+    device = loopback.initiator.map(disk)
+    client = CLIENT.format(device.name)
+    holder = guest.begin(
+        f"exec 3<{client} 4<'{SERVER}'; touch /run/open;"
+        " until [ -e /run/go ]; do sleep 0.1; done; cat <&3; cat <&4; rm /run/open /run/go"
+    )
+    guest.wait_until(lambda: guest.run("test -e /run/open", check=False).code == 0, "the files")
+    assert device.unmap() is None
+    guest.run("rmmod rnbd_client rnbd_server", timeout=60)
+    assert guest.run("rmmod rtrs", check=False).code != 0
+    guest.run("touch /run/go")
+    said = holder.wait()
+    assert (said.stdout, said.stderr.count("error")) == ("", 2), said
+    assert guest.output("lsmod | grep -c ^rnbd || true") == "0"
+    drivers.unload(guest)
