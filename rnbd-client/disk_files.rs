@@ -11,6 +11,7 @@ use core::fmt::Write as _;
 use kernel::prelude::*;
 use kernel::sync::Arc;
 use kernel::sync::ArcBorrow;
+use kernel::ModuleMetadata;
 use rnbd_proto::text;
 use rnbd_proto::text::UnmapMode;
 use rtrs::support::log::Plain;
@@ -54,7 +55,7 @@ fn unmap_device(device: ArcBorrow<'_, Device>, input: &[u8], ctx: &StoreCtx<'_>)
         EINVAL
     })?;
     // Removing the disk removes this file.
-    ctx.break_protection()?;
+    ctx.break_protection(&crate::LocalModule::THIS_MODULE)?;
     let device = Arc::from(device);
     device.session.unmap(&device, mode)
 }

@@ -11,6 +11,7 @@ use crate::roster::Roster;
 use core::ops::Deref;
 use kernel::prelude::*;
 use kernel::sync::Arc;
+use kernel::ModuleMetadata;
 use rnbd_proto::text::map_device::MapOptions;
 use rnbd_proto::wire::rnbd::OpenRsp;
 use rtrs::client::Client;
@@ -35,6 +36,7 @@ impl Transport {
             paths: &paths,
             port: options.dest_port,
             nr_poll_queues: options.nr_poll_queues,
+            user: &crate::LocalModule::THIS_MODULE,
         };
         let roster = Roster::new(options.sessname.as_bytes())?;
         let session = Session::open(client, &config, roster.clone())?;

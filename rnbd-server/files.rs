@@ -10,6 +10,7 @@
 use kernel::prelude::*;
 use kernel::sync::Arc;
 use kernel::sync::ArcBorrow;
+use kernel::ModuleMetadata;
 use rnbd_proto::wire::rnbd::AccessMode;
 use rnbd_proto::wire::rnbd::DeviceId;
 use rtrs::support::kobj::Parent;
@@ -77,7 +78,7 @@ impl ExportFiles {
         }
         // The directory of this very file is removed below. Two may get past this; one
         // of them finds the device gone, which is what it wanted.
-        ctx.break_protection()?;
+        ctx.break_protection(&crate::LocalModule::THIS_MODULE)?;
         pr_info!(
             "{}: force close of '{}' requested\n",
             this.devices.name(),

@@ -267,7 +267,7 @@ fn disconnect(path: ArcBorrow<'_, Path>, input: &[u8], _ctx: &StoreCtx<'_>) -> R
 fn remove_path(path: ArcBorrow<'_, Path>, input: &[u8], ctx: &StoreCtx<'_>) -> Result {
     expect_1(input, &*path, "remove_path")?;
     // The directory of this very file is removed below.
-    ctx.break_protection()?;
+    ctx.break_protection(path.session.user)?;
     let path = Arc::from(path);
     path.session.drop_path(&path);
     Ok(())

@@ -81,6 +81,8 @@ pub struct SessionConfig<'a> {
     pub port: u16,
     /// Connections of each path for polled I/O, beside those for the CPUs.
     pub nr_poll_queues: u32,
+    /// The module of who is told what happens, and of the data of requests.
+    pub user: &'static ThisModule,
 }
 
 /// A session. Dropping it needs [`Session::close`] before, as its paths refer to
@@ -117,6 +119,8 @@ pub struct Session {
     #[pin]
     pub(super) desk: Desk,
     pub(super) events: Arc<dyn Events>,
+    /// Whose code `events` is.
+    pub(super) user: &'static ThisModule,
     /// Serialises control messages, which share one message id. The one that uses it
     /// still, though nobody waits for its end.
     #[pin]
@@ -173,6 +177,7 @@ impl Session {
                 kick <- new_task!(queue.handle(), "rtrs_client_kick"),
                 desk <- Desk::new(),
                 events,
+                user: config.user,
                 control <- new_mutex!(None, "rtrs_session_control"),
                 introducing <- new_mutex!((), "rtrs_session_introducing"),
                 queue,

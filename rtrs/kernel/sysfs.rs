@@ -24,10 +24,10 @@
 //! A store callback that wants its own file removed, directly or by waiting for
 //! something that removes it, must first call [`StoreCtx::break_protection`].
 //! From there on removal does not wait for this callback. Both the memory of the
-//! file and the object stay until the callback has returned, and so does the
-//! module: it cannot be unloaded while such a callback runs. Other stores may
-//! enter until the removal, so who removes what must be decided by a state of
-//! the object itself.
+//! file and the object stay until the callback has returned, and so do the module
+//! of the file and that of whom the object belongs to: neither can be unloaded
+//! while such a callback runs. Other stores may enter until the removal, so who
+//! removes what must be decided by a state of the object itself.
 //!
 //! C header: [`include/linux/sysfs.h`](srctree/include/linux/sysfs.h)
 
@@ -36,6 +36,7 @@ mod entry;
 mod set;
 
 use core::cell::Cell;
+use core::ptr::NonNull;
 
 use kernel::fmt;
 use kernel::prelude::*;
@@ -207,40 +208,57 @@ pub struct StoreCtx<'a> {
     set: &'a set::FileSet,
     kobj: *mut bindings::kobject,
     attr: *const bindings::attribute,
-    /// What `sysfs_break_active_protection` gave, null until it was called.
-    broken: Cell<*mut bindings::kernfs_node>,
+    /// What `sysfs_break_active_protection` gave, and the modules that stay for it.
+    broken: Cell<Option<Broken>>,
+}
+
+/// Protection that was broken.
+#[derive(Clone, Copy)]
+struct Broken {
+    node: NonNull<bindings::kernfs_node>,
+    /// That of the file, and that whose code the object may call when it goes.
+    modules: [*mut bindings::module; 2],
 }
 
 impl StoreCtx<'_> {
-    /// Lets the file be removed while this callback runs.
+    /// Lets the file be removed while this callback runs, by which the object may go,
+    /// and with it something that is code of module `user`.
     ///
     /// It stays in force until the callback returns; repeated calls do nothing.
     ///
     /// # Errors
     ///
-    /// `ENODEV` when the module is being unloaded. The callback must then leave
+    /// `ENODEV` when one of the modules is being unloaded. The callback must then leave
     /// the removal to the unloading.
-    pub fn break_protection(&self) -> Result {
-        if !self.broken.get().is_null() {
+    pub fn break_protection(&self, user: &ThisModule) -> Result {
+        if self.broken.get().is_some() {
             return Ok(());
         }
-
-        // SAFETY: The module of the file is there as long as one of its
-        // callbacks has not returned, protected as this one still is.
-        if !unsafe { bindings::try_module_get(self.set.owner()) } {
-            return Err(ENODEV);
+        let modules = [self.set.owner(), user.as_ptr()];
+        for (taken, module) in modules.iter().enumerate() {
+            // SAFETY: Both modules are there as long as a callback of the file has not
+            // returned, protected as this one still is.
+            if !unsafe { bindings::try_module_get(*module) } {
+                put(modules.iter().take(taken));
+                return Err(ENODEV);
+            }
         }
-
         // SAFETY: Called from a callback of this very file. Its protection, not
         // broken so far, keeps the kobject in sysfs.
         let node = unsafe { bindings::sysfs_break_active_protection(self.kobj, self.attr) };
-        if node.is_null() {
-            // SAFETY: Gives back the reference taken above.
-            unsafe { bindings::module_put(self.set.owner()) };
+        let Some(node) = NonNull::new(node) else {
+            put(modules.iter());
             return Err(ENODEV);
-        }
-
-        self.broken.set(node);
+        };
+        self.broken.set(Some(Broken { node, modules }));
         Ok(())
+    }
+}
+
+/// Lets go what [`StoreCtx::break_protection`] has taken.
+fn put<'a>(modules: impl Iterator<Item = &'a *mut bindings::module>) {
+    for module in modules {
+        // SAFETY: As the caller took a reference.
+        unsafe { bindings::module_put(*module) };
     }
 }

@@ -8,6 +8,7 @@ use kernel::ffi::c_char;
 use kernel::page::PAGE_SIZE;
 use kernel::sync::Arc;
 
+use super::put;
 use super::set::FileSet;
 use super::set::Node;
 use super::Buf;
@@ -114,25 +115,23 @@ unsafe fn store(
         set: &set,
         kobj,
         attr,
-        broken: Cell::new(core::ptr::null_mut()),
+        broken: Cell::new(None),
     };
 
     let line = input.strip_suffix(b"\n").unwrap_or(input);
     let result = set.callbacks().store(index, line, &ctx);
 
     let broken = ctx.broken.get();
-    let owner = set.owner();
-    if !broken.is_null() {
+    if let Some(broken) = &broken {
         // SAFETY: Broken by this call. sysfs wants it mended before it returns.
-        unsafe { bindings::sysfs_unbreak_active_protection(broken) };
+        unsafe { bindings::sysfs_unbreak_active_protection(broken.node.as_ptr()) };
     }
 
     // May be the last reference if the file is gone, and then runs code of the
-    // owner, which therefore is let go after it.
+    // modules, which therefore are let go after it.
     drop(set);
-    if !broken.is_null() {
-        // SAFETY: Taken when protection was broken.
-        unsafe { bindings::module_put(owner) };
+    if let Some(broken) = &broken {
+        put(broken.modules.iter());
     }
 
     match result {
