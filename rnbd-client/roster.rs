@@ -169,7 +169,14 @@ fn open(session: &Session, device: &Device) -> Result<OpenRsp> {
     };
     let mut reply = [0; OPEN_RSP_SIZE];
     let len = session.call(Dir::Read, &open.encode(), &mut reply)?;
-    OpenRsp::parse(reply.get(..len).ok_or(EPROTO)?).map_err(refused)
+    let reply = reply.get(..len).ok_or(EPROTO)?;
+    OpenRsp::parse(reply).map_err(|err| {
+        // It is open over there, and nobody would ever close it.
+        if let Some(device) = OpenRsp::device_of(reply) {
+            close(session, device);
+        }
+        refused(err)
+    })
 }
 
 /// As [`open`], for a device that has a disk, which takes over its size.

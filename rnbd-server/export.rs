@@ -159,10 +159,8 @@ impl Opened {
     pub(crate) fn describe(&self, id: DeviceId) -> Result<OpenRsp> {
         let limits = self.device.limits();
         self.seen.store(limits.sectors, Relaxed);
-        // A loop device can have a part of a block at its end, which nobody can use.
-        let within_block = u64::from(limits.logical_block_size / SECTOR_SIZE).wrapping_sub(1);
         let geometry = Geometry::new(
-            limits.sectors & !within_block,
+            limits.sectors,
             limits.logical_block_size,
             limits.physical_block_size,
         )

@@ -124,11 +124,19 @@ fn open_rsp() {
     let bad = Err(WireError::Geometry);
 
     assert_eq!(parse(0, &[4]), Err(WireError::MessageType(4)));
-    assert_eq!(parse(8, &[17]), bad);
     assert_eq!(parse(15, &[1]), bad);
     assert_eq!(parse(38, &[0, 0]), bad);
     assert_eq!(parse(38, &[0, 1]), bad);
     assert_eq!(parse(38, &[0, 3]), bad);
+    assert_eq!(
+        OpenRsp::device_of(&with(&good.encode(), 38, &[0, 3])),
+        Some(good.device)
+    );
+    assert_eq!(OpenRsp::device_of(&with(&good.encode(), 0, &[4])), None);
+    // Half a block at the end is left out.
+    for sectors in 16..24 {
+        assert_eq!(parse(8, &[sectors]).unwrap().geometry.sectors(), 16);
+    }
     // A physical size that cannot be is not worth failing for.
     for raw in [[0, 0], [0, 2], [1, 0x10]] {
         let rsp = parse(36, &raw).unwrap();

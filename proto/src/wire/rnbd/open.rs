@@ -124,15 +124,19 @@ impl Geometry {
     /// A device of `sectors` (of 512 bytes) with blocks of `logical` bytes on a
     /// medium with blocks of `physical` bytes.
     ///
+    /// A loop device can have a part of a block at its end, and the C server says so.
+    /// Nobody can use it, so it is left out.
+    ///
     /// The physical size is but a hint, so a strange one is replaced: by the
     /// largest that fits into a message when larger, by the logical one otherwise.
     pub fn new(sectors: u64, logical: u32, physical: u32) -> Result<Self, WireError> {
         if !logical.is_power_of_two() || !(SECTOR_SIZE..=MAX_BLOCK_SIZE).contains(&logical) {
             return Err(WireError::Geometry);
         }
-        if sectors > SECTOR_END || sectors % u64::from(logical / SECTOR_SIZE) != 0 {
+        if sectors > SECTOR_END {
             return Err(WireError::Geometry);
         }
+        let within_block = u64::from(logical / SECTOR_SIZE).wrapping_sub(1);
         let physical = if physical.is_power_of_two() && physical >= logical {
             physical.min(MAX_BLOCK_SIZE)
         } else {
@@ -140,7 +144,7 @@ impl Geometry {
         };
         // INVARIANT: Checked and adjusted above.
         Ok(Self {
-            sectors,
+            sectors: sectors & !within_block,
             logical,
             physical,
         })
@@ -190,6 +194,14 @@ pub struct OpenRsp {
 }
 
 impl OpenRsp {
+    /// The device that a message speaks of, whatever else stands in it.
+    pub fn device_of(bytes: &[u8]) -> Option<DeviceId> {
+        let msg: WireOpenRsp = wire::read(bytes).ok()?;
+
+        msg.header.expect(TYPE_OPEN_RSP).ok()?;
+        Some(DeviceId(msg.device_id.get()))
+    }
+
     /// Reads the message.
     pub fn parse(bytes: &[u8]) -> Result<Self, WireError> {
         let msg: WireOpenRsp = wire::read(bytes)?;
