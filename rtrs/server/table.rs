@@ -111,10 +111,19 @@ impl Table {
 
     /// Whether there may be another path.
     fn admit_one_more(&self, req: &ConnReq, ends: &Ends) -> Result {
-        let others = self.paths.iter().map(|path| Origin {
-            session: path.req().session(),
-            peer: path.ends().peer(),
-        });
+        // The one that it takes the place of may still be closing. Only one, as each has
+        // its chunks until it is gone.
+        let replaced = self
+            .paths
+            .iter()
+            .position(|path| path.session.is(req.session()) && path.req().path() == req.path());
+        let others = self.paths.iter().enumerate();
+        let others = others
+            .filter(|(index, _)| Some(*index) != replaced)
+            .map(|(_, path)| Origin {
+                session: path.req().session(),
+                peer: path.ends().peer(),
+            });
         let origin = Origin {
             session: req.session(),
             peer: ends.peer(),

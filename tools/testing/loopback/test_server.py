@@ -152,6 +152,25 @@ def test_clients_get_no_more_than_the_parameters_say(
     assert loopback.initiator.find(disk, "second").unmap() is None
 
 
+def test_a_path_that_comes_back_is_not_one_more(loopback: Pair) -> None:
+    """What is left of its old connections does not count."""
+    guest = loopback.target.guest
+    disk = loopback.target.ram_disk(16)
+    one = {"max_paths": 1, "max_paths_per_peer": 1, "max_sessions_per_peer": 1}
+    loopback.target.load(transport=one)
+    loopback.initiator.load()
+    device = loopback.initiator.map(disk)
+    (path,) = loopback.initiator.transport().paths()
+    mark = guest.console.mark()
+    for _ in range(5):
+        assert path.disconnect() is None
+        path.force_connection()
+    guest.sync_console()
+    assert "more than" not in guest.console.since(mark)
+    fio.verify(guest, device.node, block="64k", size="1m")
+    assert device.unmap() is None
+
+
 def test_a_path_has_no_more_connections_than_the_parameter_says(loopback: Pair) -> None:
     """A client that wants one for each of its CPUs is told that this is too much."""
     guest = loopback.target.guest
