@@ -9,10 +9,16 @@ use core::ptr::NonNull;
 
 use kernel::error::to_result;
 use kernel::prelude::*;
+use kernel::time::delay::fsleep;
+use kernel::time::Delta;
 use kernel::types::NotThreadSafe;
 use rtrs::bindings;
 
 use super::DevId;
+
+/// How often a walk is begun anew that a change elsewhere in the file system made void:
+/// with `..` on the way, any renaming or mounting does (`handle_dots` in `fs/namei.c`).
+const RETRIES: usize = 100;
 
 /// While it lives, the current task looks up paths as init does.
 ///
@@ -131,8 +137,13 @@ impl Location<'_> {
         let dir = Path::lookup(dir, bindings::LOOKUP_FOLLOW | bindings::LOOKUP_DIRECTORY)?;
         let flags = bindings::LOOKUP_FOLLOW | bindings::LOOKUP_BENEATH;
 
-        let device = dir.lookup_below(below, flags)?.device();
-        device.map(Some).ok_or(ENOTBLK)
+        for _ in 0..RETRIES {
+            match dir.lookup_below(below, flags) {
+                Err(EAGAIN) => fsleep(Delta::from_millis(1)),
+                found => return found?.device().map(Some).ok_or(ENOTBLK),
+            }
+        }
+        Err(EAGAIN)
     }
 }
 
