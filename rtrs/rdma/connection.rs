@@ -82,6 +82,8 @@ pub struct Connection<C: Send + Sync + 'static> {
     cq: Cq,
     /// Somebody handles completions, in [`Connection::poll`].
     polled: AtomicBool,
+    /// Nothing is posted, and nothing can be.
+    drained: AtomicBool,
     cm: CmId,
     shared: KBox<QpShared<C>>,
     pd: Arc<Pd>,
@@ -133,6 +135,7 @@ impl<C: Send + Sync + 'static> Connection<C> {
         Ok(Self {
             cq,
             polled: AtomicBool::new(false),
+            drained: AtomicBool::new(false),
             cm,
             shared,
             pd: pd.clone(),
@@ -221,10 +224,15 @@ impl<C: Send + Sync + 'static> Connection<C> {
     /// Ends posting, and waits until everything posted was given back. No
     /// completion runs any more after this.
     pub fn drain(&self) {
+        // It takes a while where nobody handles completions by himself.
+        if self.drained.load(Acquire) {
+            return;
+        }
         self.shared.gate.close();
         // SAFETY: The queue pair is alive. Its queues have room for the work
         // requests that this posts, see `new`.
         unsafe { bindings::ib_drain_qp(self.raw_qp()) };
+        self.drained.store(true, Release);
     }
 }
 
