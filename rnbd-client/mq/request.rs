@@ -355,7 +355,10 @@ impl Request {
         unsafe {
             let queue = (*rq.as_ptr()).q;
             bindings::blk_mq_requeue_request(rq.as_ptr(), false);
-            bindings::blk_mq_delay_kick_requeue_list(queue, A_WHILE_MS);
+            // Else it would be put off for those that wait already.
+            if !rtrs::bindings::blk_requeue_pending(queue) {
+                bindings::blk_mq_delay_kick_requeue_list(queue, A_WHILE_MS);
+            }
         }
     }
 

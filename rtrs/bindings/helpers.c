@@ -5,6 +5,7 @@
  * as generic and inlined Rust code ends up in the modules that use it.
  */
 
+#include <linux/blkdev.h>
 #include <linux/export.h>
 #include <linux/fs_struct.h>
 #include <rdma/ib_verbs.h>
@@ -35,6 +36,12 @@ int rust_helper_ib_post_recv(struct ib_qp *qp, const struct ib_recv_wr *wr,
 	return ib_post_recv(qp, wr, bad_wr);
 }
 EXPORT_SYMBOL_GPL(rust_helper_ib_post_recv);
+
+bool rust_helper_blk_requeue_pending(struct request_queue *q)
+{
+	return delayed_work_pending(&q->requeue_work);
+}
+EXPORT_SYMBOL_GPL(rust_helper_blk_requeue_pending);
 
 bool rust_helper_ib_device_try_get(struct ib_device *dev)
 {
