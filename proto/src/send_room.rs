@@ -36,11 +36,13 @@ pub enum Look {
 ///
 /// # Invariants
 ///
-/// `free`, `owed`, `passing` and what others have taken are `all` together.
+/// `free`, `kept`, `owed`, `passing` and what others have taken are `all` together.
 #[derive(Debug)]
 pub struct SendRoom {
     all: u32,
     free: AtomicU32,
+    /// Taken for what is going to be posted once a peer has answered.
+    kept: AtomicU32,
     owed: AtomicU32,
     /// What was owed, taken over by a request that belongs to nobody.
     passing: AtomicU32,
@@ -54,6 +56,7 @@ impl SendRoom {
         Self {
             all,
             free: AtomicU32::new(all),
+            kept: AtomicU32::new(0),
             owed: AtomicU32::new(0),
             passing: AtomicU32::new(0),
             seen: AtomicU32::new(all),
@@ -76,6 +79,22 @@ impl SendRoom {
         }
     }
 
+    /// Of the room that was taken, `wrs` are for later: nothing is outstanding for them.
+    #[inline]
+    pub fn keep(&self, wrs: u32) {
+        if wrs > 0 {
+            self.kept.fetch_add(wrs, Relaxed);
+        }
+    }
+
+    /// Something is posted in room for `wrs` that was kept.
+    #[inline]
+    pub fn use_kept(&self, wrs: u32) {
+        if wrs > 0 {
+            self.kept.fetch_sub(wrs, Relaxed);
+        }
+    }
+
     /// Nobody will be told the end of `wrs` whose room was taken. To be called after
     /// they were posted, so that whoever sees the debt posts behind them.
     #[inline]
@@ -85,11 +104,11 @@ impl SendRoom {
         }
     }
 
-    /// Whether there is less room than half of all: somebody should be told the end of the
+    /// Whether there is less room than `reserve`: somebody should be told the end of the
     /// next request, so that what is owed comes back.
     #[inline]
-    pub fn is_low(&self) -> bool {
-        self.free.load(Relaxed) < self.all / 2
+    pub fn is_below(&self, reserve: u32) -> bool {
+        self.free.load(Relaxed) < reserve
     }
 
     /// Takes all that is owed over, to be given with the end of what the caller is going
@@ -129,10 +148,11 @@ impl SendRoom {
     pub fn look(&self) -> Look {
         let free = self.free.load(Relaxed);
         let seen = self.seen.swap(free, Relaxed);
+        let idle = free.saturating_add(self.kept.load(Relaxed));
 
-        if free == self.all || free != seen {
+        if idle == self.all || free != seen {
             Look::Fine
-        } else if free.saturating_add(self.owed.load(Relaxed)) == self.all {
+        } else if idle.saturating_add(self.owed.load(Relaxed)) == self.all {
             Look::Quiet
         } else {
             Look::Stuck
@@ -140,9 +160,49 @@ impl SendRoom {
     }
 }
 
+/// How large the send queue of a server's connection is, on which all of a session's
+/// requests may be answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AnswerRoom {
+    /// Work requests.
+    pub all: u32,
+    /// With less than this, answers are not quiet, see [`SendRoom::is_below`].
+    pub reserve: u32,
+}
+
+impl AnswerRoom {
+    /// Work requests of one request: invalidation of the server's key, then data,
+    /// invalidation of the client's key, registration and answer.
+    const MOST: u32 = 5;
+
+    /// The same without a key of the server.
+    const PLAIN: u32 = 3;
+
+    /// For a session with `depth` requests, and one work request more.
+    ///
+    /// With `new_rkey`, a request is not answered before the invalidation that follows the
+    /// last answer there has ended: no more than what is of one request is owed for each.
+    /// Without it nothing need ever settle what is owed, so that when an answer has to,
+    /// there must be room for one of that kind to every request until the first has ended.
+    /// Some more, as several may find room at the same moment.
+    pub const fn new(depth: u32, new_rkey: bool) -> Self {
+        let all = depth.saturating_mul(Self::MOST).saturating_add(1);
+        let reserve = match new_rkey {
+            true => all / 2,
+            false => depth
+                .saturating_mul(Self::PLAIN)
+                .saturating_add(depth / 2)
+                .saturating_add(Self::PLAIN),
+        };
+        Self { all, reserve }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
+    use std::collections::VecDeque;
 
     #[test]
     fn no_more_is_taken_than_there_is() {
@@ -159,13 +219,13 @@ mod tests {
     fn room_is_low_before_it_is_out() {
         let room = SendRoom::new(9);
         assert!(room.take(5));
-        assert!(!room.is_low());
+        assert!(!room.is_below(4));
         assert!(room.take(1));
-        assert!(room.is_low());
+        assert!(room.is_below(4));
         room.owe(6);
-        assert!(room.is_low(), "owed is not free");
+        assert!(room.is_below(4), "owed is not free");
         room.give(room.settle());
-        assert!(!room.is_low());
+        assert!(!room.is_below(4));
     }
 
     #[test]
@@ -235,5 +295,71 @@ mod tests {
         assert_eq!(room.look(), Look::Stuck, "one is not owed");
         room.give(3);
         assert_eq!(room.look(), Look::Fine);
+    }
+
+    #[test]
+    fn a_queue_that_waits_for_its_peer_is_not_stuck() {
+        let room = SendRoom::new(9);
+        assert!(room.take(3));
+        room.keep(1);
+        assert_eq!(room.look(), Look::Fine, "it has moved");
+        assert_eq!(room.look(), Look::Stuck, "two are outstanding");
+        room.owe(2);
+        assert_eq!(room.look(), Look::Quiet);
+        room.give(room.settle());
+        assert_eq!(room.look(), Look::Fine, "it has moved");
+        assert_eq!(room.look(), Look::Fine, "only the peer is waited for");
+        room.use_kept(1);
+        assert_eq!(
+            room.look(),
+            Look::Stuck,
+            "what follows its answer is outstanding"
+        );
+        room.give(1);
+        assert_eq!(room.look(), Look::Fine);
+    }
+
+    proptest! {
+        /// A queue that works in order, and slower than answers are made, never refuses
+        /// one: with the keys of a server, whose invalidations are told, and without.
+        #[test]
+        fn answers_always_find_room(
+            depth in 1..40_u32,
+            new_rkey: bool,
+            steps in prop::collection::vec((0..40_usize, 1..=3_u32, any::<bool>()), 1..400),
+        ) {
+            let size = AnswerRoom::new(depth, new_rkey);
+            let room = SendRoom::new(size.all);
+            let mut queue = VecDeque::new();
+            // Chunks that are with the device until it has told the end.
+            let mut busy = vec![false; depth as usize];
+            let mut answered = vec![false; depth as usize];
+            for (chunk, wrs, ends) in steps {
+                let chunk = chunk % busy.len();
+                if !busy[chunk] {
+                    // Its own key is invalidated first, and waited for.
+                    if new_rkey && answered[chunk] {
+                        busy[chunk] = true;
+                        answered[chunk] = false;
+                        prop_assert!(room.take(1), "no room for an invalidation");
+                        queue.push_back((chunk, 1 + room.settle()));
+                    } else {
+                        let wrs = wrs + u32::from(new_rkey);
+                        busy[chunk] = room.is_below(size.reserve);
+                        answered[chunk] = true;
+                        prop_assert!(room.take(wrs), "no room for an answer");
+                        match busy[chunk] {
+                            true => queue.push_back((chunk, wrs + room.settle())),
+                            false => room.owe(wrs),
+                        }
+                    }
+                }
+                if let (true, Some((chunk, wrs))) = (ends, queue.front().copied()) {
+                    queue.pop_front();
+                    busy[chunk] = false;
+                    room.give(wrs);
+                }
+            }
+        }
     }
 }

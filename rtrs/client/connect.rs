@@ -158,6 +158,7 @@ impl Plan<'_> {
         }
         let queues = QpConfig {
             send: CONTROL_DEPTH * 2,
+            reserve: 0,
             recv: CONTROL_DEPTH + 1,
             send_sge: 1,
             vector: 0,
@@ -183,6 +184,7 @@ impl Plan<'_> {
             send: depth
                 .saturating_mul(if attrs.immediates { 3 } else { 4 })
                 .min(attrs.max_qp_wr.saturating_sub(1)),
+            reserve: 0,
             // An answer, and, where answers are not short, the message that invalidates
             // before it.
             recv: depth

@@ -75,8 +75,8 @@ pub struct IoBox {
 
 // SAFETY: Every `Io` is `Send`.
 unsafe impl Send for IoBox {}
-// SAFETY: Nothing but `fill` goes through a shared reference, and only the
-// operation that has the data for itself calls it.
+// SAFETY: Nothing but `fill` and `message` goes through a shared reference, and only
+// the operation that has the data for itself calls them.
 unsafe impl Sync for IoBox {}
 
 struct VTableOf<T>(core::marker::PhantomData<T>);

@@ -41,6 +41,8 @@ pub enum PollContext {
 pub struct QpConfig {
     /// Send work requests that can be outstanding.
     pub send: u32,
+    /// Of these, what quiet posts are to leave to others.
+    pub reserve: u32,
     /// Receives that can be outstanding.
     pub recv: u32,
     /// Segments of one send work request.
@@ -161,6 +163,7 @@ impl<'a, C: Send + Sync + 'static> QpRef<'a, C> {
 
     /// The work request for which room was kept is not going to follow.
     pub fn give_spare(&self) {
+        self.shared.room.use_kept(1);
         self.shared.room.give(1);
     }
 
@@ -189,6 +192,8 @@ impl<'a, C: Send + Sync + 'static> QpRef<'a, C> {
         if taken > 0 && !room.take(taken) {
             return Err((idle, ENOSPC));
         }
+        room.keep(spare.kept);
+        room.use_kept(spare.used);
         let debt = if told { room.settle() } else { 0 };
         idle.op().set_wrs(wrs.saturating_add(debt));
         // SAFETY: The chain is linked, does not move, and names memory that the
@@ -198,6 +203,8 @@ impl<'a, C: Send + Sync + 'static> QpRef<'a, C> {
             Ok(()) if told => {}
             Ok(()) => room.owe(wrs),
             Err(_) => {
+                room.keep(spare.used);
+                room.use_kept(spare.kept);
                 room.give(taken);
                 room.owe(debt);
             }
@@ -206,9 +213,9 @@ impl<'a, C: Send + Sync + 'static> QpRef<'a, C> {
     }
 
     /// Whether the queue has so little room that the next post should not be
-    /// [quiet](Self::post_quiet).
+    /// [quiet](Self::post_quiet), see [`QpConfig::reserve`].
     pub fn is_low(&self) -> bool {
-        self.shared.room.is_low()
+        self.shared.room.is_below(self.shared.reserve)
     }
 
     /// Posts the chain that `build` makes of the operation's data without asking to be
@@ -261,7 +268,8 @@ impl<'a, C: Send + Sync + 'static> QpRef<'a, C> {
         let ret = unsafe { bindings::ib_post_send(self.qp.as_ptr(), first, &raw mut refused) };
         match to_result(ret) {
             Ok(()) => Posted::All,
-            Err(e) if refused.is_null() || core::ptr::eq(refused, first) => Posted::Nothing(e),
+            Err(e) if core::ptr::eq(refused, first) => Posted::Nothing(e),
+            // Without a word about where it stopped, it may have taken all.
             Err(_) => {
                 pr_err!("device took only a part of a request\n");
                 self.shared.broken.store(true, Relaxed);

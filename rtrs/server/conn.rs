@@ -6,6 +6,8 @@
 use kernel::prelude::*;
 use kernel::sync::Arc;
 use rnbd_proto::limits::ServerLimits;
+use rnbd_proto::send_room::AnswerRoom;
+use rnbd_proto::wire::rtrs::Accept;
 
 use super::path::Path;
 use crate::pr_err_ratelimited;
@@ -18,10 +20,6 @@ use crate::rdma::wc::Wc;
 
 /// Receives posted on the connection for control.
 pub(super) const CONTROL_DEPTH: u32 = 512;
-
-/// Work requests of one request: invalidation of the server's key, then data,
-/// invalidation of the client's key, registration and answer.
-const WRS_PER_REQUEST: u32 = 5;
 
 /// What a queue pair belongs to.
 pub(super) struct Conn {
@@ -67,7 +65,8 @@ pub(super) fn receives(id: u16, limits: ServerLimits) -> u32 {
     }
 }
 
-/// The queues of connection `id`, over which immediates travel as `notes` or not.
+/// The queues of connection `id` for what a client is offered, over which immediates
+/// travel as `notes` or not.
 ///
 /// # Errors
 ///
@@ -76,6 +75,7 @@ pub(super) fn qp_config(
     id: u16,
     limits: ServerLimits,
     device: &DeviceAttrs,
+    offer: &Accept,
     notes: bool,
 ) -> Result<QpConfig> {
     // Notes are copied by the device when they are posted, in a way that only devices
@@ -86,11 +86,15 @@ pub(super) fn qp_config(
         return Err(EOPNOTSUPP);
     }
     let receives = receives(id, limits);
-    let send = match id {
+    let room = match id {
         // Control messages are few; room for heartbeats and their answers.
-        0 => 2 * CONTROL_DEPTH + 2,
-        _ => receives.saturating_mul(WRS_PER_REQUEST).saturating_add(1),
+        0 => AnswerRoom {
+            all: 2 * CONTROL_DEPTH + 2,
+            reserve: CONTROL_DEPTH,
+        },
+        _ => AnswerRoom::new(receives, offer.new_rkey()),
     };
+    let send = room.all;
     // And one for draining.
     if !device.mem_mgt_ext || send >= device.max_qp_wr {
         pr_err_ratelimited!(
@@ -100,6 +104,7 @@ pub(super) fn qp_config(
     }
     Ok(QpConfig {
         send,
+        reserve: room.reserve,
         // And one for the message that sets up the path.
         recv: receives + 1,
         // A note, and the new key behind it.

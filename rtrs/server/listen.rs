@@ -218,7 +218,13 @@ fn try_accept(path: &Arc<Path>, req: &ConnReq, incoming: Incoming<'_>) -> Result
         incoming.reject(&refusal(ECONNRESET));
         return Err(ECONNRESET);
     }
-    let config = match conn::qp_config(id, shared.limits, &path.pd.attrs(), req.notes()) {
+    let config = match conn::qp_config(
+        id,
+        shared.limits,
+        &path.pd.attrs(),
+        &path.offer,
+        req.notes(),
+    ) {
         Ok(config) => config,
         Err(e) => {
             incoming.reject(&refusal(e));

@@ -55,6 +55,8 @@ pub(in crate::rdma) struct QpShared<C> {
     pub(in crate::rdma) gate: Gate,
     pub(in crate::rdma) context: Arc<C>,
     pub(super) room: SendRoom,
+    /// See [`QpConfig::reserve`].
+    pub(super) reserve: u32,
     /// The operations that are kept.
     pub(super) keep: SetOnce<Keep>,
     /// The device took a part of a chain, or failed at one.
@@ -80,6 +82,7 @@ impl<C: Send + Sync + 'static> QpShared<C> {
             gate: Gate(AtomicU32::new(0)),
             context,
             room: SendRoom::new(config.send),
+            reserve: config.reserve,
             keep: SetOnce::new(),
             broken: AtomicBool::new(false),
             notes: config.notes,
