@@ -40,7 +40,7 @@ pub(crate) struct DevId(pub(super) bindings::dev_t);
 
 /// A block device that is open, without a claim on it.
 ///
-/// Drop closes it, which sleeps.
+/// Drop closes it, in a worker a moment later, as `fput` does.
 ///
 /// # Invariants
 ///

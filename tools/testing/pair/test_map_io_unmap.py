@@ -3,6 +3,7 @@
 
 import pytest
 
+from rnbdbench import disks
 from rnbdbench import fio
 from rnbdbench import network
 from rnbdbench.lab import Pair
@@ -39,6 +40,21 @@ def test_both_address_families_work(pair: Pair, version: int, source: bool) -> N
     if source:
         path = f"{network.INITIATOR.path(version)}@{path}"
     device = pair.initiator.map(disk, path=path)
+    fio.verify(pair.initiator.guest, device.node, block="64k", size="4m")
+    assert device.unmap() is None
+
+
+@pytest.mark.kernels("stock")
+@pytest.mark.fabrics("rxe")
+@pytest.mark.drivers("rust-c")
+def test_a_part_of_a_block_is_not_a_reason_to_refuse(pair: Pair) -> None:
+    """The C server says how large a device is, though nobody can use the end of it."""
+    guest = pair.target.guest
+    disk = disks.loop(guest, 16 * disks.MEGABYTE + 2048, options="--sector-size 4096")
+    pair.target.load()
+    pair.initiator.load()
+    device = pair.initiator.map(disk)
+    assert disks.sectors(pair.initiator.guest, device.node) == 16 * disks.MEGABYTE // 512
     fio.verify(pair.initiator.guest, device.node, block="64k", size="4m")
     assert device.unmap() is None
 
