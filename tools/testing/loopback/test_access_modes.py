@@ -34,8 +34,8 @@ def _check_files(bench: Pair, device: Device, session: str, mode: str) -> None:
     folder = f"{rnbd.SERVER_DEVICES}/ram0/sessions/{session}"
     readonly = "1" if mode == "ro" else "0"
     assert device.read("rnbd/access_mode") == mode
-    assert guest.output(f"cat {folder}/access_mode") == mode
-    assert guest.output(f"cat {folder}/read_only") == readonly
+    assert guest.read(f"{folder}/access_mode") == mode
+    assert guest.read(f"{folder}/read_only") == readonly
     assert guest.output(f"blockdev --getro {device.node}") == readonly
 
 

@@ -25,7 +25,7 @@ def test_size_and_limits_are_those_of_the_target(loopback: Pair, sector: int) ->
     assert guest.output(f"blockdev --getss {device.node}") == str(sector)
     for limit in ("logical_block_size", "physical_block_size", "minimum_io_size"):
         ours = device.read(f"queue/{limit}")
-        assert ours == guest.output(f"cat {_sysfs(disk)}/queue/{limit}"), limit
+        assert ours == guest.read(f"{_sysfs(disk)}/queue/{limit}"), limit
     # The largest request is a chunk less the 4 KiB for headers.
     assert int(device.read("queue/max_hw_sectors_kb")) <= 128 - 4
     assert device.read("removable") == "0"
@@ -41,7 +41,7 @@ def test_disk_has_a_queue_for_each_cpu(loopback: Pair) -> None:
     device = loopback.initiator.map(disk)
     guest = loopback.initiator.guest
     cpus = int(guest.output("nproc"))
-    assert len(guest.output(f"ls /sys/block/{device.name}/mq").split()) == cpus
+    assert len(guest.names(f"/sys/block/{device.name}/mq")) == cpus
     assert device.unmap() is None
 
 
@@ -54,7 +54,7 @@ def test_cache_policy_is_that_of_the_target(loopback: Pair, cached: bool) -> Non
     loopback.initiator.load()
     guest = loopback.initiator.guest
     device = loopback.initiator.map(disk)
-    expected = guest.output(f"cat {_sysfs(disk)}/queue/write_cache")
+    expected = guest.read(f"{_sysfs(disk)}/queue/write_cache")
     assert expected == ("write back" if cached else "write through")
     assert device.read("queue/write_cache") == expected
     assert device.unmap() is None
@@ -70,7 +70,7 @@ def test_flush_reaches_the_device(loopback: Pair) -> None:
 
     def flushes() -> int:
         # Field 16 of stat counts completed flushes.
-        return int(guest.output(f"cat {_sysfs(disk)}/stat").split()[15])
+        return int(guest.read(f"{_sysfs(disk)}/stat").split()[15])
 
     before = flushes()
     guest.run(f"dd if=/dev/zero of={device.node} bs=64k count=4 conv=fsync status=none")

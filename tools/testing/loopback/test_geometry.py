@@ -50,10 +50,10 @@ def _map(bench: Pair, disk: str, **transport: int) -> Device:
 def _assert_alike(guest: Guest, device: Device, disk: str) -> None:
     name = disk.rsplit("/", 1)[1]
     for attribute in SAME:
-        theirs = guest.output(f"cat /sys/block/{name}/{attribute}")
+        theirs = guest.read(f"/sys/block/{name}/{attribute}")
         assert device.read(attribute) == theirs, attribute
     for attribute in RANGES:
-        said = int(guest.output(f"cat /sys/block/{name}/{attribute}"))
+        said = int(guest.read(f"/sys/block/{name}/{attribute}"))
         block = int(device.read("queue/logical_block_size"))
         assert int(device.read(attribute)) == min(said, LARGEST_RANGE - block), attribute
 

@@ -15,7 +15,7 @@ ROWS = 24
 
 def _table(guest: Guest, file: str, stages: list[str]) -> dict[str, list[int]]:
     """The columns of a histogram by their names."""
-    switch, head, *rows = guest.output(f"cat '{file}'").splitlines()
+    switch, head, *rows = guest.read(file).splitlines()
     assert switch in ("counting on", "counting off")
     names = [column.format(stage) for stage in stages for column in COLUMNS]
     assert head.split() == ["ns_below", *names]
@@ -41,7 +41,7 @@ def test_histograms_count_every_request_of_their_time(loopback: Pair) -> None:
 
     fio.read_blocks(guest, device.node, 16)
     for file in files:
-        assert guest.output(f"cat '{file}'") == "counting off"
+        assert guest.read(file) == "counting off"
         assert guest.write(file, "perhaps") == "EINVAL"
         assert guest.write(file, "on") is None
     fio.read_blocks(guest, device.node, 100)
@@ -57,16 +57,16 @@ def test_histograms_count_every_request_of_their_time(loopback: Pair) -> None:
         assert sums[f"{first}_read"] == sums[f"{second}_read"], f"{file}: {sums}"
         assert sum(_table(guest, file, stages)[f"{second}_write"][:1]) == 0, "in no time at all"
 
-    before = {file: guest.output(f"cat '{file}'") for file in files}
+    before = {file: guest.read(file) for file in files}
     fio.read_blocks(guest, device.node, 16)
-    assert before == {file: guest.output(f"cat '{file}'") for file in files}, "counted while off"
+    assert before == {file: guest.read(file) for file in files}, "counted while off"
     for file, stages in files.items():
         assert guest.write(file, "1") is None
         assert sum(_sums(guest, file, stages).values()) == 0, "left over from before"
 
     assert device.unmap() is None
     for file in files:
-        assert guest.run(f"test -e '{file}'", check=False).code == 1, f"{file} is still there"
+        assert not guest.exists(file), f"{file} is still there"
 
 
 def test_a_file_that_is_open_keeps_the_module_and_nothing_else(loopback: Pair) -> None:
@@ -81,7 +81,7 @@ def test_a_file_that_is_open_keeps_the_module_and_nothing_else(loopback: Pair) -
         f"exec 3<{client} 4<'{SERVER}'; touch /run/open;"
         " until [ -e /run/go ]; do sleep 0.1; done; cat <&3; cat <&4; rm /run/open /run/go"
     )
-    guest.wait_until(lambda: guest.run("test -e /run/open", check=False).code == 0, "the files")
+    guest.wait_until(lambda: guest.exists("/run/open"), "the files")
     assert device.unmap() is None
     guest.run("rmmod rnbd_client rnbd_server", timeout=60)
     assert guest.run("rmmod rtrs", check=False).code != 0

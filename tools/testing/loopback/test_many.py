@@ -29,7 +29,7 @@ def _at_once(guest: Guest, commands: list[str]) -> None:
 def _used(guest: Guest) -> int:
     """Memory that cannot be had, in KiB."""
     guest.run("echo 3 > /proc/sys/vm/drop_caches")
-    lines = guest.output("cat /proc/meminfo").splitlines()
+    lines = guest.read("/proc/meminfo").splitlines()
     fields = {line.split(":")[0]: int(line.split()[1]) for line in lines}
     return fields["MemTotal"] - fields["MemAvailable"]
 

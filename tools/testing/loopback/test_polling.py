@@ -28,7 +28,7 @@ def test_polled_io_ends_by_polling_alone(loopback: Pair, queues: int) -> None:
     expected = cpus if queues < 0 else queues
     assert device.read("rnbd/nr_poll_queues") == str(expected)
     assert device.read("queue/io_poll") == "1"
-    assert len(guest.output(f"ls /sys/block/{device.name}/mq").split()) == cpus + expected
+    assert len(guest.names(f"/sys/block/{device.name}/mq")) == cpus + expected
     (path,) = loopback.initiator.transport().paths()
 
     path.reset()

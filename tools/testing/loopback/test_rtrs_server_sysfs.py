@@ -103,8 +103,8 @@ def test_pinned_memory_is_that_of_the_chunks(loopback: Pair) -> None:
     guest = loopback.target.guest
     _map(loopback)
     parameters = "/sys/module/rtrs/parameters"
-    depth = int(guest.output(f"cat {parameters}/sess_queue_depth"))
-    chunk = int(guest.output(f"cat {parameters}/max_chunk_size"))
+    depth = int(guest.read(f"{parameters}/sess_queue_depth"))
+    chunk = int(guest.read(f"{parameters}/max_chunk_size"))
     assert loopback.target.transport().read("pinned_memory") == str(depth * chunk)
 
 
@@ -120,7 +120,7 @@ def test_everything_goes_with_the_mapping(loopback: Pair) -> None:
     assert device.unmap() is None
     _wait_for_sessions(loopback.target)
     drivers.unload(guest)
-    assert guest.run(f"test -e {rtrs.SERVER_SESSIONS}", check=False).code != 0
+    assert not guest.exists(rtrs.SERVER_SESSIONS)
 
 
 def test_unload_with_the_files_in_use(loopback: Pair) -> None:

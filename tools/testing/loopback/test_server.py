@@ -42,7 +42,7 @@ def test_force_close_leaves_other_sessions_alone(loopback: Pair) -> None:
     first = loopback.initiator.map(disk, session="first", access_mode="ro")
     second = loopback.initiator.map(disk, session="second", access_mode="ro")
     assert guest.write(_force_close("first"), "1") is None
-    assert guest.output(f"ls {rnbd.SERVER_DEVICES}/ram0/sessions") == "second"
+    assert guest.names(f"{rnbd.SERVER_DEVICES}/ram0/sessions") == ["second"]
     read = "dd of=/dev/null bs=4k count=1 iflag=direct status=none"
     guest.run(f"{read} if={second.node}")
     assert guest.run(f"{read} if={first.node}", check=False).code != 0

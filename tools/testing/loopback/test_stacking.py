@@ -24,8 +24,8 @@ def test_a_mirror_survives_the_loss_of_a_member(loopback: Pair) -> None:
     assert first.unmap("force") is None
     assert load.running
     load.end()
-    assert guest.output("cat /sys/block/md0/md/degraded") == "1"
-    assert "[_U]" in guest.output("cat /proc/mdstat")
+    assert guest.read("/sys/block/md0/md/degraded") == "1"
+    assert "[_U]" in guest.read("/proc/mdstat")
     guest.run("echo clear > /sys/block/md0/md/array_state")
     assert second.unmap() is None
 

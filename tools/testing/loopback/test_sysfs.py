@@ -12,13 +12,13 @@ def test_link_of_a_mapped_device(loopback: Pair) -> None:
     disk = loopback.target.ram_disk(16)
     loopback.target.load()
     loopback.initiator.load()
-    assert guest.output(f"ls {rnbd.DEVICES}") == ""
+    assert guest.names(rnbd.DEVICES) == []
     device = loopback.initiator.map(disk, session="blya")
-    assert guest.output(f"ls {rnbd.DEVICES}") == "!dev!ram0@blya"
-    link = guest.output(f"readlink -f '{rnbd.DEVICES}/!dev!ram0@blya'")
-    assert link == guest.output(f"readlink -f /sys/block/{device.name}")
+    assert guest.names(rnbd.DEVICES) == ["!dev!ram0@blya"]
+    link = guest.real(f"{rnbd.DEVICES}/!dev!ram0@blya")
+    assert link == guest.real(f"/sys/block/{device.name}")
     assert device.unmap() is None
-    assert guest.output(f"ls {rnbd.DEVICES}") == ""
+    assert guest.names(rnbd.DEVICES) == []
 
 
 def test_control_folder_is_where_the_manual_says(loopback: Pair) -> None:
@@ -38,13 +38,11 @@ def test_files_of_an_exported_device(loopback: Pair) -> None:
     device = loopback.initiator.map(disk, session="blya", access_mode="ro")
     folder = f"{rnbd.SERVER_DEVICES}/ram0"
     assert loopback.target.exports() == ["ram0"]
-    assert guest.output(f"readlink -f {folder}/block_dev") == guest.output(
-        "readlink -f /sys/block/ram0"
-    )
-    assert guest.output(f"ls {folder}/sessions") == "blya"
-    assert guest.output(f"cat {folder}/sessions/blya/access_mode") == "ro"
-    assert guest.output(f"cat {folder}/sessions/blya/read_only") == "1"
-    assert guest.output(f"cat {folder}/sessions/blya/mapping_path") == disk
+    assert guest.real(f"{folder}/block_dev") == guest.real("/sys/block/ram0")
+    assert guest.names(f"{folder}/sessions") == ["blya"]
+    assert guest.read(f"{folder}/sessions/blya/access_mode") == "ro"
+    assert guest.read(f"{folder}/sessions/blya/read_only") == "1"
+    assert guest.read(f"{folder}/sessions/blya/mapping_path") == disk
     assert device.unmap() is None
     loopback.target.guest.wait_until(lambda: loopback.target.exports() == [], "the close")
 
@@ -64,7 +62,7 @@ def test_module_parameters_are_readable(loopback: Pair) -> None:
         "rtrs/parameters/max_sessions_per_peer": "128",
         "rtrs/parameters/max_connections_per_path": "4096",
     }
-    found = {name: guest.output(f"cat /sys/module/{name}") for name in expected}
+    found = {name: guest.read(f"/sys/module/{name}") for name in expected}
     assert found == expected
 
 

@@ -20,7 +20,7 @@ def test_normal_is_refused_while_the_device_is_open(loopback: Pair) -> None:
     guest = loopback.initiator.guest
     device = _mapped(loopback)
     holder = guest.begin(f"exec 3<{device.node}; touch /run/open; sleep 1000")
-    guest.wait_until(lambda: guest.run("test -e /run/open", check=False).code == 0, "the opener")
+    guest.wait_until(lambda: guest.exists("/run/open"), "the opener")
     assert device.unmap("normal") == "EBUSY"
     assert device.read("rnbd/state") == "open"
     guest.run(f"dd if={device.node} of=/dev/null bs=4k count=1 iflag=direct status=none")
@@ -36,7 +36,7 @@ def test_force_works_while_the_device_is_open(loopback: Pair) -> None:
     guest = loopback.initiator.guest
     device = _mapped(loopback)
     holder = guest.begin(f"exec 3<{device.node}; touch /run/open; sleep 1000")
-    guest.wait_until(lambda: guest.run("test -e /run/open", check=False).code == 0, "the opener")
+    guest.wait_until(lambda: guest.exists("/run/open"), "the opener")
     assert device.unmap("force") is None
     assert not device.exists()
     holder.cancel()
@@ -70,7 +70,7 @@ def test_client_module_stays_while_a_device_is_open(loopback: Pair) -> None:
     guest = loopback.initiator.guest
     device = _mapped(loopback)
     holder = guest.begin(f"exec 3<{device.node}; touch /run/open; sleep 1000")
-    guest.wait_until(lambda: guest.run("test -e /run/open", check=False).code == 0, "the opener")
+    guest.wait_until(lambda: guest.exists("/run/open"), "the opener")
     assert guest.run("rmmod rnbd_client", timeout=60, check=False).code != 0
     holder.cancel()
     holder.wait()

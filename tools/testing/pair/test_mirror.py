@@ -17,7 +17,7 @@ MD = "/sys/block/md0/md"
 
 
 def _md(guest: Guest, file: str) -> str:
-    return guest.output(f"cat {MD}/{file}")
+    return guest.read(f"{MD}/{file}")
 
 
 def _sum(guest: Guest, disk: str) -> str:

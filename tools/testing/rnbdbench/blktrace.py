@@ -70,7 +70,7 @@ def lines(guest: Guest, event: str, condition: str) -> Iterator[list[str]]:
         yield found
         guest.run(f"echo 0 > {folder}/enable")
         name = event.rsplit("/", 1)[1]
-        for line in guest.output(f"cat {_INSTANCE}/trace").splitlines():
+        for line in guest.read(f"{_INSTANCE}/trace").splitlines():
             _, marker, text = line.partition(f" {name}: ")
             if marker:
                 found.append(text)

@@ -165,5 +165,5 @@ def remove_mapper(guest: Guest, name: str) -> None:
 
 
 def _appears(guest: Guest, node: str) -> str:
-    guest.wait_until(lambda: guest.run(f"test -b {node}", check=False).code == 0, node)
+    guest.wait_until(lambda: guest.is_block_device(node), node)
     return node

@@ -117,7 +117,7 @@ def read_blocks(guest: Guest, device: str, count: int, polled: bool = False) -> 
 
 def completed(guest: Guest, name: str) -> int:
     """How many reads and writes a block device has completed."""
-    fields = guest.output(f"cat /sys/block/{name}/stat").split()
+    fields = guest.read(f"/sys/block/{name}/stat").split()
     return int(fields[0]) + int(fields[4])
 
 

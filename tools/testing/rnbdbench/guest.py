@@ -3,6 +3,7 @@
 
 import errno
 import itertools
+import os
 import socket
 import subprocess
 import time
@@ -10,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from dataclasses import field
 from pathlib import Path
+from typing import Any
 
 from rnbdbench import image
 from rnbdbench import modules
@@ -87,6 +89,7 @@ class Job:
         self._guest = guest
         self._command = command
         self._number = number
+        self._start = time.monotonic()
 
     @property
     def running(self) -> bool:
@@ -96,6 +99,7 @@ class Job:
     def wait(self, timeout: float = 60.0) -> Result:
         """Waits for the end of the command, whatever its exit code."""
         answer = self._guest.channel.answer(self._number, timeout * self._guest.patience)
+        self._guest.note(self._start, self._command)
         return Result(self._command, answer["code"], answer["stdout"], answer["stderr"])
 
     def cancel(self) -> None:
@@ -122,6 +126,7 @@ class Guest:
         stem = f"{self.name}-{next(self._count)}"
         self.console = Console(folder / f"{stem}.console")
         self._log = folder / f"{stem}.qemu"
+        self._commands = folder / f"{stem}.commands"
         self._process: subprocess.Popen[bytes] | None = None
         self._channel: Channel | None = None
         self._monitor: Monitor | None = None
@@ -217,8 +222,53 @@ class Guest:
         'EINVAL'
         """
         order = {"do": "write", "path": path, "text": text}
+        start = time.monotonic()
         number = self.channel.ask(order, timeout * self.patience)["errno"]
+        self.note(start, f"echo {text.strip()} > {path}")
         return errno.errorcode[number] if number else None
+
+    def note(self, start: float, command: str) -> None:
+        """Logs a command, and how many seconds it took: to see what a test spends."""
+        with self._commands.open("a", encoding="utf-8") as file:
+            print(f"{time.monotonic() - start:6.2f} {' '.join(command.split())}", file=file)
+
+    def read(self, path: str) -> str:
+        """What stands in a file, without white space at the ends.
+
+        It starts no program, so it is much quicker than `cat`.
+        """
+        start = time.monotonic()
+        answer = self.channel.ask({"do": "read", "path": path}, 60 * self.patience)
+        self.note(start, f"cat {path}")
+        if answer["errno"]:
+            why = os.strerror(answer["errno"])
+            raise CommandFailed(self.name, Result(f"cat {path}", 1, "", f"{why}\n"))
+        text: str = answer["text"]
+        return text.strip()
+
+    def names(self, path: str) -> list[str]:
+        """Names in a directory; none if it is not there."""
+        names: list[str] = self._look(path)["names"]
+        return names
+
+    def exists(self, path: str) -> bool:
+        """Whether there is anything at `path`, behind symbolic links if there are some."""
+        return bool(self._look(path)["kind"])
+
+    def is_block_device(self, path: str) -> bool:
+        """Whether there is a block device at `path`."""
+        return bool(self._look(path)["kind"] == "block")
+
+    def real(self, path: str) -> str:
+        """The path without symbolic links."""
+        real: str = self._look(path)["real"]
+        return real
+
+    def _look(self, path: str) -> dict[str, Any]:
+        start = time.monotonic()
+        answer = self.channel.ask({"do": "look", "path": path}, 60 * self.patience)
+        self.note(start, f"ls {path}")
+        return answer
 
     def wait_until(
         self, condition: Callable[[], object], what: str, timeout: float = 30.0

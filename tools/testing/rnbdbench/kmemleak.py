@@ -43,7 +43,7 @@ class LeakCheck:
         return self._read()
 
     def _uptime(self) -> float:
-        return float(self._guest.output("cat /proc/uptime").split()[0])
+        return float(self._guest.read("/proc/uptime").split()[0])
 
     def _scan(self) -> None:
         start = time.monotonic()
@@ -51,4 +51,4 @@ class LeakCheck:
         assert error is None, f"kmemleak scan: {error} after {time.monotonic() - start:.0f} s"
 
     def _read(self) -> str:
-        return self._guest.output(f"cat {_FILE}", timeout=120)
+        return self._guest.read(_FILE)

@@ -200,7 +200,7 @@ def loop_back(guest: Guest) -> None:
 def wait_for_carrier(guest: Guest, card: int, up: bool) -> None:
     """Waits until a guest has seen that a cable was pulled or plugged."""
     file = f"/sys/class/net/{card_name(card)}/carrier"
-    guest.wait_until(lambda: guest.output(f"cat {file}") == str(int(up)), file)
+    guest.wait_until(lambda: guest.read(file) == str(int(up)), file)
 
 
 @contextmanager

@@ -38,7 +38,7 @@ class Device:
 
     def read(self, attribute: str) -> str:
         """A file of /sys/block/<name>/, such as `rnbd/state` or `size`."""
-        return self.guest.output(f"cat /sys/block/{self.name}/{attribute}")
+        return self.guest.read(f"/sys/block/{self.name}/{attribute}")
 
     def unmap(self, mode: str = "normal") -> str | None:
         """Asks for the end of the mapping; returns the name of the error."""
@@ -46,7 +46,7 @@ class Device:
 
     def exists(self) -> bool:
         """Whether the block device is (still) there."""
-        return self.guest.run(f"test -e /sys/block/{self.name}", check=False).code == 0
+        return self.guest.exists(f"/sys/block/{self.name}")
 
 
 class Initiator:
@@ -103,10 +103,10 @@ class Initiator:
     def find(self, device_path: str, session: str = "bench") -> Device:
         """The device that a mapping made."""
         link = f"{DEVICES}/{link_name(device_path, session)}"
-        target = self.guest.output(f"readlink '{link}'")
-        device = Device(self.guest, target.rsplit("/", 1)[-1])
+        assert self.guest.exists(link), f"there is no {link}"
+        device = Device(self.guest, self.guest.real(link).rsplit("/", 1)[-1])
         self.guest.wait_until(
-            lambda: self.guest.run(f"test -b {device.node}", check=False).code == 0, device.node
+            lambda: self.guest.is_block_device(device.node), device.node
         )
         return device
 
@@ -116,8 +116,8 @@ class Initiator:
 
     def devices(self) -> list[Device]:
         """All mapped devices."""
-        names = self.guest.output("ls /sys/block | grep ^rnbd || true").split()
-        return [Device(self.guest, name) for name in names]
+        names = self.guest.names("/sys/block")
+        return [Device(self.guest, name) for name in names if name.startswith("rnbd")]
 
     def sessions(self) -> list[str]:
         """Names of the sessions that devices are mapped on."""
@@ -188,7 +188,7 @@ class Target:
 
     def transports(self) -> list[str]:
         """Names of the sessions that the transport has."""
-        return self.guest.output(f"ls {rtrs.SERVER_SESSIONS} 2>/dev/null || true").split()
+        return self.guest.names(rtrs.SERVER_SESSIONS)
 
     def write_rules(self, *lines: str) -> str | None:
         """Writes to export_rules, all at once; returns the name of the error, or None."""
@@ -196,15 +196,13 @@ class Target:
 
     def read_rules(self) -> str:
         """What export_rules says."""
-        return self.guest.output(f"cat {EXPORT_RULES}")
+        return self.guest.read(EXPORT_RULES)
 
     def sessions(self) -> list[str]:
         """Names of the sessions that have devices open."""
-        found = self.guest.output(
-            f"find {SERVER_DEVICES}/*/sessions -mindepth 1 -maxdepth 1 2>/dev/null || true"
-        )
-        return sorted({line.rsplit("/", 1)[-1] for line in found.splitlines()})
+        folders = [f"{SERVER_DEVICES}/{export}/sessions" for export in self.exports()]
+        return sorted({name for folder in folders for name in self.guest.names(folder)})
 
     def exports(self) -> list[str]:
         """Names of the devices that are open for clients."""
-        return self.guest.output(f"ls {SERVER_DEVICES} 2>/dev/null || true").split()
+        return self.guest.names(SERVER_DEVICES)

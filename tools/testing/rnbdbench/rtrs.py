@@ -57,7 +57,7 @@ class TransportPath:
 
     def read(self, attribute: str) -> str:
         """A file of the path, such as `state` or `stats/rdma`."""
-        return self.guest.output(f"cat '{self.folder}/{attribute}'")
+        return self.guest.read(f"{self.folder}/{attribute}")
 
     def write(self, attribute: str, text: str = "1") -> str | None:
         """Writes to a file of the path; returns the name of the error, or None."""
@@ -133,7 +133,7 @@ class TransportSession:
 
     def read(self, attribute: str) -> str:
         """A file of the session, such as `mpath_policy`."""
-        return self.guest.output(f"cat {self.folder}/{attribute}")
+        return self.guest.read(f"{self.folder}/{attribute}")
 
     def write(self, attribute: str, text: str) -> str | None:
         """Writes to a file of the session; returns the name of the error, or None."""
@@ -141,7 +141,7 @@ class TransportSession:
 
     def path_names(self) -> list[str]:
         """Names of the paths; none when there is no such session."""
-        return self.guest.output(f"ls {self.folder}/paths 2>/dev/null || true").split()
+        return self.guest.names(f"{self.folder}/paths")
 
     def path(self, name: str) -> TransportPath:
         """A path by its name."""
