@@ -121,9 +121,7 @@ class Initiator:
 
     def sessions(self) -> list[str]:
         """Names of the sessions that devices are mapped on."""
-        return self.guest.output(
-            "cat /sys/block/rnbd*/rnbd/session 2>/dev/null | sort -u"
-        ).split()
+        return sorted({device.read("rnbd/session") for device in self.devices()})
 
 
 class Target:
