@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Takes a guest back to how it was before a test.
 
-In few commands, that start a program only where there is something to do: starting
+In one command, that starts a program only where there is something to do: starting
 one takes a second on the sanitizing kernel.
 """
 
@@ -69,16 +69,12 @@ def clean(guest: Guest, last: bool) -> None:
     Those of RNBD may stay for the next test, unless this was the `last`.
     """
     stacked = _STACKED.format(gone=disks.GONE, remove=disks.mapper_removal(guest, "$name"))
-    guest.run("".join([_RESUME, _MOUNTS, stacked, _UNMAP]), timeout=120)
-    if last:
-        drivers.unload(guest)
-    else:
-        drivers.rest(guest, rnbd.EXPORT_RULES)
+    end = drivers.unloading(guest) if last else drivers.resting(guest, rnbd.EXPORT_RULES)
     modules = ["raid1", "dm_mod", "scsi_debug", "brd"]
-    parts = [stacked, _FILES]
+    parts = [_RESUME, _MOUNTS, stacked, _UNMAP, end, stacked, _FILES]
     if not disks.keeps(guest):
         parts.append(_NULL_DISKS)
         modules.append("null_blk")
     # What is stacked on disks of ours goes before them, what they are made of after.
     parts.append(_MODULES.format(modules=" ".join(modules)))
-    guest.run("".join(parts), timeout=240)
+    drivers.rested(guest, guest.output("".join(parts), timeout=240))

@@ -31,18 +31,28 @@ done
 """
 
 _REST = """
-for round in {{1..50}}; do
+sessions() {{
 	set -- /sys/class/rtrs-client/*/ /sys/class/rtrs-server/*/
-	[ -e $1 ] || [ -e $2 ] || break
+	[ -e $1 ] || [ -e $2 ]
+}}
+rest=1
+for module in {ends} {transport}; do
+	[[ ! -e /sys/module/$module/refcnt || " {known} " == *" $module "* ]] || rest=
+done
+for round in {{1..50}}; do
+	[ $rest ] && sessions || break
 	sleep 0.2
 done
-[ ! -e $1 ] && [ ! -e $2 ] || exit 0
-[ ! -e {rules} ] || echo default >{rules}
-for module in {ends} {transport}; do
-	[ ! -e /sys/module/$module/refcnt ] || echo $module
-done
+if [ $rest ] && ! sessions; then
+	[ ! -e {rules} ] || echo default >{rules}
+	for module in {ends} {transport}; do
+		[ ! -e /sys/module/$module/refcnt ] || echo $module
+	done
+else
+	{unload}
+fi
 """
-"""Waits for the end of the sessions, and prints what is loaded if they ended."""
+"""Prints the modules that stay, or unloads them all."""
 
 
 def load(guest: Guest, module: str, parameters: str = "") -> None:
@@ -55,37 +65,50 @@ def load(guest: Guest, module: str, parameters: str = "") -> None:
         # Not all fits: what this test has taken over already is loaded anew, too.
         wanted = {name: guest.loaded[name] for name in guest.loaded if name not in guest.kept}
         unload(guest)
-    for name, words in {**wanted, module: parameters}.items():
-        guest.run(f"modprobe {name} {words}", timeout=120)
-        guest.loaded[name] = words
+    wanted[module] = parameters
+    # The transport first, or it would be loaded for another, without parameters.
+    for name in sorted(wanted, key=ENDS.__contains__):
+        guest.run(f"modprobe {name} {wanted[name]}", timeout=120)
+        guest.loaded[name] = wanted[name]
 
 
 def unload(guest: Guest) -> None:
     """Unloads what is loaded of RNBD; the modules must go within two minutes."""
-    guest.loaded.clear()
-    guest.kept.clear()
-    guest.run(_UNLOAD.format(**_modules(guest)), timeout=120)
+    _forget(guest)
+    guest.run(unloading(guest), timeout=120)
 
 
-def rest(guest: Guest, rules: str) -> None:
-    """Ends a test that others follow: the modules stay, where unloading them is slow.
+def unloading(guest: Guest) -> str:
+    """The command that unloads what is loaded of RNBD."""
+    return _UNLOAD.format(**_modules(guest))
 
-    They go nevertheless when they still have sessions, or when it is not known with
-    which parameters they were loaded.  Export `rules` are taken back.
+
+def resting(guest: Guest, rules: str) -> str:
+    """The command that ends a test which others follow: the modules stay, if that is of use.
+
+    They go when they still have sessions, or when it is not known with which
+    parameters they were loaded.  Export `rules` are taken back.
     """
     if guest.kernel.name != SLOW:
-        unload(guest)
-        return
-    command = _REST.format(rules=rules, **_modules(guest))
-    found = guest.output(command, timeout=120).split()
-    # One that was loaded for another has its default parameters.
-    if "rtrs" in found:
-        guest.loaded.setdefault("rtrs", "")
-    if not found or not set(found) <= set(guest.loaded):
-        unload(guest)
-        return
-    guest.loaded = {name: guest.loaded[name] for name in found}
-    guest.kept = set(found)
+        return unloading(guest)
+    # The transport may have been loaded for another, with its default parameters.
+    known = " ".join({*guest.loaded, "rtrs"})
+    unload = unloading(guest)
+    return _REST.format(known=known, rules=rules, unload=unload, **_modules(guest))
+
+
+def rested(guest: Guest, said: str) -> None:
+    """Notes which modules stay, by what `resting` or `unloading` printed."""
+    modules = [*ENDS, *TRANSPORT[guest.specification.drivers]]
+    loaded = {name: guest.loaded.get(name, "") for name in said.split() if name in modules}
+    _forget(guest)
+    guest.loaded.update(loaded)
+    guest.kept.update(loaded)
+
+
+def _forget(guest: Guest) -> None:
+    guest.loaded.clear()
+    guest.kept.clear()
 
 
 def _modules(guest: Guest) -> dict[str, str]:

@@ -57,7 +57,7 @@ class Verify:
     guest: Guest
     job: Job
     stop: str
-    """The file that makes the pass under way the last."""
+    """The file that makes the pass under way the last when something is written to it."""
 
     @property
     def running(self) -> bool:
@@ -66,7 +66,8 @@ class Verify:
 
     def end(self, timeout: float = 180.0) -> None:
         """Waits for the end of the pass under way; fails when anything ever failed."""
-        self.guest.run(f"touch {self.stop}")
+        error = self.guest.write(self.stop, "stop")
+        assert error is None, f"{self.stop}: {error}"
         result = self.job.wait(timeout)
         if result.code != 0:
             raise CommandFailed(self.guest.name, result)
@@ -98,10 +99,10 @@ def begin_verify(
         f" --verify_header_seed=1 --randseed=$RANDOM$RANDOM --hipri={int(polled)}"
         f"{extent}"
     )
-    guest.run(f"rm -f {stop}")
+    guest.run(f": > {stop}")
     job = guest.begin(
         f"while {{ {fio} > {output} 2>&1 || {{ cat {output}; exit 1; }}; }} &&"
-        f" [[ ! -e {stop} && $SECONDS -lt {seconds} ]]; do :; done"
+        f" [[ ! -s {stop} && $SECONDS -lt {seconds} ]]; do :; done"
     )
     return Verify(guest, job, stop)
 
