@@ -320,7 +320,7 @@ class Guest:
         ]
         if self.kernel.name == "sanitize":
             # Its RAM disks are built in.
-            parameters += ["brd.rd_nr=4", "brd.rd_size=65536", "watchdog_thresh=60"]
+            parameters += ["brd.rd_nr=16", "brd.rd_size=65536", "watchdog_thresh=60"]
         share = "security_model=none,readonly=on,multidevs=remap"
         return [
             *("qemu-system-x86_64", "-nodefaults", "-no-user-config", "-display", "none"),
