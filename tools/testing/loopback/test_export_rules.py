@@ -3,6 +3,7 @@
 
 from dataclasses import dataclass
 
+from rnbdbench import dmesg
 from rnbdbench import drivers
 from rnbdbench import network
 from rnbdbench import rnbd
@@ -240,7 +241,7 @@ def test_a_machine_can_come_up_closed(loopback: Pair) -> None:
     guest = loopback.target.guest
     drivers.unload(guest)
     assert guest.run("modprobe rnbd_server export_default=no", check=False).code != 0
-    assert "export_default=no refused" in guest.output("dmesg | tail -n 5")
+    assert "export_default=no refused" in dmesg.last(guest, 5)
     mark = guest.console.mark()
     _load(loopback, export_default="deny")
     assert len(_says_since(guest, mark, "no client may open anything")) == 1

@@ -3,6 +3,7 @@
 
 import pytest
 
+from rnbdbench import dmesg
 from rnbdbench import fio
 from rnbdbench import network
 from rnbdbench.guest import Guest
@@ -98,7 +99,7 @@ def test_bad_writes_are_refused(loopback: Pair) -> None:
             assert path.write(name, "0") == "EINVAL", name
     for name in SESSION_SAYS:
         assert session.write(name, "nonsense") == "EINVAL", name
-        assert name in guest.output("dmesg | tail -n 1")
+        assert name in dmesg.last(guest)
     for name, text in SESSION_SAYS.items():
         assert session.read(name) == text, name
     assert path.state() == "connected"

@@ -3,6 +3,7 @@
 
 import pytest
 
+from rnbdbench import dmesg
 from rnbdbench import fio
 from rnbdbench import network
 from rnbdbench.lab import Pair
@@ -92,9 +93,9 @@ def test_a_polled_device_has_a_session_of_its_own(loopback: Pair) -> None:
     polled = loopback.initiator.map("/dev/ram0", session="polled", nr_poll_queues=1)
     plain = loopback.initiator.map("/dev/ram0", session="plain", access_mode="ro")
     assert loopback.initiator.request(f"sessname=polled {other}") == "EINVAL"
-    assert "nr_poll_queues" in guest.output("dmesg | tail -n 1")
+    assert "nr_poll_queues" in dmesg.last(guest)
     assert loopback.initiator.request(f"sessname=plain nr_poll_queues=1 {other}") == "EINVAL"
-    assert "nr_poll_queues" in guest.output("dmesg | tail -n 1")
+    assert "nr_poll_queues" in dmesg.last(guest)
     assert loopback.initiator.devices() == [polled, plain]
     assert polled.unmap() is None
     assert plain.unmap() is None

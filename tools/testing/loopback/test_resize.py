@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Disks whose size changes, and devices that the target lost and has again."""
 
+from rnbdbench import dmesg
 from rnbdbench import fio
 from rnbdbench.guest import Guest
 from rnbdbench.lab import Pair
@@ -93,7 +94,7 @@ def test_a_device_that_was_lost_is_mapped_again(loopback: Pair) -> None:
     assert device.read("rnbd/state") == "closed"
     assert _read_code(device) != 0
     assert _write(device, "remap_device", "1") == "ENOENT"
-    assert "remap_device: ENOENT" in guest.output("dmesg | tail -n 3")
+    assert "remap_device: ENOENT" in dmesg.last(guest, 3)
     assert device.read("rnbd/state") == "closed"
 
     assert loopback.target.null_disk(size=64) == disk

@@ -3,6 +3,7 @@
 
 import pytest
 
+from rnbdbench import dmesg
 from rnbdbench import drivers
 from rnbdbench import fio
 from rnbdbench import network
@@ -97,7 +98,7 @@ def test_senseless_parameters_are_refused(loopback: Pair, parameter: str) -> Non
     guest = loopback.target.guest
     drivers.unload(guest)
     assert guest.run(f"modprobe rnbd_server {parameter}", check=False).code != 0
-    assert parameter.split("=")[0] in guest.output("dmesg | tail -n 5")
+    assert parameter.split("=")[0] in dmesg.last(guest, 5)
 
 
 CONTRADICTIONS = {
@@ -120,7 +121,7 @@ def test_contradictory_parameters_are_refused(loopback: Pair) -> None:
     drivers.unload(guest)
     for parameters, blamed in CONTRADICTIONS.items():
         assert guest.run(f"modprobe rtrs {parameters}", check=False).code != 0, parameters
-        last = guest.output("dmesg | tail -n 1")
+        last = dmesg.last(guest)
         assert f"rtrs: parameter {blamed}=" in last or f"rtrs: parameters {blamed}=" in last, last
         assert "refused" in last, last
 

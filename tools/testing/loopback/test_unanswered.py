@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Requests that the target does not answer, though it is there."""
 
+from rnbdbench import dmesg
 from rnbdbench.guest import Guest
 from rnbdbench.guest import Job
 from rnbdbench.lab import Pair
@@ -61,7 +62,7 @@ def test_io_without_an_answer_is_reported_and_ends(loopback: Pair) -> None:
     _stop(guest)
     read = _begin_read(device)
     assert read.wait(60).code != 0
-    said = guest.output("dmesg | tail -n 40")
+    said = dmesg.last(guest, 40)
     for seconds in (1, 2, 3):
         line = f"{device.name}: Read of 4096 bytes at sector 0: not answered for {seconds} s"
         assert line in said, f"no '{line}' in:\n{said}"

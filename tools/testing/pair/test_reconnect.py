@@ -3,6 +3,7 @@
 
 import pytest
 
+from rnbdbench import dmesg
 from rnbdbench import drivers
 from rnbdbench import fio
 from rnbdbench import network
@@ -158,7 +159,7 @@ def test_a_server_comes_back_with_other_parameters(pair: Pair) -> None:
         path.wait_for("disconnected", rtrs.MARGIN)
         pair.target.load(transport={"sess_queue_depth": 128, **less})
         guest.wait_until(lambda: path.reconnect() == "EPROTO", f"{less} to be refused")
-        assert "unmap them and map them anew" in guest.output("dmesg | tail -n 5")
+        assert "unmap them and map them anew" in dmesg.last(guest, 5)
         assert device.read("rnbd/state") == "closed"
         assert verify.running
     drivers.unload(pair.target.guest)

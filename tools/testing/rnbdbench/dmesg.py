@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Finding complaints in what a kernel said."""
+"""What a kernel said: finding complaints, and the last words."""
 
 import re
+
+from rnbdbench.guest import Guest
 
 _COMPLAINTS = re.compile(
     "|".join(
@@ -62,3 +64,8 @@ def complaints(log: str) -> str:
         excerpt.append(lines[number])
         last = number
     return "\n".join(excerpt[:200])
+
+
+def last(guest: Guest, count: int = 1) -> str:
+    """The last lines; not those that the sanitizing kernel has for each object it frees."""
+    return guest.output(f"dmesg | grep -v 'kobject: ' | tail -n {count}")
