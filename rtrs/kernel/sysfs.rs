@@ -35,7 +35,7 @@ mod dir;
 mod entry;
 mod set;
 
-use core::cell::Cell;
+use core::cell::OnceCell;
 use core::ptr::NonNull;
 
 use kernel::fmt;
@@ -208,16 +208,46 @@ pub struct StoreCtx<'a> {
     set: &'a set::FileSet,
     kobj: *mut bindings::kobject,
     attr: *const bindings::attribute,
-    /// What `sysfs_break_active_protection` gave, and the modules that stay for it.
-    broken: Cell<Option<Broken>>,
+    /// Set once protection is broken.
+    broken: OnceCell<Broken>,
 }
 
 /// Protection that was broken.
-#[derive(Clone, Copy)]
 struct Broken {
+    /// What `sysfs_break_active_protection` gave.
     node: NonNull<bindings::kernfs_node>,
     /// That of the file, and that whose code the object may call when it goes.
-    modules: [*mut bindings::module; 2],
+    _modules: [ModuleRef; 2],
+}
+
+/// A module that stays.
+///
+/// # Invariants
+///
+/// Owns a reference to the module.
+struct ModuleRef(*mut bindings::module);
+
+impl ModuleRef {
+    /// Takes a reference; `ENODEV` when the module is being unloaded.
+    ///
+    /// # Safety
+    ///
+    /// `module` is that of code, which is there for the duration of this call.
+    unsafe fn take(module: *mut bindings::module) -> Result<Self> {
+        // SAFETY: As the caller promises.
+        match unsafe { bindings::try_module_get(module) } {
+            // INVARIANT: Taken above.
+            true => Ok(Self(module)),
+            false => Err(ENODEV),
+        }
+    }
+}
+
+impl Drop for ModuleRef {
+    fn drop(&mut self) {
+        // SAFETY: By the type invariant.
+        unsafe { bindings::module_put(self.0) };
+    }
 }
 
 impl StoreCtx<'_> {
@@ -234,31 +264,23 @@ impl StoreCtx<'_> {
         if self.broken.get().is_some() {
             return Ok(());
         }
-        let modules = [self.set.owner(), user.as_ptr()];
-        for (taken, module) in modules.iter().enumerate() {
-            // SAFETY: Both modules are there as long as a callback of the file has not
-            // returned, protected as this one still is.
-            if !unsafe { bindings::try_module_get(*module) } {
-                put(modules.iter().take(taken));
-                return Err(ENODEV);
-            }
-        }
+        // SAFETY: Both modules are there as long as a callback of the file has not
+        // returned, protected as this one still is.
+        let modules = unsafe {
+            [
+                ModuleRef::take(self.set.owner())?,
+                ModuleRef::take(user.as_ptr())?,
+            ]
+        };
         // SAFETY: Called from a callback of this very file. Its protection, not
         // broken so far, keeps the kobject in sysfs.
         let node = unsafe { bindings::sysfs_break_active_protection(self.kobj, self.attr) };
-        let Some(node) = NonNull::new(node) else {
-            put(modules.iter());
-            return Err(ENODEV);
+        let broken = Broken {
+            node: NonNull::new(node).ok_or(ENODEV)?,
+            _modules: modules,
         };
-        self.broken.set(Some(Broken { node, modules }));
+        // Empty, as seen above.
+        let _ = self.broken.set(broken);
         Ok(())
-    }
-}
-
-/// Lets go what [`StoreCtx::break_protection`] has taken.
-fn put<'a>(modules: impl Iterator<Item = &'a *mut bindings::module>) {
-    for module in modules {
-        // SAFETY: As the caller took a reference.
-        unsafe { bindings::module_put(*module) };
     }
 }

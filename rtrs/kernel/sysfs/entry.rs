@@ -2,13 +2,12 @@
 
 //! Where sysfs calls in: from C attributes to the callbacks of their set.
 
-use core::cell::Cell;
+use core::cell::OnceCell;
 
 use kernel::ffi::c_char;
 use kernel::page::PAGE_SIZE;
 use kernel::sync::Arc;
 
-use super::put;
 use super::set::FileSet;
 use super::set::Node;
 use super::Buf;
@@ -115,13 +114,13 @@ unsafe fn store(
         set: &set,
         kobj,
         attr,
-        broken: Cell::new(None),
+        broken: OnceCell::new(),
     };
 
     let line = input.strip_suffix(b"\n").unwrap_or(input);
     let result = set.callbacks().store(index, line, &ctx);
 
-    let broken = ctx.broken.get();
+    let broken = ctx.broken.into_inner();
     if let Some(broken) = &broken {
         // SAFETY: Broken by this call. sysfs wants it mended before it returns.
         unsafe { bindings::sysfs_unbreak_active_protection(broken.node.as_ptr()) };
@@ -130,9 +129,7 @@ unsafe fn store(
     // May be the last reference if the file is gone, and then runs code of the
     // modules, which therefore are let go after it.
     drop(set);
-    if let Some(broken) = &broken {
-        put(broken.modules.iter());
-    }
+    drop(broken);
 
     match result {
         // CAST: sysfs passes at most a page.
