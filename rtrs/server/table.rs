@@ -88,7 +88,7 @@ impl Table {
 
     /// The session for a new path.
     fn session_for(&self, shared: &Shared, req: &ConnReq, ends: &Ends) -> Result<Arc<Session>> {
-        let mut session = None;
+        let (mut session, mut replaced) = (None, None);
         for path in &self.paths {
             if !path.session.is(req.session()) {
                 continue;
@@ -96,12 +96,15 @@ impl Table {
             if path.req().path() == req.path() {
                 // The client has given up this one, and we did not notice yet.
                 path.close("the client connects it anew");
+                // It may still be there. Only one does not count, as each has its chunks
+                // until it is gone.
+                replaced.get_or_insert(path);
             } else if !path.is_closing() && path.ends().same_hosts(ends) {
                 return Err(EEXIST);
             }
             session = Some(path.session.clone());
         }
-        self.admit_one_more(req, ends)?;
+        self.admit_one_more(req, ends, replaced)?;
         match session {
             Some(session) => Ok(session),
             None if req.first() => Session::new(shared, req.session()),
@@ -109,21 +112,14 @@ impl Table {
         }
     }
 
-    /// Whether there may be another path.
-    fn admit_one_more(&self, req: &ConnReq, ends: &Ends) -> Result {
-        // The one that it takes the place of may still be closing. Only one, as each has
-        // its chunks until it is gone.
-        let replaced = self
-            .paths
-            .iter()
-            .position(|path| path.session.is(req.session()) && path.req().path() == req.path());
-        let others = self.paths.iter().enumerate();
-        let others = others
-            .filter(|(index, _)| Some(*index) != replaced)
-            .map(|(_, path)| Origin {
-                session: path.req().session(),
-                peer: path.ends().peer(),
-            });
+    /// Whether there may be another path, in the place of `replaced` if there is one.
+    fn admit_one_more(&self, req: &ConnReq, ends: &Ends, replaced: Option<&Arc<Path>>) -> Result {
+        let is_replaced = |path: &Arc<Path>| replaced.is_some_and(|old| Arc::ptr_eq(old, path));
+        let others = self.paths.iter().filter(|path| !is_replaced(path));
+        let others = others.map(|path| Origin {
+            session: path.req().session(),
+            peer: path.ends().peer(),
+        });
         let origin = Origin {
             session: req.session(),
             peer: ends.peer(),
