@@ -7,13 +7,11 @@ use kernel::prelude::*;
 use kernel::sync::Arc;
 use rnbd_proto::limits::ServerLimits;
 use rnbd_proto::send_room::AnswerRoom;
-use rnbd_proto::wire::rtrs::Accept;
 
 use super::path::Path;
 use crate::pr_err_ratelimited;
 use crate::rdma::cm::CmEvent;
 use crate::rdma::cm::CmEvents;
-use crate::rdma::pd::DeviceAttrs;
 use crate::rdma::qp::PollContext;
 use crate::rdma::qp::QpConfig;
 use crate::rdma::wc::Wc;
@@ -65,19 +63,13 @@ pub(super) fn receives(id: u16, limits: ServerLimits) -> u32 {
     }
 }
 
-/// The queues of connection `id` for what a client is offered, over which immediates
-/// travel as `notes` or not.
+/// The queues of connection `id` of `path`, for what its client asked for and is offered.
 ///
 /// # Errors
 ///
 /// `EOPNOTSUPP` when the device cannot have them, with a line in the log.
-pub(super) fn qp_config(
-    id: u16,
-    limits: ServerLimits,
-    device: &DeviceAttrs,
-    offer: &Accept,
-    notes: bool,
-) -> Result<QpConfig> {
+pub(super) fn qp_config(path: &Path, id: u16) -> Result<QpConfig> {
+    let (device, notes) = (path.pd.attrs(), path.req().notes());
     // Notes are copied by the device when they are posted, in a way that only devices
     // in software understand, so no client may ask for them where there is no need.
     if notes == device.immediates {
@@ -85,14 +77,14 @@ pub(super) fn qp_config(
         pr_err_ratelimited!("the {who} has no immediates, and the other side has\n");
         return Err(EOPNOTSUPP);
     }
-    let receives = receives(id, limits);
+    let receives = receives(id, path.shared.limits);
     let room = match id {
         // Control messages are few; room for heartbeats and their answers.
         0 => AnswerRoom {
             all: 2 * CONTROL_DEPTH + 2,
             reserve: CONTROL_DEPTH,
         },
-        _ => AnswerRoom::new(receives, offer.new_rkey()),
+        _ => AnswerRoom::new(receives, path.offer.new_rkey()),
     };
     let send = room.all;
     // And one for draining.

@@ -218,13 +218,7 @@ fn try_accept(path: &Arc<Path>, req: &ConnReq, incoming: Incoming<'_>) -> Result
         incoming.reject(&refusal(ECONNRESET));
         return Err(ECONNRESET);
     }
-    let config = match conn::qp_config(
-        id,
-        shared.limits,
-        &path.pd.attrs(),
-        &path.offer,
-        req.notes(),
-    ) {
+    let config = match conn::qp_config(path, id) {
         Ok(config) => config,
         Err(e) => {
             incoming.reject(&refusal(e));
