@@ -112,7 +112,7 @@ class Agent:
 
     def look(self, order):
         """Says what a path leads to."""
-        path, kind, names = order["path"], "", []
+        path = order["path"]
         try:
             mode = os.stat(path).st_mode
             kind = KINDS.get(stat.S_IFMT(mode), "other")

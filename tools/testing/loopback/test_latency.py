@@ -5,12 +5,20 @@ from rnbdbench import drivers
 from rnbdbench import fio
 from rnbdbench.guest import Guest
 from rnbdbench.lab import Pair
+from rnbdbench.rnbd import Device
 
 CLIENT = "/sys/kernel/debug/rnbd_client/{}"
 SERVER = "/sys/kernel/debug/rnbd_server/ram0@bench"
 
 COLUMNS = ["{}_read", "{}_write", "{}_other"]
 ROWS = 24
+
+
+def _mapped(bench: Pair) -> Device:
+    disk = bench.target.ram_disk(16)
+    bench.target.load()
+    bench.initiator.load()
+    return bench.initiator.map(disk)
 
 
 def _table(guest: Guest, file: str, stages: list[str]) -> dict[str, list[int]]:
@@ -32,10 +40,7 @@ def _sums(guest: Guest, file: str, stages: list[str]) -> dict[str, int]:
 def test_histograms_count_every_request_of_their_time(loopback: Pair) -> None:
     """On both sides, by stage and kind; not before they are on, nor after."""
     guest = loopback.initiator.guest
-    disk = loopback.target.ram_disk(16)
-    loopback.target.load()
-    loopback.initiator.load()
-    device = loopback.initiator.map(disk)
+    device = _mapped(loopback)
     client = CLIENT.format(device.name)
     files = {client: ["wait", "remote"], SERVER: ["wait", "disk"]}
 
@@ -72,10 +77,7 @@ def test_histograms_count_every_request_of_their_time(loopback: Pair) -> None:
 def test_a_file_that_is_open_keeps_the_module_and_nothing_else(loopback: Pair) -> None:
     """Its device can be unmapped; it has nothing to say then, and rmmod waits for its end."""
     guest = loopback.initiator.guest
-    disk = loopback.target.ram_disk(16)
-    loopback.target.load()
-    loopback.initiator.load()
-    device = loopback.initiator.map(disk)
+    device = _mapped(loopback)
     client = CLIENT.format(device.name)
     holder = guest.begin(
         f"exec 3<{client} 4<'{SERVER}'; touch /run/open;"

@@ -56,12 +56,6 @@ for folder in {disks.NULL_DISKS}/nullb*/; do
 done
 """
 
-_MODULES = """
-for module in {modules}; do
-	[ ! -e /sys/module/$module/refcnt ] || rmmod $module || exit 1
-done
-"""
-
 
 def clean(guest: Guest, last: bool) -> None:
     """Removes what tests leave behind, and unloads all modules; raises if one stays.
@@ -76,5 +70,5 @@ def clean(guest: Guest, last: bool) -> None:
         parts.append(_NULL_DISKS)
         modules.append("null_blk")
     # What is stacked on disks of ours goes before them, what they are made of after.
-    parts.append(_MODULES.format(modules=" ".join(modules)))
+    parts.append(drivers.ONE_BY_ONE.format(modules=" ".join(modules)))
     drivers.rested(guest, guest.output("".join(parts), timeout=240))

@@ -17,16 +17,20 @@ TRANSPORT = {"rust": ["rtrs"], "c": ["rtrs_client", "rtrs_server", "rtrs_core"]}
 SLOW = "sanitize"
 """The kernel on which unloading is slow."""
 
-_UNLOAD = """
+ONE_BY_ONE = """
+for module in {modules}; do
+	[ ! -e /sys/module/$module/refcnt ] || rmmod $module || exit 1
+done
+"""
+"""Unloads modules that may need the ones behind them."""
+
+_AT_ONCE = """
 jobs=()
 for module in {ends}; do
 	[ ! -e /sys/module/$module/refcnt ] || {{ rmmod $module & jobs+=($!); }}
 done
 for job in ${{jobs[@]}}; do
 	wait $job || exit 1
-done
-for module in {transport}; do
-	[ ! -e /sys/module/$module/refcnt ] || rmmod $module || exit 1
 done
 """
 
@@ -80,7 +84,8 @@ def unload(guest: Guest) -> None:
 
 def unloading(guest: Guest) -> str:
     """The command that unloads what is loaded of RNBD."""
-    return _UNLOAD.format(**_modules(guest))
+    names = _modules(guest)
+    return _AT_ONCE.format(**names) + ONE_BY_ONE.format(modules=names["transport"])
 
 
 def resting(guest: Guest, rules: str) -> str:

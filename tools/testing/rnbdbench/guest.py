@@ -222,9 +222,7 @@ class Guest:
         'EINVAL'
         """
         order = {"do": "write", "path": path, "text": text}
-        start = time.monotonic()
-        number = self.channel.ask(order, timeout * self.patience)["errno"]
-        self.note(start, f"echo {text.strip()} > {path}")
+        number = self._ask(order, f"echo {text.strip()} > {path}", timeout)["errno"]
         return errno.errorcode[number] if number else None
 
     def note(self, start: float, command: str) -> None:
@@ -237,9 +235,7 @@ class Guest:
 
         It starts no program, so it is much quicker than `cat`.
         """
-        start = time.monotonic()
-        answer = self.channel.ask({"do": "read", "path": path}, 60 * self.patience)
-        self.note(start, f"cat {path}")
+        answer = self._ask({"do": "read", "path": path}, f"cat {path}")
         if answer["errno"]:
             why = os.strerror(answer["errno"])
             raise CommandFailed(self.name, Result(f"cat {path}", 1, "", f"{why}\n"))
@@ -260,14 +256,20 @@ class Guest:
         return bool(self._look(path)["kind"] == "block")
 
     def real(self, path: str) -> str:
-        """The path without symbolic links."""
-        real: str = self._look(path)["real"]
+        """The path without symbolic links; there must be something."""
+        found = self._look(path)
+        assert found["kind"], f"{self.name}: there is no {path}"
+        real: str = found["real"]
         return real
 
     def _look(self, path: str) -> dict[str, Any]:
+        return self._ask({"do": "look", "path": path}, f"ls {path}")
+
+    def _ask(self, order: dict[str, Any], command: str, timeout: float = 60.0) -> dict[str, Any]:
+        """The agent's answer to an order, which is logged as what a user would type."""
         start = time.monotonic()
-        answer = self.channel.ask({"do": "look", "path": path}, 60 * self.patience)
-        self.note(start, f"ls {path}")
+        answer = self.channel.ask(order, timeout * self.patience)
+        self.note(start, command)
         return answer
 
     def wait_until(

@@ -18,6 +18,7 @@ SERVER_CONTROL = "/sys/class/rnbd-server/ctl"
 SERVER_DEVICES = f"{SERVER_CONTROL}/devices"
 EXPORT_RULES = f"{SERVER_CONTROL}/export_rules"
 
+
 def link_name(device_path: str, session: str) -> str:
     """Name of a mapping below `devices/`."""
     return f"{device_path.replace('/', '!')}@{session}"
@@ -103,11 +104,8 @@ class Initiator:
     def find(self, device_path: str, session: str = "bench") -> Device:
         """The device that a mapping made."""
         link = f"{DEVICES}/{link_name(device_path, session)}"
-        assert self.guest.exists(link), f"there is no {link}"
         device = Device(self.guest, self.guest.real(link).rsplit("/", 1)[-1])
-        self.guest.wait_until(
-            lambda: self.guest.is_block_device(device.node), device.node
-        )
+        self.guest.wait_until(lambda: self.guest.is_block_device(device.node), device.node)
         return device
 
     def transport(self, session: str = "bench") -> rtrs.TransportSession:
