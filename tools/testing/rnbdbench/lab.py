@@ -89,7 +89,7 @@ class Lab:
     ) -> Pair:
         """Two guests, joined by one cable or more."""
         cards = [
-            [option for cable in self._cables[:cables] for option in cable.card(end)]
+            [option for cable in self._cables[:cables] for option in cable.card(end, kernel)]
             for end in (0, 1)
         ]
         specifications = [
