@@ -7,7 +7,9 @@
 //! of life, an acknowledged heartbeat in particular. After more than
 //! [`MISSED_MAX`] silent ticks the path is dead, 30 s after the last heartbeat.
 //!
-//! The time from a heartbeat to its acknowledgement is the latency of the path.
+//! The time from a heartbeat to its acknowledgement is the latency of the path. One
+//! that is not acknowledged makes it grow at each tick, so that a path that stalls does
+//! not look as quick as it was.
 
 use core::sync::atomic::AtomicU32;
 use core::sync::atomic::AtomicU64;
@@ -41,7 +43,7 @@ pub enum Beat {
 pub struct Heartbeat {
     /// Ticks since the last sign of life.
     silent: AtomicU32,
-    /// When the heartbeat was sent whose acknowledgement is awaited, or [`NEVER`].
+    /// When the oldest heartbeat was sent whose acknowledgement is awaited, or [`NEVER`].
     sent_ns: AtomicU64,
     latency_ns: AtomicU64,
 }
@@ -75,7 +77,8 @@ impl Heartbeat {
 
     /// A heartbeat was acknowledged, which had been [heard](Self::heard) before.
     ///
-    /// An acknowledgement that nobody awaits says nothing of the latency.
+    /// It belongs to the oldest heartbeat that was not acknowledged. One that nobody
+    /// awaits says nothing of the latency.
     pub fn acked(&self, now_ns: u64) {
         let sent_ns = self.sent_ns.swap(NEVER, Ordering::Relaxed);
         if sent_ns != NEVER {
@@ -84,8 +87,8 @@ impl Heartbeat {
         }
     }
 
-    /// Time from the last acknowledged heartbeat to its acknowledgement, 0 before
-    /// the first one.
+    /// Time from the last acknowledged heartbeat to its acknowledgement, or how long the
+    /// acknowledgement has been awaited if that is longer; 0 before the first one.
     #[inline]
     pub fn latency_ns(&self) -> u64 {
         self.latency_ns.load(Ordering::Relaxed)
@@ -97,13 +100,24 @@ impl Heartbeat {
         if silent > MISSED_MAX {
             return Beat::Dead;
         }
+        let sent_ns = self.sent_ns.load(Ordering::Relaxed);
+        if sent_ns != NEVER {
+            let age_ns = now_ns.saturating_sub(sent_ns);
+            self.latency_ns.fetch_max(age_ns, Ordering::Relaxed);
+        }
         // If a sign of life came in since, it wins.
         let counted =
             self.silent
                 .compare_exchange(silent, silent + 1, Ordering::Relaxed, Ordering::Relaxed);
         match (silent, counted) {
             (0, _) => {
-                self.sent_ns.store(now_ns, Ordering::Relaxed);
+                // One that was sent before and is not acknowledged yet keeps its time.
+                let _ = self.sent_ns.compare_exchange(
+                    NEVER,
+                    now_ns,
+                    Ordering::Relaxed,
+                    Ordering::Relaxed,
+                );
                 Beat::Send
             }
             _ => Beat::Wait,

@@ -14,7 +14,8 @@ pub enum Policy {
     /// The path with the fewest requests in flight.
     #[default]
     MinInflight,
-    /// The path with the quickest answer to a heartbeat.
+    /// The path with the quickest answer to a heartbeat. One that has not answered any
+    /// comes last.
     MinLatency,
 }
 
@@ -74,7 +75,7 @@ impl fmt::Display for Policy {
 pub struct Load {
     /// Requests in flight.
     pub inflight: u32,
-    /// Time that the last heartbeat took in nanoseconds.
+    /// Time that the last heartbeat took in nanoseconds, 0 if there was none.
     pub latency_ns: u64,
 }
 
@@ -98,7 +99,8 @@ pub fn choose(
     let chosen = match policy {
         Policy::RoundRobin => usable.next(),
         Policy::MinInflight => usable.min_by_key(|(_, load)| load.inflight),
-        Policy::MinLatency => usable.min_by_key(|(_, load)| load.latency_ns),
+        // What was not measured is not quick: 0 becomes the largest number.
+        Policy::MinLatency => usable.min_by_key(|(_, load)| load.latency_ns.wrapping_sub(1)),
     };
     chosen.map(|(path, _)| path)
 }

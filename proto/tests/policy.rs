@@ -44,8 +44,10 @@ proptest! {
                 let place = (path + paths.len() - start % paths.len()) % paths.len();
                 let cost = match policy {
                     Policy::RoundRobin => 0,
-                    Policy::MinInflight => u64::from(load.inflight),
-                    Policy::MinLatency => load.latency_ns,
+                    Policy::MinInflight => u128::from(load.inflight),
+                    // Not measured, so behind all that were.
+                    Policy::MinLatency if load.latency_ns == 0 => u128::MAX,
+                    Policy::MinLatency => load.latency_ns.into(),
                 };
                 Some((cost, place, path))
             })

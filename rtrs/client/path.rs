@@ -9,7 +9,6 @@
 use super::connect;
 use super::connect::Plan;
 use super::ends::Ends;
-use super::link::beat_interval;
 use super::link::Link;
 use super::link::Offer;
 use super::link::Shared;
@@ -253,7 +252,8 @@ impl Path {
             "{self}: connected, {count} connections, queue depth {depth}, up to {max_io_size} bytes a request\n"
         );
         self.stats.connected(true);
-        task::reschedule_in::<_, BEAT>(self, beat_interval());
+        // At once, as nothing is known of its latency before.
+        task::reschedule_in::<_, BEAT>(self, Delta::ZERO);
         self.session.path_changed(self, Standing::Up);
         Ok(())
     }
