@@ -8,10 +8,15 @@
 use crate::text;
 use crate::text::NotANumber;
 
-/// Shortest delay in milliseconds.
-pub const DELAY_MS: u32 = 30_000;
+/// Shortest delay before the first attempt, in milliseconds: a peer that is restarted
+/// in good order is back at once.
+pub const FIRST_DELAY_MS: u32 = 500;
 /// A random time up to this one is added, in milliseconds, so that not all paths
 /// of all clients come back at the same moment.
+pub const FIRST_JITTER_MS: u32 = 1_000;
+/// Shortest time from the beginning of an attempt to the next one, in milliseconds.
+pub const DELAY_MS: u32 = 30_000;
+/// A random time up to this one is added, in milliseconds.
 pub const JITTER_MS: u32 = 8_000;
 
 /// Fewest attempts that can be set: no end.
@@ -74,13 +79,25 @@ impl Backoff {
 
     /// Delay in milliseconds before the next attempt, unless all are used up.
     ///
-    /// `random` is any random number.
-    pub fn next_delay_ms(&mut self, random: u32) -> Option<u32> {
+    /// `spent_ms` is how long ago the last attempt began: one that waits long for an
+    /// answer must not put the next one off. After one that took longer than the delay,
+    /// the next one is put off as little as the first. `random` is any random number.
+    pub fn next_delay_ms(&mut self, spent_ms: u32, random: u32) -> Option<u32> {
         if self.is_used_up() {
             return None;
         }
+        let least = FIRST_DELAY_MS + random % (FIRST_JITTER_MS + 1);
+        let delay = match self.done {
+            0 => least,
+            _ => (DELAY_MS + random % (JITTER_MS + 1)).saturating_sub(spent_ms),
+        };
         self.done = self.done.saturating_add(1);
-        Some(DELAY_MS + random % (JITTER_MS + 1))
+        Some(delay.max(least))
+    }
+
+    /// Whether an attempt that was planned is one too many, as fewer are allowed by now.
+    pub const fn is_exceeded(&self) -> bool {
+        self.max != MIN_ATTEMPTS && self.done > self.max.unsigned_abs()
     }
 
     /// Whether no more attempts are allowed.
@@ -88,7 +105,7 @@ impl Backoff {
         self.max != MIN_ATTEMPTS && self.done >= self.max.unsigned_abs()
     }
 
-    /// Attempts made since the path was up.
+    /// Attempts planned since the path was up.
     pub const fn attempts(&self) -> u32 {
         self.done
     }

@@ -11,6 +11,8 @@ use rnbd_proto::access::Openers;
 use rnbd_proto::backoff::parse_max_attempts;
 use rnbd_proto::backoff::Backoff;
 use rnbd_proto::backoff::DELAY_MS;
+use rnbd_proto::backoff::FIRST_DELAY_MS;
+use rnbd_proto::backoff::FIRST_JITTER_MS;
 use rnbd_proto::backoff::JITTER_MS;
 use rnbd_proto::bitmap;
 use rnbd_proto::bitmap::IdMap;
@@ -138,11 +140,12 @@ proptest! {
         }
     }
 
-    /// Attempts end at the limit of the day, delays are within their bounds.
+    /// Attempts end at the limit of the day, delays are within their bounds: the first
+    /// one is short, and so is each one after an attempt that took long.
     #[test]
     fn backoff(
         limit in -5..20i32,
-        steps in prop::collection::vec((0..8u8, -5..20i32, any::<u32>()), 0..60),
+        steps in prop::collection::vec((0..8u8, -5..20i32, 0..60_000u32, any::<u32>()), 0..60),
     ) {
         let made = Backoff::new(limit);
         prop_assert_eq!(made.is_some(), limit >= -1);
@@ -150,7 +153,7 @@ proptest! {
             return Ok(());
         };
         let (mut limit, mut done) = (limit, 0);
-        for (step, number, random) in steps {
+        for (step, number, spent, random) in steps {
             match step {
                 0 => {
                     backoff.connected();
@@ -162,14 +165,23 @@ proptest! {
                     limit = if set { number } else { limit };
                 }
                 _ => {
-                    let delay = backoff.next_delay_ms(random);
+                    let delay = backoff.next_delay_ms(spent, random);
                     prop_assert_eq!(delay.is_some(), limit == -1 || done < limit);
-                    let bounds = DELAY_MS..=DELAY_MS + JITTER_MS;
-                    prop_assert!(delay.is_none_or(|ms| bounds.contains(&ms)));
+                    let (least, most) = match done {
+                        0 => (FIRST_DELAY_MS, FIRST_DELAY_MS + FIRST_JITTER_MS),
+                        _ => (
+                            DELAY_MS.saturating_sub(spent).max(FIRST_DELAY_MS),
+                            (DELAY_MS + JITTER_MS)
+                                .saturating_sub(spent)
+                                .max(FIRST_DELAY_MS + FIRST_JITTER_MS),
+                        ),
+                    };
+                    prop_assert!(delay.is_none_or(|ms| (least..=most).contains(&ms)));
                     done += i32::from(delay.is_some());
                 }
             }
             prop_assert_eq!(i64::from(backoff.attempts()), i64::from(done));
+            prop_assert_eq!(backoff.is_exceeded(), limit != -1 && done > limit);
             prop_assert_eq!(backoff.max_attempts(), limit);
         }
     }
@@ -197,19 +209,21 @@ fn a_clock_that_goes_back_does_no_harm() {
 fn backoff_ends_and_starts_again() {
     let mut backoff = Backoff::new(3).unwrap();
     for _ in 0..2 {
-        let delays = std::iter::from_fn(|| backoff.next_delay_ms(0)).count();
+        let delays = std::iter::from_fn(|| backoff.next_delay_ms(0, 0)).count();
         assert_eq!((delays, backoff.attempts()), (3, 3));
         backoff.connected();
     }
     // Fewer than were made, then more.
-    let _all = std::iter::from_fn(|| backoff.next_delay_ms(0)).count();
+    let _all = std::iter::from_fn(|| backoff.next_delay_ms(0, 0)).count();
+    assert!(!backoff.is_exceeded());
     assert_eq!(backoff.set_limit(2), Some(()));
-    assert_eq!(backoff.next_delay_ms(0), None);
+    assert!(backoff.is_exceeded());
+    assert_eq!(backoff.next_delay_ms(0, 0), None);
     assert_eq!(backoff.set_limit(4), Some(()));
-    assert_eq!(backoff.next_delay_ms(0), Some(DELAY_MS));
-    assert_eq!(backoff.next_delay_ms(JITTER_MS), None);
+    assert_eq!(backoff.next_delay_ms(0, 0), Some(DELAY_MS));
+    assert_eq!(backoff.next_delay_ms(0, JITTER_MS), None);
     let mut endless = Backoff::new(-1).unwrap();
-    assert!((0..20_000).all(|i| endless.next_delay_ms(i).is_some()));
+    assert!((0..20_000).all(|i| endless.next_delay_ms(i, i).is_some()));
 }
 
 /// The table at the head of `access`.

@@ -281,6 +281,23 @@ impl Path {
         }
     }
 
+    /// The session may allow fewer attempts than before. Who holds the lock asks it
+    /// anew before it plans one.
+    pub(super) fn limit_changed(self: &Arc<Self>) {
+        let Some(mut work) = self.work.try_lock() else {
+            return;
+        };
+        if self.is_given_up(&mut work) {
+            task::reschedule_in::<_, CONNECT>(self, Delta::ZERO);
+        }
+    }
+
+    /// Whether it waits for an attempt that is not allowed any more.
+    pub(super) fn is_given_up(&self, work: &mut Retry) -> bool {
+        self.state.get() == ClientState::Reconnecting
+            && work.exceeds(self.session.max_reconnect_attempts())
+    }
+
     /// Plans the next attempt, or gives up.
     pub(super) fn plan(self: &Arc<Self>, next: Option<Delta>) {
         match next {

@@ -14,6 +14,7 @@ use crate::support::task::TaskItem;
 use kernel::prelude::*;
 use kernel::sync::rcu;
 use kernel::sync::Arc;
+use rnbd_proto::flow::Standing;
 use rnbd_proto::path_state::ClientState;
 
 impl TaskItem<LOST> for Path {
@@ -41,6 +42,11 @@ impl TaskItem<CONNECT> for Path {
     fn run(this: Arc<Self>) {
         let connected = {
             let mut work = this.work.lock();
+            if this.is_given_up(&mut work) {
+                this.session.path_changed(&this, Standing::Idle);
+                this.plan(None);
+                return;
+            }
             this.connect_again(&mut work).is_ok()
         };
         if connected {

@@ -36,21 +36,19 @@ impl Retry {
     }
 
     /// When to try again, of at most `limit` attempts (-1: no end).
-    ///
-    /// Counted from when the last attempt began: one that waits long for an
-    /// answer must not put the next one off.
     pub(super) fn next_delay(&mut self, limit: i32) -> Option<Delta> {
         self.backoff.set_limit(limit)?;
-        let first = self.backoff.attempts() == 0;
-        let delay = self.backoff.next_delay_ms(rand::u32())?;
-        if first {
-            return Some(FIRST_DELAY);
-        }
         let spent = self
             .began
             .map_or(0, |began| began.elapsed().as_millis_ceil());
-        let left = i64::from(delay).saturating_sub(spent);
-        Some(Delta::from_millis(left).max(FIRST_DELAY))
+        let spent = u32::try_from(spent).unwrap_or(u32::MAX);
+        let delay = self.backoff.next_delay_ms(spent, rand::u32())?;
+        Some(Delta::from_millis(delay.into()))
+    }
+
+    /// Whether the attempt that was planned is not to be made, of at most `limit`.
+    pub(super) fn exceeds(&mut self, limit: i32) -> bool {
+        self.backoff.set_limit(limit).is_some() && self.backoff.is_exceeded()
     }
 
     /// The path is up, or somebody wants it to be: counts from zero.
@@ -58,7 +56,3 @@ impl Retry {
         self.backoff.connected();
     }
 }
-
-/// How long the first attempt after a loss is put off: a peer that is restarted
-/// in good order is back at once.
-const FIRST_DELAY: Delta = Delta::from_secs(1);

@@ -306,8 +306,12 @@ impl Session {
         self.max_reconnect_attempts.load(Relaxed)
     }
 
+    /// Sets how often a lost path is tried again; also for those that wait already.
     pub(super) fn set_max_reconnect_attempts(&self, attempts: i32) {
         self.max_reconnect_attempts.store(attempts, Relaxed);
+        for path in &self.admin.lock().paths {
+            path.limit_changed();
+        }
     }
 
     pub(super) fn sess_name(&self) -> Result<SessName<'_>> {
