@@ -50,7 +50,7 @@ impl Session {
         Ok(path)
     }
 
-    /// Shows the files of a path that was connected.
+    /// Shows the files of a path, or what has become known of it since they were made.
     pub(super) fn show(&self, path: &Arc<Path>) -> Result {
         let mut admin = self.admin.lock();
         match admin.files.as_mut() {

@@ -1,18 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
-//! The two ends of a path.
+//! The end of a path on this side.
 
 use super::conn::Conn;
 use crate::rdma::connection::Connection;
 use crate::support::net::SockAddr;
-use kernel::fmt;
-use kernel::prelude::*;
 
-/// Where a path is connected, for its name and its files.
+/// By what a path is connected, for its name and its files.
 #[derive(Clone, Copy)]
 pub(super) struct Ends {
     pub(super) src: SockAddr,
-    pub(super) dst: SockAddr,
     /// Name of the RDMA device, of which `device_len` bytes count.
     device: [u8; DEVICE_NAME_MAX],
     device_len: usize,
@@ -34,7 +31,6 @@ impl Ends {
         }
         Self {
             src: control.src(),
-            dst: control.dst(),
             device,
             device_len,
             port: control.port(),
@@ -47,8 +43,3 @@ impl Ends {
     }
 }
 
-impl fmt::Display for Ends {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_fmt(fmt!("{}@{}", self.src, self.dst))
-    }
-}

@@ -21,6 +21,7 @@ use crate::support::sysfs::StoreCtx;
 use crate::sysfs_files;
 use core::fmt::Write as _;
 use core::sync::atomic::Ordering::Relaxed;
+use kernel::fmt;
 use kernel::prelude::*;
 use kernel::str::CString;
 use kernel::sync::rcu;
@@ -51,8 +52,8 @@ sysfs_files! {
             buf.push(b"\n")
         }));
         c"hca_port" => show(|path, buf| with_ends(path, |ends| Ok(writeln!(buf, "{}", ends.port)?)));
-        c"src_addr" => show(|path, buf| with_ends(path, |ends| show_addr(ends.src, buf)));
-        c"dst_addr" => show(|path, buf| with_ends(path, |ends| show_addr(ends.dst, buf)));
+        c"src_addr" => show(|path, buf| show_addr(path.src().ok_or(ENOTCONN)?, buf));
+        c"dst_addr" => show(|path, buf| show_addr(path.dst(), buf));
         c"state" => show(|path, buf| Ok(writeln!(buf, "{}", path.state.get().as_str())?));
         c"reconnect" => show(|_, buf| buf.push(b"Usage: echo 1 > reconnect\n")) store(reconnect);
         c"disconnect" => show(|_, buf| buf.push(b"Usage: echo 1 > disconnect\n")) store(disconnect);
@@ -96,8 +97,10 @@ pub(super) struct SessionFiles {
 /// The files of a path.
 pub(super) struct PathFiles {
     path: Arc<Path>,
+    /// Of the directory.
+    name: CString,
     _stats: Dir,
-    _dir: Dir,
+    dir: Dir,
 }
 
 impl SessionFiles {
@@ -113,24 +116,29 @@ impl SessionFiles {
         })
     }
 
-    /// Creates the files of a path that was connected, unless they are there.
+    /// Creates the files of a path. If they are there, gives them the name of what is
+    /// known of it by now.
     pub(super) fn show(&mut self, path: &Arc<Path>) -> Result {
-        if self
+        let name = CString::try_from_fmt(fmt!("{}", Way(path)))?;
+        let shown = self
             .paths
-            .iter()
-            .any(|shown| Arc::ptr_eq(&shown.path, path))
-        {
+            .iter_mut()
+            .find(|shown| Arc::ptr_eq(&shown.path, path));
+        if let Some(shown) = shown {
+            if *shown.name != *name {
+                shown.dir.rename(&name)?;
+                shown.name = name;
+            }
             return Ok(());
         }
-        let ends = path.ends().ok_or(ENOTCONN)?;
-        let name = CString::try_from_fmt(fmt!("{ends}"))?;
         self.paths.reserve(1, GFP_KERNEL)?;
         let dir = Dir::new(&self.dir, &name, path.clone(), &PATH_FILES)?;
         let stats = Dir::new(&dir, c"stats", path.stats.clone(), &STATS_FILES)?;
         let files = PathFiles {
             path: path.clone(),
+            name,
             _stats: stats,
-            _dir: dir,
+            dir,
         };
         Ok(self.paths.push(files, GFP_KERNEL)?)
     }
@@ -140,6 +148,15 @@ impl SessionFiles {
         let shown = |files: &PathFiles| Arc::ptr_eq(&files.path, path);
         let index = self.paths.iter().position(shown)?;
         self.paths.remove(index).ok()
+    }
+}
+
+/// What the directory of a path is called.
+struct Way<'a>(&'a Path);
+
+impl fmt::Display for Way<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt_way(f)
     }
 }
 

@@ -121,6 +121,27 @@ impl Path {
         self.ends.get(&rcu::read_lock()).copied()
     }
 
+    /// Its address on this side, without a port: that of the last connection, before
+    /// that the one that was asked for, if one was.
+    pub(super) fn src(&self) -> Option<SockAddr> {
+        let connected = self.ends().map(|ends| ends.src);
+        connected.or(self.src).map(|src| src.with_port(0))
+    }
+
+    /// The address of the server.
+    pub(super) fn dst(&self) -> SockAddr {
+        self.dst
+    }
+
+    /// Writes what its directory is called: `ip:10.50.100.65@ip:10.50.100.66`, or only
+    /// the second address while the first one is not known.
+    pub(super) fn fmt_way(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(src) = self.src() {
+            f.write_fmt(fmt!("{src}@"))?;
+        }
+        f.write_fmt(fmt!("{}", self.dst))
+    }
+
     /// Changes the state; see [`StateCell::change`].
     fn enter(&self, next: ClientState) -> core::result::Result<ClientState, ClientState> {
         let changed = self.state.change(next);
@@ -145,11 +166,11 @@ impl Path {
         }
     }
 
-    /// Whether it leads where one from `src` to `dst` would.
+    /// Whether it leads where one from `src` to `dst` would, or may: a source that is
+    /// not known yet can turn out to be any.
     pub(super) fn is_to(&self, src: Option<&SockAddr>, dst: &SockAddr) -> bool {
-        let own = self.ends().map(|ends| ends.src.with_port(0));
         self.dst.with_port(0) == dst.with_port(0)
-            && match (src, own) {
+            && match (src, self.src()) {
                 (Some(src), Some(own)) => src.with_port(0) == own,
                 _ => true,
             }
@@ -354,8 +375,19 @@ impl Path {
         self.take_down(Standing::Trying);
         self.connect_again(&mut work)?;
         drop(work);
-        self.session.introduce(self);
-        Ok(())
+        match self.bring_in() {
+            true => Ok(()),
+            false => Err(ECONNRESET),
+        }
+    }
+
+    /// It was connected again: shows it as what it is now, and makes its session go on.
+    /// False if that failed, and the path is given up.
+    pub(super) fn bring_in(self: &Arc<Self>) -> bool {
+        if let Err(e) = self.session.show(self) {
+            pr_warn!("{self}: files not made: {e:?}\n");
+        }
+        self.session.introduce(self)
     }
 
     /// One attempt in state `Reconnecting`.
@@ -394,9 +426,7 @@ impl Path {
 impl fmt::Display for Path {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.session.fmt_name(f)?;
-        match self.ends() {
-            Some(ends) => f.write_fmt(fmt!(" {ends}")),
-            None => f.write_fmt(fmt!(" {}", self.dst)),
-        }
+        f.write_str(" ")?;
+        self.fmt_way(f)
     }
 }

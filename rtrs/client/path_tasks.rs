@@ -11,7 +11,6 @@ use super::path::CONNECT;
 use super::path::LOST;
 use crate::support::task;
 use crate::support::task::TaskItem;
-use kernel::prelude::*;
 use kernel::sync::rcu;
 use kernel::sync::Arc;
 use rnbd_proto::flow::Standing;
@@ -49,13 +48,8 @@ impl TaskItem<CONNECT> for Path {
             }
             this.connect_again(&mut work).is_ok()
         };
-        if connected {
-            if let Err(e) = this.session.show(&this) {
-                pr_warn!("{this}: files not made: {e:?}\n");
-            }
-            if this.session.introduce(&this) {
-                this.settled();
-            }
+        if connected && this.bring_in() {
+            this.settled();
         }
     }
 }

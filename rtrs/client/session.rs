@@ -214,6 +214,7 @@ impl Session {
                 Plain(addr)
             );
             if let Some(path) = path {
+                self.show(&path)?;
                 failed.push(path, GFP_KERNEL)?;
             }
             if outcome.is_err() {

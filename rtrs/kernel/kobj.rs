@@ -10,6 +10,7 @@
 
 use core::ptr::NonNull;
 
+use kernel::error::to_result;
 use kernel::prelude::*;
 use kernel::sync::Arc;
 
@@ -130,6 +131,23 @@ impl Folder {
             _parent: parent,
         };
         Ok(Arc::new(folder, GFP_KERNEL)?)
+    }
+
+    /// Gives the directory another name. What is open below it stays open.
+    ///
+    /// # Errors
+    ///
+    /// `EINVAL` for a bad name, `EEXIST` when the name is taken, `ENOMEM`.
+    ///
+    /// # Safety
+    ///
+    /// No other call for the same directory runs at the same time.
+    pub(super) unsafe fn rename(&self, name: &CStr) -> Result {
+        super::check_name(name)?;
+
+        // SAFETY: The kobject is in sysfs by the type invariants, and callers take turns;
+        // the name is copied.
+        to_result(unsafe { bindings::kobject_rename(self.kobj.as_ptr(), name.as_char_ptr()) })
     }
 }
 

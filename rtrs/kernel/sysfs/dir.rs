@@ -91,6 +91,16 @@ impl Dir {
         Self::with(parent.parent(), name, None)
     }
 
+    /// Gives the directory another name; its files stay as they are, open ones too.
+    ///
+    /// # Errors
+    ///
+    /// As [`new`](Self::new).
+    pub fn rename(&mut self, name: &CStr) -> Result {
+        // SAFETY: Nobody but a directory renames its folder, and this one is exclusive.
+        unsafe { self.folder.rename(name) }
+    }
+
     fn with(parent: Parent, name: &CStr, set: Option<Arc<FileSet>>) -> Result<Self> {
         let folder = Folder::new(parent, name)?;
         let files = match set {
