@@ -36,7 +36,6 @@ use kernel::time::Delta;
 use rnbd_proto::flight::Await;
 use rnbd_proto::limits::registrable;
 use rnbd_proto::limits::units_touched;
-use rnbd_proto::limits::MIN_IO_SIZE;
 use rnbd_proto::wire::name::SessName;
 use rnbd_proto::wire::rtrs::info_rsp_size;
 use rnbd_proto::wire::rtrs::Accept;
@@ -148,14 +147,11 @@ impl Plan<'_> {
         let way = Resolved::new(self.src, self.dst, TIMEOUT_MS, self.interrupt)?;
         let pd = Pd::new(&way.device()?)?;
         let attrs = pd.attrs();
-        if !attrs.mem_mgt_ext || registrable(attrs.max_fast_reg_pages) < MIN_IO_SIZE {
-            pr_err!(
-                "{}: RDMA device {} lacks memory management extensions\n",
-                Plain(self.name),
-                pd.device_name()
-            );
-            return Err(EOPNOTSUPP);
-        }
+        attrs.registers().map_err(|lack| {
+            let (name, device, lack) = (Plain(self.name), pd.device_name(), Plain(lack));
+            pr_err!("{name}: RDMA device {device} {lack}\n");
+            EOPNOTSUPP
+        })?;
         let queues = QpConfig {
             send: CONTROL_DEPTH * 2,
             reserve: 0,

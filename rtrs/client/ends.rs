@@ -42,4 +42,3 @@ impl Ends {
         self.device.get(..self.device_len).unwrap_or_default()
     }
 }
-

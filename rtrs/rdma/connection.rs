@@ -10,6 +10,8 @@ use super::qp::QpConfig;
 use super::qp::QpRef;
 use super::qp::QpShared;
 use crate::bindings;
+use crate::pr_err_ratelimited;
+use crate::support::log::Plain;
 use crate::support::net::SockAddr;
 use core::ptr::NonNull;
 use core::sync::atomic::AtomicBool;
@@ -19,6 +21,7 @@ use kernel::error::from_err_ptr;
 use kernel::error::to_result;
 use kernel::prelude::*;
 use kernel::sync::Arc;
+use rnbd_proto::device::completions;
 
 /// Completions that one call of [`Connection::poll`] handles at most.
 pub const POLL_BUDGET: c_int = 64;
@@ -34,23 +37,24 @@ unsafe impl Sync for Cq {}
 impl Cq {
     fn new(pd: &Pd, config: &QpConfig) -> Result<Self> {
         let attrs = pd.attrs();
-        // One for each work request, and one for each of the two drains.
-        let entries = config.send.saturating_add(config.recv).saturating_add(2);
-        if entries > attrs.max_cqe {
-            return Err(ENOMEM);
-        }
+        attrs.completes(config.send, config.recv).map_err(|lack| {
+            pr_err_ratelimited!("RDMA device {} {}\n", pd.device_name(), Plain(lack));
+            EOPNOTSUPP
+        })?;
+        let entries = completions(config.send, config.recv);
         let poll = match config.poll {
             PollContext::Softirq => bindings::ib_poll_context_IB_POLL_SOFTIRQ,
             PollContext::Worker => bindings::ib_poll_context_IB_POLL_WORKQUEUE,
             PollContext::Caller => bindings::ib_poll_context_IB_POLL_DIRECT,
         };
+        let vector = config.vector.checked_rem(attrs.num_comp_vectors);
         // SAFETY: The device is alive as the PD is.
         let cq = from_err_ptr(unsafe {
             bindings::__ib_alloc_cq(
                 pd.device(),
                 core::ptr::null_mut(),
                 i32::try_from(entries)?,
-                i32::try_from(config.vector % attrs.num_comp_vectors)?,
+                i32::try_from(vector.unwrap_or(0))?,
                 poll,
                 caller().as_char_ptr(),
             )

@@ -8,27 +8,7 @@ use kernel::error::from_err_ptr;
 use kernel::prelude::*;
 use kernel::str::CStr;
 use kernel::sync::Arc;
-
-/// The limits of a device that matter to a transport.
-#[derive(Clone, Copy, Debug)]
-pub struct DeviceAttrs {
-    /// Work requests a queue may hold.
-    pub max_qp_wr: u32,
-    /// Entries of a completion queue.
-    pub max_cqe: u32,
-    /// Scatter/gather elements of one send work request.
-    pub max_send_sge: u32,
-    /// Pages of one fast-registered memory region.
-    pub max_fast_reg_pages: u32,
-    /// Completion vectors; at least 1.
-    pub num_comp_vectors: u32,
-    /// Whether the device has memory management extensions (fast registration
-    /// and invalidation), without which the transport cannot run on it.
-    pub mem_mgt_ext: bool,
-    /// Whether immediates can be sent. Those of a device that cannot travel as
-    /// notes, see [`super::qp::QpConfig::notes`].
-    pub immediates: bool,
-}
+use rnbd_proto::device::DeviceAttrs;
 
 /// A device named by a connection id that is alive.
 ///

@@ -15,7 +15,7 @@ use rnbd_proto::imm::NOTE_SIZE;
 
 /// Flags of a request whose data the device copies when it is posted. Its segments are
 /// addresses for the CPU, which those of mapped memory are as well for devices in
-/// software. Only these may be used so: [`super::pd::DeviceAttrs::immediates`].
+/// software. Only these may be used so: [`rnbd_proto::device::DeviceAttrs::immediates`].
 const INLINE: c_int = bindings::ib_send_flags_IB_SEND_INLINE as c_int;
 
 /// Work requests in one chain.

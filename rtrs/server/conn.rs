@@ -15,6 +15,7 @@ use crate::rdma::cm::CmEvents;
 use crate::rdma::qp::PollContext;
 use crate::rdma::qp::QpConfig;
 use crate::rdma::wc::Wc;
+use crate::support::log::Plain;
 
 /// Receives posted on the connection for control.
 pub(super) const CONTROL_DEPTH: u32 = 512;
@@ -70,11 +71,14 @@ pub(super) fn receives(id: u16, limits: ServerLimits) -> u32 {
 /// `EOPNOTSUPP` when the device cannot have them, with a line in the log.
 pub(super) fn qp_config(path: &Path, id: u16) -> Result<QpConfig> {
     let (device, notes) = (path.pd.attrs(), path.req().notes());
+    let name = path.pd.device_name();
     // Notes are copied by the device when they are posted, in a way that only devices
     // in software understand, so no client may ask for them where there is no need.
     if notes == device.immediates {
-        let who = if notes { "client" } else { "device" };
-        pr_err_ratelimited!("the {who} has no immediates, and the other side has\n");
+        match notes {
+            true => pr_err_ratelimited!("{path}: RDMA device {name} has immediates, and the client asks to do without\n"),
+            false => pr_err_ratelimited!("{path}: RDMA device {name} has no immediates, and the client does not do without\n"),
+        }
         return Err(EOPNOTSUPP);
     }
     let receives = receives(id, path.shared.limits);
@@ -87,18 +91,16 @@ pub(super) fn qp_config(path: &Path, id: u16) -> Result<QpConfig> {
         _ => AnswerRoom::new(receives, path.offer.new_rkey()),
     };
     let send = room.all;
-    // And one for draining.
-    if !device.mem_mgt_ext || send >= device.max_qp_wr {
-        pr_err_ratelimited!(
-            "the device cannot have {send} work requests in a queue; reduce sess_queue_depth\n"
-        );
-        return Err(EOPNOTSUPP);
-    }
+    // And one for the message that sets up the path.
+    let recv = receives + 1;
+    device.serves(send, recv).map_err(|lack| {
+        pr_err_ratelimited!("{path}: RDMA device {name} {}\n", Plain(lack));
+        EOPNOTSUPP
+    })?;
     Ok(QpConfig {
         send,
         reserve: room.reserve,
-        // And one for the message that sets up the path.
-        recv: receives + 1,
+        recv,
         // A note, and the new key behind it.
         send_sge: if notes { 2 } else { 1 },
         vector: id.into(),
