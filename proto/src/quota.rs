@@ -19,6 +19,8 @@ pub const DEFAULT_PEER_PATHS: u32 = 256;
 pub const DEFAULT_PEER_SESSIONS: u32 = 128;
 /// Default of [`Quota::connections`]: as many as the protocol allows.
 pub const DEFAULT_CONNECTIONS: u32 = MAX_CONNECTIONS as u32;
+/// Default of [`Quota::peer_connections`].
+pub const DEFAULT_PEER_CONNECTIONS: u32 = 16_384;
 /// Fewest connections that a client can do with: one for control, one for I/O.
 pub const MIN_CONNECTIONS: u32 = 2;
 
@@ -33,6 +35,8 @@ pub struct Quota {
     pub peer_sessions: u32,
     /// Connections of one path.
     pub connections: u32,
+    /// Connections of all paths of one peer.
+    pub peer_connections: u32,
 }
 
 impl Default for Quota {
@@ -42,6 +46,7 @@ impl Default for Quota {
             peer_paths: DEFAULT_PEER_PATHS,
             peer_sessions: DEFAULT_PEER_SESSIONS,
             connections: DEFAULT_CONNECTIONS,
+            peer_connections: DEFAULT_PEER_CONNECTIONS,
         }
     }
 }
@@ -57,6 +62,8 @@ pub enum Exceeded {
     PeerSessions(u32),
     /// [`Quota::connections`].
     Connections(u32),
+    /// [`Quota::peer_connections`].
+    PeerConnections(u32),
     /// [`MAX_PATHS`], which is part of the protocol.
     SessionPaths,
 }
@@ -79,23 +86,28 @@ impl fmt::Display for Exceeded {
                     "more than max_connections_per_path={max} connections of one path"
                 )
             }
+            Self::PeerConnections(max) => write!(
+                f,
+                "more than max_connections_per_peer={max} connections of one peer"
+            ),
             Self::SessionPaths => write!(f, "more than {MAX_PATHS} paths of one session"),
         }
     }
 }
 
-/// Where a path comes from and what it belongs to.
+/// Where a path comes from, what it belongs to, and how much it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Origin<S, P> {
     /// Identifies the session.
     pub session: S,
     /// Identifies the peer.
     pub peer: P,
+    /// Connections that it has, or will have.
+    pub connections: u16,
 }
 
 impl Quota {
-    /// Whether a path of `origin` with so many `connections` may join `others`, which
-    /// is everything that is there.
+    /// Whether a path of `origin` may join `others`, which is everything that is there.
     ///
     /// # Errors
     ///
@@ -104,11 +116,11 @@ impl Quota {
         &self,
         others: impl Iterator<Item = Origin<S, P>> + Clone,
         origin: &Origin<S, P>,
-        connections: u16,
     ) -> Result<(), Exceeded> {
         let fits = |count: usize, max: u32| u32::try_from(count).is_ok_and(|count| count < max);
 
-        if u32::from(connections) > self.connections {
+        let connections = u32::from(origin.connections);
+        if connections > self.connections {
             return Err(Exceeded::Connections(self.connections));
         }
         if !fits(others.clone().count(), self.paths) {
@@ -121,6 +133,10 @@ impl Quota {
         let peer = others.filter(|one| one.peer == origin.peer);
         if !fits(peer.clone().count(), self.peer_paths) {
             return Err(Exceeded::PeerPaths(self.peer_paths));
+        }
+        let has = peer.clone().map(|one| u32::from(one.connections)).sum();
+        if connections.saturating_add(has) > self.peer_connections {
+            return Err(Exceeded::PeerConnections(self.peer_connections));
         }
         if peer.clone().any(|one| one.session == origin.session) {
             return Ok(());
@@ -148,10 +164,19 @@ mod tests {
         peer_paths: 4,
         peer_sessions: 2,
         connections: 9,
+        peer_connections: 14,
     };
 
     fn at(session: u8, peer: u8) -> Origin<u8, u8> {
-        Origin { session, peer }
+        sized(session, peer, 3)
+    }
+
+    fn sized(session: u8, peer: u8, connections: u16) -> Origin<u8, u8> {
+        Origin {
+            session,
+            peer,
+            connections,
+        }
     }
 
     fn admit(
@@ -159,7 +184,7 @@ mod tests {
         others: &[Origin<u8, u8>],
         new: Origin<u8, u8>,
     ) -> Result<(), Exceeded> {
-        quota.admit(others.iter().copied(), &new, 3)
+        quota.admit(others.iter().copied(), &new)
     }
 
     #[test]
@@ -178,8 +203,13 @@ mod tests {
             Err(Exceeded::PeerSessions(2))
         );
         assert_eq!(
-            SMALL.admit(full[..1].iter().copied(), &at(1, 1), 10),
+            admit(&SMALL, &full[..1], sized(1, 1, 10)),
             Err(Exceeded::Connections(9))
+        );
+        assert_eq!(admit(&SMALL, &full[..2], sized(1, 1, 8)), Ok(()));
+        assert_eq!(
+            admit(&SMALL, &full[..2], sized(1, 1, 9)),
+            Err(Exceeded::PeerConnections(14))
         );
     }
 
@@ -202,6 +232,7 @@ mod tests {
             (Exceeded::PeerPaths(2), "max_paths_per_peer=2"),
             (Exceeded::PeerSessions(3), "max_sessions_per_peer=3"),
             (Exceeded::Connections(4), "max_connections_per_path=4"),
+            (Exceeded::PeerConnections(5), "max_connections_per_peer=5"),
         ] {
             assert!(reason.to_string().contains(name), "{reason}");
         }
@@ -212,16 +243,18 @@ mod tests {
         /// and nobody is kept out by what another peer has but by the sum of all.
         #[test]
         fn what_is_admitted_stays_within_the_quota(
-            arrivals in prop::collection::vec((0..4_u8, 0..3_u8), 0..40),
+            arrivals in prop::collection::vec((0..4_u8, 0..3_u8, 2..10_u16), 0..40),
         ) {
             let mut paths = Vec::new();
-            for (session, peer) in arrivals {
-                let new = at(session, peer);
+            for (session, peer, connections) in arrivals {
+                let new = sized(session, peer, connections);
                 let verdict = admit(&SMALL, &paths, new);
                 let mine: Vec<_> = paths.iter().filter(|one| one.peer == peer).collect();
                 let mut sessions: HashSet<_> = mine.iter().map(|one| one.session).collect();
                 sessions.insert(session);
-                let fits = paths.len() < 6 && mine.len() < 4 && sessions.len() <= 2;
+                let all = connections + mine.iter().map(|one| one.connections).sum::<u16>();
+                let fits =
+                    paths.len() < 6 && mine.len() < 4 && sessions.len() <= 2 && all <= 14;
                 prop_assert_eq!(verdict.is_ok(), fits, "{:?} to {:?}", new, paths);
                 if fits {
                     paths.push(new);

@@ -37,6 +37,9 @@ module_params! {
     /// Connections of a path.
     MAX_CONNECTIONS_PER_PATH = max_connections_per_path: u32 (quota::DEFAULT_CONNECTIONS),
         "Server: connections of a path, 2 to 4096; a client makes one, one for each of its CPUs, and those for polled I/O (default: 4096)";
+    /// Connections of the clients at one address.
+    MAX_CONNECTIONS_PER_PEER = max_connections_per_peer: u32 (quota::DEFAULT_PEER_CONNECTIONS),
+        "Server: connections of clients at one address, at least 2; each has queues of sess_queue_depth requests (default: 16384)";
 }
 
 /// Checks the parameters, for the load of the module.
@@ -57,6 +60,7 @@ pub(crate) fn check() -> Result {
         |count| (quota::MIN_CONNECTIONS..=quota::DEFAULT_CONNECTIONS).contains(&count),
         "between 2 and 4096",
     )?;
+    MAX_CONNECTIONS_PER_PEER.require(|count| count >= quota::MIN_CONNECTIONS, "at least 2")?;
     MAX_PATHS.require(|count| count > 0, "at least 1")?;
     MAX_PATHS_PER_PEER.require(
         |count| (1..=MAX_PATHS.get()).contains(&count),
@@ -76,6 +80,7 @@ pub(super) fn quota() -> Quota {
         peer_paths: MAX_PATHS_PER_PEER.get(),
         peer_sessions: MAX_SESSIONS_PER_PEER.get(),
         connections: MAX_CONNECTIONS_PER_PATH.get(),
+        peer_connections: MAX_CONNECTIONS_PER_PEER.get(),
     }
 }
 

@@ -119,12 +119,14 @@ impl Table {
         let others = others.map(|path| Origin {
             session: path.req().session(),
             peer: path.ends().peer(),
+            connections: path.count(),
         });
         let origin = Origin {
             session: req.session(),
             peer: ends.peer(),
+            connections: req.count(),
         };
-        let admitted = params::quota().admit(others, &origin, req.count());
+        let admitted = params::quota().admit(others, &origin);
         admitted.map_err(|exceeded| {
             pr_err_ratelimited!("{ends}: {}\n", Plain(exceeded));
             ENOSPC

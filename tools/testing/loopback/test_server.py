@@ -111,6 +111,7 @@ CONTRADICTIONS = {
     "max_paths=8": "max_paths_per_peer",
     "max_paths_per_peer=8": "max_sessions_per_peer",
     "max_connections_per_path=1": "max_connections_per_path",
+    "max_connections_per_peer=1": "max_connections_per_peer",
 }
 """Parameters of the transport, and the one that is to blame."""
 
@@ -182,6 +183,24 @@ def test_a_path_has_no_more_connections_than_the_parameter_says(loopback: Pair) 
     assert loopback.initiator.request(line) == "ENOSPC"
     assert guest.output("dmesg | grep -c 'more than max_connections_per_path=2 '") == "1"
     assert loopback.initiator.devices() == []
+
+
+def test_a_peer_has_no_more_connections_than_the_parameter_says(loopback: Pair) -> None:
+    """Those of all its sessions count; room that one gives back is another one's."""
+    guest = loopback.target.guest
+    disk = loopback.target.ram_disk(16)
+    connections = 1 + int(guest.output("nproc"))
+    most = 2 * connections - 1
+    loopback.target.load(transport={"max_connections_per_peer": most})
+    loopback.initiator.load()
+    first = loopback.initiator.map(disk, session="first", access_mode="ro")
+    line = f"sessname=second path={network.TARGET.path()} device_path={disk} access_mode=ro"
+    assert loopback.initiator.request(line) == "ENOSPC"
+    told = guest.output(f"dmesg | grep -c 'more than max_connections_per_peer={most} '")
+    assert told == "1", f"the server told the reason {told} times"
+    assert first.unmap() is None
+    guest.wait_until(lambda: loopback.initiator.request(line) is None, "room for another")
+    assert loopback.initiator.find(disk, "second").unmap() is None
 
 
 def test_an_infiniband_address_needs_infiniband(loopback: Pair) -> None:

@@ -64,6 +64,7 @@ def test_module_parameters_are_readable(loopback: Pair) -> None:
         "rtrs/parameters/max_paths_per_peer": "256",
         "rtrs/parameters/max_sessions_per_peer": "128",
         "rtrs/parameters/max_connections_per_path": "4096",
+        "rtrs/parameters/max_connections_per_peer": "16384",
     }
     found = {name: guest.read(f"/sys/module/{name}") for name in expected}
     assert found == expected
