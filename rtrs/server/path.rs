@@ -14,6 +14,8 @@ use kernel::sync::barrier::Full;
 use kernel::sync::Arc;
 use kernel::sync::Mutex;
 use kernel::sync::SetOnce;
+use kernel::time::Instant;
+use kernel::time::Monotonic;
 use rnbd_proto::heartbeat::Heartbeat;
 use rnbd_proto::path_state::ServerState;
 use rnbd_proto::path_state::StateCell;
@@ -87,6 +89,8 @@ pub(super) struct Path {
     /// What is offered to its client.
     pub(super) offer: rtrs::Accept,
     ends: Ends,
+    /// When its client asked for it.
+    pub(super) began: Instant<Monotonic>,
     pub(super) pd: Arc<Pd>,
     pub(super) state: StateCell<ServerState>,
     /// By id. Revoked, which drains and destroys them, by the teardown.
@@ -150,6 +154,7 @@ impl Path {
                 req: *req,
                 offer,
                 ends,
+                began: Instant::now(),
                 pd,
                 state: StateCell::new(),
                 links <- Revocable::new(links),

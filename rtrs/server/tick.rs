@@ -20,8 +20,11 @@ use crate::support::clock;
 use crate::support::task;
 use crate::support::task::TaskItem;
 
-/// How long the connections of a path may take to come in.
-const SETUP_LIMIT: Delta = Delta::from_secs(30);
+/// How long the next connection of a path may take to come in, or its client to ask
+/// for the chunks once all are there.
+const STEP_LIMIT: Delta = Delta::from_secs(30);
+/// How long all of that may take.
+const SETUP_LIMIT: Delta = Delta::from_secs(120);
 const BEAT: Delta = Delta::from_millis(heartbeat::INTERVAL_MS as i64);
 
 impl TaskItem<TICK> for Path {
@@ -39,7 +42,8 @@ impl TaskItem<TICK> for Path {
 impl Path {
     /// Gives the peer time for its next step of setting up the path.
     pub(super) fn await_setup(self: &Arc<Self>) {
-        task::reschedule_in::<_, TICK>(self, SETUP_LIMIT);
+        let left = SETUP_LIMIT - self.began.elapsed();
+        task::reschedule_in::<_, TICK>(self, STEP_LIMIT.min(left.max(Delta::ZERO)));
     }
 
     /// Begins to send heartbeats.
