@@ -103,7 +103,7 @@ pub(super) fn qp_config(path: &Path, id: u16) -> Result<QpConfig> {
         recv,
         // A note, and the new key behind it.
         send_sge: if notes { 2 } else { 1 },
-        vector: id.into(),
+        vector: path.first_vector.wrapping_add(id.into()),
         poll: match id {
             0 => PollContext::Worker,
             _ => PollContext::Softirq,

@@ -89,6 +89,7 @@ pub(super) struct Path {
     /// What is offered to its client.
     pub(super) offer: rtrs::Accept,
     ends: Ends,
+    pub(super) first_vector: u32,
     /// When its client asked for it.
     pub(super) began: Instant<Monotonic>,
     pub(super) pd: Arc<Pd>,
@@ -132,13 +133,15 @@ impl_has_task! {
 }
 
 impl Path {
-    /// A path without connections, as `req` asks for.
+    /// A path without connections, as `req` asks for. Those that it gets take completion
+    /// vectors in turn, beginning with `first_vector`.
     pub(super) fn new(
         shared: &Arc<Shared>,
         session: Arc<Session>,
         pd: Arc<Pd>,
         req: &ConnReq,
         ends: Ends,
+        first_vector: u32,
     ) -> Result<Arc<Self>> {
         let mut links = KVec::with_capacity(req.count().into(), GFP_KERNEL)?;
         for _ in 0..req.count() {
@@ -154,6 +157,7 @@ impl Path {
                 req: *req,
                 offer,
                 ends,
+                first_vector,
                 began: Instant::now(),
                 pd,
                 state: StateCell::new(),

@@ -27,6 +27,8 @@ pub(super) struct Table {
     /// Where sysfs shows the sessions; there as long as there can be paths.
     class: Option<Class>,
     paths: KVec<Arc<Path>>,
+    /// Completion vector that the next path begins with, of however many there are.
+    next_vector: u32,
 }
 
 impl Table {
@@ -35,6 +37,7 @@ impl Table {
             open: true,
             class: Some(class),
             paths: KVec::new(),
+            next_vector: 0,
         }
     }
 
@@ -81,7 +84,9 @@ impl Table {
             return Err(ECONNRESET);
         }
         let session = self.session_for(shared, req, &ends)?;
-        let path = Path::new(shared, session, Pd::new(&device?)?, req, ends)?;
+        let pd = Pd::new(&device?)?;
+        let path = Path::new(shared, session, pd, req, ends, self.next_vector)?;
+        self.next_vector = self.next_vector.wrapping_add(req.count().into());
         self.paths.push(path.clone(), GFP_KERNEL)?;
         Ok(path)
     }
