@@ -10,6 +10,7 @@ use super::session::OVERDUE;
 use crate::impl_has_task;
 use crate::support::log::Plain;
 use crate::support::net::SockAddr;
+use crate::support::reclaim::NoIo;
 use crate::support::task;
 use crate::support::task::TaskItem;
 use crate::support::trace;
@@ -154,6 +155,8 @@ impl Session {
     /// `path` is up: tells the server what it forgot, if it did. False if that failed,
     /// and the path is of no use.
     pub(super) fn introduce(self: &Arc<Self>, path: &Path) -> bool {
+        // I/O may be waiting for this.
+        let _no_io = NoIo::begin();
         let _one_at_a_time = self.introducing.lock();
         let Some(epoch) = self.desk.introduction() else {
             return true;

@@ -23,6 +23,7 @@ use crate::support::log::Plain;
 use crate::support::net::SockAddr;
 use crate::support::rand;
 use crate::support::rcu::RcuBox;
+use crate::support::reclaim::NoIo;
 use crate::support::task;
 use crate::support::task::Task;
 use crate::support::trace;
@@ -228,6 +229,8 @@ impl Path {
 
     /// Connects, in state `Connecting`, which becomes `Connected`.
     fn try_connect(self: &Arc<Self>, work: &mut Retry) -> Result {
+        // I/O may be waiting for this path.
+        let _no_io = NoIo::begin();
         let shared = Shared::new(self)?;
         *self.attempt.lock() = Some(shared.clone());
         let first = !self.session.desk.is_up();

@@ -20,6 +20,7 @@ pub mod percpu;
 pub mod queue;
 pub mod rand;
 pub mod rcu;
+pub mod reclaim;
 pub mod sysfs;
 pub mod task;
 pub mod trace;
