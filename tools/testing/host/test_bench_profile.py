@@ -97,5 +97,7 @@ def test_report_has_a_column_for_each_contender() -> None:
     text = profile.markdown("Where", [READ], {READ.key: found})
     assert "| rtrs, client and server | 8 | 0 |" in text
     assert "| locked instructions | 2 | 0 |" in text
+    assert "Per I/O: ours / C" in text
+    assert "| 8 / 0 | 0.00 / 0.00 |" in text
     assert "8.0  rtrs:rtrs::client::link::Link::post" in text
     assert json.loads(profile.as_json({READ.key: found}))[READ.key]["ours"]["functions"]

@@ -33,6 +33,20 @@ RATIOS = [
 ]
 
 
+def dearer(figures: Figures) -> list[str]:
+    """A line for each job that costs more with ours than with C, both as by default.
+
+    The ratio is looked at as the table has it, in hundredths.
+    """
+    ratio = RATIOS[0]
+    found = {job: ratio.value(row) for job, row in figures.items()}
+    return [
+        f"{job}: {ratio.title} is {value:.2f}"
+        for job, value in found.items()
+        if value is not None and round(value, 2) > 1
+    ]
+
+
 def mean(runs: list[Figures]) -> Figures:
     """The mean of what all of the runs have measured."""
     return {

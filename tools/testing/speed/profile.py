@@ -47,6 +47,11 @@ PARTS = {
 
 OTHER = "everything else"
 
+OWN_PARTS = ("rtrs, client and server", "rnbd_client", "rnbd_server")
+OWN_PART = "instructions in the modules"
+FIRST = ("work requests sent", "completions", "wake-ups")
+"""Events that the summary has."""
+
 EVENTS = {
     "work requests sent": r"rdma_rxe:do_complete",
     "calls to post sends": r"rdma_rxe:rxe_post_send",
@@ -87,6 +92,11 @@ class Profile:
     def total(self) -> float:
         """All instructions."""
         return sum(self.parts.values())
+
+    @property
+    def own(self) -> float:
+        """Those in the modules of RNBD, ours or C's."""
+        return sum(self.parts[part] for part in OWN_PARTS)
 
 
 def part_of(function: str) -> str:
@@ -180,10 +190,23 @@ def tables(job: jobs.Job, profiles: dict[str, Profile]) -> str:
     )
 
 
+def summary(asked: list[jobs.Job], profiles: dict[str, dict[str, Profile]]) -> str:
+    """What is looked at first: a line for each job, the contenders side by side."""
+    titles = list(dict.fromkeys(title for job in asked for title in profiles[job.key]))
+    lines = []
+    for job in asked:
+        each = [profiles[job.key].get(title) for title in titles]
+        cells = [[f"{found.own:.0f}" if found else "–" for found in each]]
+        for event in FIRST:
+            cells.append([f"{found.events[event]:.2f}" if found else "–" for found in each])
+        lines.append([job.title, *(" / ".join(cell) for cell in cells)])
+    return f"Per I/O: {' / '.join(titles)}\n\n" + table(["", OWN_PART, *FIRST], lines)
+
+
 def markdown(title: str, asked: list[jobs.Job], profiles: dict[str, dict[str, Profile]]) -> str:
-    """The report, a chapter for each job."""
+    """The report: the summary, and a chapter for each job."""
     chapters = [tables(job, profiles[job.key]) for job in asked]
-    return "\n\n".join([f"# {title}", *chapters]) + "\n"
+    return "\n\n".join([f"# {title}", summary(asked, profiles), *chapters]) + "\n"
 
 
 def as_json(profiles: dict[str, dict[str, Profile]]) -> str:
