@@ -39,7 +39,7 @@ pub(crate) struct Device {
     /// How it was opened.
     pub(crate) mode: AccessMode,
     /// What the server calls it, anew each time that it opens it: [`HAS_ID`] and the id.
-    /// 0 when the server, which came back, does not have it as it was: I/O fails.
+    /// 0 when the server does not have it any more, or not as it was: I/O fails.
     there: Atomic<u64>,
     /// What its disk is made for.
     made_for: SetOnce<Kind>,
@@ -162,7 +162,8 @@ impl Device {
         }
     }
 
-    /// Has the server open it again, which did not when the session was back.
+    /// Has the server open it again, which did not when the session was back, or has
+    /// closed it by itself.
     ///
     /// # Errors
     ///

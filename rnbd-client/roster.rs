@@ -6,7 +6,8 @@
 //! A server forgets both with the last path of a session. When there is a path
 //! again, it is told anew, before I/O goes on.
 //!
-//! And what a server has to tell of the devices: that one has another size.
+//! And what a server has to tell of the devices: that one has another size, or was
+//! closed over there.
 
 #![deny(unsafe_code)]
 
@@ -39,7 +40,14 @@ pub(crate) struct Roster {
     /// Held while the server opens one, so that none is forgotten when the session
     /// is lost in between.
     #[pin]
-    entries: Mutex<KVec<Arc<Device>>>,
+    entries: Mutex<Entries>,
+}
+
+struct Entries {
+    devices: KVec<Arc<Device>>,
+    /// Whether each device was opened, or lost, since the server was greeted. Else ids
+    /// may be of a session that it has forgotten.
+    told: bool,
 }
 
 impl Roster {
@@ -47,10 +55,14 @@ impl Roster {
     pub(crate) fn new(name: &[u8]) -> Result<Arc<Self>> {
         let mut copy = KVec::new();
         copy.extend_from_slice(name, GFP_KERNEL)?;
+        let entries = Entries {
+            devices: KVec::new(),
+            told: true,
+        };
         Arc::pin_init(
             pin_init!(Self {
                 name: copy,
-                entries <- new_mutex!(KVec::new(), "rnbd_roster"),
+                entries <- new_mutex!(entries, "rnbd_roster"),
             }),
             GFP_KERNEL,
         )
@@ -63,7 +75,7 @@ impl Roster {
         device: &Arc<Device>,
     ) -> Result<(Opened, OpenRsp)> {
         let mut entries = self.entries.lock();
-        entries.reserve(1, GFP_KERNEL)?;
+        entries.devices.reserve(1, GFP_KERNEL)?;
         let answer = open(session, device)?;
         device.opened(&answer)?;
         device.sizing.first(answer.geometry.sectors());
@@ -72,7 +84,7 @@ impl Roster {
             roster: self.clone(),
             device: device.clone(),
         };
-        let pushed = entries.push(device.clone(), GFP_KERNEL);
+        let pushed = entries.devices.push(device.clone(), GFP_KERNEL);
         // Not with the lock, which dropping `opened` takes.
         drop(entries);
         pushed?;
@@ -98,9 +110,10 @@ impl Events for Roster {
     }
 
     fn reconnected(&self, session: &Arc<Session>) -> Result {
-        let entries = self.entries.lock();
+        let mut entries = self.entries.lock();
+        entries.told = false;
         greet(session)?;
-        for device in entries.iter() {
+        for device in &entries.devices {
             match open_again(session, device) {
                 Ok(()) => (),
                 Err(err) if is_of_transport(err) => return Err(err),
@@ -113,23 +126,35 @@ impl Events for Roster {
                 }
             }
         }
+        entries.told = true;
         pr_info!(
             "session {}: connected again, {} devices opened\n",
             Plain(self.name.escape_ascii()),
-            entries.len()
+            entries.devices.len()
         );
         Ok(())
     }
 
     fn news(&self, session: &Arc<Session>) -> Result {
         let entries = self.entries.lock();
-        // What was lost has an id that may be another one's by now.
-        for device in entries.iter().filter(|device| device.is_mapped()) {
+        // They are going to be opened, which tells all there is.
+        if !entries.told {
+            return Err(ENOTCONN);
+        }
+        // What was lost has no id to ask for.
+        for device in entries.devices.iter().filter(|device| device.is_mapped()) {
             match look_again(session, device) {
                 Ok(()) => (),
                 Err(err) if is_of_transport(err) => return Err(err),
-                // Somebody over there has closed it; what I/O ends with says so.
-                Err(ENOENT) => (),
+                // Not from a server that forgot the session meanwhile: that answers no
+                // such question before it is greeted, for which this lock is needed.
+                Err(ENOENT) => {
+                    pr_warn!(
+                        "rnbd{}: the server has closed it, I/O fails until it is opened again\n",
+                        device.number
+                    );
+                    device.lose();
+                }
                 Err(err) => {
                     let number = device.number;
                     rtrs::pr_err_ratelimited!("rnbd{number}: size not taken over: {err:?}\n");
@@ -232,8 +257,8 @@ impl Drop for Opened {
     fn drop(&mut self) {
         let ours = |device: &Arc<Device>| Arc::ptr_eq(device, &self.device);
         let mut entries = self.roster.entries.lock();
-        let index = entries.iter().position(ours);
-        let entry = index.and_then(|index| entries.remove(index).ok());
+        let index = entries.devices.iter().position(ours);
+        let entry = index.and_then(|index| entries.devices.remove(index).ok());
         // Under the lock: a server that lost the session counts ids anew, and until the
         // lock is free it opens no other device under this one.
         //

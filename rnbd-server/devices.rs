@@ -223,19 +223,25 @@ impl Devices {
     }
 
     /// A number that is another one whenever a device has changed since the client was
-    /// told of it. Looks at all of them.
+    /// told of it, or was closed without its asking. Looks at all of them.
     pub(crate) fn news(&self) -> News {
         let table = self.table.lock();
         let changed = table
             .iter()
             .filter(|(_, opened)| opened.has_changed())
             .count();
-        let mut news = News::new(self.news.load(Relaxed));
 
-        if changed > 0 {
-            news = news.next();
-            self.news.store(news.get(), Relaxed);
+        match changed {
+            0 => News::new(self.news.load(Relaxed)),
+            _ => self.count_news(),
         }
+    }
+
+    /// There is one more thing to tell. With the lock of `table`.
+    fn count_news(&self) -> News {
+        let news = News::new(self.news.load(Relaxed)).next();
+
+        self.news.store(news.get(), Relaxed);
         news
     }
 
@@ -243,6 +249,24 @@ impl Devices {
     pub(crate) fn close(&self, id: DeviceId) {
         let _admin = self.admin.lock();
         let opened = self.table.lock().remove(id);
+
+        if let Some(opened) = opened {
+            self.finish(opened);
+        }
+    }
+
+    /// As [`Self::close`], though the client did not ask for it, which is news for it.
+    pub(crate) fn force_close(&self, id: DeviceId) {
+        let _admin = self.admin.lock();
+        let opened = {
+            let mut table = self.table.lock();
+            let opened = table.remove(id);
+
+            if opened.is_some() {
+                self.count_news();
+            }
+            opened
+        };
 
         if let Some(opened) = opened {
             self.finish(opened);

@@ -84,7 +84,7 @@ impl ExportFiles {
             this.devices.name(),
             Plain(this.path.escape_ascii())
         );
-        this.devices.close(this.id);
+        this.devices.force_close(this.id);
         Ok(())
     }
 }

@@ -1,0 +1,76 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Devices that the target's administrator takes away from a session."""
+
+from rnbdbench import rnbd
+from rnbdbench.lab import Pair
+from rnbdbench.rnbd import Device
+
+NEWS = 15.0
+"""Seconds until an initiator must have heard of it: a heartbeat, and more on a slow machine."""
+
+
+def _force_close(session: str = "bench", disk: str = "ram0") -> str:
+    return f"{rnbd.SERVER_DEVICES}/{disk}/sessions/{session}/force_close"
+
+
+def _remap(device: Device) -> str | None:
+    return device.guest.write(f"/sys/block/{device.name}/rnbd/remap_device", "1")
+
+
+def _read(device: Device) -> int:
+    command = f"dd if={device.node} of=/dev/null bs=4k count=1 iflag=direct status=none"
+    return device.guest.run(command, check=False).code
+
+
+def _wait_until_closed(device: Device) -> None:
+    device.guest.wait_until(
+        lambda: device.read("rnbd/state") == "closed",
+        f"{device.name} to be closed",
+        NEWS,
+    )
+
+
+def test_the_initiator_hears_of_it_and_can_open_the_device_again(loopback: Pair) -> None:
+    """What was written before is there; another device of the session is left alone."""
+    guest = loopback.target.guest
+    disk = loopback.target.ram_disk(16, count=2)
+    loopback.target.load()
+    loopback.initiator.load()
+    device = loopback.initiator.map(disk)
+    other = loopback.initiator.map("/dev/ram1", path="")
+    guest.run(f"yes earlier | dd of={device.node} bs=1M count=4 iflag=fullblock oflag=direct")
+    mark = guest.console.mark()
+    for _ in range(2):
+        assert _remap(device) == "EALREADY", "the server has it open"
+        assert guest.write(_force_close(), "1") is None
+        _wait_until_closed(device)
+        assert _read(device) != 0
+        assert other.read("rnbd/state") == "open"
+        assert _read(other) == 0
+        assert _remap(device) is None
+        assert device.read("rnbd/state") == "open"
+        words = f"dd if={device.node} bs=1M count=4 iflag=direct status=none | sort -u"
+        assert guest.output(words) == "earlier"
+    guest.sync_console()
+    said = guest.console.since(mark)
+    assert said.count(f"{device.name}: the server has closed it") == 2, said
+    assert device.unmap() is None
+    assert other.unmap() is None
+    assert loopback.target.exports() == []
+
+
+def test_a_device_that_is_closed_over_there_can_be_unmapped(loopback: Pair) -> None:
+    """Though the server has nothing to close, and another one has the device by then."""
+    guest = loopback.target.guest
+    disk = loopback.target.ram_disk(16)
+    loopback.target.load()
+    loopback.initiator.load()
+    device = loopback.initiator.map(disk)
+    assert guest.write(_force_close(), "1") is None
+    _wait_until_closed(device)
+    next_one = loopback.initiator.map(disk, session="next")
+    assert _remap(device) == "EPERM", "another one writes to it"
+    assert device.unmap() is None
+    assert _read(next_one) == 0
+    assert next_one.unmap() is None
+    assert loopback.target.exports() == []
