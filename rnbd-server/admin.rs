@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
-//! Opening and closing of devices for a client, which may take long: a device is closed
-//! when its last request has ended, be that never.
+//! Opening and closing of devices for a client, which may take long: a device is opened
+//! when whoever reads its partitions is done, be that never.
 //!
 //! So this is not done where requests come in, as that would hold up those for other
 //! devices, but by a task of the session. A message that waits here is a request that was
@@ -113,7 +113,7 @@ impl Admin {
 
         match opening {
             Ok(opening) if opening.fresh && request.is_lost() => {
-                self.devices.close(opening.answer.device);
+                self.devices.close(opening.answer.device, None);
                 Err(ECONNABORTED)
             }
             Ok(opening) => Ok(opening.answer.encode()),
@@ -131,15 +131,13 @@ impl Admin {
         }
     }
 
-    /// Closes a device. One that is closed already, by the server's administrator or
-    /// by the same message sent twice, is as closed as the client wants it.
+    /// Closes a device, which is answered when that is done, though not waited for here.
     fn close(&self, request: Request, close: Close) {
         if request.is_read() && request.data_len() > 0 {
             // There is nothing to send back.
             return request.complete(Err(EINVAL));
         }
-        self.devices.close(close.device);
-        request.complete(Ok(()));
+        self.devices.close(close.device, Some(request));
     }
 }
 

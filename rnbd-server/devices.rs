@@ -4,6 +4,8 @@
 //!
 //! Lock order: `admin`, then the lock of [`Disks`] or that of [`Gate`]; and `admin`, then
 //! `table`. The latter is held for a look into the table only, nothing is closed under it.
+//! To close a device takes no lock but that one, so that it does not wait for another that
+//! takes long to open.
 
 #![deny(unsafe_code)]
 
@@ -21,18 +23,23 @@ use rnbd_proto::wire::rnbd::AccessMode;
 use rnbd_proto::wire::rnbd::DeviceId;
 use rnbd_proto::wire::rnbd::Open;
 use rnbd_proto::wire::rnbd::OpenRsp;
+use rtrs::server::Request;
 use rtrs::support::log::Plain;
+use rtrs::support::queue::QueueHandle;
 
 use crate::bdev::BlockDevice;
 use crate::bdev::Mode;
 use crate::disks::Disks;
+use crate::drain::Drain;
 use crate::export::Export;
+use crate::export::Held;
 use crate::export::Opened;
 use crate::files::ExportFiles;
 use crate::gate::Gate;
 use crate::ids::Ids;
 use crate::rules::Refusal;
 use crate::search::Place;
+use crate::slot::Slot;
 use crate::subject::Subject;
 
 /// The devices of one session.
@@ -44,12 +51,14 @@ pub(crate) struct Devices {
     gate: Arc<Gate>,
     search: SearchPath<'static>,
     disks: Arc<Disks>,
-    /// Held while devices are opened and closed, which may take long. The value is
-    /// whether the session has ended.
+    /// Where devices are closed.
+    queue: QueueHandle,
+    /// Held while a device is opened, which may take long. The value is whether the
+    /// session has ended.
     #[pin]
     admin: Mutex<bool>,
     #[pin]
-    table: SpinLock<Ids<KBox<Opened>>>,
+    table: SpinLock<Ids<Slot>>,
     /// How the news of the session stands. Changed under the lock of `table`.
     news: Atomic<u32>,
 }
@@ -68,6 +77,7 @@ impl Devices {
         gate: Arc<Gate>,
         search: SearchPath<'static>,
         disks: Arc<Disks>,
+        queue: QueueHandle,
     ) -> Result<Arc<Self>> {
         let table = Ids::new()?;
 
@@ -76,6 +86,7 @@ impl Devices {
                 gate,
                 search,
                 disks,
+                queue,
                 admin <- new_mutex!(false, "rnbd_devices_admin"),
                 table <- new_spinlock!(table, "rnbd_devices_table"),
                 news: Atomic::new(News::NONE.get()),
@@ -97,7 +108,7 @@ impl Devices {
     /// The device `id`, for a request to use.
     #[inline]
     pub(crate) fn export(&self, id: DeviceId) -> Option<Arc<Export>> {
-        self.table.lock().get(id).map(|opened| opened.export())
+        Some(self.table.lock().get(id)?.opened()?.export())
     }
 
     /// Opens a device. One that the session has open already by the same path and in
@@ -107,6 +118,7 @@ impl Devices {
     /// # Errors
     ///
     /// - `EEXIST` if the session has the device open by another path or in another mode;
+    /// - `EBUSY` if it had, and requests of that time have not ended;
     /// - `EPERM` if others have it open such that the mode is excluded;
     /// - `EMFILE` if the session has too many devices open;
     /// - `ENODEV` if the session has ended;
@@ -130,13 +142,12 @@ impl Devices {
         let subject = Subject::opened(place.path(), &device)?;
         let pass = self.gate.admit(subject, open.mode)?;
         let device = Self::for_writing(device, &place, open.mode)?;
+        let device = Arc::new(device, GFP_KERNEL)?;
         let id = {
             let table = self.table.lock();
 
             for (_, other) in table.iter() {
-                if other.dev_id() == device.id() {
-                    return Err(EEXIST.into());
-                }
+                other.admits(device.id())?;
             }
             table.vacant().ok_or(EMFILE)?
         };
@@ -149,8 +160,15 @@ impl Devices {
         };
         let files = files.create(&place)?;
         let path = copy(open.path.as_bytes())?;
-        let latency = self.disks.show_latency(self.name(), &device)?;
-        let opened = Opened::new(path, open.mode, pass, share, device, files, latency)?;
+        let (latency, latency_file) = self.disks.show_latency(self.name(), &device)?;
+        let held = Held {
+            _latency: latency_file,
+            device,
+            _share: share,
+            _pass: pass,
+            path,
+        };
+        let opened = Opened::new(&self.queue, held, open.mode, latency, files)?;
         let answer = opened.describe(id)?;
         let opened = KBox::new(opened, GFP_KERNEL)?;
 
@@ -161,8 +179,8 @@ impl Devices {
             opened.device_name(),
             Plain(open.mode)
         );
-        // The id is still free: what changes the table holds `admin`.
-        let rest = self.table.lock().insert(id, opened);
+        // The id is still free: who uses one holds `admin`.
+        let rest = self.table.lock().insert(id, Slot::Open(opened));
 
         match rest {
             Ok(()) => Ok(Opening {
@@ -208,6 +226,7 @@ impl Devices {
         let table = self.table.lock();
         let (id, opened) = table
             .iter()
+            .filter_map(|(id, slot)| Some((id, slot.opened()?)))
             .find(|(_, opened)| opened.path() == open.path.as_bytes())?;
 
         Some(if opened.mode() == open.mode {
@@ -219,7 +238,10 @@ impl Devices {
 
     /// The device `id` as it is now. `ENOENT` if it is not open.
     pub(crate) fn describe(&self, id: DeviceId) -> Result<OpenRsp> {
-        self.table.lock().get(id).ok_or(ENOENT)?.describe(id)
+        let table = self.table.lock();
+        let opened = table.get(id).and_then(Slot::opened).ok_or(ENOENT)?;
+
+        opened.describe(id)
     }
 
     /// A number that is another one whenever a device has changed since the client was
@@ -228,7 +250,8 @@ impl Devices {
         let table = self.table.lock();
         let changed = table
             .iter()
-            .filter(|(_, opened)| opened.has_changed())
+            .filter_map(|(_, slot)| slot.opened())
+            .filter(|opened| opened.has_changed())
             .count();
 
         match changed {
@@ -245,57 +268,79 @@ impl Devices {
         news
     }
 
-    /// Closes the device `id`, if there is one, when all requests for it are finished.
-    pub(crate) fn close(&self, id: DeviceId) {
-        let _admin = self.admin.lock();
-        let opened = self.table.lock().remove(id);
+    /// Closes the device `id` when all requests for it are finished, and then answers the
+    /// request that `asked` for it, if one did. No new one finds it from here on.
+    ///
+    /// One that is closed already, by the server's administrator or by the same message
+    /// sent twice, is as closed as the client wants it.
+    pub(crate) fn close(self: &Arc<Self>, id: DeviceId, asked: Option<Request>) {
+        let opened = self.table.lock().get_mut(id).and_then(Slot::take);
 
-        if let Some(opened) = opened {
-            self.finish(opened);
+        match (opened, asked) {
+            (Some(opened), asked) => self.give_up(id, opened, asked),
+            (None, Some(request)) => request.complete(Ok(())),
+            (None, None) => {}
         }
     }
 
     /// As [`Self::close`], though the client did not ask for it, which is news for it.
-    pub(crate) fn force_close(&self, id: DeviceId) {
-        let _admin = self.admin.lock();
-        let opened = {
+    /// What closes the device, unless that is over.
+    pub(crate) fn force_close(self: &Arc<Self>, id: DeviceId) -> Option<Arc<Drain>> {
+        let (opened, drain) = {
             let mut table = self.table.lock();
-            let opened = table.remove(id);
+            let slot = table.get_mut(id)?;
+            let opened = slot.take();
+            let drain = slot.drain().clone();
 
             if opened.is_some() {
                 self.count_news();
             }
-            opened
+            (opened, drain)
         };
 
         if let Some(opened) = opened {
-            self.finish(opened);
+            self.give_up(id, opened, None);
         }
+        Some(drain)
     }
 
     /// Closes all devices and refuses new ones: the session is over.
-    pub(crate) fn end(&self) {
-        let mut ended = self.admin.lock();
+    ///
+    /// All requests were answered, so that it takes no longer than closing the devices.
+    pub(crate) fn end(self: &Arc<Self>) {
+        *self.admin.lock() = true;
 
-        *ended = true;
-        loop {
-            let opened = self.table.lock().remove_any();
-            let Some(opened) = opened else {
-                break;
-            };
-
-            self.finish(opened);
+        while let Some((id, ())) = self.any(|slot| slot.opened().map(|_| ())) {
+            self.close(id, None);
+        }
+        while let Some((_, drain)) = self.any(|slot| Some(slot.drain().clone())) {
+            drain.wait();
         }
     }
 
-    fn finish(&self, opened: KBox<Opened>) {
+    /// The device `id` is closed, and what it had may be used again.
+    pub(crate) fn forget(&self, id: DeviceId) {
+        let slot = self.table.lock().remove(id);
+
+        drop(slot);
+    }
+
+    /// What `f` says of the first device that it says something of.
+    fn any<T>(&self, f: impl Fn(&Slot) -> Option<T>) -> Option<(DeviceId, T)> {
+        let table = self.table.lock();
+        let mut found = table.iter().filter_map(|(id, slot)| Some((id, f(slot)?)));
+
+        found.next()
+    }
+
+    fn give_up(self: &Arc<Self>, id: DeviceId, opened: KBox<Opened>, asked: Option<Request>) {
         rtrs::pr_info_ratelimited!(
             "{}: closing '{}' ({})\n",
             self.name(),
             Plain(opened.path().escape_ascii()),
             opened.device_name()
         );
-        drop(opened);
+        KBox::into_inner(opened).close(self.clone(), id, asked);
     }
 }
 

@@ -1,39 +1,174 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
-//! Waiting until nobody uses a thing any more.
+//! Closing a device when its last request has ended, be that never.
 //!
-//! The thing carries an [`InUse`] as its last field, and is shared by `Arc`. Who
-//! is to wait holds the [`Unused`] made with it: its drop sleeps until the last
-//! reference to the thing is gone, and with it all fields before the [`InUse`].
-//! So the reference count that keeps the thing is all that users have to touch.
+//! Nobody waits for that. What requests use of a device, shared by `Arc`, has an [`InUse`]
+//! as its last field. When the last reference is gone, and with it all fields before, the
+//! [`InUse`] starts a task that closes the rest. So the reference count is all that
+//! requests have to touch. Until then another task says from time to time that there are
+//! requests left.
 
 #![deny(unsafe_code)]
 
+use kernel::new_mutex;
 use kernel::prelude::*;
 use kernel::sync::Arc;
-use kernel::sync::Completion;
+use kernel::sync::Mutex;
+use kernel::time::Delta;
+use rnbd_proto::wire::rnbd::DeviceId;
+use rtrs::impl_has_task;
+use rtrs::new_task;
+use rtrs::server::Request;
+use rtrs::support::clock;
+use rtrs::support::completion::Completion;
+use rtrs::support::log::Plain;
+use rtrs::support::queue::QueueHandle;
+use rtrs::support::task;
+use rtrs::support::task::Task;
+use rtrs::support::task::TaskItem;
+
+use crate::devices::Devices;
+use crate::export::Held;
+
+const FINISH: u64 = 0;
+const REPORT: u64 = 1;
+
+/// How often it is said that a device has requests left.
+const PERIOD: Delta = Delta::from_secs(30);
+const NS_PER_S: u64 = 1_000_000_000;
 
 /// Says on drop, in any context, that the thing it is part of is gone.
-pub(crate) struct InUse(Arc<Completion>);
+pub(crate) struct InUse(Arc<Drain>);
 
-/// Waits on drop until its [`InUse`] was dropped.
-pub(crate) struct Unused(Arc<Completion>);
+/// What closes a device, from when it is opened on.
+#[pin_data]
+pub(crate) struct Drain {
+    /// There from when the device was given up until its last request has ended.
+    #[pin]
+    leaving: Mutex<Option<Leaving>>,
+    #[pin]
+    finish: Task<Self, FINISH>,
+    #[pin]
+    report: Task<Self, REPORT>,
+    #[pin]
+    closed: Completion,
+}
 
-/// A new pair. Two variables bound to it go in the right order: the last one first.
-pub(crate) fn pair() -> Result<(Unused, InUse)> {
-    let gone = Arc::pin_init(Completion::new(), GFP_KERNEL)?;
+/// A device that is given up.
+struct Leaving {
+    held: Held,
+    /// Where it still has its id.
+    devices: Arc<Devices>,
+    id: DeviceId,
+    /// The client's wish, to be answered when it is closed.
+    asked: Option<Request>,
+    /// When it was given up.
+    since: u64,
+}
 
-    Ok((Unused(gone.clone()), InUse(gone)))
+impl_has_task! {
+    impl HasTask<FINISH> for Drain { self.finish }
+    impl HasTask<REPORT> for Drain { self.report }
+}
+
+impl Drain {
+    /// For one device; it is closed on `queue`. The other half goes into what requests
+    /// use of it.
+    pub(crate) fn new(queue: &QueueHandle) -> Result<(Arc<Self>, InUse)> {
+        let drain = Arc::pin_init(
+            pin_init!(Self {
+                leaving <- new_mutex!(None, "rnbd_drain"),
+                finish <- new_task!(queue.clone(), "rnbd_server_close"),
+                report <- new_task!(queue.clone(), "rnbd_server_report"),
+                closed <- Completion::new(),
+            }),
+            GFP_KERNEL,
+        )?;
+
+        Ok((drain.clone(), InUse(drain)))
+    }
+
+    /// The device `id` of `devices` is given up: no request finds it any more. To be called
+    /// once, by who has a reference to what requests use, and drops that afterwards.
+    pub(crate) fn begin(
+        self: &Arc<Self>,
+        held: Held,
+        devices: Arc<Devices>,
+        id: DeviceId,
+        asked: Option<Request>,
+    ) {
+        let leaving = Leaving {
+            held,
+            devices,
+            id,
+            asked,
+            since: clock::now_ns(),
+        };
+
+        *self.leaving.lock() = Some(leaving);
+        task::schedule_in::<_, REPORT>(self, PERIOD);
+    }
+
+    /// Waits until the device is closed.
+    pub(crate) fn wait(&self) {
+        self.closed.wait();
+    }
+
+    /// Waits until the device is closed, for so long at most, or until the task is
+    /// killed. Whether it is.
+    pub(crate) fn wait_at_most(&self, limit: Delta) -> bool {
+        matches!(self.closed.wait_killable_timeout(limit), Ok(true))
+    }
 }
 
 impl Drop for InUse {
     fn drop(&mut self) {
-        self.0.complete_all();
+        // The queue is there as long as a session has a device.
+        task::schedule::<_, FINISH>(&self.0);
     }
 }
 
-impl Drop for Unused {
-    fn drop(&mut self) {
-        self.0.wait_for_completion();
+impl TaskItem<FINISH> for Drain {
+    fn run(this: Arc<Self>) {
+        task::stop_sync::<_, REPORT>(&this);
+        let leaving = this.leaving.lock().take();
+
+        // None for a device that could not be opened in the end.
+        let Some(leaving) = leaving else {
+            return;
+        };
+        let Leaving {
+            held,
+            devices,
+            id,
+            asked,
+            ..
+        } = leaving;
+
+        drop(held);
+        // Only now may the session open it again.
+        devices.forget(id);
+        if let Some(request) = asked {
+            request.complete(Ok(()));
+        }
+        this.closed.complete_all();
+    }
+}
+
+impl TaskItem<REPORT> for Drain {
+    fn run(this: Arc<Self>) {
+        let leaving = this.leaving.lock();
+        let Some(leaving) = &*leaving else {
+            return;
+        };
+        let seconds = clock::now_ns().saturating_sub(leaving.since) / NS_PER_S;
+
+        pr_warn!(
+            "{}: still waiting for requests of '{}', for {} s\n",
+            leaving.devices.name(),
+            Plain(leaving.held.path.escape_ascii()),
+            seconds
+        );
+        task::schedule_in::<_, REPORT>(&this, PERIOD);
     }
 }

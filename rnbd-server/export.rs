@@ -2,8 +2,9 @@
 
 //! A device that a session has open.
 //!
-//! [`Export`] is what requests hold while they are executed. [`Opened`] is what
-//! the session holds; to close the device is to drop that, field by field.
+//! [`Export`] is what requests hold while they are executed. [`Opened`] is what the
+//! session holds. To close the device, part of that is dropped at once, and the rest of it
+//! when the last request has ended.
 
 #![deny(unsafe_code)]
 
@@ -15,17 +16,19 @@ use rnbd_proto::wire::rnbd::AccessMode;
 use rnbd_proto::wire::rnbd::DeviceId;
 use rnbd_proto::wire::rnbd::Geometry;
 use rnbd_proto::wire::rnbd::OpenRsp;
+use rtrs::server::Request;
 use rtrs::support::debugfs::LatencyFile;
 use rtrs::support::latency::Latency;
+use rtrs::support::queue::QueueHandle;
 use rtrs::support::sysfs::Dir;
 
 use crate::bdev::BlockDevice;
 use crate::bdev::DevId;
 use crate::bdev::SECTOR_SIZE;
+use crate::devices::Devices;
 use crate::disks::Share;
-use crate::drain;
+use crate::drain::Drain;
 use crate::drain::InUse;
-use crate::drain::Unused;
 use crate::gate::Pass;
 
 /// A device as requests use it.
@@ -60,41 +63,43 @@ impl Export {
     }
 }
 
-/// A device as its session holds it. Drop closes it, and sleeps for that.
+/// A device as its session holds it.
 pub(crate) struct Opened {
-    // Dropped in this order: the files, for which running callbacks are waited; our
-    // reference for requests, and then the wait for all requests in flight; the
-    // histograms that these count in; the device, which is the last reference to it; and
-    // the right to have it open, for the next one to take, with the permission.
-    _files: Dir,
+    files: Dir,
     export: Arc<Export>,
-    _unused: Unused,
-    _latency: LatencyFile,
-    device: Arc<BlockDevice>,
-    _share: Share,
-    _pass: Pass,
-    path: KVec<u8>,
+    drain: Arc<Drain>,
+    held: Held,
     /// Sectors that it had when it was looked at last.
     seen: Atomic<u64>,
 }
 
+/// What a session holds of a device until its last request has ended. Dropping it closes
+/// the device, and sleeps for that.
+pub(crate) struct Held {
+    // Dropped in this order: the histograms that requests count in; the device, which is
+    // the last reference to it; and the right to have it open, for the next one to take,
+    // with the permission.
+    pub(crate) _latency: LatencyFile,
+    pub(crate) device: Arc<BlockDevice>,
+    pub(crate) _share: Share,
+    pub(crate) _pass: Pass,
+    /// The path by which the client opened it.
+    pub(crate) path: KVec<u8>,
+}
+
 impl Opened {
-    /// Puts together what was made for a device, in the order in which it was made.
+    /// A device that is going to be closed on `queue`.
     pub(crate) fn new(
-        path: KVec<u8>,
+        queue: &QueueHandle,
+        held: Held,
         mode: AccessMode,
-        pass: Pass,
-        share: Share,
-        device: BlockDevice,
+        latency: Arc<Latency>,
         files: Dir,
-        latency: (Arc<Latency>, LatencyFile),
     ) -> Result<Self> {
-        let (unused, in_use) = drain::pair()?;
-        let (latency, latency_file) = latency;
-        let device = Arc::new(device, GFP_KERNEL)?;
+        let (drain, in_use) = Drain::new(queue)?;
         let export = Arc::new(
             Export {
-                device: device.clone(),
+                device: held.device.clone(),
                 mode,
                 latency,
                 _in_use: in_use,
@@ -103,16 +108,35 @@ impl Opened {
         )?;
 
         Ok(Self {
-            _files: files,
+            files,
             export,
-            _unused: unused,
-            _latency: latency_file,
-            device,
-            _share: share,
-            _pass: pass,
-            path,
+            drain,
+            held,
             seen: Atomic::new(0),
         })
+    }
+
+    /// Gives it up, which is the device `id` of `devices` and not found by requests any
+    /// more. Waits for callbacks of its files; the rest goes when the last request has
+    /// ended, and then the client is told that `asked` for it.
+    pub(crate) fn close(self, devices: Arc<Devices>, id: DeviceId, asked: Option<Request>) {
+        let Self {
+            files,
+            export,
+            drain,
+            held,
+            ..
+        } = self;
+
+        drop(files);
+        drain.begin(held, devices, id, asked);
+        // Not before, as this may be the last reference.
+        drop(export);
+    }
+
+    /// What closes it.
+    pub(crate) fn drain(&self) -> &Arc<Drain> {
+        &self.drain
     }
 
     /// The device for a request.
@@ -123,17 +147,17 @@ impl Opened {
 
     /// The path by which the client opened it.
     pub(crate) fn path(&self) -> &[u8] {
-        &self.path
+        &self.held.path
     }
 
     /// Name of the device on this machine.
     pub(crate) fn device_name(&self) -> &CStr {
-        self.device.name()
+        self.held.device.name()
     }
 
     /// Which device it is.
     pub(crate) fn dev_id(&self) -> DevId {
-        self.device.id()
+        self.held.device.id()
     }
 
     /// How the client opened it.
@@ -144,7 +168,7 @@ impl Opened {
     /// Whether its size is another one than when this or [`Self::describe`] was called
     /// last. Calls must not overlap.
     pub(crate) fn has_changed(&self) -> bool {
-        let now = self.device.sectors();
+        let now = self.held.device.sectors();
         let changed = self.seen.load(Relaxed) != now;
 
         self.seen.store(now, Relaxed);
@@ -157,7 +181,7 @@ impl Opened {
     ///
     /// `EINVAL` for a device that the protocol cannot describe.
     pub(crate) fn describe(&self, id: DeviceId) -> Result<OpenRsp> {
-        let limits = self.device.limits();
+        let limits = self.held.device.limits();
         self.seen.store(limits.sectors, Relaxed);
         let geometry = Geometry::new(
             limits.sectors,

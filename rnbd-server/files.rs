@@ -10,6 +10,7 @@
 use kernel::prelude::*;
 use kernel::sync::Arc;
 use kernel::sync::ArcBorrow;
+use kernel::time::Delta;
 use kernel::ModuleMetadata;
 use rnbd_proto::wire::rnbd::AccessMode;
 use rnbd_proto::wire::rnbd::DeviceId;
@@ -20,6 +21,9 @@ use rtrs::support::sysfs::Dir;
 use rtrs::support::sysfs::StoreCtx;
 
 use crate::devices::Devices;
+
+/// How long who closes a device waits for the end of its requests.
+const PATIENCE: Delta = Delta::from_secs(5);
 
 rtrs::sysfs_files! {
     static EXPORT_FILES: Files<ExportFiles> = [
@@ -84,7 +88,16 @@ impl ExportFiles {
             this.devices.name(),
             Plain(this.path.escape_ascii())
         );
-        this.devices.force_close(this.id);
+        if let Some(drain) = this.devices.force_close(this.id) {
+            // Whoever wants the device next is told that it is free, if it soon is.
+            if !drain.wait_at_most(PATIENCE) {
+                pr_warn!(
+                    "{}: '{}' has requests that take long, to be closed after them\n",
+                    this.devices.name(),
+                    Plain(this.path.escape_ascii())
+                );
+            }
+        }
         Ok(())
     }
 }

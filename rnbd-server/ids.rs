@@ -77,14 +77,14 @@ impl<T> Ids<T> {
         entry.value.as_ref()
     }
 
+    /// What is stored under `id`, to be changed.
+    pub(crate) fn get_mut(&mut self, id: DeviceId) -> Option<&mut T> {
+        self.entry_mut(id)?.value.as_mut()
+    }
+
     /// Takes out what is stored under `id`. The id is not used again for long.
     pub(crate) fn remove(&mut self, id: DeviceId) -> Option<T> {
         self.entry_mut(id)?.take()
-    }
-
-    /// Takes out anything.
-    pub(crate) fn remove_any(&mut self) -> Option<T> {
-        self.entries.iter_mut().find_map(Entry::take)
     }
 
     /// All that is stored.

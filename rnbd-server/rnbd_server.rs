@@ -34,6 +34,7 @@ mod params;
 mod rules;
 mod search;
 mod session;
+mod slot;
 mod subject;
 
 module! {

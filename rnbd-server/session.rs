@@ -52,7 +52,7 @@ impl Service for Target {
     fn session_up(&self, info: SessionInfo) -> Result<Arc<dyn SessionService>> {
         let depth = QueueDepth::new(info.queue_depth()).map_err(|_| EINVAL)?;
         let gate = Gate::new(info.name(), self.rules.clone())?;
-        let devices = Devices::new(gate, self.search, self.disks.clone())?;
+        let devices = Devices::new(gate, self.search, self.disks.clone(), self.queue.clone())?;
         let session = Arc::new(
             Session {
                 admin: Admin::new(devices.clone(), depth, self.queue.clone())?,

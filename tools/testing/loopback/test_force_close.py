@@ -1,9 +1,12 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Devices that the target's administrator takes away from a session."""
 
+from rnbdbench import drivers
 from rnbdbench import rnbd
+from rnbdbench.guest import Job
 from rnbdbench.lab import Pair
 from rnbdbench.rnbd import Device
+from rnbdbench.stalling import StallingDisk
 
 NEWS = 15.0
 """Seconds until an initiator must have heard of it: a heartbeat, and more on a slow machine."""
@@ -74,3 +77,75 @@ def test_a_device_that_is_closed_over_there_can_be_unmapped(loopback: Pair) -> N
     assert _read(next_one) == 0
     assert next_one.unmap() is None
     assert loopback.target.exports() == []
+
+
+def _stuck_read(device: Device) -> Job:
+    """A read of a stopped disk, which is under way."""
+    command = f"dd if={device.node} of=/dev/null bs=4k count=1 iflag=direct status=none"
+    read = device.guest.begin(command)
+    device.guest.wait_until(
+        lambda: device.read("inflight").split()[0] != "0", "the request to be under way"
+    )
+    return read
+
+
+def test_a_disk_that_hangs_is_taken_away_at_once_and_closed_later(loopback: Pair) -> None:
+    """Neither who takes it away nor another device of the session waits for the disk."""
+    guest = loopback.target.guest
+    disk = StallingDisk.make(guest, loopback.target.ram_disk(16, count=3))
+    loopback.target.load()
+    loopback.initiator.load()
+    stuck = loopback.initiator.map(disk.node)
+    # When a second disk begins or ceases to use the requests of a first one, the
+    # initiator's block layer waits for those that are in flight.
+    second = loopback.initiator.map("/dev/ram2")
+    disk.stop()
+    read = _stuck_read(stuck)
+    mark = guest.console.mark()
+    assert guest.write(_force_close(disk=disk.name), "1", timeout=20) is None
+    assert guest.names(f"{rnbd.SERVER_DEVICES}/{disk.name}/sessions") == []
+    assert read.running, "the disk was not stopped, so this shows nothing"
+
+    other = loopback.initiator.map("/dev/ram1", path="")
+    assert _read(other) == 0
+    assert other.unmap() is None
+    assert loopback.target.exports() == [disk.name, "ram2"], "it has a request in flight"
+    _wait_until_closed(stuck)
+    assert _remap(stuck) == "EBUSY", "the disk has a request of before"
+    guest.wait_until(
+        lambda: f"bench: still waiting for requests of '{disk.node}', for 3"
+        in guest.console.since(mark),
+        "the target to report the disk",
+        45,
+    )
+
+    disk.go_on()
+    assert read.wait().code == 0, "what was in flight is executed"
+    guest.wait_until(lambda: loopback.target.exports() == ["ram2"], "the device to be closed")
+    assert _remap(stuck) is None
+    assert _read(stuck) == 0
+    assert stuck.unmap() is None
+    assert second.unmap() is None
+    drivers.unload(guest)
+
+
+def test_a_session_ends_while_a_disk_that_was_taken_away_hangs(loopback: Pair) -> None:
+    """It is over when the disk goes on, and then the modules can be unloaded."""
+    guest = loopback.target.guest
+    disk = StallingDisk.make(guest, loopback.target.ram_disk(16))
+    loopback.target.load()
+    loopback.initiator.load()
+    stuck = loopback.initiator.map(disk.node)
+    disk.stop()
+    read = _stuck_read(stuck)
+    assert guest.write(_force_close(disk=disk.name), "1", timeout=20) is None
+    assert stuck.unmap("force") is None
+    assert read.wait().code != 0
+    assert loopback.target.exports() == [disk.name]
+    disk.go_on()
+    guest.wait_until(lambda: loopback.target.exports() == [], "the device to be closed")
+    guest.wait_until(lambda: loopback.target.transports() == [], "the session to end")
+    next_one = loopback.initiator.map(disk.node)
+    assert _read(next_one) == 0
+    assert next_one.unmap() is None
+    drivers.unload(guest)

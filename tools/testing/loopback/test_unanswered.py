@@ -7,27 +7,10 @@ from rnbdbench.guest import Job
 from rnbdbench.lab import Pair
 from rnbdbench.rnbd import MAP_DEVICE
 from rnbdbench.rnbd import Device
-
-STALLING = "stalling"
-"""A device of the target that can be stopped, by its name for dmsetup."""
+from rnbdbench.stalling import StallingDisk
 
 PERIOD_MS = 1000
 """Timeout of a disk's requests."""
-
-
-def _stalling_disk(guest: Guest, below: str) -> str:
-    sectors = guest.output(f"blockdev --getsz {below}")
-    table = f"0 {sectors} linear {below} 0"
-    guest.run(f"modprobe dm-mod && dmsetup create {STALLING} --noudevsync --table '{table}'")
-    return "/dev/" + guest.output(f"dmsetup info -c --noheadings -o blkdevname {STALLING}")
-
-
-def _stop(guest: Guest) -> None:
-    guest.run(f"dmsetup suspend {STALLING} --noudevsync")
-
-
-def _go_on(guest: Guest) -> None:
-    guest.run(f"dmsetup resume {STALLING} --noudevsync")
 
 
 def _begin_read(device: Device) -> Job:
@@ -50,16 +33,16 @@ def _wait_for_kernel(guest: Guest, function: str, what: str) -> None:
 def test_io_without_an_answer_is_reported_and_ends(loopback: Pair) -> None:
     """After four periods the session is connected anew, and I/O fails as without a path."""
     guest = loopback.initiator.guest
-    disk = _stalling_disk(guest, loopback.target.ram_disk(16))
+    disk = StallingDisk.make(guest, loopback.target.ram_disk(16))
     loopback.target.load()
     loopback.initiator.load()
-    device = loopback.initiator.map(disk)
+    device = loopback.initiator.map(disk.node)
     session = loopback.initiator.transport()
     (path,) = session.paths()
     assert session.write("fast_io_fail_tmo", "1") is None
     assert guest.write(f"/sys/block/{device.name}/queue/io_timeout", str(PERIOD_MS)) is None
 
-    _stop(guest)
+    disk.stop()
     read = _begin_read(device)
     assert read.wait(60).code != 0
     said = dmesg.last(guest, 40)
@@ -69,7 +52,7 @@ def test_io_without_an_answer_is_reported_and_ends(loopback: Pair) -> None:
     assert "not answered for 4 s, connecting session bench anew" in said, said
     assert device.read("rnbd/state") == "closed"
 
-    _go_on(guest)
+    disk.go_on()
     path.force_connection()
     assert device.read("rnbd/state") == "open"
     assert _begin_read(device).wait().code == 0
@@ -79,14 +62,14 @@ def test_io_without_an_answer_is_reported_and_ends(loopback: Pair) -> None:
 def test_one_device_without_answers_can_be_unmapped_by_force(loopback: Pair) -> None:
     """The other one of the session goes on when the target does."""
     guest = loopback.initiator.guest
-    stalling = _stalling_disk(guest, loopback.target.ram_disk(16, count=2))
+    stalling = StallingDisk.make(guest, loopback.target.ram_disk(16, count=2))
     loopback.target.load()
     loopback.initiator.load()
-    stuck = loopback.initiator.map(stalling)
+    stuck = loopback.initiator.map(stalling.node)
     other = loopback.initiator.map("/dev/ram1", path="")
     (path,) = loopback.initiator.transport().paths()
 
-    _stop(guest)
+    stalling.stop()
     stuck_read = _begin_read(stuck)
     _wait_for_request(stuck)
     assert _begin_read(other).wait().code == 0
@@ -96,7 +79,7 @@ def test_one_device_without_answers_can_be_unmapped_by_force(loopback: Pair) -> 
     waiting = _begin_read(other)
     _wait_for_request(other)
 
-    _go_on(guest)
+    stalling.go_on()
     path.force_connection()
     assert waiting.wait().code == 0
     assert other.unmap() is None
@@ -105,34 +88,34 @@ def test_one_device_without_answers_can_be_unmapped_by_force(loopback: Pair) -> 
 def test_a_mounted_disk_without_answers_can_be_unmapped_by_force(loopback: Pair) -> None:
     """The file system is told that its disk is gone, and waits for its own I/O for that."""
     guest = loopback.initiator.guest
-    stalling = _stalling_disk(guest, loopback.target.ram_disk(64))
+    stalling = StallingDisk.make(guest, loopback.target.ram_disk(64))
     loopback.target.load()
     loopback.initiator.load()
-    device = loopback.initiator.map(stalling)
+    device = loopback.initiator.map(stalling.node)
     guest.run(f"mkfs.ext4 -q {device.node} && mkdir -p /mnt/stuck")
     guest.run(f"mount {device.node} /mnt/stuck")
 
-    _stop(guest)
+    stalling.stop()
     write = guest.begin("dd if=/dev/zero of=/mnt/stuck/file bs=1M count=4 conv=fsync")
     _wait_for_request(device)
     assert device.unmap("force") is None
     assert write.wait().code != 0
     assert not device.exists()
     guest.run("umount /mnt/stuck")
-    _go_on(guest)
+    stalling.go_on()
 
 
 def test_a_device_that_cannot_be_opened_holds_up_no_other(loopback: Pair) -> None:
     """While its partitions are being read nobody can open it, and that can take for ever."""
     guest = loopback.initiator.guest
-    below = _stalling_disk(guest, loopback.target.ram_disk(16, count=2))
+    below = StallingDisk.make(guest, loopback.target.ram_disk(16, count=2))
     guest.run("modprobe -q loop")
-    stalling = guest.output(f"losetup --find --show --partscan --direct-io=on {below}")
+    stalling = guest.output(f"losetup --find --show --partscan --direct-io=on {below.node}")
     loopback.target.load()
     loopback.initiator.load()
     other = loopback.initiator.map("/dev/ram1")
 
-    _stop(guest)
+    below.stop()
     partitions = guest.begin(f"blockdev --rereadpt {stalling}")
     _wait_for_kernel(guest, "disk_scan_partitions", "the kernel to read the partitions")
     # By the same CPU, and so by the same connection.
@@ -145,7 +128,7 @@ def test_a_device_that_cannot_be_opened_holds_up_no_other(loopback: Pair) -> Non
     assert read.wait().code == 0
     assert mapping.running, "the device was opened, so this shows nothing"
 
-    _go_on(guest)
+    below.go_on()
     assert partitions.wait().code == 0
     assert mapping.wait().code == 0
     assert loopback.initiator.find(stalling, "bench").unmap() is None

@@ -1,0 +1,40 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""A disk of a target that can be stopped: requests wait until it goes on."""
+
+from dataclasses import dataclass
+
+from rnbdbench.guest import Guest
+
+NAME = "stalling"
+"""What dmsetup calls it."""
+
+
+@dataclass(frozen=True)
+class StallingDisk:
+    """A device-mapper device on all of another one."""
+
+    guest: Guest
+    node: str
+    """Such as `/dev/dm-0`."""
+
+    @classmethod
+    def make(cls, guest: Guest, below: str) -> "StallingDisk":
+        """Makes the one that a guest can have; the clean-up after a test removes it."""
+        sectors = guest.output(f"blockdev --getsz {below}")
+        table = f"0 {sectors} linear {below} 0"
+        guest.run(f"modprobe dm-mod && dmsetup create {NAME} --noudevsync --table '{table}'")
+        name = guest.output(f"dmsetup info -c --noheadings -o blkdevname {NAME}")
+        return cls(guest, f"/dev/{name}")
+
+    @property
+    def name(self) -> str:
+        """Its name in /sys/block."""
+        return self.node.removeprefix("/dev/")
+
+    def stop(self) -> None:
+        """Requests wait from here on."""
+        self.guest.run(f"dmsetup suspend {NAME} --noudevsync")
+
+    def go_on(self) -> None:
+        """Requests are executed again, those that waited first."""
+        self.guest.run(f"dmsetup resume {NAME} --noudevsync")
