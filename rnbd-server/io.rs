@@ -7,6 +7,9 @@
 use kernel::bindings;
 use kernel::prelude::*;
 use kernel::sync::Arc;
+use rnbd_proto::command;
+use rnbd_proto::command::Data;
+use rnbd_proto::command::Disk;
 use rnbd_proto::latency::Kind;
 use rnbd_proto::wire::rnbd::Io;
 use rnbd_proto::wire::rnbd::IoFlags;
@@ -19,7 +22,6 @@ use crate::bdev::BlockDevice;
 use crate::bdev::Command;
 use crate::bdev::OpFlag;
 use crate::bdev::Opf;
-use crate::bdev::SECTOR_SIZE;
 use crate::export::Export;
 
 /// A request that the block layer executes.
@@ -101,100 +103,54 @@ impl bdev::Io for Inflight {
     }
 }
 
-/// What the block layer is to do for `io`, if that is a request that makes sense:
-/// nothing that it takes for granted about its callers may depend on a peer.
+/// What the block layer is to do for `io`, if that is a request that makes sense for the
+/// device as it is now.
 ///
 /// # Errors
 ///
-/// - `EROFS` if it changes a device that was opened to be read;
-/// - `EINVAL` if it contradicts itself, the data that came with it, or the blocks of the
-///   device;
-/// - `EIO` if it goes beyond the end of the device, which may be nearer than it was.
+/// Those of [`command::Refusal`].
 pub(crate) fn command(io: &Io, request: &Request, export: &Export) -> Result<Command> {
-    if io.op().modifies() && !export.mode().writes() {
-        return Err(EROFS);
-    }
-    check_data(io, request)?;
-    check_range(io, export.device())?;
-    check_prio(io.prio())?;
+    let data = Data {
+        to_client: request.is_read(),
+        len: request.data_len(),
+    };
+    let disk = Disk {
+        mode: export.mode(),
+        sectors: export.device().sectors(),
+        block_size: export.device().logical_block_size(),
+    };
+    let command = command::Command::new(io, data, disk)
+        .map_err(|refusal| Error::from_errno(-refusal.errno()))?;
+
     Ok(Command {
-        opf: opf(io.op(), io.flags())?,
+        opf: opf(command),
         sector: io.sector(),
         len: io.len(),
         prio: io.prio(),
     })
 }
 
-/// The data has to be as long as the range, and go the right way.
-fn check_data(io: &Io, request: &Request) -> Result {
-    let expected = if io.op().has_data() { io.len() } else { 0 };
-    let direction = match io.op() {
-        Op::Read => request.is_read(),
-        // Block layers count a flush as a read of nothing.
-        Op::Flush => true,
-        _ => !request.is_read(),
-    };
+const _: () = assert!(command::PRIO_CLASS_SHIFT == bindings::IOPRIO_CLASS_SHIFT);
+const _: () = assert!(command::PRIO_CLASS_MAX == bindings::IOPRIO_CLASS_IDLE);
 
-    if direction && usize::try_from(expected) == Ok(request.data_len()) {
-        Ok(())
-    } else {
-        Err(EINVAL)
-    }
-}
-
-/// The range has to be of whole blocks, inside of the device as large as it is now. One
-/// that is gone has no size at all.
-fn check_range(io: &Io, device: &BlockDevice) -> Result {
-    // Block sizes are powers of two.
-    let block = device.logical_block_size();
-    let within_block = block.wrapping_sub(1);
-    let within_sectors = u64::from((block / SECTOR_SIZE).wrapping_sub(1));
-    let end = io.sector().checked_add(u64::from(io.len() / SECTOR_SIZE));
-
-    if io.len() & within_block != 0 || io.sector() & within_sectors != 0 {
-        return Err(EINVAL);
-    }
-    // What the block layer says to its own callers.
-    if end.is_none_or(|end| end > device.sectors()) {
-        return Err(EIO);
-    }
-    Ok(())
-}
-
-/// I/O schedulers have tables of the classes that exist.
-fn check_prio(prio: u16) -> Result {
-    if u32::from(prio >> bindings::IOPRIO_CLASS_SHIFT) > bindings::IOPRIO_CLASS_IDLE {
-        return Err(EINVAL);
-    }
-    Ok(())
-}
-
-fn opf(op: Op, flags: IoFlags) -> Result<Opf> {
-    let mut opf = match op {
+fn opf(command: command::Command) -> Opf {
+    let flags = [
+        (IoFlags::SYNC, OpFlag::SYNC),
+        (IoFlags::FUA, OpFlag::FUA),
+        (IoFlags::PREFLUSH, OpFlag::PREFLUSH),
+        (IoFlags::NOUNMAP, OpFlag::NOUNMAP),
+    ];
+    let op = match command.op {
         Op::Read => Opf::READ,
         Op::Write => Opf::WRITE,
-        // Clients set all sorts of flags with it, to no effect.
-        Op::Flush => return Ok(Opf::FLUSH),
+        Op::Flush => Opf::FLUSH,
         Op::Discard => Opf::DISCARD,
         Op::SecureErase => Opf::SECURE_ERASE,
-        Op::WriteZeroes if flags.contains(IoFlags::NOUNMAP) => Opf::WRITE_ZEROES | OpFlag::NOUNMAP,
         Op::WriteZeroes => Opf::WRITE_ZEROES,
     };
 
-    if flags.contains(IoFlags::SYNC) {
-        opf = opf | OpFlag::SYNC;
-    }
-    for (flag, bit) in [
-        (IoFlags::FUA, OpFlag::FUA),
-        (IoFlags::PREFLUSH, OpFlag::PREFLUSH),
-    ] {
-        if flags.contains(flag) {
-            // The block layer warns about any operation but a write with these.
-            if op != Op::Write {
-                return Err(EINVAL);
-            }
-            opf = opf | bit;
-        }
-    }
-    Ok(opf)
+    flags
+        .into_iter()
+        .filter(|(flag, _)| command.flags.contains(*flag))
+        .fold(op, |opf, (_, bit)| opf | bit)
 }

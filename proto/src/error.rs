@@ -8,6 +8,8 @@ use core::fmt;
 pub const EPERM: i32 = 1;
 /// No such file or directory.
 pub const ENOENT: i32 = 2;
+/// Input/output error.
+pub const EIO: i32 = 5;
 /// No such device or address.
 pub const ENXIO: i32 = 6;
 /// Permission denied.

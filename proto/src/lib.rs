@@ -25,6 +25,7 @@ pub mod access;
 pub mod backoff;
 pub mod bitmap;
 pub mod device;
+pub mod command;
 pub mod error;
 pub mod export_rules;
 pub mod flight;
