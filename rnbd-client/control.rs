@@ -14,6 +14,8 @@ use rtrs::support::class::Class;
 use rtrs::support::class::ClassDevice;
 use rtrs::support::cpu;
 use rtrs::support::log::Plain;
+use rtrs::support::queue::Kind;
+use rtrs::support::queue::OwnedQueue;
 use rtrs::support::sysfs::Attrs;
 use rtrs::support::sysfs::Dir;
 use rtrs::support::sysfs::StoreCtx;
@@ -29,6 +31,8 @@ pub(crate) struct Control {
     /// First to go, so that nothing is mapped any more: `None` while dropping.
     files: Option<Attrs>,
     registry: Arc<Registry>,
+    /// Last, as what is on it may have the last reference to all else.
+    queue: OwnedQueue,
 }
 
 impl Control {
@@ -36,11 +40,13 @@ impl Control {
     pub(crate) fn new() -> Result<Self> {
         let class = Class::new(c"rnbd-client")?;
         let device = ClassDevice::new(&class, c"ctl")?;
-        let registry = Registry::new(Dir::bare(&device, c"devices")?)?;
+        let queue = OwnedQueue::new(c"rnbd_client", Kind::Unbound)?;
+        let registry = Registry::new(Dir::bare(&device, c"devices")?, queue.handle())?;
         let files = Attrs::attach(&device, registry.clone(), &CONTROL_FILES)?;
         Ok(Self {
             files: Some(files),
             registry,
+            queue,
         })
     }
 }
@@ -48,7 +54,7 @@ impl Control {
 impl Drop for Control {
     fn drop(&mut self) {
         self.files = None;
-        self.registry.shut_down();
+        self.registry.shut_down(&self.queue);
     }
 }
 

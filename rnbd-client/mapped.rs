@@ -9,15 +9,16 @@ use crate::disk_files::DISK_FILES;
 use crate::mq::Disk;
 use crate::mq::DiskConfig;
 use crate::mq::Limits;
-use crate::mq::TagSet;
 use crate::mq::SECTOR_SIZE;
 use crate::numbers::Number;
 use crate::numbers::Numbers;
 use crate::numbers::MINORS;
-use crate::registry::SessionUser;
+use crate::place::Place;
+use crate::registry::Registry;
 use crate::roster::Opened;
 use crate::sizing::Resizable;
 use crate::transport::Transport;
+use crate::transport::Way;
 use kernel::prelude::*;
 use kernel::str::CString;
 use kernel::sync::Arc;
@@ -40,6 +41,15 @@ const MOST_SECTORS: u32 = u32::MAX / SECTOR_SIZE;
 /// How long I/O in flight may still take when a device is unmapped by force.
 const ABORT_GRACE: Delta = Delta::from_secs(5);
 
+/// A device that the server has opened and that has a disk, which nobody can unmap yet.
+pub(crate) struct Coming {
+    // Dropped in this order, see `Mapped`.
+    resizable: Resizable,
+    disk: Disk<Device>,
+    opened: Opened,
+    number: Number,
+}
+
 /// A mapped device. Fields are dropped in this order.
 pub(crate) struct Mapped {
     /// The link in `devices`.
@@ -50,36 +60,46 @@ pub(crate) struct Mapped {
     _resizable: Resizable,
     /// The disk with its files. Gone when it is not called any more.
     disk: Disk<Device>,
+    far: FarSide,
+}
+
+/// What is left of a mapped device without its disk. Dropping it has the server close the
+/// device, which takes as long as the server does. Fields are dropped in this order.
+pub(crate) struct FarSide {
     /// The server's side.
     _opened: Opened,
     /// Free for the next one when nothing of this one is left.
     number: Number,
-    user: SessionUser,
+    /// Keeps the session connected. Not to be dropped with the lock of the session.
+    place: Place,
 }
 
-impl Mapped {
-    /// Opens a device on the server and adds a disk for it.
-    pub(crate) fn new(
-        transport: &Transport,
-        tag_set: &Arc<TagSet<Device>>,
-        user: &SessionUser,
-        options: &MapOptions<'_>,
-    ) -> Result<Self> {
-        let registry = user.registry();
+impl FarSide {
+    /// Where its session is known.
+    pub(crate) fn registry(&self) -> &Registry {
+        self.place.registry()
+    }
+}
+
+impl Coming {
+    /// Opens a device on the server and adds a disk for it. Takes as long as the server
+    /// does, for opening and to answer who looks for partitions.
+    pub(crate) fn new(way: &Way, place: &Place, options: &MapOptions<'_>) -> Result<Self> {
+        let registry = place.registry();
         let number = Numbers::take(&registry.numbers)?;
         let mut path = KVec::new();
         path.extend_from_slice(options.device_path.as_bytes(), GFP_KERNEL)?;
         let device = Device::new(
-            user.session().clone(),
-            Arc::clone(transport),
-            transport.roster().clone(),
+            place.session().clone(),
+            way.session.clone(),
+            way.roster.clone(),
             path,
             options.access_mode,
             number.get(),
         )?;
-        let (opened, answer) = transport.open(&device)?;
+        let (opened, answer) = way.roster.open(&way.session, &device)?;
 
-        let name = CString::try_from_fmt(fmt!("rnbd{}", number.get()))?;
+        let name = disk_name(&number)?;
         let config = DiskConfig {
             major: registry.major.number(),
             first_minor: number.get().checked_mul(MINORS).ok_or(ENOSPC)?,
@@ -87,16 +107,10 @@ impl Mapped {
             name: &name,
             sectors: answer.geometry.sectors(),
             read_only: !options.access_mode.writes(),
-            limits: limits(transport, &answer),
+            limits: limits(&way.session, &answer),
         };
-        let mut disk = Disk::add(tag_set.clone(), &config, device.clone())?;
-        let resizable = Resizable::new(device.clone(), disk.size()?)?;
-        disk.add_dir(c"rnbd", device, &DISK_FILES)?;
-        let mut link_name = [0; MAX_NAME + 1];
-        let link_name = options.link.copy_to(&mut link_name);
-        let link = Link::new(&registry.links, link_name, &disk.kobj())?;
-        let latency = LatencyFile::new(&registry.debug, &name, &disk.device().latency);
-        disk.announce();
+        let disk = Disk::add(way.tag_set.clone(), &config, device.clone())?;
+        let resizable = Resizable::new(device, disk.size()?)?;
         pr_info!(
             "rnbd{}: {} on session {}, {}, {} sectors, blocks of {}\n",
             number.get(),
@@ -107,29 +121,74 @@ impl Mapped {
             config.limits.logical_block_size
         );
         Ok(Self {
+            resizable,
+            disk,
+            opened,
+            number,
+        })
+    }
+
+    /// Makes the files by which it can be unmapped. To be called with the lock of the
+    /// session, so that who uses them finds the device there.
+    pub(crate) fn show(&mut self, registry: &Registry, options: &MapOptions<'_>) -> Result<Shown> {
+        let device = self.disk.device().clone();
+        let name = disk_name(&self.number)?;
+        self.disk.add_dir(c"rnbd", device, &DISK_FILES)?;
+        let mut link_name = [0; MAX_NAME + 1];
+        let link_name = options.link.copy_to(&mut link_name);
+        let link = Link::new(&registry.links, link_name, &self.disk.kobj())?;
+        let latency = LatencyFile::new(&registry.debug, &name, &self.disk.device().latency);
+        self.disk.announce();
+        Ok(Shown { link, latency })
+    }
+}
+
+/// Where a mapped device is shown, but for its disk.
+pub(crate) struct Shown {
+    link: Link,
+    latency: LatencyFile,
+}
+
+fn disk_name(number: &Number) -> Result<CString> {
+    CString::try_from_fmt(fmt!("rnbd{}", number.get()))
+}
+
+impl Mapped {
+    /// Puts together what a device consists of.
+    pub(crate) fn new(coming: Coming, shown: Shown, place: Place) -> Self {
+        Self {
+            _link: shown.link,
+            _latency: shown.latency,
+            _resizable: coming.resizable,
+            disk: coming.disk,
+            far: FarSide {
+                _opened: coming.opened,
+                number: coming.number,
+                place,
+            },
+        }
+    }
+
+    /// Takes the disk away, which waits for its I/O.
+    pub(crate) fn remove_disk(self) -> FarSide {
+        // In the order in which dropping all of it would.
+        let Self {
             _link: link,
             _latency: latency,
             _resizable: resizable,
             disk,
-            _opened: opened,
-            number,
-            user: user.clone(),
-        })
+            far,
+        } = self;
+        drop(link);
+        drop(latency);
+        drop(resizable);
+        drop(disk);
+        far
     }
 
     /// Whether this is the one that `device` belongs to.
     pub(crate) fn is(&self, device: &Arc<Device>) -> bool {
         Arc::ptr_eq(self.disk.device(), device)
-    }
-
-    /// The device's name for the server.
-    pub(crate) fn path(&self) -> &[u8] {
-        &self.disk.device().path
-    }
-
-    /// Keeps the name of the session taken.
-    pub(crate) fn user(&self) -> &SessionUser {
-        &self.user
     }
 
     /// Makes sure that nobody opens it again, or fails with `EBUSY`.
@@ -139,7 +198,7 @@ impl Mapped {
             if openers > 0 && mode == UnmapMode::Normal {
                 pr_err!(
                     "rnbd{}: unmap_device: opened by {}\n",
-                    self.number.get(),
+                    self.far.number.get(),
                     openers
                 );
                 return Err(EBUSY);
@@ -163,7 +222,7 @@ impl Mapped {
         if !self.disk.wait_idle(ABORT_GRACE) {
             pr_warn!(
                 "rnbd{}: I/O is not answered, {} the session\n",
-                self.number.get(),
+                self.far.number.get(),
                 if others { "reconnecting" } else { "closing" }
             );
             if others {
@@ -178,7 +237,7 @@ impl Mapped {
 }
 
 /// What the server's device and the transport allow.
-fn limits(transport: &Transport, answer: &OpenRsp) -> Limits {
+fn limits(transport: &rtrs::client::Session, answer: &OpenRsp) -> Limits {
     Limits {
         logical_block_size: answer.geometry.logical_block_size(),
         physical_block_size: answer.geometry.physical_block_size(),

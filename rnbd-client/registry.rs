@@ -4,8 +4,9 @@
 //!
 //! # Lock order
 //!
-//! 1. `Session::live`, one for each session, held over the whole of mapping or
-//!    unmapping a device: connecting, opening, adding and removing the disk.
+//! 1. `Session::live`, one for each session, held while that is connected or closed, and
+//!    for each step of mapping or unmapping a device but those that wait for the server's
+//!    answer: opening it, adding and removing its disk, closing it.
 //! 2. `Registry::sessions`, held for look-ups only, and `Numbers::pool`.
 //!
 //! Files of disks other than `unmap_device` take neither, as removing a disk
@@ -23,6 +24,8 @@ use kernel::sync::Mutex;
 use rnbd_proto::wire::name::SessName;
 use rtrs::client::Client;
 use rtrs::support::debugfs;
+use rtrs::support::queue::OwnedQueue;
+use rtrs::support::queue::QueueHandle;
 use rtrs::support::sysfs::Dir;
 
 /// All sessions, and what all devices share.
@@ -40,6 +43,8 @@ pub(crate) struct Registry {
     pub(crate) client: Client,
     /// Major number of all devices.
     pub(crate) major: Major,
+    /// Where devices are closed that were unmapped by force. Dropped by who made all this.
+    pub(crate) queue: QueueHandle,
 }
 
 /// A session in use.
@@ -51,7 +56,7 @@ struct Entry {
 
 impl Registry {
     /// No sessions yet; links are going to be made in `links`.
-    pub(crate) fn new(links: Dir) -> Result<Arc<Self>> {
+    pub(crate) fn new(links: Dir, queue: QueueHandle) -> Result<Arc<Self>> {
         Arc::pin_init(
             try_pin_init!(Self {
                 sessions <- new_mutex!(KVec::new(), "rnbd_sessions"),
@@ -60,6 +65,7 @@ impl Registry {
                 debug: debugfs::Dir::new(c"rnbd_client")?,
                 client: Client::new()?,
                 major: Major::register(c"rnbd")?,
+                queue,
             }? Error),
             GFP_KERNEL,
         )
@@ -94,10 +100,12 @@ impl Registry {
     }
 
     /// Unmaps every device. Nobody may be mapping one.
-    pub(crate) fn shut_down(&self) {
-        // A session leaves the list with its last device.
+    pub(crate) fn shut_down(&self, queue: &OwnedQueue) {
+        // A session leaves the list with its last device, which may be on its way out:
+        // without a connection that does not take long.
         while let Some(session) = self.first_session() {
             session.unmap_all();
+            queue.flush();
         }
     }
 

@@ -10,6 +10,7 @@ mod disk_files;
 mod mapped;
 mod mq;
 mod numbers;
+mod place;
 mod registry;
 mod requests;
 mod roster;

@@ -3,24 +3,36 @@
 //! Sessions with a server, each shared by the devices mapped on it.
 //!
 //! A session is connected for its first device and closed with its last one.
+//!
+//! What a server takes its time for is not waited for with the lock of the session, but
+//! for connecting it: so a device can be unmapped while another one is being opened.
 
 #![deny(unsafe_code)]
 
 use crate::device::Device;
+use crate::mapped::Coming;
+use crate::mapped::FarSide;
 use crate::mapped::Mapped;
 use crate::mq::TagSet;
+use crate::place::Place;
 use crate::registry::SessionUser;
 use crate::transport::Transport;
+use crate::transport::Way;
 use kernel::new_mutex;
 use kernel::prelude::*;
 use kernel::sync::Arc;
 use kernel::sync::Mutex;
+use kernel::time::Delta;
 use rnbd_proto::text::map_device::MapOptions;
 use rnbd_proto::text::UnmapMode;
 use rnbd_proto::wire::name::SessName;
 use rtrs::client::Client;
+use rtrs::support::completion::Completion;
 use rtrs::support::cpu;
 use rtrs::support::log::Plain;
+
+/// How long the server may take to close a device before who unmaps it by force goes on.
+const CLOSE_GRACE: Delta = Delta::from_secs(5);
 
 /// A session by name. It outlives the connection.
 #[pin_data]
@@ -36,8 +48,10 @@ pub(crate) struct Session {
 /// Dropped in this order: disks, then the requests they share, then the
 /// connection that executes these.
 struct Live {
-    /// Not empty once the lock is released.
     devices: KVec<Mapped>,
+    /// The path of each [`Place`]: those of `devices`, and of the ones that are on their
+    /// way in or out. Not empty once the lock is released.
+    places: KVec<KVec<u8>>,
     tag_set: Arc<TagSet<Device>>,
     transport: Transport,
 }
@@ -64,18 +78,8 @@ impl Session {
     /// Maps a device, connecting the session first if need be. `user` is one of
     /// this session.
     pub(crate) fn map(&self, user: &SessionUser, options: &MapOptions<'_>) -> Result {
-        let mut live = self.live.lock();
-        let result = Self::map_locked(&mut live, user, options);
-        Self::close_if_unused(&mut live);
-        result
-    }
-
-    fn map_locked(live: &mut Option<Live>, user: &SessionUser, options: &MapOptions<'_>) -> Result {
-        let live = match live {
-            Some(live) => live.joined_by(options)?,
-            None => live.insert(Live::connect(&user.registry().client, options)?),
-        };
-        live.map(user, options).inspect_err(|err| {
+        let (place, way) = self.enter(user, options)?;
+        self.map_at(place, &way, options).inspect_err(|err| {
             pr_err!(
                 "map_device: option device_path: {} on session {}: {:?}\n",
                 Plain(options.device_path),
@@ -85,11 +89,110 @@ impl Session {
         })
     }
 
+    fn map_at(&self, place: Place, way: &Way, options: &MapOptions<'_>) -> Result {
+        let registry = place.registry().clone();
+        let mut coming = Coming::new(way, &place, options)?;
+
+        let mut guard = self.live.lock();
+        // There, as it has the place. Who unmaps the device finds it from here on.
+        let live = Option::as_mut(&mut guard).ok_or(ENOTCONN)?;
+        live.devices.reserve(1, GFP_KERNEL)?;
+        let shown = coming.show(&registry, options)?;
+        let mapped = Mapped::new(coming, shown, place);
+        let pushed = live.devices.push_within_capacity(mapped);
+        // Before what was not pushed, which cannot be, as there is room.
+        drop(guard);
+        pushed.map_err(|_| ENOMEM)
+    }
+
+    /// Takes a place for a device.
+    fn enter(&self, user: &SessionUser, options: &MapOptions<'_>) -> Result<(Place, Way)> {
+        let mut live = self.live.lock();
+        let entered = Self::enter_locked(&mut live, user, options);
+        Self::close_if_unused(&mut live);
+        let (path, way) = entered?;
+        drop(live);
+        Ok((Place::new(path, user.clone()), way))
+    }
+
+    fn enter_locked(
+        live: &mut Option<Live>,
+        user: &SessionUser,
+        options: &MapOptions<'_>,
+    ) -> Result<(KVec<u8>, Way)> {
+        let live = match live {
+            Some(live) => live.joined_by(options)?,
+            None => live.insert(Live::connect(&user.registry().client, options)?),
+        };
+        if live.has(options) {
+            pr_err!(
+                "map_device: option device_path: {} on session {} is mapped, or not unmapped yet\n",
+                Plain(options.device_path),
+                Plain(options.sessname)
+            );
+            return Err(EEXIST);
+        }
+        let copy = || {
+            let mut path = KVec::new();
+            path.extend_from_slice(options.device_path.as_bytes(), GFP_KERNEL)?;
+            Ok::<_, Error>(path)
+        };
+        let path = copy()?;
+        live.places.push(copy()?, GFP_KERNEL)?;
+        Ok((path, live.transport.way(live.tag_set.clone())))
+    }
+
+    /// Nothing is left of a device; to be called by its [`Place`].
+    pub(crate) fn leave(&self, path: &[u8]) {
+        let mut guard = self.live.lock();
+        // Not there when all devices are unmapped at once.
+        if let Some(live) = Option::as_mut(&mut guard) {
+            live.places.retain(|place| place != path);
+        }
+        Self::close_if_unused(&mut guard);
+    }
+
     /// Unmaps `device` of this session.
     ///
     /// `EBUSY` when it is open and `mode` is normal, `EALREADY` when someone
     /// else unmapped it.
     pub(crate) fn unmap(&self, device: &Arc<Device>, mode: UnmapMode) -> Result {
+        let mapped = self.take(device, mode)?;
+        let far = mapped.remove_disk();
+        match mode {
+            UnmapMode::Normal => drop(far),
+            UnmapMode::Force => Self::close_soon(device, far),
+        }
+        Ok(())
+    }
+
+    /// Has the server close a device, for which it may take its time: it may be at another
+    /// message that it does not answer.
+    fn close_soon(device: &Device, far: FarSide) {
+        let queue = far.registry().queue.clone();
+        let closed = Arc::pin_init(Completion::new(), GFP_KERNEL);
+        let Ok(closed) = closed else {
+            return drop(far);
+        };
+        let close = {
+            let closed = closed.clone();
+            move || {
+                drop(far);
+                closed.complete_all();
+            }
+        };
+        // If it cannot be queued it is dropped here, and with it what it would drop.
+        let waits = queue.spawn(close).is_ok() && !closed.wait_timeout(CLOSE_GRACE);
+        if waits {
+            pr_warn!(
+                "rnbd{}: unmapped, though the server does not answer yet\n",
+                device.number
+            );
+        }
+    }
+
+    /// Takes `device` out of the list and sees to it that its disk can be removed.
+    fn take(&self, device: &Arc<Device>, mode: UnmapMode) -> Result<Mapped> {
         let mut guard = self.live.lock();
         let live = Option::as_mut(&mut guard).ok_or(EALREADY)?;
         let index = live
@@ -97,7 +200,7 @@ impl Session {
             .iter()
             .position(|mapped| mapped.is(device))
             .ok_or(EALREADY)?;
-        let others = live.devices.len() > 1;
+        let others = live.places.len() > 1;
         let mapped = live.devices.get(index).ok_or(EALREADY)?;
         let forced = mode == UnmapMode::Force;
         if forced {
@@ -109,30 +212,21 @@ impl Session {
         if !forced && !live.transport.is_connected() {
             mapped.abort(&live.transport, others);
         }
-        let mapped = live.devices.remove(index).map_err(|_| EALREADY)?;
-
-        // Keeps the name taken until the session is closed.
-        let user = mapped.user().clone();
-        drop(mapped);
-        Self::close_if_unused(&mut guard);
-        drop(guard);
-        drop(user);
-        Ok(())
+        live.devices.remove(index).map_err(|_| EALREADY)
     }
 
     /// Unmaps all devices, by force.
     pub(crate) fn unmap_all(&self) {
-        let mut guard = self.live.lock();
-        let Some(live) = guard.take() else { return };
-        let user = live.devices.first().map(|mapped| mapped.user().clone());
-        live.transport.close();
-        drop(live);
-        drop(guard);
-        drop(user);
+        // Not with the lock, which places take.
+        let live = self.live.lock().take();
+        if let Some(live) = live {
+            live.transport.close();
+            drop(live);
+        }
     }
 
     fn close_if_unused(live: &mut Option<Live>) {
-        if live.as_ref().is_some_and(|live| live.devices.is_empty()) {
+        if live.as_ref().is_some_and(|live| live.places.is_empty()) {
             *live = None;
         }
     }
@@ -156,6 +250,7 @@ impl Live {
         })?;
         Ok(Self {
             devices: KVec::new(),
+            places: KVec::new(),
             tag_set: TagSet::new(
                 transport.io_depth(),
                 cpu::online(),
@@ -167,7 +262,7 @@ impl Live {
 
     fn has(&self, options: &MapOptions<'_>) -> bool {
         let path = options.device_path.as_bytes();
-        self.devices.iter().any(|known| known.path() == path)
+        self.places.iter().any(|place| place == path)
     }
 
     /// Another device is going to be mapped. One that is polled needs a session of
@@ -182,14 +277,5 @@ impl Live {
             Plain(options.sessname)
         );
         Err(EINVAL)
-    }
-
-    fn map(&mut self, user: &SessionUser, options: &MapOptions<'_>) -> Result {
-        if self.has(options) {
-            return Err(EEXIST);
-        }
-        self.devices.reserve(1, GFP_KERNEL)?;
-        let mapped = Mapped::new(&self.transport, &self.tag_set, user, options)?;
-        Ok(self.devices.push(mapped, GFP_KERNEL)?)
     }
 }

@@ -5,18 +5,27 @@
 #![deny(unsafe_code)]
 
 use crate::device::Device;
+use crate::mq::TagSet;
 use crate::roster;
-use crate::roster::Opened;
 use crate::roster::Roster;
 use core::ops::Deref;
 use kernel::prelude::*;
 use kernel::sync::Arc;
 use kernel::ModuleMetadata;
 use rnbd_proto::text::map_device::MapOptions;
-use rnbd_proto::wire::rnbd::OpenRsp;
 use rtrs::client::Client;
 use rtrs::client::Session;
 use rtrs::client::SessionConfig;
+
+/// How devices get to the server. Does not keep the session connected.
+#[derive(Clone)]
+pub(crate) struct Way {
+    pub(crate) session: Arc<Session>,
+    /// The devices of the session.
+    pub(crate) roster: Arc<Roster>,
+    /// The requests that their disks share.
+    pub(crate) tag_set: Arc<TagSet<Device>>,
+}
 
 /// A connected session of the transport, closed on drop.
 pub(crate) struct Transport {
@@ -45,14 +54,13 @@ impl Transport {
         Ok(transport)
     }
 
-    /// The devices of the session.
-    pub(crate) fn roster(&self) -> &Arc<Roster> {
-        &self.roster
-    }
-
-    /// Opens a device on the server.
-    pub(crate) fn open(&self, device: &Arc<Device>) -> Result<(Opened, OpenRsp)> {
-        self.roster.open(&self.session, device)
+    /// The way of devices with these requests.
+    pub(crate) fn way(&self, tag_set: Arc<TagSet<Device>>) -> Way {
+        Way {
+            session: self.session.clone(),
+            roster: self.roster.clone(),
+            tag_set,
+        }
     }
 }
 

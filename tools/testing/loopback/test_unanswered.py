@@ -30,6 +30,21 @@ def _wait_for_kernel(guest: Guest, function: str, what: str) -> None:
     guest.wait_until(lambda: guest.run(find, check=False).code == 0, what)
 
 
+def _disk_with_partitions(below: StallingDisk) -> str:
+    below.guest.run("modprobe -q loop")
+    return below.guest.output(
+        f"losetup --find --show --partscan --direct-io=on {below.node}"
+    )
+
+
+def _keep_from_being_opened(below: StallingDisk, node: str) -> Job:
+    """Stops a disk, with who reads the partitions of the one on it: nobody else can open that."""
+    below.stop()
+    partitions = below.guest.begin(f"blockdev --rereadpt {node}")
+    _wait_for_kernel(below.guest, "disk_scan_partitions", "the kernel to read the partitions")
+    return partitions
+
+
 def test_io_without_an_answer_is_reported_and_ends(loopback: Pair) -> None:
     """After four periods the session is connected anew, and I/O fails as without a path."""
     guest = loopback.initiator.guest
@@ -109,15 +124,12 @@ def test_a_device_that_cannot_be_opened_holds_up_no_other(loopback: Pair) -> Non
     """While its partitions are being read nobody can open it, and that can take for ever."""
     guest = loopback.initiator.guest
     below = StallingDisk.make(guest, loopback.target.ram_disk(16, count=2))
-    guest.run("modprobe -q loop")
-    stalling = guest.output(f"losetup --find --show --partscan --direct-io=on {below.node}")
+    stalling = _disk_with_partitions(below)
     loopback.target.load()
     loopback.initiator.load()
     other = loopback.initiator.map("/dev/ram1")
 
-    below.stop()
-    partitions = guest.begin(f"blockdev --rereadpt {stalling}")
-    _wait_for_kernel(guest, "disk_scan_partitions", "the kernel to read the partitions")
+    partitions = _keep_from_being_opened(below, stalling)
     # By the same CPU, and so by the same connection.
     line = f"sessname=bench device_path={stalling}"
     mapping = guest.begin(f"taskset -c 0 sh -c 'echo {line} > {MAP_DEVICE}'")
@@ -133,3 +145,72 @@ def test_a_device_that_cannot_be_opened_holds_up_no_other(loopback: Pair) -> Non
     assert mapping.wait().code == 0
     assert loopback.initiator.find(stalling, "bench").unmap() is None
     assert other.unmap() is None
+
+
+def test_unmapping_by_force_does_not_wait_for_devices_that_are_being_opened(
+    loopback: Pair,
+) -> None:
+    """Though the session can ask for nothing else meanwhile, and others wait to be mapped.
+
+    The target has 30 s to open a device, so who waits for that is too late.
+    """
+    guest = loopback.initiator.guest
+    below = StallingDisk.make(guest, loopback.target.ram_disk(16, count=4))
+    stalling = _disk_with_partitions(below)
+    loopback.target.load()
+    loopback.initiator.load()
+    device = loopback.initiator.map("/dev/ram1")
+
+    partitions = _keep_from_being_opened(below, stalling)
+    nodes = [stalling, "/dev/ram2", "/dev/ram3"]
+    line = "sessname=bench device_path="
+    stuck = guest.begin(f"echo {line}{nodes[0]} > {MAP_DEVICE}")
+    _wait_for_kernel(guest, "[rnbd_server]", "the target to open the device")
+    queued = [guest.begin(f"echo {line}{node} > {MAP_DEVICE}") for node in nodes[1:]]
+    waiting = "grep -lsF '[rnbd_client]' /proc/[0-9]*/stack | wc -l"
+    guest.wait_until(lambda: int(guest.output(waiting)) > len(queued), "the others to wait")
+    assert device.unmap("force") is None
+    assert not device.exists()
+    assert stuck.running, "the device was opened, so this shows nothing"
+    assert all(job.running for job in queued)
+    assert loopback.initiator.request(f"{line}{nodes[0]}") == "EEXIST", "it is being mapped"
+
+    below.go_on()
+    assert partitions.wait().code == 0
+    for job in [stuck, *queued]:
+        assert job.wait().code == 0
+    guest.wait_until(
+        lambda: "ram1" not in loopback.target.exports(), "the target to close the device"
+    )
+    device = loopback.initiator.map("/dev/ram1", path="")
+    assert _begin_read(device).wait().code == 0
+    for mapped in loopback.initiator.devices():
+        assert mapped.unmap() is None
+    assert loopback.target.exports() == []
+
+
+def test_the_initiator_is_unloaded_while_the_target_opens_a_device(loopback: Pair) -> None:
+    """The target was not even asked yet to close what was unmapped by force."""
+    guest = loopback.initiator.guest
+    below = StallingDisk.make(guest, loopback.target.ram_disk(16, count=2))
+    stalling = _disk_with_partitions(below)
+    loopback.target.load()
+    loopback.initiator.load()
+    device = loopback.initiator.map("/dev/ram1")
+
+    partitions = _keep_from_being_opened(below, stalling)
+    mapping = guest.begin(f"echo sessname=bench device_path={stalling} > {MAP_DEVICE}")
+    _wait_for_kernel(guest, "[rnbd_server]", "the target to open the device")
+    # What it sent is under way, and nothing else can be sent before the end of that.
+    mapping.cancel()
+    assert mapping.wait().code != 0
+    assert device.unmap("force") is None
+    said = dmesg.last(guest, 10)
+    assert f"{device.name}: unmapped, though the server does not answer yet" in said, said
+    # Without the end of its connection the worker would wait for half a minute.
+    guest.run("rmmod rnbd_client", timeout=10)
+    assert partitions.running, "the device was opened, so this shows nothing"
+
+    below.go_on()
+    assert partitions.wait().code == 0
+    guest.wait_until(lambda: loopback.target.exports() == [], "the target to close all devices")
