@@ -64,7 +64,7 @@ c-drivers: ## Build the C drivers of the kernel, the peers of some tests
 	@$(build)/prepare c-drivers
 
 update: ## Look whether Debian has a newer kernel, and prepare for it
-	@$(build)/kernel-fetch.sh --newest
+	@$(build)/kernel-release.sh newest
 	@$(build)/prepare modules
 
 ##@ Clean

@@ -12,9 +12,9 @@ case $1 in
 	die "$1 is a special flavour of Debian's kernel; only the plain one is supported" \
 		"apt-get install -t $RNBD_SUITE-backports linux-image-amd64 && reboot"
 	;;
-"$RNBD_SERIES".*+deb*-amd64) ;;
 *)
-	die "$1 is not a $RNBD_SERIES kernel of Debian $RNBD_SUITE-backports, the only ones supported;
+	grep -Eqx "$RNBD_RELEASES" <<<"$1" ||
+		die "$1 is not a $RNBD_SERIES kernel of Debian $RNBD_SUITE-backports, the only ones supported;
 to build for the newest of those, whatever runs here," "make KVER=newest"
 	;;
 esac

@@ -10,13 +10,12 @@
 
 headers=$RNBD_STOCK_PACKAGES/image/usr/src/linux-headers-$RNBD_STOCK_RELEASE
 
-# Rust code built by another compiler does not fit the kernel crate.
+# The whole of what it says of itself; kernel-release.sh compared the numbers.
 check_compiler() {
 	local wanted found
 	wanted=$(sed -n 's/^CONFIG_RUSTC_VERSION_TEXT="\(.*\)"$/\1/p' "$headers/.config")
 	found=$(rustc --version)
-	[ "$wanted" = "$found" ] || die "kernel $RNBD_STOCK_RELEASE was built by '$wanted', but here is '$found'" \
-		"rm -rf $RNBD_ROOT && make root"
+	[ "$wanted" = "$found" ] || die_of_compiler "$wanted" "$found" "make update"
 }
 
 # Nothing would notice at load time if the metadata did not belong to the kernel,

@@ -16,6 +16,8 @@ export RNBD_TREE RNBD_CACHE RNBD_START
 # The upstream series that is supported, and where Debian keeps it.
 RNBD_SERIES=7.3
 RNBD_SUITE=trixie
+# The releases of its plain flavour, as an extended regular expression.
+RNBD_RELEASES="${RNBD_SERIES//./\\.}\.[0-9.]+\+deb[0-9]+(\+[0-9]+)*-amd64"
 
 say() {
 	printf '[%4ds] %s\n' $(($(date +%s) - RNBD_START)) "$*"
@@ -28,6 +30,18 @@ die() {
 		printf 'mend it with:\n\n    %s\n\n' "$2" >&2
 	fi
 	exit 1
+}
+
+# die_of_compiler <kernel's> <ours> <what to do about the kernel>: Rust code built
+# by another compiler does not fit the kernel crate.
+die_of_compiler() {
+	local mend=$3
+	if [ -n "${RNBD_ON_HOST:-}" ]; then
+		mend="apt-get install --allow-downgrades rustc/$RNBD_SUITE rust-src/$RNBD_SUITE"
+	elif [ -e "$RNBD_ROOT" ]; then
+		mend="sudo rm -rf $RNBD_ROOT && sudo ${RNBD_GOAL:-make}"
+	fi
+	die "kernel $RNBD_STOCK_RELEASE was built by '$1', but here is '$2'" "$mend"
 }
 
 # step <log name> <description> <command...>: runs a long command with one line of

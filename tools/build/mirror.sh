@@ -51,3 +51,9 @@ apt_lines() {
 		echo "deb [signed-by=$keyring] $mirror $suite main"
 	done
 }
+
+# die_of_network <log of apt>
+die_of_network() {
+	die "the Debian mirror $(find_mirror) cannot be reached, or lacks a part of $RNBD_SUITE:
+$(grep -E '^(E|Err):?|^  ' "$1" | head -n 2)" "RNBD_MIRROR=<URL of a Debian mirror> ${RNBD_GOAL:-make}"
+}

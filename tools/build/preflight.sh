@@ -4,7 +4,9 @@
 # Finds out whether this machine can do what is asked, before anything is
 # downloaded; every check has one message, with the command that mends it.
 #
-#   preflight.sh <MiB of disk space needed>
+#   preflight.sh <MiB of disk space needed> root|host
+#
+# `root` stands for a build root, `host` for the compilers of this machine.
 
 . "$(dirname "$0")/lib.sh"
 . "$(dirname "$0")/mirror.sh"
@@ -12,7 +14,11 @@
 check_machine() {
 	[ "$(uname -m)" = x86_64 ] || die "this machine is $(uname -m); only x86_64 is supported"
 	command -v apt-get >/dev/null || die "apt-get is missing: only Debian 12, 13 and later are supported"
-	[ "$(id -u)" = 0 ] || die "root is needed to make the build root" \
+}
+
+check_root() {
+	[ "$(id -u)" = 0 ] || die "root is needed to make or enter the build root${RNBD_HOST_LACKS:+
+(not without it, as $RNBD_HOST_LACKS)}" \
 		"sudo ${RNBD_GOAL:-make}"
 	unshare --mount --pid --fork true 2>/dev/null ||
 		die "mounts of our own are not allowed here, as in a container without privileges" \
@@ -33,12 +39,10 @@ check_network() {
 	mirror=$(find_mirror)
 	[ -n "$mirror" ] || die "no Debian mirror was found in this machine's apt sources" \
 		"RNBD_MIRROR=<URL of a Debian mirror> ${RNBD_GOAL:-make}"
-	for suite in $RNBD_SUITE $RNBD_SUITE-backports; do
+	for suite in $RNBD_SUITE $RNBD_SUITE-updates $RNBD_SUITE-backports; do
 		/usr/lib/apt/apt-helper -o Acquire::Retries=2 download-file \
 			"$mirror/dists/$suite/InRelease" "$probe" >"$probe.log" 2>&1 ||
-			die "the Debian mirror $mirror cannot be reached, or has no $suite:
-$(grep -E '^(E|Err):?|^  ' "$probe.log" | head -n 2)" \
-				"RNBD_MIRROR=<URL of a Debian mirror> ${RNBD_GOAL:-make}"
+			die_of_network "$probe.log"
 		rm -f "$probe"
 	done
 }
@@ -57,6 +61,7 @@ install_tools() {
 }
 
 check_machine
+[ "$2" = host ] || check_root
 check_disk "$1"
 check_network
-install_tools
+[ "$2" = host ] || install_tools

@@ -1,0 +1,33 @@
+# SPDX-License-Identifier: GPL-2.0-only
+#
+# An apt with folders of its own, so that neither the apt sources nor the package
+# lists of this machine are touched. To be sourced after mirror.sh.
+
+apt=$RNBD_CACHE/apt
+
+apt_setup() {
+	mkdir -p "$apt"/{state/lists/partial,cache/archives/partial}
+	apt_lines >"$apt/sources.list"
+	printf '%s\n' \
+		"Dir::State \"$apt/state\";" \
+		'Dir::State::status "/dev/null";' \
+		"Dir::Cache \"$apt/cache\";" \
+		"Dir::Etc::SourceList \"$apt/sources.list\";" \
+		'Dir::Etc::SourceParts "-";' \
+		'Dir::Etc::Preferences "-";' \
+		'Dir::Etc::PreferencesParts "-";' \
+		'APT::Architecture "amd64";' \
+		'APT::Architectures "amd64";' \
+		'APT::Sandbox::User "root";' \
+		'Acquire::Languages "none";' \
+		'Acquire::Retries "3";' >"$apt/apt.conf"
+	export APT_CONFIG=$apt/apt.conf
+}
+
+# Without the option, lists that could not be had are a warning, and what they
+# would name seems not to exist.
+apt_update() {
+	local log=$RNBD_CACHE/log/apt-update.log
+	say "reading Debian's package lists ..."
+	apt-get -q update --error-on=any >"$log" 2>&1 </dev/null || die_of_network "$log"
+}

@@ -1,0 +1,101 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0-only
+#
+# Finds out which of Debian's kernels is meant, and whether modules can be built
+# for it, before more than package lists is downloaded:
+#
+#   kernel-release.sh <release>    that one
+#   kernel-release.sh remembered   the newest when it was looked up, now if never
+#   kernel-release.sh newest       looks again
+
+. "$(dirname "$0")/lib.sh"
+. "$(dirname "$0")/mirror.sh"
+. "$(dirname "$0")/apt.sh"
+
+wanted=$1 remembered=$RNBD_CACHE/kernel-release
+
+# The newest plain kernel: no cloud, real-time or unsigned flavour. What comes
+# after the number is the same for all, and would take part in the order.
+newest_release() {
+	apt-cache pkgnames "linux-headers-$RNBD_SERIES" | sed 's/^linux-headers-//' |
+		{ grep -Ex "$RNBD_RELEASES" || true; } | sed 's/-amd64$//' | sort -V | tail -n 1 | sed 's/$/-amd64/'
+}
+
+look_up() {
+	local newest
+	apt_update
+	newest=$(newest_release)
+	[ -n "$newest" ] || die "Debian $RNBD_SUITE-backports has no kernel $RNBD_SERIES.x" \
+		"RNBD_MIRROR=<a mirror that has $RNBD_SUITE-backports> ${RNBD_GOAL:-make}"
+	echo "$newest" >"$remembered"
+}
+
+# What to do about a kernel that modules cannot be built for (any more).
+another_kernel() {
+	if [ "$wanted" = remembered ]; then
+		echo "make update"
+	elif [ "$wanted" = "$(uname -r)" ]; then
+		echo "apt-get install -t $RNBD_SUITE-backports linux-image-amd64 && reboot"
+	else
+		echo "make KVER=newest"
+	fi
+}
+
+check_offered() {
+	local version
+	version=$(apt-cache show "linux-headers-$RNBD_STOCK_RELEASE" 2>/dev/null | sed -n 's/^Version: //p' | head -n 1) || true
+	[ -n "$version" ] || die "Debian does not offer kernel $RNBD_STOCK_RELEASE (any more)" "$(another_kernel)"
+	apt-cache show "linux-source-$RNBD_SERIES=$version" >/dev/null 2>&1 ||
+		die "the source of kernel $RNBD_STOCK_RELEASE ($version) is no longer offered by Debian" "$(another_kernel)"
+}
+
+# The version of the compiler that the modules would be built by: this machine's,
+# or the build root's, which may be still to come.
+compiler() {
+	if [ -n "${RNBD_ON_HOST:-}" ]; then
+		/usr/bin/rustc --version | cut -d ' ' -f 2
+	elif [ -e "$RNBD_ROOT" ]; then
+		dpkg-query --admindir="$RNBD_ROOT/var/lib/dpkg" -W -f '${Version}' rustc
+	else
+		LC_ALL=C apt-cache policy rustc 2>/dev/null | sed -n 's/^ *Candidate: //p'
+	fi | sed 's/[^0-9.].*//'
+}
+
+# The kernel's own compiler is named in its headers, a small package.
+check_compiler() {
+	local folder=$apt/headers here built
+	rm -rf "$folder"
+	mkdir "$folder"
+	cd "$folder"
+	step kernel-headers "looking at the headers of kernel $RNBD_STOCK_RELEASE" \
+		apt-get -q download "linux-headers-$RNBD_STOCK_RELEASE"
+	built=$(dpkg-deb --fsys-tarfile linux-headers-*.deb |
+		tar -xO "./usr/src/linux-headers-$RNBD_STOCK_RELEASE/.config" |
+		sed -nE 's/^CONFIG_RUSTC_VERSION_TEXT="rustc ([0-9.]+).*/\1/p')
+	cd /
+	rm -r "$folder"
+	here=$(compiler)
+	[ "$built" = "$here" ] || die_of_compiler "rustc ${built:-of no known version}" "rustc $here" "$(another_kernel)"
+}
+
+# Set by a caller who knew no better than what is remembered.
+unset RNBD_STOCK_RELEASE
+case $wanted in
+newest | remembered)
+	if [ "$wanted" = newest ] || [ ! -s "$remembered" ]; then
+		apt_setup
+		look_up
+	fi
+	;;
+*) RNBD_STOCK_RELEASE=$wanted ;;
+esac
+
+. "$(dirname "$0")/paths.sh"
+if [ ! -e "$RNBD_STOCK_PACKAGES" ]; then
+	if [ -z "${APT_CONFIG:-}" ]; then
+		apt_setup
+		apt_update
+	fi
+	check_offered
+	check_compiler
+fi
