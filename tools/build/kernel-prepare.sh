@@ -22,10 +22,13 @@ check_compiler() {
 # as Debian builds without MODVERSIONS: compare the symbols, of which the hashes
 # in the names change with every difference in compiler, flags and source.
 check_symbols() {
-	local missing
-	missing=$(cat "$1"/rust/exports_*_generated.h |
-		sed -n 's/^EXPORT_SYMBOL_RUST_GPL(\(.*\));$/\1/p' | sort -u |
-		comm -23 - <(cut -f 2 "$headers/Module.symvers" | sort -u))
+	local symbols missing
+	symbols=$(cat "$1"/rust/exports_*_generated.h |
+		sed -n 's/^EXPORT_SYMBOL_RUST_GPL(\(.*\));$/\1/p' | sort -u)
+	# There are thousands; without any there would be nothing to disagree about.
+	[ "$(wc -l <<<"$symbols")" -ge 100 ] ||
+		die "no list of Rust symbols was made with the object folder of kernel $RNBD_STOCK_RELEASE" "make distclean"
+	missing=$(comm -23 - <(cut -f 2 "$headers/Module.symvers" | sort -u) <<<"$symbols")
 	[ -z "$missing" ] || die "$(wc -l <<<"$missing") Rust symbols of the prepared source are not in Debian's kernel $RNBD_STOCK_RELEASE,
 the first of them $(head -n 1 <<<"$missing"): source and kernel do not belong together" \
 		"make distclean"
