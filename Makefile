@@ -22,7 +22,7 @@ all: modules
 modules: ## Build rtrs.ko, rnbd_client.ko, rnbd_server.ko for KVER (the default goal)
 	@$(build)/for-release "$(KVER)" $(build)/prepare modules
 
-install: modules ## Install them below /lib/modules/KVER/updates (DESTDIR is honoured)
+install: ## Install what `make` built below /lib/modules/KVER/updates (DESTDIR is honoured)
 	@$(build)/for-release "$(KVER)" $(build)/install.sh "$(DESTDIR)"
 
 doc: ## Make the documentation of the crates, in build/doc
