@@ -26,11 +26,11 @@ install: ## Install what `make` built below /lib/modules/KVER/updates (DESTDIR i
 	@$(build)/for-release "$(KVER)" $(build)/install.sh "$(DESTDIR)"
 
 doc: ## Make the documentation of the crates, in build/doc
-	@$(build)/prepare modules
+	@$(build)/prepare modules root
 	@$(build)/enter $(build)/rustdoc.sh
 
 demo: ## Show a disk of one machine on another, in two guests; prepares what is missing
-	@$(build)/prepare modules
+	@$(build)/prepare modules root
 	@$(build)/enter tools/testing/demo
 
 ##@ Test
