@@ -30,16 +30,19 @@ doc: ## Make the documentation of the crates, in build/doc
 	@$(build)/enter $(build)/rustdoc.sh
 
 demo: ## Show a disk of one machine on another, in two guests; prepares what is missing
+	@$(build)/memory.sh 3100 "two guests"
 	@$(build)/prepare modules root
 	@$(build)/enter tools/testing/demo
 
 ##@ Test
 
 check: ## Run every test, on the stock and on the sanitizing kernel
+	@$(build)/memory.sh 6200 "two guests with the sanitizing kernel"
 	@$(build)/prepare modules sanitize-modules c-drivers
 	@$(build)/enter tools/testing/check
 
 check-long: ## The same, with the tests that take long
+	@$(build)/memory.sh 6200 "two guests with the sanitizing kernel"
 	@$(build)/prepare modules sanitize-modules c-drivers
 	@$(build)/enter tools/testing/check --long
 

@@ -1,0 +1,13 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0-only
+#
+# Warns when there may not be memory enough for guests:
+#
+#   memory.sh <MiB> <what takes that>
+#
+# No more than that, as a guest takes what it uses, which can be less.
+
+. "$(dirname "$0")/lib.sh"
+
+free=$(awk '/^(MemAvailable|SwapFree):/ { sum += $2 } END { print int(sum / 1024) }' /proc/meminfo)
+[ "$free" -ge "$1" ] || say "note: $free MiB of memory are free, and $2 can take $1"
