@@ -36,15 +36,15 @@ demo: ## Show a disk of one machine on another, in two guests; prepares what is 
 
 ##@ Test
 
-check: ## Run every test, on the stock and on the sanitizing kernel
+check: ## Run the tests but the long ones, of which most on the sanitizing kernel (TESTS="pair -k ...")
 	@$(build)/memory.sh 6200 "two guests with the sanitizing kernel"
 	@$(build)/prepare modules sanitize-modules c-drivers
-	@$(build)/enter tools/testing/check
+	@$(build)/enter tools/testing/check $(TESTS)
 
-check-long: ## The same, with the tests that take long
+check-long: ## Run every test, on the stock and on the sanitizing kernel (TESTS, too)
 	@$(build)/memory.sh 6200 "two guests with the sanitizing kernel"
 	@$(build)/prepare modules sanitize-modules c-drivers
-	@$(build)/enter tools/testing/check --long
+	@$(build)/enter tools/testing/check --long $(TESTS)
 
 bench: ## Measure instructions per I/O against the C drivers and NVMe (OPTIONS="--help")
 	@$(build)/prepare modules c-drivers

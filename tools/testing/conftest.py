@@ -10,7 +10,7 @@ drivers it runs with is said by marks:
 
 Without marks: Rust on both sides, over soft-RoCE, on the stock kernel, and with
 `--long` on the sanitizing one as well, where everything takes ten times as long.
-Soft iWARP is for Rust on both sides of the stock kernel, and with `--long` only.
+Soft iWARP is for Rust on both sides, and with `--long` only.
 """
 
 import re
@@ -31,6 +31,7 @@ GUESTS = ["loopback", "pair", "two_links"]
 
 _lab_key = pytest.StashKey[Lab]()
 _last_key = pytest.StashKey[bool]()
+_long_key = pytest.StashKey[int]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -61,8 +62,6 @@ def _fabrics(metafunc: pytest.Metafunc, drivers: str) -> list[str]:
     if only:
         asked = metafunc.definition.get_closest_marker("fabrics")
         fabrics = [only] if only in fabrics or not asked else []
-    elif not metafunc.config.getoption("long"):
-        fabrics = ["rxe"]
     # The C drivers need immediates, which soft iWARP has not.
     possible = {"rxe", "siw"} if drivers == "rust-rust" else {"rxe"}
     return [fabric for fabric in fabrics if fabric in possible]
@@ -73,13 +72,20 @@ def _name(combination: tuple[str, ...]) -> str:
     return "-".join(rest if fabric == "rxe" else combination)
 
 
+def _marks(metafunc: pytest.Metafunc, kernel: str, fabric: str) -> list[pytest.MarkDecorator]:
+    """Marks a combination that is for `--long` only, unless it was asked for."""
+    asked = metafunc.config.getoption("kernel") or metafunc.definition.get_closest_marker("kernels")
+    slow = kernel == "sanitize" and not asked
+    other = fabric == "siw" and not metafunc.config.getoption("fabric")
+    return [pytest.mark.long] if slow or other else []
+
+
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Makes one test of each combination of kernel and drivers."""
     for fixture in GUESTS:
         if fixture not in metafunc.fixturenames:
             continue
-        everywhere = ["stock", "sanitize"] if metafunc.config.getoption("long") else ["stock"]
-        kernels = _arguments(metafunc, "kernels", everywhere)
+        kernels = _arguments(metafunc, "kernels", ["stock", "sanitize"])
         drivers = _arguments(metafunc, "drivers", ["rust-rust"])
         only = metafunc.config.getoption("kernel")
         if only:
@@ -96,7 +102,10 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
             # The C drivers draw reports of their own on the other one.
             if kernel == "stock" or pair == "rust-rust"
         ]
-        metafunc.parametrize(fixture, combinations, indirect=True, ids=map(_name, combinations))
+        parameters = [
+            pytest.param(made, marks=_marks(metafunc, made[0], made[-1])) for made in combinations
+        ]
+        metafunc.parametrize(fixture, parameters, indirect=True, ids=map(_name, combinations))
 
 
 def _rank(item: pytest.Item) -> tuple[int, str, int]:
@@ -116,12 +125,17 @@ def _can_run(item: pytest.Item) -> bool:
     return all(isinstance(values[fixture], tuple) for fixture in GUESTS if fixture in values)
 
 
+@pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Sorts the tests, and leaves out the long ones and those without guests."""
+    """Sorts the tests, and leaves out the long ones and those without guests.
+
+    After `-k` and the like, so that the long ones are those of what was asked for.
+    """
     items[:] = [item for item in items if _can_run(item)]
     items.sort(key=_rank)
     if not config.getoption("long"):
         long = [item for item in items if item.get_closest_marker("long")]
+        config.stash[_long_key] = len(long)
         config.hook.pytest_deselected(items=long)
         items[:] = [item for item in items if item not in long]
 
@@ -210,4 +224,6 @@ def pytest_unconfigure(config: pytest.Config) -> None:
         for outcome in ("passed", "failed", "error", "skipped")
     }
     failed = count["failed"] + count["error"]
-    reporter.line(f"{count['passed']} passed, {failed} failed, {count['skipped']} skipped")
+    left = config.stash.get(_long_key, 0)
+    line = f"{count['passed']} passed, {failed} failed, {count['skipped']} skipped"
+    reporter.line(line + (f", {left} left to make check-long" if left else ""))
