@@ -24,8 +24,8 @@
 pub mod access;
 pub mod backoff;
 pub mod bitmap;
-pub mod device;
 pub mod command;
+pub mod device;
 pub mod error;
 pub mod export_rules;
 pub mod flight;
