@@ -18,12 +18,14 @@ use crate::wire::rnbd::DEFAULT_PORT;
 /// Most `path=` options of one line.
 pub const MAX_PATHS: usize = 6;
 
-/// What the file prints when it is read.
+/// What the file prints when it is read: a line with all options, those that may be left
+/// out in brackets, and how an address is written. The form is that of the C driver.
 pub const USAGE: &str = concat!(
     "Usage: echo \"sessname=<session> path=<[src@]dst> [path=<[src@]dst> ...] ",
     "device_path=<path on the server> [dest_port=<port>] ",
     "[access_mode=<ro|rw|migration>] [nr_poll_queues=<number>]\" > map_device\n",
-    "src, dst: ip:<IPv4> | ip:<IPv6>[%<interface>] | gid:<GID>\n",
+    "\n",
+    "addr ::= [ ip:<ipv4> | ip:<ipv6>[%<interface>] | gid:<gid> ]\n",
 );
 
 /// An option of the line.
