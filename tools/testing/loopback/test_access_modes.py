@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Who may open a device how, and what a reader cannot do."""
 
+import pytest
+
 from rnbdbench import network
 from rnbdbench import rnbd
 from rnbdbench.lab import Pair
@@ -106,3 +108,30 @@ def test_a_reader_changes_nothing(loopback: Pair) -> None:
         assert device.read(f"queue/{limit}") == "0", limit
     assert device.unmap() is None
     assert guest.output(f"sha256sum < {disk}") == before
+
+
+@pytest.mark.drivers("rust-rust", "c-c")
+def test_a_disk_that_is_read_only_has_readers_only(loopback: Pair) -> None:
+    """The target's own lock holds for clients: who wants to write is refused, who reads is not."""
+    guest = loopback.initiator.guest
+    disk = loopback.target.null_disk()
+    loopback.target.load()
+    loopback.initiator.load()
+    guest.run(f"dd if=/dev/urandom of={disk} bs=1M count=1 oflag=direct status=none")
+    sums = "dd if={} bs=1M count=1 iflag=direct status=none | sha256sum"
+    before = guest.output(sums.format(disk))
+    guest.run(f"blockdev --setro {disk}")
+    for mode in ("rw", "migration"):
+        assert loopback.initiator.request(_line("first", disk, mode)) == "EACCES", mode
+        assert loopback.initiator.devices() == []
+        assert loopback.target.exports() == []
+    device = loopback.initiator.map(disk, session="first", access_mode="ro")
+    assert guest.output(f"blockdev --getro {device.node}") == "1"
+    assert guest.output(sums.format(device.node)) == before
+    assert device.unmap() is None
+
+    guest.run(f"blockdev --setrw {disk}")
+    device = loopback.initiator.map(disk, session="first", access_mode="rw")
+    guest.run(f"dd if=/dev/zero of={device.node} bs=1M count=1 oflag=direct status=none")
+    assert guest.output(sums.format(disk)) != before
+    assert device.unmap() is None
