@@ -87,6 +87,31 @@ def test_flush_empties_the_cache(loopback: Pair) -> None:
     assert device.unmap() is None
 
 
+@pytest.mark.parametrize("fua", [1, 0], ids=["fua", "no-fua"])
+def test_what_a_journal_refers_to_is_durable_before_its_commit(loopback: Pair, fua: int) -> None:
+    """ext4 commits by PREFLUSH and FUA in one: a flush, then the block, which is durable, too."""
+    guest = loopback.target.guest
+    disk = loopback.target.null_disk(cache_size=4, fua=fua)
+    device = _map(loopback, disk)
+    guest.run(
+        f"modprobe -q ext4; mkfs.ext4 -q -b {PAGE} -E lazy_itable_init=0,lazy_journal_init=0"
+        f" {device.node} && mkdir -p /mnt/disk && mount {device.node} /mnt/disk"
+        " && sync -f /mnt/disk"
+    )
+    with blktrace.arrivals(guest, disk, blktrace.REQUESTS) as arrived:
+        guest.run("dd if=/dev/zero of=/mnt/disk/file bs=64k count=2 conv=fsync status=none")
+    operations = [each.operation for each in arrived]
+    # The commit is the last thing that fsync() waits for.
+    end = ["write", "flush", "write"] if fua else ["write", "flush", "write", "flush"]
+    assert operations[-len(end) :] == end, arrived
+    assert operations.count("flush") == end.count("flush"), arrived
+    commit = arrived[operations.index("flush") + 1]
+    assert (commit.sectors, commit.fua) == (SECTORS, bool(fua)), arrived
+    assert [each for each in arrived if each.fua] == [commit] * fua, arrived
+    guest.run("umount /mnt/disk")
+    assert device.unmap() is None
+
+
 def test_without_a_cache_nothing_is_flushed(loopback: Pair) -> None:
     """Write-through: neither flush nor FUA is worth a message."""
     guest = loopback.target.guest
