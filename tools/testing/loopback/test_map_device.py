@@ -5,9 +5,11 @@ from dataclasses import dataclass
 
 import pytest
 
+from rnbdbench import dmesg
 from rnbdbench import drivers
 from rnbdbench import network
 from rnbdbench import rnbd
+from rnbdbench.guest import Guest
 from rnbdbench.lab import Pair
 
 PATH = f"path={network.TARGET.path()}"
@@ -66,15 +68,16 @@ REFUSED = [
 
 def _nothing_left(bench: Pair) -> None:
     assert bench.initiator.devices() == []
-    assert bench.initiator.sessions() == []
+    assert bench.initiator.transports() == []
     assert bench.initiator.guest.names(rnbd.DEVICES) == []
-    bench.target.guest.wait_until(lambda: bench.target.sessions() == [], "the server's clean-up")
+    bench.target.guest.wait_until(lambda: bench.target.transports() == [], "the server's clean-up")
     assert bench.target.exports() == []
 
 
-def _lines_naming(log: str, word: str) -> list[str]:
-    lines = [line for line in log.splitlines() if "rnbd_client" in line]
-    return [line for line in lines if word in line]
+def _said(guest: Guest, mark: int) -> list[str]:
+    """What the client said since then."""
+    guest.sync_console()
+    return dmesg.said_by(guest.console.since(mark), "rnbd_client")
 
 
 def test_bad_input_is_refused_with_a_reason(loopback: Pair) -> None:
@@ -87,10 +90,10 @@ def test_bad_input_is_refused_with_a_reason(loopback: Pair) -> None:
     for bad in REFUSED:
         mark = guest.console.mark()
         error = loopback.initiator.request(bad.line)
-        guest.sync_console()
-        named = _lines_naming(guest.console.since(mark), bad.says)
-        if error != bad.error or len(named) != 1:
-            wrong.append(f"{bad.what}: {error}, expected {bad.error}; dmesg: {named}")
+        said = _said(guest, mark)
+        if error != bad.error or len(said) != 1 or not dmesg.names(said[0], bad.says):
+            wanted = f"{bad.error} and one line that names {bad.says}"
+            wrong.append(f"{bad.what}: {error} and {said}, not {wanted}")
         _nothing_left(loopback)
     assert not wrong, "\n".join(wrong)
     # The control file still works.
@@ -106,8 +109,8 @@ def test_mapping_twice_is_refused(loopback: Pair) -> None:
     device = loopback.initiator.map(disk)
     mark = guest.console.mark()
     assert loopback.initiator.request(f"{NAME} {PATH} {DISK}") == "EEXIST"
-    guest.sync_console()
-    assert _lines_naming(guest.console.since(mark), "/dev/ram0")
+    (line,) = _said(guest, mark)
+    assert dmesg.names(line, "/dev/ram0"), line
     assert device.read("rnbd/state") == "open"
     assert loopback.initiator.devices() == [device]
     assert device.unmap() is None
@@ -126,8 +129,8 @@ def test_nobody_listens(loopback: Pair, port: int) -> None:
     mark = guest.console.mark()
     error = loopback.initiator.request(f"{NAME} {PATH} {DISK} dest_port={port}")
     assert error in ("ECONNREFUSED", "ECONNRESET", "EHOSTUNREACH")
-    guest.sync_console()
-    assert len(_lines_naming(guest.console.since(mark), "bench")) == 1
+    (line,) = _said(guest, mark)
+    assert dmesg.names(line, "path") and dmesg.names(line, "bench"), line
     _nothing_left(loopback)
 
 

@@ -69,3 +69,22 @@ def complaints(log: str) -> str:
 def last(guest: Guest, count: int = 1) -> str:
     """The last lines; not those that the sanitizing kernel has for each object it frees."""
     return guest.output(f"dmesg | grep -v 'kobject: ' | tail -n {count}")
+
+
+def said_by(log: str, module: str) -> list[str]:
+    """The lines of a module of ours, `rnbd_client` or another, without time and name."""
+    begin = re.compile(rf"(?:\[ *[\d.]+\] )?{module}: ")
+    lines = ((begin.match(line), line) for line in log.splitlines())
+    return [line[found.end() :] for found, line in lines if found]
+
+
+def names(line: str, word: str) -> bool:
+    """Whether a line has a word, and not only one that it is part of: `path` in `device_path`."""
+    return bool(re.search(rf"(?<![\w/]){re.escape(word)}(?![\w/])", line))
+
+
+def seconds(log: str, text: str) -> float:
+    """When the kernel said something, in seconds since it was booted; it must have, once."""
+    stamps = re.findall(rf"^\[ *([\d.]+)\] .*{re.escape(text)}", log, re.MULTILINE)
+    assert len(stamps) == 1, f"'{text}' was said {len(stamps)} times in:\n{log}"
+    return float(stamps[0])

@@ -112,6 +112,10 @@ class Initiator:
         """The paths of a session."""
         return rtrs.TransportSession(self.guest, f"{rtrs.CLIENT_SESSIONS}/{session}")
 
+    def transports(self) -> list[str]:
+        """Names of the sessions that the transport has."""
+        return self.guest.names(rtrs.CLIENT_SESSIONS)
+
     def devices(self) -> list[Device]:
         """All mapped devices."""
         names = self.guest.names("/sys/block")
