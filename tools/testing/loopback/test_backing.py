@@ -42,13 +42,27 @@ def _checksum(guest: Guest, node: str) -> str:
     return guest.output(f"dd if={node} bs=1M count=16 iflag=direct status=none | sha256sum")
 
 
+def _error(guest: Guest, command: str) -> str | None:
+    """What dd complains about, if it does."""
+    result = guest.run(command, check=False)
+    return result.stderr.splitlines()[0].rsplit(": ", 1)[1] if result.code else None
+
+
 def _read(device: Device, page: int) -> str | None:
     """The error that a read of a page gives."""
-    result = device.guest.run(
+    return _error(
+        device.guest,
         f"dd if={device.node} of=/dev/null bs={PAGE} skip={page} count=1 iflag=direct",
-        check=False,
     )
-    return result.stderr.splitlines()[0].rsplit(": ", 1)[1] if result.code else None
+
+
+def _write(device: Device, page: int, word: str) -> str | None:
+    """The error that a write of a page gives, which is full of a word then."""
+    return _error(
+        device.guest,
+        f"dd if=<(yes {word}) of={device.node} bs={PAGE} seek={page} count=1 iflag=fullblock"
+        " oflag=direct",
+    )
 
 
 def _export(bench: Pair, disk: str) -> Device:
@@ -156,11 +170,49 @@ def test_errors_of_a_disk_arrive_and_spare_others(loopback: Pair) -> None:
     assert _read(failing, 7) is None
     assert _read(failing, 8) == "Input/output error"
     assert _read(failing, 9) is None
-    write = f"dd if=/dev/zero of={failing.node} bs={PAGE} seek=8 count=1 oflag=direct"
-    assert "Input/output error" in guest.run(write, check=False).stderr
+    assert _write(failing, 8, "bad") == "Input/output error"
     assert failing.read("rnbd/state") == "open"
     load.end()
     assert failing.unmap() is None
+    assert healthy.unmap() is None
+
+
+def _wait_for_write(device: Device, word: str, error: str | None) -> None:
+    """Writes page 1 until it ends so; whatever fails must fail with EIO."""
+
+    def ends_so() -> bool:
+        given = _write(device, 1, word)
+        assert given in (None, "Input/output error"), given
+        return given == error
+
+    device.guest.wait_until(ends_so, f"a write to give {error}")
+
+
+def test_a_disk_that_fails_now_and_then_is_used_again(loopback: Pair) -> None:
+    """Two seconds without writes, two with: what fails is EIO, and nobody maps anything anew."""
+    guest = loopback.target.guest
+    disk = loopback.target.null_disk(size=16)
+    guest.run("modprobe dm-flakey")
+    # Up for two seconds, down for two; one feature.
+    flaky = disks.mapper(guest, "rnbdtest", f"0 {SIZE // 512} flakey {disk} 0 2 2 1 error_writes")
+    loopback.target.ram_disk(16)
+    loopback.target.load()
+    loopback.initiator.load()
+    device = loopback.initiator.map(flaky)
+    healthy = loopback.initiator.map("/dev/ram0")
+    load = fio.begin_verify(guest, healthy.node)
+    fio.wait_for_io(guest, healthy.name)
+
+    for word in ("first", "second", "third"):
+        _wait_for_write(device, "lost", "Input/output error")
+        assert _read(device, 1) is None
+        assert device.read("rnbd/state") == "open"
+        _wait_for_write(device, word, None)
+        assert device.read("rnbd/state") == "open"
+        found = guest.output(f"dd if={disk} bs={PAGE} skip=1 count=1 iflag=direct status=none")
+        assert set(found.splitlines()[:-1]) == {word}
+    load.end()
+    assert device.unmap() is None
     assert healthy.unmap() is None
 
 
