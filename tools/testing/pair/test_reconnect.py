@@ -8,7 +8,6 @@ from rnbdbench import drivers
 from rnbdbench import fio
 from rnbdbench import network
 from rnbdbench import rtrs
-from rnbdbench.guest import Job
 from rnbdbench.lab import Lab
 from rnbdbench.lab import Pair
 from rnbdbench.rnbd import Device
@@ -27,19 +26,6 @@ def _mapped(bench: Pair, **transport: int) -> tuple[Device, TransportPath]:
     return device, path
 
 
-def _wait_for_state(device: Device, state: str) -> None:
-    device.guest.wait_until(
-        lambda: device.read("rnbd/state") == state, f"{device.name} to be {state}"
-    )
-
-
-def _begin_read(device: Device) -> Job:
-    """Starts a read of one block."""
-    return device.guest.begin(
-        f"dd if={device.node} of=/dev/null bs=4k count=1 iflag=direct status=none"
-    )
-
-
 def test_io_waits_while_the_cable_is_out(pair: Pair) -> None:
     """No error; once it is back, so is the path, within the delay for reconnecting."""
     guest = pair.initiator.guest
@@ -50,12 +36,12 @@ def test_io_waits_while_the_cable_is_out(pair: Pair) -> None:
 
     pair.cable().pull()
     path.wait_for("disconnected", rtrs.LOSS + rtrs.MARGIN)
-    _wait_for_state(device, "closed")
+    device.wait_for_state("closed")
     assert verify.running
 
     pair.cable().plug()
     path.wait_for("connected", rtrs.RECONNECT + rtrs.MARGIN)
-    _wait_for_state(device, "open")
+    device.wait_for_state("open")
     assert path.reconnects()[0] == 1
     fio.wait_for_io(guest, device.name)
     verify.end()
@@ -70,14 +56,14 @@ def test_io_waits_while_the_path_is_disconnected_by_hand(pair: Pair) -> None:
     fio.wait_for_io(guest, device.name)
     assert path.disconnect() is None
     assert path.state() == "disconnected"
-    _wait_for_state(device, "closed")
-    read = _begin_read(device)
+    device.wait_for_state("closed")
+    read = device.begin_read()
     guest.wait_until(lambda: pair.target.sessions() == [], "the server's clean-up", rtrs.LOSS)
     assert read.running
     assert verify.running
 
     path.force_connection()
-    _wait_for_state(device, "open")
+    device.wait_for_state("open")
     assert read.wait().code == 0
     fio.wait_for_io(guest, device.name)
     verify.end()
@@ -101,9 +87,45 @@ def test_io_fails_when_there_is_no_reconnecting(pair: Pair) -> None:
     pair.cable().pull()
     assert load.wait(rtrs.LOSS + rtrs.MARGIN).code != 0
     path.wait_for("disconnected", rtrs.MARGIN)
-    assert _begin_read(device).wait(rtrs.MARGIN).code != 0
+    assert device.begin_read().wait(rtrs.MARGIN).code != 0
     assert device.unmap("force") is None
     assert not device.exists()
+
+
+def test_attempts_end_after_as_many_as_allowed(pair: Pair) -> None:
+    """Each is counted; then the path is closed and I/O fails, until somebody reconnects."""
+    guest = pair.initiator.guest
+    device, path = _mapped(pair)
+    session = pair.initiator.transport()
+    assert session.set_max_reconnect_attempts("2") is None
+    # The time after which I/O fails anyway must not be what makes it fail.
+    assert session.write("fast_io_fail_tmo", "off") is None
+    drivers.unload(pair.target.guest)
+    path.wait_for("disconnected", rtrs.MARGIN)
+    device.wait_for_state("closed")
+    read = device.begin_read()
+
+    def failed() -> int:
+        successful, failed = path.reconnects()
+        assert successful == 0
+        return failed
+
+    guest.wait_until(lambda: failed() == 1, "the first attempt", rtrs.MARGIN)
+    assert read.running, "I/O must wait while there is an attempt left"
+    assert read.wait(rtrs.RECONNECT + rtrs.MARGIN).code != 0
+    assert failed() == 2
+    said = guest.output("dmesg | grep 'all attempts are used up'").splitlines()
+    assert path.name in said[-1], said
+    assert path.state() == "disconnected"
+    assert device.read("rnbd/state") == "closed"
+    assert device.begin_read().wait(rtrs.MARGIN).code != 0, "I/O is to fail at once now"
+
+    pair.target.load()
+    path.force_connection()
+    assert path.reconnects() == (1, 2)
+    device.wait_for_state("open")
+    fio.verify(guest, device.node, block="64k", size="4m")
+    assert device.unmap() is None
 
 
 @pytest.mark.long
@@ -119,7 +141,7 @@ def test_io_goes_on_when_the_server_was_booted_again(pair: Pair, lab: Lab) -> No
     assert pair.initiator.transport().write("fast_io_fail_tmo", "off") is None
     pair.target.guest.kill()
     path.wait_for("disconnected", rtrs.LOSS + rtrs.MARGIN)
-    _wait_for_state(device, "closed")
+    device.wait_for_state("closed")
 
     fresh = lab.replace(pair.target.guest)
     network.connect(fresh, network.TARGET)
@@ -128,7 +150,7 @@ def test_io_goes_on_when_the_server_was_booted_again(pair: Pair, lab: Lab) -> No
     target.load()
     # An attempt may be under way that nobody answered.
     path.wait_for("connected", rtrs.ATTEMPT + rtrs.RECONNECT + rtrs.MARGIN)
-    _wait_for_state(device, "open")
+    device.wait_for_state("open")
     fio.wait_for_io(guest, device.name)
     assert load.running
     load.cancel()
@@ -165,7 +187,7 @@ def test_a_server_comes_back_with_other_parameters(pair: Pair) -> None:
     drivers.unload(pair.target.guest)
     pair.target.load(transport={"sess_queue_depth": 256, "max_chunk_size": 262144})
     path.force_connection()
-    _wait_for_state(device, "open")
+    device.wait_for_state("open")
     fio.wait_for_io(guest, device.name)
     verify.end()
     assert device.unmap() is None

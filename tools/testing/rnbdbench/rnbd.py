@@ -10,6 +10,7 @@ from rnbdbench import drivers
 from rnbdbench import network
 from rnbdbench import rtrs
 from rnbdbench.guest import Guest
+from rnbdbench.guest import Job
 
 CONTROL = "/sys/class/rnbd-client/ctl"
 MAP_DEVICE = f"{CONTROL}/map_device"
@@ -40,6 +41,18 @@ class Device:
     def read(self, attribute: str) -> str:
         """A file of /sys/block/<name>/, such as `rnbd/state` or `size`."""
         return self.guest.read(f"/sys/block/{self.name}/{attribute}")
+
+    def wait_for_state(self, state: str) -> None:
+        """Waits until `rnbd/state` says so."""
+        self.guest.wait_until(
+            lambda: self.read("rnbd/state") == state, f"{self.name} to be {state}"
+        )
+
+    def begin_read(self) -> Job:
+        """Starts a read of one block."""
+        return self.guest.begin(
+            f"dd if={self.node} of=/dev/null bs=4k count=1 iflag=direct status=none"
+        )
 
     def unmap(self, mode: str = "normal") -> str | None:
         """Asks for the end of the mapping; returns the name of the error."""
