@@ -1,0 +1,106 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""All paths of a session are down for a while, and up again."""
+
+from rnbdbench import fio
+from rnbdbench import network
+from rnbdbench import rtrs
+from rnbdbench.clock import Clock
+from rnbdbench.fio import Verify
+from rnbdbench.lab import Pair
+from rnbdbench.rnbd import Device
+from rnbdbench.rtrs import TransportPath
+
+CABLES = (0, 1)
+
+OUTAGE = 20.0
+"""Seconds that both cables are out at least."""
+
+QUIET = 10.0
+"""Seconds in which a path that is connected again by itself would have been tried."""
+
+
+def _busy(bench: Pair, attempts: str) -> tuple[Device, list[TransportPath], Verify]:
+    """A device with I/O over both of its paths."""
+    guest = bench.initiator.guest
+    disk = bench.target.ram_disk(32)
+    bench.target.load()
+    bench.initiator.load()
+    device = bench.initiator.map(disk, paths=[network.path(cable) for cable in CABLES])
+    session = bench.initiator.transport()
+    assert session.set_policy("round-robin") is None
+    assert session.set_max_reconnect_attempts(attempts) is None
+    # How long I/O waits is not what this is about.
+    assert session.write("fast_io_fail_tmo", "off") is None
+    paths = [session.path(network.path(cable)) for cable in CABLES]
+    verify = fio.begin_verify(guest, device.node)
+    for path in paths:
+        path.wait_for_traffic(50)
+    assert device.read("rnbd/state") == "open"
+    return device, paths, verify
+
+
+def _pull_both(bench: Pair, device: Device, paths: list[TransportPath]) -> Clock:
+    """Pulls the cables and waits until that was noticed; tells the time since."""
+    clock = Clock(bench.initiator.guest)
+    for cable in CABLES:
+        bench.cable(cable).pull()
+    for path in paths:
+        path.wait_for("disconnected", rtrs.LOSS + rtrs.MARGIN)
+    device.wait_for_state("closed")
+    return clock
+
+
+def _plug_both(bench: Pair) -> None:
+    for cable in CABLES:
+        bench.cable(cable).plug()
+    for cable in CABLES:
+        for guest in bench.guests:
+            network.wait_for_carrier(guest, cable, up=True)
+
+
+def test_io_waits_until_paths_are_back(two_links: Pair) -> None:
+    """Nothing is done meanwhile and nothing fails; then all goes on, over both."""
+    guest = two_links.initiator.guest
+    device, paths, verify = _busy(two_links, "-1")
+    clock = _pull_both(two_links, device, paths)
+    done = fio.completed(guest, device.name)
+    clock.wait(OUTAGE)
+    assert fio.completed(guest, device.name) == done
+    assert [path.state() for path in paths] == ["disconnected", "disconnected"]
+    assert device.read("rnbd/state") == "closed"
+    assert verify.running
+
+    _plug_both(two_links)
+    for path in paths:
+        path.wait_for("connected", rtrs.ATTEMPT + rtrs.RECONNECT + rtrs.MARGIN)
+    device.wait_for_state("open")
+    for path in paths:
+        assert path.reconnects()[0] == 1
+        path.wait_for_traffic(50)
+    verify.end()
+    assert device.unmap() is None
+
+
+def test_io_fails_when_no_path_comes_back_by_itself(two_links: Pair) -> None:
+    """max_reconnect_attempts=0: at once, and for as long as nobody reconnects by hand."""
+    guest = two_links.initiator.guest
+    device, paths, verify = _busy(two_links, "0")
+    clock = _pull_both(two_links, device, paths)
+    assert verify.job.wait(rtrs.MARGIN).code != 0
+    assert device.begin_read().wait(rtrs.MARGIN).code != 0
+    clock.wait(OUTAGE)
+    assert device.read("rnbd/state") == "closed"
+
+    _plug_both(two_links)
+    Clock(guest).wait(QUIET)
+    assert [path.state() for path in paths] == ["disconnected", "disconnected"]
+    assert [path.reconnects() for path in paths] == [(0, 0), (0, 0)]
+    assert device.read("rnbd/state") == "closed"
+    assert device.begin_read().wait(rtrs.MARGIN).code != 0
+
+    for path in paths:
+        path.force_connection()
+        device.wait_for_state("open")
+        assert path.reconnects() == (1, 0)
+    fio.verify(guest, device.node, block="64k", size="4m")
+    assert device.unmap() is None
