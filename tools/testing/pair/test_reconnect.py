@@ -160,16 +160,6 @@ def test_io_goes_on_when_the_server_was_booted_again(pair: Pair, lab: Lab) -> No
 
 
 @pytest.mark.long
-def test_an_idle_path_notices_that_the_server_is_gone(pair: Pair) -> None:
-    """Without any I/O, by the heartbeats that nobody answers."""
-    device, path = _mapped(pair)
-    pair.target.guest.kill()
-    path.wait_for("disconnected", rtrs.LOSS)
-    assert device.read("rnbd/state") == "closed"
-    assert device.unmap() is None
-
-
-@pytest.mark.long
 def test_a_server_comes_back_with_other_parameters(pair: Pair) -> None:
     """With less than the disk was made for it is refused, with more it is welcome."""
     guest = pair.initiator.guest
