@@ -7,6 +7,7 @@ from rnbdbench import blktrace
 from rnbdbench import disks
 from rnbdbench.blktrace import Arrival
 from rnbdbench.disks import PAGE
+from rnbdbench.file_disk import sparse_disk
 from rnbdbench.guest import Guest
 from rnbdbench.lab import Pair
 from rnbdbench.marks import REMOVES_DISKS
@@ -155,33 +156,21 @@ def test_a_whole_disk_can_be_discarded(loopback: Pair) -> None:
 def test_zeroes_are_written_with_and_without_giving_up_the_space(loopback: Pair) -> None:
     """A file below a loop device shows which of the two it was."""
     guest = loopback.target.guest
-    ram = loopback.target.ram_disk(64)
-    guest.run(
-        f"modprobe -q ext4; mkfs.ext4 -q -b {PAGE} {ram}"
-        f" && mkdir -p /mnt/disk && mount {ram} /mnt/disk"
-    )
-    file = "/mnt/disk/image"
-    disk = disks.loop(guest, 8 << 20, file, "--direct-io=on")
-    disks.fill(guest, disk, 16)
-    device = _map(loopback, disk)
-
-    def allocated() -> int:
-        guest.run(f"sync {file}")
-        return int(guest.output(f"stat -c %b {file}"))
-
-    full = allocated()
-    with blktrace.arrivals(guest, disk) as arrived:
-        guest.run(_range("blkdiscard --force --zeroout", device.node, 2, 3))
-    assert [each.range for each in _zeroes(arrived)] == [(2 * SECTORS, 3 * SECTORS)]
-    assert disks.picture(guest, disk, 8) == "##...###"
-    assert allocated() == full
-    with blktrace.arrivals(guest, disk) as arrived:
-        guest.run(_range("fallocate --punch-hole", device.node, 4, 2))
-    assert [each.range for each in _zeroes(arrived)] == [(4 * SECTORS, 2 * SECTORS)]
-    assert disks.picture(guest, disk, 8) == "##....##"
-    assert allocated() == full - 2 * SECTORS
-    assert device.unmap() is None
-    guest.run(f"losetup -d {disk} && umount /mnt/disk")
+    with sparse_disk(guest, loopback.target.ram_disk(64), 8 << 20) as disk:
+        disks.fill(guest, disk.node, 16)
+        device = _map(loopback, disk.node)
+        full = disk.allocated()
+        with blktrace.arrivals(guest, disk.node) as arrived:
+            guest.run(_range("blkdiscard --force --zeroout", device.node, 2, 3))
+        assert [each.range for each in _zeroes(arrived)] == [(2 * SECTORS, 3 * SECTORS)]
+        assert disks.picture(guest, disk.node, 8) == "##...###"
+        assert disk.allocated() == full
+        with blktrace.arrivals(guest, disk.node) as arrived:
+            guest.run(_range("fallocate --punch-hole", device.node, 4, 2))
+        assert [each.range for each in _zeroes(arrived)] == [(4 * SECTORS, 2 * SECTORS)]
+        assert disks.picture(guest, disk.node, 8) == "##....##"
+        assert disk.allocated() == full - 2 * SECTORS
+        assert device.unmap() is None
 
 
 @REMOVES_DISKS

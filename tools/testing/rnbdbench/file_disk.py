@@ -1,8 +1,11 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Disks of a target whose size can be changed."""
+"""Disks of a target that are files, to change their size or look at their blocks."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
+from rnbdbench import disks
 from rnbdbench.guest import Guest
 
 
@@ -28,3 +31,32 @@ class FileDisk:
     def resize(self, megabytes: int) -> None:
         """Gives it another size, while it is in use or not."""
         self.guest.run(f"truncate -s {megabytes}M {self.file} && losetup -c {self.node}")
+
+
+@dataclass(frozen=True)
+class SparseDisk:
+    """A file of a file system that can zero a range with and without freeing it."""
+
+    guest: Guest
+    node: str
+    """Such as `/dev/loop0`."""
+    file: str
+
+    def allocated(self) -> int:
+        """How many sectors of the file system it takes."""
+        self.guest.run(f"sync {self.file}")
+        return int(self.guest.output(f"stat -c %b {self.file}"))
+
+
+@contextmanager
+def sparse_disk(guest: Guest, ram: str, size: int) -> Iterator[SparseDisk]:
+    """Makes one of so many bytes, on a RAM disk, for a `with` block."""
+    guest.run(
+        f"modprobe -q ext4; mkfs.ext4 -q -b {disks.PAGE} {ram}"
+        f" && mkdir -p /mnt/disk && mount {ram} /mnt/disk"
+    )
+    file = "/mnt/disk/image"
+    node = disks.loop(guest, size, file, "--direct-io=on")
+    yield SparseDisk(guest, node, file)
+    # After a failure the guest is not used again.
+    guest.run(f"losetup -d {node} && umount /mnt/disk")
