@@ -131,7 +131,7 @@ def test_one_cable_out_and_back(two_links: Pair) -> None:
 @pytest.mark.long
 @pytest.mark.drivers("rust-c")
 def test_one_cable_out_and_back_with_the_c_server(two_links: Pair) -> None:
-    """The same with the C driver on the server; its client does not come back (7.3.4)."""
+    """The same with the C driver on the server; test_c_client.py has its client."""
     _expect_failover(two_links)
 
 
