@@ -6,6 +6,7 @@ import pytest
 from rnbdbench import fio
 from rnbdbench import network
 from rnbdbench import rtrs
+from rnbdbench.clock import Clock
 from rnbdbench.guest import Guest
 from rnbdbench.lab import Pair
 from rnbdbench.rnbd import Device
@@ -27,6 +28,15 @@ DELAY = 50
 
 PULLS = 20
 """How often a cable is pulled in the test of many."""
+
+DEPTH = 32
+"""Requests at a time in it."""
+
+RESENT = 8.0
+"""Seconds after which nothing is sent again any more: the connection is there or lost."""
+
+SECONDS = 300
+"""How long it goes on at least."""
 
 BACK = rtrs.ATTEMPT + rtrs.RECONNECT + rtrs.MARGIN
 """Seconds until a path is back even if an attempt that must fail was just begun."""
@@ -257,71 +267,119 @@ def test_one_of_two_paths_is_disconnected_by_hand(two_links: Pair) -> None:
     assert device.unmap() is None
 
 
-def _pull_in_turn(bench: Pair, device: Device, pulls: range) -> list[int]:
+def _losses(path: TransportPath) -> int:
+    """How often the client said that this path was lost."""
+    text = f"{path.name}: path lost:"
+    return int(path.guest.output(f"dmesg | grep -cF '{text}' || true"))
+
+
+def _wait_for_answers(path: TransportPath) -> None:
+    """Waits until a path has carried more than could be sent without any answer."""
+    start = path.counters().operations
+    path.guest.wait_until(
+        lambda: path.counters().operations > start + 2 * DEPTH, f"answers over {path.name}", BACK
+    )
+    assert path.state() == "connected"
+
+
+def _pull_in_turn(bench: Pair, device: Device, pulls: range, clock: Clock) -> list[int]:
     """Pulls one cable after the other; returns how often each path was lost at least.
 
-    Most are plugged again before anybody gives up; every fifth stays out until
-    its path is lost.
+    Each stays out until its path is lost, the next time only until the card noticed.
     """
     guest = bench.initiator.guest
     paths = _paths(bench)
     losses = [0, 0]
     for pull in pulls:
-        number = pull % 2
-        # A cable that was out for long enough without our intent takes its path with it.
-        for path in paths:
-            path.wait_for("connected", BACK)
+        # Both cables in turn, and each of them in turn for long and for a moment.
+        number, held = pull % 2, pull // 2 % 2 == 0
+        clock.wait(pull * SECONDS / PULLS)
         bench.cable(number).pull()
-        if pull % 5 == 4:
+        if held:
             paths[number].wait_for("disconnected", rtrs.LOSS + rtrs.MARGIN)
             losses[number] += 1
             fio.wait_for_io(guest, device.name)
         else:
             network.wait_for_carrier(guest, number, up=False)
         bench.cable(number).plug()
-        fio.wait_for_io(guest, device.name, BACK)
-    for path in paths:
-        path.wait_for("connected", BACK)
+        # A moment may have taken one connection, and the path with it, some seconds later.
+        # Nothing must be left of that when the other cable goes.
+        Clock(guest).wait(RESENT)
+        paths[number].wait_for("connected", BACK)
+        _wait_for_answers(paths[number])
     return losses
+
+
+def _expect_reconnects(paths: list[TransportPath], said: list[int], seen: list[int]) -> None:
+    """Checks that each path came back as often as it was lost, by what the client said."""
+    for path, before, held in zip(paths, said, seen, strict=True):
+        lost = _losses(path) - before
+        assert lost >= held > 0, f"{path.name}: lost {lost} times, seen {held} times"
+        assert path.reconnects()[0] == lost, f"{path.name}: lost {lost} times"
+
+
+def _expect_same_counters(bench: Pair, device: Device) -> None:
+    """Checks that the server counts what the client sends, while no path is lost."""
+    paths = _paths(bench)
+    for path in paths:
+        path.reset()
+        bench.target.transport().path(path.name).reset()
+    fio.verify(bench.initiator.guest, device.node, block="4k-64k", size="8m", depth=DEPTH)
+    for path in paths:
+        sent, arrived = path.counters(), bench.target.transport().path(path.name).counters()
+        assert sent.reads > 0 and sent.writes > 0
+        assert sent.failovers == 0
+        assert sent == arrived, path.name
 
 
 @pytest.mark.long
 def test_links_go_up_and_down(two_links: Pair) -> None:
-    """Twenty times in about five minutes of I/O, 32 deep; the counters agree in the end."""
+    """Twenty times in five minutes of I/O, 32 deep, without a pause; all counters agree."""
     guest = two_links.initiator.guest
     device = _mapped(two_links, BOTH)
     session = two_links.initiator.transport()
     assert session.set_policy("round-robin") is None
-    verify = fio.begin_verify(guest, device.node, depth=32)
-    _pull_in_turn(two_links, device, range(PULLS // 2))
-    assert session.path(BOTH[0]).remove() is None
-    fio.wait_for_io(guest, device.name)
-    _add_path(session, BOTH[0])
-    session.path(BOTH[0]).wait_for_traffic(50)
-    verify.end()
-
-    # Nothing is in flight here, so all counters can be compared with these.
-    paths = _paths(two_links)
-    for path in paths:
-        path.reset()
+    first, second = _paths(two_links)
+    said = [_losses(path) for path in (first, second)]
+    # The server was told of the device.
+    before = sum(path.counters().operations for path in (first, second))
     start = fio.completed(guest, device.name)
-    verify = fio.begin_verify(guest, device.node, depth=32)
-    losses = _pull_in_turn(two_links, device, range(PULLS // 2, PULLS))
-    for path in paths:
-        path.wait_for_traffic(50)
+    clock = Clock(guest)
+    verify = fio.begin_verify(guest, device.node, depth=DEPTH)
+    for path in (first, second):
+        _wait_for_answers(path)
+    seen = _pull_in_turn(two_links, device, range(PULLS // 2), clock)
+    _expect_reconnects([first, second], said, seen)
+
+    # With nothing in flight its counters stand still.
+    assert first.disconnect() is None
+    removed = first.counters()
+    assert removed.inflight == 0
+    assert first.remove() is None
+    assert session.path_names() == BOTH[1:]
+    fio.wait_for_io(guest, device.name)
+    _add_path(session, first.name)
+    assert first.reconnects() == (0, 0)
+    _wait_for_answers(first)
+    said[0] = _losses(first)
+
+    later = _pull_in_turn(two_links, device, range(PULLS // 2, PULLS), clock)
+    _expect_reconnects([first, second], said, [later[0], seen[1] + later[1]])
+    clock.wait(SECONDS)
+    assert verify.running
     verify.end()
-    assert [path.state() for path in paths] == ["connected", "connected"]
+    assert [path.state() for path in (first, second)] == ["connected", "connected"]
     assert device.read("rnbd/state") == "open"
-    for path, lost in zip(paths, losses, strict=True):
-        assert path.reconnects()[0] >= lost
-    counters = [path.counters() for path in paths]
+
+    counters = [path.counters() for path in (first, second)]
     assert [each.inflight for each in counters] == [0, 0]
     requests = fio.completed(guest, device.name) - start
-    operations = sum(each.operations for each in counters)
-    failovers = sum(each.failovers for each in counters)
+    operations = sum(each.operations for each in (removed, *counters)) - before
+    failovers = sum(each.failovers for each in (removed, *counters))
     assert failovers > 0
     # A request that failed over was sent twice, and was counted once or twice.
     assert requests <= operations <= requests + failovers
+    _expect_same_counters(two_links, device)
     assert device.unmap() is None
 
 
