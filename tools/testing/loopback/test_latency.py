@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Histograms of latency in debugfs: free when off, and they add up when on."""
 
+from rnbdbench import disks
 from rnbdbench import drivers
 from rnbdbench import fio
 from rnbdbench.guest import Guest
@@ -8,10 +9,14 @@ from rnbdbench.lab import Pair
 from rnbdbench.rnbd import Device
 
 CLIENT = "/sys/kernel/debug/rnbd_client/{}"
-SERVER = "/sys/kernel/debug/rnbd_server/ram0@bench"
+SERVER = "/sys/kernel/debug/rnbd_server/{}@bench"
+RAM = SERVER.format("ram0")
 
 COLUMNS = ["{}_read", "{}_write", "{}_other"]
 ROWS = 24
+
+DELAY_MS = 3000
+"""What a slow disk takes for a write."""
 
 
 def _mapped(bench: Pair) -> Device:
@@ -42,7 +47,7 @@ def test_histograms_count_every_request_of_their_time(loopback: Pair) -> None:
     guest = loopback.initiator.guest
     device = _mapped(loopback)
     client = CLIENT.format(device.name)
-    files = {client: ["wait", "remote"], SERVER: ["wait", "disk"]}
+    files = {client: ["wait", "remote"], RAM: ["wait", "disk"]}
 
     fio.read_blocks(guest, device.node, 16)
     for file in files:
@@ -74,13 +79,55 @@ def test_histograms_count_every_request_of_their_time(loopback: Pair) -> None:
         assert not guest.exists(file), f"{file} is still there"
 
 
+def test_a_slow_disk_shows(loopback: Pair) -> None:
+    """Writes that take three seconds each: no error, right data, and counted as what they took."""
+    guest = loopback.initiator.guest
+    below = loopback.target.null_disk(size=16)
+    guest.run("modprobe dm-delay")
+    sectors = disks.sectors(guest, below)
+    slow = disks.mapper(guest, "rnbdtest", f"0 {sectors} delay {below} 0 0 {below} 0 {DELAY_MS}")
+    loopback.target.load()
+    loopback.initiator.load()
+    device = loopback.initiator.map(slow)
+    (export,) = loopback.target.exports()
+    client = CLIENT.format(device.name)
+    files = {client: ["wait", "remote"], SERVER.format(export): ["wait", "disk"]}
+    for file in files:
+        assert guest.write(file, "on") is None
+
+    # One after the other.
+    guest.run(
+        f"dd if=<(yes slow) of={device.node} bs=16k count=2 iflag=fullblock oflag=direct"
+        " status=none"
+    )
+    copies = [
+        guest.output(f"dd if={node} bs=16k count=2 iflag=direct status=none | sha256sum")
+        for node in (device.node, below)
+    ]
+    assert set(copies) == {guest.output("yes slow | head -c 32k | sha256sum")}
+
+    # The largest bucket that ends before the delay.
+    short = next(row for row in range(ROWS) if 1024 << row + 1 > DELAY_MS * 10**6)
+    for file, (wait, work) in files.items():
+        assert guest.write(file, "off") is None
+        table = _table(guest, file, [wait, work])
+        shown = f"{file}: {table}"
+        assert sum(table[f"{work}_write"][: short + 1]) == 0, shown
+        assert sum(table[f"{work}_write"][short + 1 :]) == 2, shown
+        # What is not the disk's is not slow.
+        assert sum(table[f"{wait}_write"][: short + 1]) == 2, shown
+        assert sum(table[f"{work}_read"][: short + 1]) >= 2, shown
+    assert device.read("rnbd/state") == "open"
+    assert device.unmap() is None
+
+
 def test_a_file_that_is_open_keeps_the_module_and_nothing_else(loopback: Pair) -> None:
     """Its device can be unmapped; it has nothing to say then, and rmmod waits for its end."""
     guest = loopback.initiator.guest
     device = _mapped(loopback)
     client = CLIENT.format(device.name)
     holder = guest.begin(
-        f"exec 3<{client} 4<'{SERVER}'; touch /run/open;"
+        f"exec 3<{client} 4<'{RAM}'; touch /run/open;"
         " until [ -e /run/go ]; do sleep 0.1; done; cat <&3; cat <&4; rm /run/open /run/go"
     )
     guest.wait_until(lambda: guest.exists("/run/open"), "the files")
