@@ -1,8 +1,11 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """A machine that goes away without a word."""
 
+import time
+
 import pytest
 
+from rnbdbench import dmesg
 from rnbdbench import fio
 from rnbdbench import network
 from rnbdbench.lab import Lab
@@ -16,6 +19,9 @@ HEARTBEAT = 30.0
 
 MARGIN = 15.0
 """Seconds for what comes on top of it: work queues, clean-up, a slow machine."""
+
+FORCE = 10.0
+"""Seconds that unmapping by force may take; it needs nobody's answer."""
 
 
 @pytest.mark.drivers("rust-rust", "c-rust")
@@ -31,7 +37,7 @@ def test_server_forgets_a_client_that_was_killed(pair: Pair, lab: Lab) -> None:
 
     guest.kill()
     pair.target.guest.wait_until(
-        lambda: pair.target.sessions() == [] and pair.target.exports() == [],
+        lambda: pair.target.transports() == [] and pair.target.exports() == [],
         "the server to drop the session",
         HEARTBEAT + MARGIN,
     )
@@ -62,24 +68,45 @@ def test_client_survives_a_server_that_was_killed(pair: Pair) -> None:
     assert load.wait(HEARTBEAT + MARGIN).code != 0
     assert device.unmap("force") is None
     assert not device.exists()
+    assert pair.initiator.transports() == []
     guest.run("rmmod rnbd_client", timeout=60)
 
 
 def test_unmap_right_after_the_server_was_killed(pair: Pair) -> None:
-    """Nobody has noticed yet; `force` still returns in bounded time."""
+    """Nobody has noticed, and I/O would wait for long: `force` ends it, and soon."""
     disk = pair.target.ram_disk(64)
     pair.target.load()
     pair.initiator.load()
+    guest = pair.initiator.guest
     device = pair.initiator.map(disk)
+    load = fio.begin_load(guest, device.node)
+    fio.wait_for_io(guest, device.name)
+
     pair.target.guest.kill()
+    assert any(map(int, device.read("inflight").split())), "no I/O is in flight"
+    start = time.monotonic()
     assert device.unmap("force") is None
+    took = time.monotonic() - start
+    assert took < FORCE * guest.patience, f"unmapping took {took:.1f} s"
+    assert load.wait(MARGIN).code != 0
     assert not device.exists()
+    assert pair.initiator.transports() == []
 
 
 def test_unreachable_server(pair: Pair) -> None:
-    """An address that nobody has: EHOSTUNREACH, and nothing left behind."""
+    """An address that nobody has: EHOSTUNREACH, the reason in a line, and nothing left behind."""
     pair.initiator.load()
+    guest = pair.initiator.guest
+    mark = guest.console.mark()
     line = "sessname=bench path=ip:10.50.100.99 device_path=/dev/ram0"
     assert pair.initiator.request(line) == "EHOSTUNREACH"
+    guest.sync_console()
+    log = guest.console.since(mark)
+    (said,) = dmesg.said_by(log, "rnbd_client")
+    for word in ("path", "bench", "EHOSTUNREACH"):
+        assert dmesg.names(said, word), said
+    # Which of the paths it was is the transport's to say.
+    (said,) = dmesg.said_by(log, "rtrs")
+    assert dmesg.names(said, "ip:10.50.100.99") and dmesg.names(said, "EHOSTUNREACH"), said
     assert pair.initiator.devices() == []
-    assert pair.initiator.sessions() == []
+    assert pair.initiator.transports() == []
