@@ -75,6 +75,7 @@ class Lab:
         self._disks = disks.hardware(self._sockets)
         self._machines: dict[str, Machine] = {}
         self._in_use: list[Machine] = []
+        self._figures: list[str] = []
         self._cables = [network.Cable(self._sockets, number) for number in range(MOST_CABLES)]
 
     def loopback(self, kernel: str, drivers: str, fabric: str) -> Pair:
@@ -111,6 +112,10 @@ class Lab:
         fresh.wait_ready()
         machine.mark = fresh.console.mark()
         return fresh
+
+    def note(self, figure: str) -> None:
+        """Has a line written to the folder of the present test, into `figures`."""
+        self._figures.append(figure)
 
     def finish(self, test: str, failed: bool, last: bool) -> str:
         """Ends a test: unloads modules, keeps logs, returns what was wrong.
@@ -189,6 +194,10 @@ class Lab:
         """Writes what each kernel said during the test; returns complaints."""
         folder = self._logs / test
         folder.mkdir(parents=True, exist_ok=True)
+        if self._figures:
+            text = "".join(f"{figure}\n" for figure in self._figures)
+            (folder / "figures").write_text(text, encoding="utf-8")
+            self._figures = []
         problems = []
         for machine in self._in_use:
             log = machine.guest.console.since(machine.mark)
