@@ -8,6 +8,7 @@ import pytest
 from rnbdbench import dmesg
 from rnbdbench import fio
 from rnbdbench import network
+from rnbdbench import rtrs
 from rnbdbench.lab import Lab
 from rnbdbench.lab import Pair
 from rnbdbench.rnbd import Initiator
@@ -22,6 +23,9 @@ MARGIN = 15.0
 
 FORCE = 10.0
 """Seconds that unmapping by force may take; it needs nobody's answer."""
+
+FAIL_AFTER = 5
+"""`fast_io_fail_tmo` of a test, in seconds."""
 
 
 @pytest.mark.drivers("rust-rust", "c-rust")
@@ -90,6 +94,42 @@ def test_unmap_right_after_the_server_was_killed(pair: Pair) -> None:
     assert took < FORCE * guest.patience, f"unmapping took {took:.1f} s"
     assert load.wait(MARGIN).code != 0
     assert not device.exists()
+    assert pair.initiator.transports() == []
+
+
+@pytest.mark.long
+def test_io_ends_though_the_client_goes_on_connecting(pair: Pair) -> None:
+    """fast_io_fail_tmo: so long after the loss I/O fails, and attempts have no end."""
+    disk = pair.target.ram_disk(64)
+    pair.target.load()
+    pair.initiator.load()
+    guest = pair.initiator.guest
+    device = pair.initiator.map(disk)
+    session = pair.initiator.transport()
+    (path,) = session.paths()
+    assert session.write("fast_io_fail_tmo", str(FAIL_AFTER)) is None
+    assert session.read("max_reconnect_attempts") == "-1"
+    load = fio.begin_load(guest, device.node)
+    fio.wait_for_io(guest, device.name)
+
+    mark = guest.console.mark()
+    pair.target.guest.kill()
+    assert load.wait(rtrs.LOSS + FAIL_AFTER + MARGIN).code != 0
+    guest.sync_console()
+    said = guest.console.since(mark)
+    lost = dmesg.seconds(said, "session bench: disconnected, I/O on its devices waits")
+    failed = dmesg.seconds(said, "bench: no path for too long, I/O fails")
+    # The first line may be late by a little, as it is written before the clock is set.
+    assert FAIL_AFTER - 0.5 < failed - lost < FAIL_AFTER + MARGIN, said
+
+    assert device.read("rnbd/state") == "closed"
+    read = guest.run(f"dd if={device.node} of=/dev/null bs=4k count=1 iflag=direct", check=False)
+    assert "Input/output error" in read.stderr, read
+    _, attempts = path.reconnects()
+    guest.wait_until(
+        lambda: path.reconnects()[1] > attempts, "one more attempt", rtrs.RECONNECT + rtrs.ATTEMPT
+    )
+    assert device.unmap("force") is None
     assert pair.initiator.transports() == []
 
 
