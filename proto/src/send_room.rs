@@ -30,13 +30,20 @@ pub enum Look {
     Quiet,
     /// Nothing has moved.
     Stuck,
+    /// Nothing has come back for [`MOST_LATE`] looks, not even what was posted to see
+    /// whether the queue works: it does not, and will not.
+    Dead,
 }
+
+/// Looks in a row at a queue that gives nothing back, after which it is dead. With one each
+/// 5 s it has as long as a peer that is silent.
+pub const MOST_LATE: u32 = 6;
 
 /// The room of one send queue, in work requests.
 ///
 /// # Invariants
 ///
-/// `free`, `kept`, `owed`, `passing` and what others have taken are `all` together.
+/// `free`, `kept`, `owed`, what is passing and what others have taken are `all` together.
 #[derive(Debug)]
 pub struct SendRoom {
     all: u32,
@@ -44,10 +51,12 @@ pub struct SendRoom {
     /// Taken for what is going to be posted once a peer has answered.
     kept: AtomicU32,
     owed: AtomicU32,
-    /// What was owed, taken over by a request that belongs to nobody.
+    /// What a request that belongs to nobody gives back, itself included; 0: there is none.
     passing: AtomicU32,
     /// What was free at the last look.
     seen: AtomicU32,
+    /// Looks since then that found that request, and nothing given back.
+    late: AtomicU32,
 }
 
 impl SendRoom {
@@ -60,6 +69,7 @@ impl SendRoom {
             owed: AtomicU32::new(0),
             passing: AtomicU32::new(0),
             seen: AtomicU32::new(all),
+            late: AtomicU32::new(0),
         }
     }
 
@@ -121,36 +131,50 @@ impl SendRoom {
         }
     }
 
-    /// Takes what is owed over for a request that belongs to nobody; false if nothing is
-    /// owed, or the one before it that took something over has not ended yet.
+    /// Takes what is owed over for a request that belongs to nobody; false if the one
+    /// before it has not ended yet.
     pub fn pass(&self) -> bool {
         if self.passing.load(Relaxed) != 0 {
             return false;
         }
         let owed = self.settle();
-        self.passing.store(owed, Relaxed);
-        owed != 0
+        self.passing.store(owed.saturating_add(1), Relaxed);
+        true
     }
 
     /// The request that [`Self::pass`] was called for could not be posted.
     pub fn pass_failed(&self) {
-        self.owe(self.passing.swap(0, Relaxed));
+        self.owe(self.passing.swap(0, Relaxed).saturating_sub(1));
     }
 
     /// The request that [`Self::pass`] was called for has ended. Not another one: it may
     /// have been posted before what is owed.
     pub fn passed(&self) {
-        let owed = self.passing.swap(0, Relaxed);
-        self.give(owed.saturating_add(1));
+        self.give(self.passing.swap(0, Relaxed));
     }
 
-    /// Looks whether anything has moved since the last look. One at a time.
+    /// Something was posted because of the last look, which is no sign that anything moves.
+    pub fn nudged(&self) {
+        let seen = self.seen.load(Relaxed);
+        self.seen.store(seen.saturating_sub(1), Relaxed);
+    }
+
+    /// Looks whether anything has moved since the last look, which was some seconds ago.
+    /// One at a time.
     pub fn look(&self) -> Look {
         let free = self.free.load(Relaxed);
         let seen = self.seen.swap(free, Relaxed);
         let idle = free.saturating_add(self.kept.load(Relaxed));
+        let waits = self.passing.load(Relaxed) != 0 && free <= seen;
+        let late = match waits {
+            true => self.late.load(Relaxed).saturating_add(1),
+            false => 0,
+        };
+        self.late.store(late, Relaxed);
 
-        if idle == self.all || free != seen {
+        if late >= MOST_LATE {
+            Look::Dead
+        } else if idle == self.all || free != seen {
             Look::Fine
         } else if idle.saturating_add(self.owed.load(Relaxed)) == self.all {
             Look::Quiet
@@ -273,12 +297,68 @@ mod tests {
     #[test]
     fn a_request_of_nobody_that_took_nothing_over_does_not_end_the_next_one() {
         let room = SendRoom::new(3);
-        assert!(!room.pass(), "nothing is owed");
+        assert!(room.pass(), "nothing is owed");
+        assert!(room.take(1));
         assert!(room.take(2));
         room.owe(2);
+        assert!(!room.pass(), "it was posted before them");
+        room.passed();
+        assert!(!room.take(2), "only its own room");
         assert!(room.pass());
         assert!(room.take(1));
         assert!(!room.take(1), "it has not ended");
+        room.passed();
+        assert!(room.take(3));
+    }
+
+    /// Looks as often as it takes, with a request of nobody posted when that helps.
+    fn looks_until_dead(room: &SendRoom, mut before: impl FnMut(u32)) -> Option<u32> {
+        (1..=100).find(|number| {
+            before(*number);
+            let look = room.look();
+            if look == Look::Stuck {
+                // Whether or not the one before has ended.
+                let _ = room.pass();
+                assert!(room.take(1));
+                room.nudged();
+            }
+            look == Look::Dead
+        })
+    }
+
+    #[test]
+    fn a_queue_that_gives_nothing_back_is_dead_in_the_end() {
+        let room = SendRoom::new(99);
+        assert!(room.take(3));
+        // Two looks until it is stuck.
+        assert_eq!(looks_until_dead(&room, |_| ()), Some(2 + MOST_LATE));
+
+        // Posts do not make it look alive.
+        let room = SendRoom::new(99);
+        assert!(room.take(3));
+        let posted = looks_until_dead(&room, |number| assert!(number == 2 || room.take(1)));
+        assert_eq!(posted, Some(2 + MOST_LATE));
+    }
+
+    #[test]
+    fn a_queue_that_is_slow_is_not_dead() {
+        // One request ends within each five looks, the one of nobody never does.
+        let room = SendRoom::new(99);
+        assert!(room.take(3));
+        assert_eq!(
+            looks_until_dead(&room, |number| room.give(u32::from(number % 5 == 0))),
+            None
+        );
+
+        // It does after each four looks.
+        let room = SendRoom::new(99);
+        assert!(room.take(3));
+        let passing = |number| {
+            if number % 4 == 0 {
+                room.passed();
+            }
+        };
+        assert_eq!(looks_until_dead(&room, passing), None);
     }
 
     #[test]

@@ -64,7 +64,8 @@ pub enum Progress {
     Fine,
     /// Nothing has moved since the last call.
     Nudged,
-    /// Something outstanding will never be done: the connection is of no use.
+    /// Something outstanding will never be done, or nothing has been for long: the
+    /// connection is of no use.
     Broken,
 }
 
@@ -355,15 +356,18 @@ impl<'a, C: Send + Sync + 'static> QpRef<'a, C> {
     /// Soft-RoCE can fall asleep with work to do: it stops at a number of packets under
     /// way, and misses that they were sent if that happens before it has said so
     /// (`need_req_skb` in rxe_requester). It wakes up with the next request, for which
-    /// everybody may be waiting.
+    /// everybody may be waiting. Not always: after a cable was out for a moment, a queue
+    /// was seen that neither went on nor failed. It is given up in the end.
     pub fn nudge(&self) -> Progress {
         if self.shared.broken.load(Relaxed) {
             return Progress::Broken;
         }
         let room = &self.shared.room;
         let look = room.look();
-        if look == Look::Fine {
-            return Progress::Fine;
+        match look {
+            Look::Fine => return Progress::Fine,
+            Look::Dead => return Progress::Broken,
+            Look::Quiet | Look::Stuck => {}
         }
         // Behind all that is outstanding. Without room or without a connection there is
         // nothing to be done.
@@ -374,12 +378,14 @@ impl<'a, C: Send + Sync + 'static> QpRef<'a, C> {
             false => &self.shared.chained,
         };
         let posted = self.post_unowned(cqe, |chain| chain.rdma_write(&[], nowhere));
-        if passes && posted.is_err() {
-            room.pass_failed();
+        match posted {
+            Ok(()) => room.nudged(),
+            Err(_) if passes => room.pass_failed(),
+            Err(_) => {}
         }
         match look {
             Look::Stuck => Progress::Nudged,
-            Look::Quiet | Look::Fine => Progress::Fine,
+            _ => Progress::Fine,
         }
     }
 
