@@ -102,11 +102,11 @@ def test_table_has_a_dash_for_what_was_not_measured() -> None:
 
 
 def test_a_job_that_costs_more_than_with_c_is_named() -> None:
-    """As the table shows it: what rounds to 1.00 does not cost more; others are not looked at."""
+    """By more than runs are apart; others are not looked at."""
     figures = {
         "less": {"ours": 99.0, "c": 100.0, "ours-n": 120.0, "c-n": 100.0},
-        "same": {"ours": 100.4, "c": 100.0},
-        "more": {"ours": 100.6, "c": 100.0},
+        "same": {"ours": 100.9, "c": 100.0},
+        "more": {"ours": 101.1, "c": 100.0},
         "alone": {"ours": 100.0},
     }
     assert compare.dearer(figures) == ["more: ours / C (Y) is 1.01"]

@@ -36,14 +36,14 @@ RATIOS = [
 def dearer(figures: Figures) -> list[str]:
     """A line for each job that costs more with ours than with C, both as by default.
 
-    The ratio is looked at as the table has it, in hundredths.
+    By more than two runs of the same may be apart: what is less is not known.
     """
     ratio = RATIOS[0]
     found = {job: ratio.value(row) for job, row in figures.items()}
     return [
         f"{job}: {ratio.title} is {value:.2f}"
         for job, value in found.items()
-        if value is not None and round(value, 2) > 1
+        if value is not None and value > 1 + TOLERANCE
     ]
 
 
