@@ -24,6 +24,7 @@ def _mapped(bench: Pair) -> tuple[Device, TransportPath]:
     return device, path
 
 
+@pytest.mark.long
 @pytest.mark.drivers("rust-rust", "rust-c", "c-rust")
 def test_an_idle_session_stays_connected(pair: Pair) -> None:
     """For longer than either side waits for a sign of life; then I/O goes as before."""

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """All paths of a session are down for a while, and up again."""
 
+import pytest
+
 from rnbdbench import fio
 from rnbdbench import network
 from rnbdbench import rtrs
@@ -58,6 +60,7 @@ def _plug_both(bench: Pair) -> None:
             network.wait_for_carrier(guest, cable, up=True)
 
 
+@pytest.mark.long
 def test_io_waits_until_paths_are_back(two_links: Pair) -> None:
     """Nothing is done meanwhile and nothing fails; then all goes on, over both."""
     guest = two_links.initiator.guest
@@ -81,6 +84,7 @@ def test_io_waits_until_paths_are_back(two_links: Pair) -> None:
     assert device.unmap() is None
 
 
+@pytest.mark.long
 def test_io_fails_when_no_path_comes_back_by_itself(two_links: Pair) -> None:
     """max_reconnect_attempts=0: at once, and for as long as nobody reconnects by hand."""
     guest = two_links.initiator.guest
