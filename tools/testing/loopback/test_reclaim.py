@@ -4,8 +4,9 @@
 import re
 
 from rnbdbench.lab import Pair
+from rnbdbench.tracing import MOUNT
+from rnbdbench.tracing import TRACING
 
-TRACING = "/sys/kernel/tracing"
 WAITS = re.compile(r"gfp_flags=\S*(GFP_KERNEL|GFP_USER|GFP_NOFS|GFP_HIGHUSER|__GFP_IO)")
 EVENT = f"{TRACING}/events/kmem/mm_page_alloc"
 
@@ -21,7 +22,7 @@ def test_connecting_again_does_not_wait_for_io(loopback: Pair) -> None:
     assert path.disconnect() is None
     # The writer of the file connects the path, so this one task is looked at.
     trace = guest.output(
-        f"mountpoint -q {TRACING} || mount -t tracefs tracefs {TRACING};"
+        f"{MOUNT};"
         f" echo $$ > {TRACING}/set_event_pid; echo 1 > {TRACING}/options/stacktrace;"
         f" : > {TRACING}/trace; echo 1 > {EVENT}/enable;"
         f" echo 1 > {path.folder}/reconnect; echo 0 > {EVENT}/enable;"

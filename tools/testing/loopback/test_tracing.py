@@ -7,15 +7,16 @@ from rnbdbench import disks
 from rnbdbench import network
 from rnbdbench.guest import Guest
 from rnbdbench.lab import Pair
+from rnbdbench.tracing import MOUNT
+from rnbdbench.tracing import TRACING
 
-TRACING = "/sys/kernel/tracing"
 PATH = f"bench: {network.INITIATOR.path()}@{network.TARGET.path()}"
 SERVER_PATH = f"{network.TARGET.path()}@{network.INITIATOR.path()} (bench)"
 
 
 def _begin(guest: Guest) -> None:
     guest.run(
-        f"mountpoint -q {TRACING} || mount -t tracefs tracefs {TRACING};"
+        f"{MOUNT};"
         f" : > {TRACING}/trace && echo 1 > {TRACING}/events/rtrs/enable"
     )
 

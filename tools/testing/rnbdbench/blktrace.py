@@ -7,8 +7,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from rnbdbench.guest import Guest
+from rnbdbench.tracing import MOUNT
+from rnbdbench.tracing import TRACING
 
-TRACING = "/sys/kernel/tracing"
 _INSTANCE = f"{TRACING}/instances/rnbdbench"
 
 BIOS = "block/block_bio_queue"
@@ -63,7 +64,7 @@ def lines(guest: Guest, event: str, condition: str) -> Iterator[list[str]]:
     folder = f"{_INSTANCE}/events/{event}"
     found: list[str] = []
     guest.run(
-        f"mountpoint -q {TRACING} || mount -t tracefs tracefs {TRACING}; mkdir {_INSTANCE}"
+        f"{MOUNT}; mkdir {_INSTANCE}"
         f" && echo '{condition}' > {folder}/filter && echo 1 > {folder}/enable"
     )
     try:
