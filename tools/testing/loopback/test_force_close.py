@@ -3,7 +3,6 @@
 
 from rnbdbench import drivers
 from rnbdbench import rnbd
-from rnbdbench.guest import Job
 from rnbdbench.lab import Pair
 from rnbdbench.rnbd import Device
 from rnbdbench.stalling import StallingDisk
@@ -21,8 +20,7 @@ def _remap(device: Device) -> str | None:
 
 
 def _read(device: Device) -> int:
-    command = f"dd if={device.node} of=/dev/null bs=4k count=1 iflag=direct status=none"
-    return device.guest.run(command, check=False).code
+    return device.begin_read().wait().code
 
 
 def _wait_until_closed(device: Device) -> None:
@@ -79,16 +77,6 @@ def test_a_device_that_is_closed_over_there_can_be_unmapped(loopback: Pair) -> N
     assert loopback.target.exports() == []
 
 
-def _stuck_read(device: Device) -> Job:
-    """A read of a stopped disk, which is under way."""
-    command = f"dd if={device.node} of=/dev/null bs=4k count=1 iflag=direct status=none"
-    read = device.guest.begin(command)
-    device.guest.wait_until(
-        lambda: device.read("inflight").split()[0] != "0", "the request to be under way"
-    )
-    return read
-
-
 def test_a_disk_that_hangs_is_taken_away_at_once_and_closed_later(loopback: Pair) -> None:
     """Neither who takes it away nor another device of the session waits for the disk."""
     guest = loopback.target.guest
@@ -100,7 +88,8 @@ def test_a_disk_that_hangs_is_taken_away_at_once_and_closed_later(loopback: Pair
     # initiator's block layer waits for those that are in flight.
     second = loopback.initiator.map("/dev/ram2")
     disk.stop()
-    read = _stuck_read(stuck)
+    read = stuck.begin_read()
+    stuck.wait_for_read()
     mark = guest.console.mark()
     assert guest.write(_force_close(disk=disk.name), "1", timeout=20) is None
     assert guest.names(f"{rnbd.SERVER_DEVICES}/{disk.name}/sessions") == []
@@ -137,7 +126,8 @@ def test_a_session_ends_while_a_disk_that_was_taken_away_hangs(loopback: Pair) -
     loopback.initiator.load()
     stuck = loopback.initiator.map(disk.node)
     disk.stop()
-    read = _stuck_read(stuck)
+    read = stuck.begin_read()
+    stuck.wait_for_read()
     assert guest.write(_force_close(disk=disk.name), "1", timeout=20) is None
     assert stuck.unmap("force") is None
     assert read.wait().code != 0

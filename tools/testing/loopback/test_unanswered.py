@@ -6,22 +6,10 @@ from rnbdbench.guest import Guest
 from rnbdbench.guest import Job
 from rnbdbench.lab import Pair
 from rnbdbench.rnbd import MAP_DEVICE
-from rnbdbench.rnbd import Device
 from rnbdbench.stalling import StallingDisk
 
 PERIOD_MS = 1000
 """Timeout of a disk's requests."""
-
-
-def _begin_read(device: Device) -> Job:
-    command = f"dd if={device.node} of=/dev/null bs=4k count=1 iflag=direct status=none"
-    return device.guest.begin(command)
-
-
-def _wait_for_request(device: Device) -> None:
-    device.guest.wait_until(
-        lambda: device.read("inflight").split()[0] != "0", "the request to be under way"
-    )
 
 
 def _wait_for_kernel(guest: Guest, function: str, what: str) -> None:
@@ -58,7 +46,7 @@ def test_io_without_an_answer_is_reported_and_ends(loopback: Pair) -> None:
     assert guest.write(f"/sys/block/{device.name}/queue/io_timeout", str(PERIOD_MS)) is None
 
     disk.stop()
-    read = _begin_read(device)
+    read = device.begin_read()
     assert read.wait(60).code != 0
     said = dmesg.last(guest, 40)
     for seconds in (1, 2, 3):
@@ -70,7 +58,7 @@ def test_io_without_an_answer_is_reported_and_ends(loopback: Pair) -> None:
     disk.go_on()
     path.force_connection()
     assert device.read("rnbd/state") == "open"
-    assert _begin_read(device).wait().code == 0
+    assert device.begin_read().wait().code == 0
     assert device.unmap() is None
 
 
@@ -85,14 +73,14 @@ def test_one_device_without_answers_can_be_unmapped_by_force(loopback: Pair) -> 
     (path,) = loopback.initiator.transport().paths()
 
     stalling.stop()
-    stuck_read = _begin_read(stuck)
-    _wait_for_request(stuck)
-    assert _begin_read(other).wait().code == 0
+    stuck_read = stuck.begin_read()
+    stuck.wait_for_read()
+    assert other.begin_read().wait().code == 0
     assert stuck.unmap("force") is None
     assert stuck_read.wait().code != 0
     assert not stuck.exists()
-    waiting = _begin_read(other)
-    _wait_for_request(other)
+    waiting = other.begin_read()
+    other.wait_for_read()
 
     stalling.go_on()
     path.force_connection()
@@ -112,7 +100,7 @@ def test_a_mounted_disk_without_answers_can_be_unmapped_by_force(loopback: Pair)
 
     stalling.stop()
     write = guest.begin("dd if=/dev/zero of=/mnt/stuck/file bs=1M count=4 conv=fsync")
-    _wait_for_request(device)
+    device.wait_for_read()
     assert device.unmap("force") is None
     assert write.wait().code != 0
     assert not device.exists()
@@ -183,7 +171,7 @@ def test_unmapping_by_force_does_not_wait_for_devices_that_are_being_opened(
         lambda: "ram1" not in loopback.target.exports(), "the target to close the device"
     )
     device = loopback.initiator.map("/dev/ram1", path="")
-    assert _begin_read(device).wait().code == 0
+    assert device.begin_read().wait().code == 0
     for mapped in loopback.initiator.devices():
         assert mapped.unmap() is None
     assert loopback.target.exports() == []

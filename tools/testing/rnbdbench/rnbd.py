@@ -54,6 +54,12 @@ class Device:
             f"dd if={self.node} of=/dev/null bs=4k count=1 iflag=direct status=none"
         )
 
+    def wait_for_read(self) -> None:
+        """Waits until a read is under way, be it never answered."""
+        self.guest.wait_until(
+            lambda: self.read("inflight").split()[0] != "0", "the request to be under way"
+        )
+
     def unmap(self, mode: str = "normal") -> str | None:
         """Asks for the end of the mapping; returns the name of the error."""
         return self.guest.write(f"/sys/block/{self.name}/rnbd/unmap_device", mode)
