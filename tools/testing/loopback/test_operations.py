@@ -29,10 +29,6 @@ def _write(guest: Guest, node: str, page: int, count: int = 1, flags: str = "dir
     )
 
 
-def _range(command: str, node: str, page: int, count: int) -> str:
-    return f"{command} --offset {page * PAGE} --length {count * PAGE} {node}"
-
-
 def _zeroes(arrived: list[Arrival]) -> list[Arrival]:
     return [each for each in arrived if each.operation == "write-zeroes"]
 
@@ -133,7 +129,7 @@ def test_discard_forgets_the_range_and_no_more(loopback: Pair) -> None:
     disks.fill(guest, disk, 8)
     device = _map(loopback, disk)
     with blktrace.arrivals(guest, disk) as arrived:
-        guest.run(_range("blkdiscard --force", device.node, 2, 3))
+        guest.run(disks.on_pages("blkdiscard --force", device.node, 2, 3))
     assert arrived == [Arrival("discard", 2 * SECTORS, 3 * SECTORS)]
     assert disks.picture(guest, disk, 8) == "##...###"
     assert device.unmap() is None
@@ -161,12 +157,12 @@ def test_zeroes_are_written_with_and_without_giving_up_the_space(loopback: Pair)
         device = _map(loopback, disk.node)
         full = disk.allocated()
         with blktrace.arrivals(guest, disk.node) as arrived:
-            guest.run(_range("blkdiscard --force --zeroout", device.node, 2, 3))
+            guest.run(disks.on_pages("blkdiscard --force --zeroout", device.node, 2, 3))
         assert [each.range for each in _zeroes(arrived)] == [(2 * SECTORS, 3 * SECTORS)]
         assert disks.picture(guest, disk.node, 8) == "##...###"
         assert disk.allocated() == full
         with blktrace.arrivals(guest, disk.node) as arrived:
-            guest.run(_range("fallocate --punch-hole", device.node, 4, 2))
+            guest.run(disks.on_pages("fallocate --punch-hole", device.node, 4, 2))
         assert [each.range for each in _zeroes(arrived)] == [(4 * SECTORS, 2 * SECTORS)]
         assert disks.picture(guest, disk.node, 8) == "##....##"
         assert disk.allocated() == full - 2 * SECTORS
@@ -181,8 +177,8 @@ def test_a_scsi_disk_is_told_whether_to_unmap(loopback: Pair) -> None:
     disks.fill(guest, disk, 8)
     device = _map(loopback, disk)
     with blktrace.lines(guest, blktrace.SCSI, "opcode == 0x93") as commands:
-        guest.run(_range("blkdiscard --force --zeroout", device.node, 1, 2))
-        guest.run(_range("fallocate --punch-hole", device.node, 4, 2))
+        guest.run(disks.on_pages("blkdiscard --force --zeroout", device.node, 1, 2))
+        guest.run(disks.on_pages("fallocate --punch-hole", device.node, 4, 2))
     told = [text.split("cmnd=(")[1].split(" raw=")[0] for text in commands]
     assert told == [
         "WRITE_SAME_16 lba=8 txlen=16 protect=0 unmap=0",
@@ -201,7 +197,7 @@ def test_zeroes_are_written_by_hand_if_a_disk_turns_out_not_to(loopback: Pair) -
     device = _map(loopback, disk)
     # Once: check condition, illegal request, invalid operation code.
     guest.run('echo "2 -1 0x93 0 0 0x2 0x5 0x20 0x0" > /sys/kernel/debug/scsi_debug/*/error')
-    guest.run(_range("blkdiscard --force --zeroout", device.node, 2, 3))
+    guest.run(disks.on_pages("blkdiscard --force --zeroout", device.node, 2, 3))
     limit = f"/sys/block/{disk.rsplit('/', 1)[1]}/queue/write_zeroes_max_bytes"
     assert guest.read(limit) == "0"
     assert disks.picture(guest, disk, 8) == "##...###"

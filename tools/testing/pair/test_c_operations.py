@@ -29,10 +29,6 @@ def _map(bench: Pair, disk: str, **options: str) -> Device:
     return bench.initiator.map(disk, **options)
 
 
-def _range(command: str, node: str, page: int, count: int) -> str:
-    return f"{command} --offset {page * PAGE} --length {count * PAGE} {node}"
-
-
 def _with_data(arrived: list[Arrival]) -> list[Arrival]:
     """All but flushes: some programs end with one."""
     return [each for each in arrived if each.sectors]
@@ -69,7 +65,7 @@ def test_discard_forgets_the_range_and_no_more(pair: Pair) -> None:
     disks.fill(target, disk, 8)
     device = _map(pair, disk)
     with blktrace.arrivals(target, disk) as arrived:
-        pair.initiator.guest.run(_range("blkdiscard --force", device.node, 2, 3))
+        pair.initiator.guest.run(disks.on_pages("blkdiscard --force", device.node, 2, 3))
     assert arrived == [Arrival("discard", 2 * SECTORS, 3 * SECTORS)]
     assert disks.picture(target, disk, 8) == "##...###"
     assert device.unmap() is None
@@ -83,12 +79,12 @@ def test_zeroes_are_written_with_and_without_giving_up_the_space(pair: Pair) -> 
         device = _map(pair, sparse.node)
         full = sparse.allocated()
         with blktrace.arrivals(target, sparse.node) as arrived:
-            guest.run(_range("blkdiscard --force --zeroout", device.node, 2, 3))
+            guest.run(disks.on_pages("blkdiscard --force --zeroout", device.node, 2, 3))
         assert _with_data(arrived) == [Arrival("write-zeroes", 2 * SECTORS, 3 * SECTORS)]
         assert disks.picture(target, sparse.node, 8) == "##...###"
         assert sparse.allocated() == full
         with blktrace.arrivals(target, sparse.node) as arrived:
-            guest.run(_range("fallocate --punch-hole", device.node, 4, 2))
+            guest.run(disks.on_pages("fallocate --punch-hole", device.node, 4, 2))
         assert _with_data(arrived) == [Arrival("write-zeroes", 4 * SECTORS, 2 * SECTORS)]
         assert disks.picture(target, sparse.node, 8) == "##....##"
         assert sparse.allocated() == full - 2 * SECTORS

@@ -127,6 +127,11 @@ def fill(guest: Guest, node: str, pages: int) -> None:
     )
 
 
+def on_pages(command: str, node: str, page: int, count: int) -> str:
+    """A command such as `blkdiscard` for some pages of a device."""
+    return f"{command} --offset {page * PAGE} --length {count * PAGE} {node}"
+
+
 def picture(guest: Guest, node: str, pages: int) -> str:
     """The first pages of a device: `#` for each with anything on it, `.` for zeroes."""
     return guest.output(
