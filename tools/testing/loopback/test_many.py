@@ -3,6 +3,7 @@
 
 import pytest
 
+from rnbdbench import memory
 from rnbdbench.guest import Guest
 from rnbdbench.lab import Lab
 from rnbdbench.lab import Pair
@@ -34,14 +35,6 @@ def _at_once(guest: Guest, commands: list[str]) -> None:
 def _warm_up(guest: Guest, count: int) -> None:
     """Runs as many processes as will map: what the kernel keeps of them is no device's."""
     _at_once(guest, ["sleep 2"] * count)
-
-
-def _used(guest: Guest) -> int:
-    """Memory that cannot be had, in KiB."""
-    guest.run("echo 3 > /proc/sys/vm/drop_caches")
-    lines = guest.read("/proc/meminfo").splitlines()
-    fields = {line.split(":")[0]: int(line.split()[1]) for line in lines}
-    return fields["MemTotal"] - fields["MemAvailable"]
 
 
 def _check_memory(lab: Lab, guest: Guest, what: str, used: float, most: int) -> None:
@@ -78,9 +71,9 @@ def test_many_devices_on_one_session(loopback: Pair, lab: Lab) -> None:
     # The session is made by the first one.
     loopback.initiator.map(disks[0])
     _warm_up(guest, count)
-    before = _used(guest)
+    before = memory.used(guest)
     _at_once(guest, [MAP.format(session="bench", disk=disk) for disk in disks[1:]])
-    used = (_used(guest) - before) / (count - 1)
+    used = (memory.used(guest) - before) / (count - 1)
     what = f"a device, on both sides, in a session of {count}"
     _check_memory(lab, guest, what, used, DEVICE_MOST)
     found = {loopback.initiator.find(disk).node: disk for disk in disks}
@@ -100,7 +93,7 @@ def test_many_sessions_of_five_devices(loopback: Pair, lab: Lab) -> None:
     loopback.initiator.load()
     sessions = [f"many{number}" for number in range(count // 5)]
     _warm_up(guest, count)
-    before = _used(guest)
+    before = memory.used(guest)
     _at_once(
         guest,
         [
@@ -109,7 +102,7 @@ def test_many_sessions_of_five_devices(loopback: Pair, lab: Lab) -> None:
             for number in range(5)
         ],
     )
-    used = (_used(guest) - before) / len(sessions)
+    used = (memory.used(guest) - before) / len(sessions)
     what = f"a session of 5 devices, on both sides, with {DEPTH} chunks"
     _check_memory(lab, guest, what, used, SESSION_MOST)
     found = {
