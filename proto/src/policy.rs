@@ -92,17 +92,26 @@ pub fn choose(
     start: usize,
     load: impl Fn(usize) -> Option<Load>,
 ) -> Option<usize> {
-    let first = start.checked_rem(count)?;
-    let mut usable = (first..count)
-        .chain(0..first)
-        .filter_map(|path| Some((path, load(path)?)));
-    let chosen = match policy {
-        Policy::RoundRobin => usable.next(),
-        Policy::MinInflight => usable.min_by_key(|(_, load)| load.inflight),
-        // What was not measured is not quick: 0 becomes the largest number.
-        Policy::MinLatency => usable.min_by_key(|(_, load)| load.latency_ns.wrapping_sub(1)),
-    };
-    chosen.map(|(path, _)| path)
+    let mut path = start.checked_rem(count)?;
+    let mut best: Option<(usize, u64)> = None;
+    for _ in 0..count {
+        if let Some(load) = load(path) {
+            let cost = match policy {
+                Policy::RoundRobin => return Some(path),
+                Policy::MinInflight => load.inflight.into(),
+                // What was not measured is not quick: 0 becomes the largest number.
+                Policy::MinLatency => load.latency_ns.wrapping_sub(1),
+            };
+            if best.is_none_or(|(_, least)| cost < least) {
+                best = Some((path, cost));
+            }
+        }
+        path += 1;
+        if path == count {
+            path = 0;
+        }
+    }
+    best.map(|(path, _)| path)
 }
 
 #[cfg(test)]
