@@ -185,9 +185,7 @@ impl Req {
         let Order {
             dir, len, ref io, ..
         } = *order;
-        let mut msg = [0; MAX_MSG_SIZE];
-        let msg_len = io.message(&mut msg)?;
-        let msg = msg.get(..msg_len).ok_or(EMSGSIZE)?;
+        let msg_len = io.message(self.header.bytes_mut()?)?;
         let transfer = if len == 0 {
             match dir {
                 Dir::Read => Transfer::None,
@@ -217,14 +215,14 @@ impl Req {
                 }
             }
         };
-        let usr_len = u16::try_from(msg.len())?;
-        let request = Request::new(len, usr_len, transfer).map_err(|_| EINVAL)?;
-        let mut tail = [0; MAX_REQUEST_MSG_SIZE];
-        let tail_len = request.encode(&mut tail).map_err(|_| EINVAL)?;
-        self.header.write(0, msg)?;
-        self.header
-            .write(msg.len(), tail.get(..tail_len).ok_or(EINVAL)?)?;
-        let header = msg.len().checked_add(tail_len).ok_or(EINVAL)?;
+        let request = Request::new(len, u16::try_from(msg_len)?, transfer).map_err(|_| EINVAL)?;
+        let tail = self
+            .header
+            .bytes_mut()?
+            .get_mut(msg_len..)
+            .ok_or(EMSGSIZE)?;
+        let tail_len = request.encode(tail).map_err(|_| EINVAL)?;
+        let header = msg_len.checked_add(tail_len).ok_or(EINVAL)?;
         self.header.sync_for_device(0, header);
         let imm = table
             .layout

@@ -2,8 +2,8 @@
 
 //! Memory that the device may read or write, mapped for as long as it lives.
 //!
-//! The device can write to it at any time, so it is never lent out as a slice:
-//! bytes are copied in and out.
+//! The device can write to it at any time, so bytes are copied in and out. Only what it
+//! never writes to is lent out as a slice.
 
 use super::pd::Pd;
 use super::sg::MappedSg;
@@ -106,6 +106,16 @@ impl DmaBuf {
         // SAFETY: The range was checked against the allocation.
         unsafe { core::ptr::copy(src.as_ptr(), self.ptr.as_ptr().add(off), src.len()) };
         Ok(())
+    }
+
+    /// All of it, to be written in place. `EINVAL` if the device writes to it as well.
+    pub fn bytes_mut(&mut self) -> Result<&mut [u8]> {
+        if self.dir != DmaDir::ToDevice {
+            return Err(EINVAL);
+        }
+        // SAFETY: By the type invariant these are `len` bytes, which were zeroed when the
+        // buffer was made. `self` is borrowed mutably, and the device only reads.
+        Ok(unsafe { core::slice::from_raw_parts_mut(self.ptr.as_ptr(), self.len) })
     }
 
     /// Copies from offset `off` to fill `dst`. `EINVAL` when out of range.
