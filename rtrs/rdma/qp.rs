@@ -356,8 +356,7 @@ impl<'a, C: Send + Sync + 'static> QpRef<'a, C> {
     /// Soft-RoCE can fall asleep with work to do: it stops at a number of packets under
     /// way, and misses that they were sent if that happens before it has said so
     /// (`need_req_skb` in rxe_requester). It wakes up with the next request, for which
-    /// everybody may be waiting. Not always: after a cable was out for a moment, a queue
-    /// was seen that neither went on nor failed. It is given up in the end.
+    /// everybody may be waiting. A queue that gives nothing back even so is given up in the end.
     pub fn nudge(&self) -> Progress {
         if self.shared.broken.load(Relaxed) {
             return Progress::Broken;
@@ -402,27 +401,26 @@ impl<'a, C: Send + Sync + 'static> QpRef<'a, C> {
         post: impl FnOnce() -> Posted,
     ) -> core::result::Result<(), (Idle<T>, Error)> {
         let op = idle.into_op();
-        // The reference of the hardware, taken back by `Op::done`.
-        let wire = awaited.has_wire().then(|| Arc::into_raw(op.clone()));
         op.flight().launch(awaited);
-        let e = match self.gated(post) {
-            Posted::All => return Ok(()),
-            Posted::Nothing(e) => e,
-            // The end of the chain will never complete. Nobody can tell when the device
-            // is done with the memory of the part, so it is never freed: the reference
-            // of the hardware stays.
-            Posted::Part => return Ok(()),
+        // Becomes the hardware's, if that is to tell the end: `Op::done` takes it back.
+        let reference = Arc::into_raw(op);
+        let failed = match self.gated(post) {
+            Posted::Nothing(e) => Some(e),
+            // The end of a part of a chain will never complete. Nobody can tell when the
+            // device is done with the memory of the part, so it is never freed: the
+            // reference of the hardware stays.
+            Posted::All | Posted::Part if awaited.has_wire() => return Ok(()),
+            Posted::All | Posted::Part => None,
         };
+        // SAFETY: Made above, and the hardware has not got it.
+        let op = unsafe { Arc::from_raw(reference) };
+        let Some(e) = failed else { return Ok(()) };
         let recalled = loop {
             match op.flight().recall() {
                 Recall::Busy => core::hint::spin_loop(),
                 recalled => break recalled,
             }
         };
-        if let Some(wire) = wire {
-            // SAFETY: The hardware did not take the reference made above.
-            drop(unsafe { Arc::from_raw(wire) });
-        }
         match recalled {
             // A peer that answers what it was not sent has finished it.
             Recall::Gone => Ok(()),
