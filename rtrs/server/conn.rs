@@ -28,13 +28,17 @@ pub(super) struct Conn {
 }
 
 impl Conn {
-    /// Whether `wc` of a `what` succeeded; closes the path when it failed by
-    /// more than being flushed.
+    /// Whether `wc` of a `what` succeeded; closes the path otherwise.
     pub(super) fn check(&self, wc: &Wc, what: &str) -> bool {
         if wc.is_ok() {
             return true;
         }
-        if !wc.is_flush() {
+        if wc.is_flush() {
+            // All that is posted is flushed when the path is closed, which does nothing
+            // here. Else the device has given the queue pair up, and there need not be
+            // another sign of that: the client's requests may have been acknowledged.
+            self.path.close("the connection broke");
+        } else {
             self.path.fail(fmt!(
                 "{what} on connection {} failed: {}",
                 self.id,

@@ -52,7 +52,7 @@ def _expect_second_path(bench: Pair, device: Device, cable: Plugs, shown: str, n
     cable.plug()
     guest.wait_until(lambda: name in session.path_names(), f"path {name} to be shown", BACK)
     late = session.path(name)
-    late.wait_for("connected", BACK)
+    cable.wait_connected(late, BACK)
     assert len(session.path_names()) == 2
     assert late.reconnects()[0] == 0, "it was connected for the first time"
     late.wait_for_traffic(50)

@@ -130,7 +130,7 @@ def _expect_failover(bench: Pair) -> None:
     assert device.read("rnbd/state") == "open"
 
     bench.cable(1).plug()
-    lost.wait_for("connected", rtrs.RECONNECT + rtrs.MARGIN)
+    bench.cable(1).wait_connected(lost, rtrs.RECONNECT + rtrs.MARGIN)
     assert lost.reconnects()[0] == 1
     assert kept.reconnects() == (0, 0)
     lost.wait_for_traffic(50)
@@ -310,7 +310,7 @@ def _pull_in_turn(bench: Pair, device: Device, pulls: range, clock: Clock) -> li
         # A moment may have taken one connection, and the path with it, some seconds later.
         # Nothing must be left of that when the other cable goes.
         Clock(guest).wait(RESENT)
-        paths[number].wait_for("connected", BACK)
+        bench.cable(number).wait_connected(paths[number], BACK)
         _wait_for_answers(paths[number])
     return losses
 

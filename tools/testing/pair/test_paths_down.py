@@ -74,8 +74,9 @@ def test_io_waits_until_paths_are_back(two_links: Pair) -> None:
     assert verify.running
 
     _plug_both(two_links)
-    for path in paths:
-        path.wait_for("connected", rtrs.ATTEMPT + rtrs.RECONNECT + rtrs.MARGIN)
+    for cable, path in zip(CABLES, paths, strict=True):
+        back = rtrs.ATTEMPT + rtrs.RECONNECT + rtrs.MARGIN
+        two_links.cable(cable).wait_connected(path, back)
     device.wait_for_state("open")
     for path in paths:
         assert path.reconnects()[0] == 1

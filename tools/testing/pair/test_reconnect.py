@@ -3,16 +3,28 @@
 
 import pytest
 
+from rnbdbench import disks
 from rnbdbench import dmesg
 from rnbdbench import drivers
 from rnbdbench import fio
 from rnbdbench import network
 from rnbdbench import rtrs
+from rnbdbench.clock import Clock
 from rnbdbench.lab import Lab
 from rnbdbench.lab import Pair
 from rnbdbench.rnbd import Device
 from rnbdbench.rnbd import Target
 from rnbdbench.rtrs import TransportPath
+
+DEPTH = 32
+"""Requests at a time."""
+
+SLOW = 3.0
+"""Seconds that a slow disk takes to write."""
+
+NOTICED = 20.0
+"""Seconds until a client knows that a path is gone when only a heartbeat can tell: the next
+one, which is sent three times."""
 
 
 def _mapped(bench: Pair, **transport: int) -> tuple[Device, TransportPath]:
@@ -40,7 +52,7 @@ def test_io_waits_while_the_cable_is_out(pair: Pair) -> None:
     assert verify.running
 
     pair.cable().plug()
-    path.wait_for("connected", rtrs.RECONNECT + rtrs.MARGIN)
+    pair.cable().wait_connected(path, rtrs.RECONNECT + rtrs.MARGIN)
     device.wait_for_state("open")
     assert path.reconnects()[0] == 1
     fio.wait_for_io(guest, device.name)
@@ -128,6 +140,46 @@ def test_attempts_end_after_as_many_as_allowed(pair: Pair) -> None:
     device.wait_for_state("open")
     fio.verify(guest, device.node, block="64k", size="4m")
     assert device.unmap() is None
+
+
+def test_io_goes_on_after_an_answer_was_refused(pair: Pair) -> None:
+    """By the server's network card: nobody waits for what never comes.
+
+    Soft-RoCE gives the queue pair up then, and tells so only by flushing what is posted;
+    all requests have arrived, so the client cannot know.
+    """
+    guest, target = pair.initiator.guest, pair.target.guest
+    below = pair.target.ram_disk(32)
+    target.run("modprobe dm-delay")
+    sectors = disks.sectors(target, below)
+    late = f"{below} 0 {SLOW * 1000:.0f}"
+    slow = disks.mapper(target, "rnbdtest", f"0 {sectors} delay {below} 0 0 {late}")
+    pair.target.load()
+    pair.initiator.load()
+    device = pair.initiator.map(slow)
+    (path,) = pair.initiator.transport().paths()
+    load = fio.begin_load(guest, device.node, rw="randwrite", depth=DEPTH)
+    def inflight() -> int:
+        return sum(map(int, guest.read(f"/sys/block/{device.name}/inflight").split()))
+
+    guest.wait_until(lambda: inflight() == DEPTH, "all requests to be sent")
+    # They arrive, and the client is told so.
+    Clock(target).wait(SLOW / 4)
+    with network.refusal(target):
+        Clock(target).wait(SLOW)
+    guest.wait_until(
+        lambda: path.state() != "connected" or path.reconnects()[0] > 0,
+        "the path to be lost",
+        NOTICED,
+    )
+    pair.cable().wait_connected(path, rtrs.ATTEMPT + rtrs.RECONNECT + rtrs.MARGIN)
+    done = fio.completed(guest, device.name)
+    guest.wait_until(lambda: fio.completed(guest, device.name) > done, "I/O to go on")
+    assert load.running
+    load.cancel()
+    load.wait()
+    guest.wait_until(lambda: inflight() == 0, "the last requests to end")
+    guest.wait_until(lambda: device.unmap() is None, "the device to be closed")
 
 
 @pytest.mark.long

@@ -11,6 +11,7 @@ from rnbdbench.channel import GuestGone
 from rnbdbench.guest import CommandFailed
 from rnbdbench.guest import Guest
 from rnbdbench.guest import Job
+from rnbdbench.rtrs import TransportPath
 
 MTU = 4200
 """Lets a RoCE packet carry 4096 bytes."""
@@ -101,6 +102,18 @@ class Plugs:
         """Plugs it in again at both ends."""
         self._link(True)
 
+    def wait_connected(self, path: TransportPath, timeout: float) -> None:
+        """Waits until a path over it, which is plugged in again, is connected."""
+
+        def connected() -> bool:
+            if path.state() == "connected":
+                return True
+            for guest in self.guests:
+                _cure(guest, self.number)
+            return False
+
+        path.guest.wait_until(connected, f"path {path.name} to be connected", timeout)
+
     def _link(self, up: bool) -> None:
         for guest in self.guests:
             # One that was booted again has its cables plugged in.
@@ -150,6 +163,22 @@ def add_rdma(guest: Guest, number: int = 0) -> None:
     """Makes the RDMA device of a network card, which has none."""
     guest.run(f"modprobe {_driver(guest)} && {_add_rdma(guest, number)}", timeout=60)
     _wait_active(guest, number)
+
+
+def _cure(guest: Guest, number: int) -> None:
+    """Makes an RDMA device anew that cannot connect to anybody any more.
+
+    A packet that soft-RoCE cannot hand to the card puts its queue pair in error,
+    also the one for management (GSI), for good (rxe_requester, rxe_qp_error). The
+    card takes none for a moment after its cable was pulled, or plugged in.  Nobody
+    but the operator can mend that, who sees it as here; see Documentation/fabrics.md.
+    """
+    queues = guest.output(f"rdma resource show qp link {rdma_name(number)}/1")
+    if "type GSI state ERR" not in queues:
+        return
+    guest.write("/dev/kmsg", f"rnbdbench: {rdma_name(number)} is deaf, and made anew\n")
+    remove_rdma(guest, number)
+    add_rdma(guest, number)
 
 
 def _wait_active(guest: Guest, number: int) -> None:
@@ -214,6 +243,19 @@ def delay(guest: Guest, card: int, milliseconds: int) -> Iterator[None]:
     qdisc = f"tc qdisc %s dev {card_name(card)} root"
     # More than its default of 1000 packets are on the way; it drops the others.
     guest.run(f"modprobe sch_netem && {qdisc % 'add'} netem delay {milliseconds}ms limit 100000")
+    yield
+    # After a failure the guest is not used again.
+    guest.run(qdisc % "delete")
+
+
+@contextmanager
+def refusal(guest: Guest, card: int = 0) -> Iterator[None]:
+    """Lets a card refuse all that a guest sends by it, within a `with` block.
+
+    So it does for a moment after its cable was pulled.
+    """
+    qdisc = f"tc qdisc %s dev {card_name(card)} root"
+    guest.run(f"{qdisc % 'add'} bfifo limit 1")
     yield
     # After a failure the guest is not used again.
     guest.run(qdisc % "delete")
