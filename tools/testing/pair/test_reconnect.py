@@ -19,7 +19,7 @@ from rnbdbench.rtrs import TransportPath
 DEPTH = 32
 """Requests at a time."""
 
-SLOW = 3.0
+SLOW = 2.0
 """Seconds that a slow disk takes to write."""
 
 NOTICED = 20.0
@@ -163,10 +163,11 @@ def test_io_goes_on_after_an_answer_was_refused(pair: Pair) -> None:
         return sum(map(int, guest.read(f"/sys/block/{device.name}/inflight").split()))
 
     guest.wait_until(lambda: inflight() == DEPTH, "all requests to be sent")
-    # They arrive, and the client is told so.
-    Clock(target).wait(SLOW / 4)
+    # They arrive, and the client is told so. No heartbeat is to be refused, which it would
+    # miss.
+    Clock(target).wait(SLOW - 0.5)
     with network.refusal(target):
-        Clock(target).wait(SLOW)
+        Clock(target).wait(1)
     guest.wait_until(
         lambda: path.state() != "connected" or path.reconnects()[0] > 0,
         "the path to be lost",
