@@ -356,7 +356,8 @@ impl<'a, C: Send + Sync + 'static> QpRef<'a, C> {
     /// Soft-RoCE can fall asleep with work to do: it stops at a number of packets under
     /// way, and misses that they were sent if that happens before it has said so
     /// (`need_req_skb` in rxe_requester). It wakes up with the next request, for which
-    /// everybody may be waiting. A queue that gives nothing back even so is given up in the end.
+    /// everybody may be waiting. A queue that gives nothing back even so is given up in
+    /// the end.
     pub fn nudge(&self) -> Progress {
         if self.shared.broken.load(Relaxed) {
             return Progress::Broken;
@@ -404,17 +405,18 @@ impl<'a, C: Send + Sync + 'static> QpRef<'a, C> {
         op.flight().launch(awaited);
         // Becomes the hardware's, if that is to tell the end: `Op::done` takes it back.
         let reference = Arc::into_raw(op);
-        let failed = match self.gated(post) {
-            Posted::Nothing(e) => Some(e),
+        let posted = self.gated(post);
+        if awaited.has_wire() && !matches!(posted, Posted::Nothing(_)) {
             // The end of a part of a chain will never complete. Nobody can tell when the
             // device is done with the memory of the part, so it is never freed: the
             // reference of the hardware stays.
-            Posted::All | Posted::Part if awaited.has_wire() => return Ok(()),
-            Posted::All | Posted::Part => None,
-        };
+            return Ok(());
+        }
         // SAFETY: Made above, and the hardware has not got it.
         let op = unsafe { Arc::from_raw(reference) };
-        let Some(e) = failed else { return Ok(()) };
+        let Posted::Nothing(e) = posted else {
+            return Ok(());
+        };
         let recalled = loop {
             match op.flight().recall() {
                 Recall::Busy => core::hint::spin_loop(),
