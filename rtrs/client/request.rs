@@ -185,7 +185,11 @@ impl Req {
         let Order {
             dir, len, ref io, ..
         } = *order;
-        let msg_len = io.message(self.header.bytes_mut()?)?;
+        let room = self.header.bytes_mut()?.get_mut(..MAX_MSG_SIZE);
+        let msg_len = io.message(room.ok_or(EMSGSIZE)?)?;
+        if msg_len > MAX_MSG_SIZE {
+            return Err(EMSGSIZE);
+        }
         let transfer = if len == 0 {
             match dir {
                 Dir::Read => Transfer::None,
