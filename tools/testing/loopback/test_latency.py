@@ -83,9 +83,7 @@ def test_a_slow_disk_shows(loopback: Pair) -> None:
     """Writes that take three seconds each: no error, right data, and counted as what they took."""
     guest = loopback.initiator.guest
     below = loopback.target.null_disk(size=16)
-    guest.run("modprobe dm-delay")
-    sectors = disks.sectors(guest, below)
-    slow = disks.mapper(guest, "rnbdtest", f"0 {sectors} delay {below} 0 0 {below} 0 {DELAY_MS}")
+    slow = disks.slow_to_write(guest, "rnbdtest", below, DELAY_MS)
     loopback.target.load()
     loopback.initiator.load()
     device = loopback.initiator.map(slow)

@@ -75,7 +75,7 @@ def test_the_c_client_has_a_cable_out_and_back(two_links: Pair, failures: int) -
     )
 
     two_links.cable(1).plug()
-    two_links.cable(1).wait_connected(lost, rtrs.ATTEMPT + rtrs.RECONNECT + rtrs.MARGIN)
+    two_links.cable(1).wait_connected(lost, rtrs.BACK)
     assert lost.reconnects()[0] == 1
     _server_has(two_links, kept, lost)
     lost.wait_for_traffic(50)

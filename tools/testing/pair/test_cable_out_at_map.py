@@ -12,9 +12,6 @@ from rnbdbench.lab import Pair
 from rnbdbench.network import Plugs
 from rnbdbench.rnbd import Device
 
-BACK = rtrs.ATTEMPT + rtrs.RECONNECT + rtrs.MARGIN
-"""Seconds until a path is up whose cable is in again."""
-
 SOURCES = ("10.50.102.65", "10.50.102.67")
 """An address of each of the initiator's cards, in one subnet."""
 
@@ -50,9 +47,9 @@ def _expect_second_path(bench: Pair, device: Device, cable: Plugs, shown: str, n
     verify = fio.begin_verify(guest, device.node)
     fio.wait_for_io(guest, device.name)
     cable.plug()
-    guest.wait_until(lambda: name in session.path_names(), f"path {name} to be shown", BACK)
+    guest.wait_until(lambda: name in session.path_names(), f"path {name} to be shown", rtrs.BACK)
     late = session.path(name)
-    cable.wait_connected(late, BACK)
+    cable.wait_connected(late, rtrs.BACK)
     assert len(session.path_names()) == 2
     assert late.reconnects()[0] == 0, "it was connected for the first time"
     late.wait_for_traffic(50)

@@ -57,7 +57,7 @@ def test_a_mirror_survives_the_loss_of_a_target(pair: Pair, lab: Lab) -> None:
     target = Target(fresh)
     target.ram_disk(16)
     target.load()
-    path.wait_for("connected", rtrs.ATTEMPT + rtrs.RECONNECT + rtrs.MARGIN)
+    path.wait_for("connected", rtrs.BACK)
     guest.wait_until(lambda: far.read("rnbd/state") == "open", "the disk to be open")
     guest.run(
         f"echo remove > {MD}/dev-{far.name}/state && stat -L -c %Hr:%Lr {far.node} > {MD}/new_dev"

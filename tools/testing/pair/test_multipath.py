@@ -43,9 +43,6 @@ SECONDS = 300
 MESSAGE = 32
 """Bytes that say what a read or write of the block driver is."""
 
-BACK = rtrs.ATTEMPT + rtrs.RECONNECT + rtrs.MARGIN
-"""Seconds until a path is back even if an attempt that must fail was just begun."""
-
 
 def _mapped(bench: Pair, paths: list[str]) -> Device:
     disk = bench.target.ram_disk(32)
@@ -282,7 +279,9 @@ def _wait_for_answers(path: TransportPath) -> None:
     """Waits until a path has carried more than could be sent without any answer."""
     start = path.counters().operations
     path.guest.wait_until(
-        lambda: path.counters().operations > start + 2 * DEPTH, f"answers over {path.name}", BACK
+        lambda: path.counters().operations > start + 2 * DEPTH,
+        f"answers over {path.name}",
+        rtrs.BACK,
     )
     assert path.state() == "connected"
 
@@ -310,7 +309,7 @@ def _pull_in_turn(bench: Pair, device: Device, pulls: range, clock: Clock) -> li
         # A moment may have taken one connection, and the path with it, some seconds later.
         # Nothing must be left of that when the other cable goes.
         Clock(guest).wait(RESENT)
-        bench.cable(number).wait_connected(paths[number], BACK)
+        bench.cable(number).wait_connected(paths[number], rtrs.BACK)
         _wait_for_answers(paths[number])
     return losses
 
@@ -410,7 +409,7 @@ def test_an_rdma_device_is_removed_under_load(two_links: Pair, side: str) -> Non
     _carries_all(kept, lost, guest, device)
 
     network.add_rdma(loser, 1)
-    lost.wait_for("connected", BACK)
+    lost.wait_for("connected", rtrs.BACK)
     lost.wait_for_traffic(0)
     verify.end()
     assert device.unmap() is None

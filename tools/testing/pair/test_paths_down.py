@@ -75,8 +75,7 @@ def test_io_waits_until_paths_are_back(two_links: Pair) -> None:
 
     _plug_both(two_links)
     for cable, path in zip(CABLES, paths, strict=True):
-        back = rtrs.ATTEMPT + rtrs.RECONNECT + rtrs.MARGIN
-        two_links.cable(cable).wait_connected(path, back)
+        two_links.cable(cable).wait_connected(path, rtrs.BACK)
     device.wait_for_state("open")
     for path in paths:
         assert path.reconnects()[0] == 1

@@ -150,17 +150,15 @@ def test_io_goes_on_after_an_answer_was_refused(pair: Pair) -> None:
     """
     guest, target = pair.initiator.guest, pair.target.guest
     below = pair.target.ram_disk(32)
-    target.run("modprobe dm-delay")
-    sectors = disks.sectors(target, below)
-    late = f"{below} 0 {SLOW * 1000:.0f}"
-    slow = disks.mapper(target, "rnbdtest", f"0 {sectors} delay {below} 0 0 {late}")
+    slow = disks.slow_to_write(target, "rnbdtest", below, int(SLOW * 1000))
     pair.target.load()
     pair.initiator.load()
     device = pair.initiator.map(slow)
     (path,) = pair.initiator.transport().paths()
     load = fio.begin_load(guest, device.node, rw="randwrite", depth=DEPTH)
+
     def inflight() -> int:
-        return sum(map(int, guest.read(f"/sys/block/{device.name}/inflight").split()))
+        return sum(map(int, device.read("inflight").split()))
 
     guest.wait_until(lambda: inflight() == DEPTH, "all requests to be sent")
     # They arrive, and the client is told so. No heartbeat is to be refused, which it would
@@ -173,7 +171,7 @@ def test_io_goes_on_after_an_answer_was_refused(pair: Pair) -> None:
         "the path to be lost",
         NOTICED,
     )
-    pair.cable().wait_connected(path, rtrs.ATTEMPT + rtrs.RECONNECT + rtrs.MARGIN)
+    pair.cable().wait_connected(path, rtrs.BACK)
     done = fio.completed(guest, device.name)
     guest.wait_until(lambda: fio.completed(guest, device.name) > done, "I/O to go on")
     assert load.running
@@ -204,7 +202,7 @@ def test_io_goes_on_when_the_server_was_booted_again(pair: Pair, lab: Lab) -> No
     target.ram_disk(32)
     target.load()
     # An attempt may be under way that nobody answered.
-    path.wait_for("connected", rtrs.ATTEMPT + rtrs.RECONNECT + rtrs.MARGIN)
+    path.wait_for("connected", rtrs.BACK)
     device.wait_for_state("open")
     fio.wait_for_io(guest, device.name)
     assert load.running

@@ -76,6 +76,13 @@ def sectors(guest: Guest, node: str) -> int:
     return int(guest.output(f"blockdev --getsz {node}"))
 
 
+def slow_to_write(guest: Guest, name: str, node: str, milliseconds: int) -> str:
+    """The whole of a device, by another name, where each write takes so long."""
+    guest.run("modprobe dm-delay")
+    table = f"0 {sectors(guest, node)} delay {node} 0 0 {node} 0 {milliseconds}"
+    return mapper(guest, name, table)
+
+
 def linear(guest: Guest, name: str, node: str) -> str:
     """The whole of a device, by another name."""
     return mapper(guest, name, f"0 {sectors(guest, node)} linear {node} 0")

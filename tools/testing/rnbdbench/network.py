@@ -238,14 +238,22 @@ def wait_for_carrier(guest: Guest, card: int, up: bool) -> None:
 
 
 @contextmanager
-def delay(guest: Guest, card: int, milliseconds: int) -> Iterator[None]:
-    """Lets all that a guest sends by a card arrive later, within a `with` block."""
+def _discipline(guest: Guest, card: int, words: str) -> Iterator[None]:
+    """Lets all that a guest sends by a card pass a queueing discipline, within a `with` block."""
     qdisc = f"tc qdisc %s dev {card_name(card)} root"
-    # More than its default of 1000 packets are on the way; it drops the others.
-    guest.run(f"modprobe sch_netem && {qdisc % 'add'} netem delay {milliseconds}ms limit 100000")
+    guest.run(f"{qdisc % 'add'} {words}")
     yield
     # After a failure the guest is not used again.
     guest.run(qdisc % "delete")
+
+
+@contextmanager
+def delay(guest: Guest, card: int, milliseconds: int) -> Iterator[None]:
+    """Lets all that a guest sends by a card arrive later, within a `with` block."""
+    guest.run("modprobe sch_netem")
+    # More than its default of 1000 packets are on the way; it drops the others.
+    with _discipline(guest, card, f"netem delay {milliseconds}ms limit 100000"):
+        yield
 
 
 @contextmanager
@@ -254,11 +262,8 @@ def refusal(guest: Guest, card: int = 0) -> Iterator[None]:
 
     So it does for a moment after its cable was pulled.
     """
-    qdisc = f"tc qdisc %s dev {card_name(card)} root"
-    guest.run(f"{qdisc % 'add'} bfifo limit 1")
-    yield
-    # After a failure the guest is not used again.
-    guest.run(qdisc % "delete")
+    with _discipline(guest, card, "bfifo limit 1"):
+        yield
 
 
 def counters(guest: Guest) -> str:

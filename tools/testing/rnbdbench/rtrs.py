@@ -23,6 +23,9 @@ ATTEMPT = 30.0
 MARGIN = 15.0
 """Seconds for what comes on top of these: work queues, clean-up, a slow machine."""
 
+BACK = ATTEMPT + RECONNECT + MARGIN
+"""Seconds until a path is back even if an attempt that must fail was just begun."""
+
 
 @dataclass(frozen=True)
 class Counters:
