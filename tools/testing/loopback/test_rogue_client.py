@@ -1,0 +1,177 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""A client that breaks the protocol: what the server does, and that nobody else notices.
+
+A program in user space (tools/testing/peer/rogue_client.py) goes through the cases, while
+a well-behaved session does I/O.
+"""
+
+from collections.abc import Mapping
+
+import pytest
+
+from rnbdbench import fio
+from rnbdbench import peer
+from rnbdbench.guest import Guest
+from rnbdbench.lab import Pair
+
+DEPTH = 12
+"""Requests of a session: no power of two, so that there are ids without a chunk."""
+
+SIGNS = 256
+"""Blocks of 4 KiB of the disk that must stay as they are."""
+
+CONNECTIONS = {
+    "magic": ("refused 104", "connection refused: bad magic 0x1234"),
+    "nothing": ("refused 104", "connection refused: bad magic 0x0000"),
+    "version": ("refused 104", "connection refused: unsupported version 3.0"),
+    "no-connections": ("refused 104", "bad number of connections 0"),
+    "too-many-connections": ("refused 104", "bad number of connections 4097"),
+    "connection-beyond": ("refused 104", "connection id 2 out of range"),
+    "second-first": ("refused 104", "connection 1 refused: ECONNRESET"),
+    "unknown-session": ("refused 6", "connection 0 refused: ENXIO"),
+    "notes": ("refused 95", "has immediates, and the client asks to do without"),
+    "connection-again": ("refused 104", "connection 0 refused: ECONNRESET"),
+    "other-count": ("refused 104", "connection 1 refused: ECONNRESET"),
+}
+"""What a connection request gets, and what the server says of it, by case."""
+
+NAMES = {
+    "name-early": ("closed", "session named before all connections are up"),
+    "request-for-name": ("closed", "bad first message: EPROTO"),
+    "name-short": ("closed", "bad first message: message of 4 bytes, expected 272"),
+    "name-long": ("closed", "receive of the session's name on connection 0 failed"),
+    "name-of-other-type": ("closed", "bad first message: unexpected message type 7"),
+    "name-empty": ("closed", "bad first message: malformed name"),
+    "name-endless": ("closed", "bad first message: malformed name"),
+    "name-with-slash": ("closed", "bad first message: malformed name"),
+    "name-in-use": ("closed", "session name 'bench' is in use"),
+}
+"""Likewise when the client says its name, or should."""
+
+IMMEDIATES = {
+    "immediate-of-no-type": ("closed", "unexpected immediate type 5"),
+    "answer-to-server": ("closed", "immediate 0x10000000 on connection 1"),
+    "heartbeat-on-io": ("closed", "immediate 0x80000000 on connection 1"),
+    "chunk-beyond": ("closed", "message id 13 out of range"),
+    "offset-beyond": ("closed", "message offset 16777215 out of range"),
+    "offset-at-end": ("closed", "message offset 131070 out of range"),
+    "message-of-nothing": ("closed", "message without an immediate"),
+    "message": ("closed", "receive on connection 1 failed"),
+    "name-again": ("closed", "receive on connection 0 failed"),
+    "chunk-in-use": ("closed", "message id 0 used while in flight"),
+}
+"""Likewise on a path that is up."""
+
+REQUESTS = {
+    "request-of-no-type": ("closed", "unexpected message type 9"),
+    "user-message-before-chunk": ("closed", "user message of 1000 bytes before offset 100"),
+    "read-flags": ("closed", "unknown flags 0x8000"),
+    "two-descriptors": ("closed", "unexpected number of descriptors 2"),
+    "descriptor-of-nothing": ("closed", "descriptor length 0 out of range"),
+    "descriptor-too-long": ("closed", "descriptor length 65 out of range"),
+    "descriptor-around": ("closed", "descriptor wraps around the address space"),
+    "descriptor-of-no-key": ("closed", "remote access error"),
+    # The rogue's own device gives up without a word, so nobody acknowledges the answer.
+    "key-not-to-invalidate": ("closed", "failed: transport retry counter exceeded"),
+}
+"""Likewise for what is in a chunk."""
+
+MESSAGES = {
+    "message-of-no-type": ("answer 22", "refused a message: unexpected message type 99"),
+    "message-of-two-bytes": ("answer 22", "refused a message: message of 2 bytes, expected 4"),
+    "no-message": ("answer 22", "refused a message: message of 0 bytes, expected 4"),
+    "greeting-of-no-version": ("answer 22", "refused a message: unsupported version 0.0"),
+    "greeting-without-room": ("answer 90", ""),
+    "greeting-as-write": ("answer 90", ""),
+    "greeting": ("answer 0", ""),
+    "open-short": ("answer 22", "refused a message: message of 100 bytes, expected 264"),
+    "open-endless": ("answer 22", "refused a message: malformed name"),
+    "open-parent": ("answer 22", "failed: EINVAL"),
+    "open-in-no-mode": ("answer 22", "refused a message: unknown access mode 9"),
+    "open-without-room": ("answer 22", "failed: EINVAL"),
+    "open-as-write": ("answer 22", "failed: EINVAL"),
+    "open": ("answer 0", "opened '/dev/ram0'"),
+    "open-no-device": ("answer 15", "failed: ENOTBLK"),
+    "open-twice": ("answer 17", "failed: EEXIST"),
+    # As with the C drivers: it is not open, which is all that was wanted.
+    "close-unknown": ("answer 0", ""),
+    "read-unknown": ("answer 107", "request for unknown device 1000"),
+}
+"""What a message gets, whose path goes on."""
+
+DISK = {
+    "close-at-once": ("answer [0, 0]", ""),
+    "io-short": ("answer 22", "refused a message: message of 20 bytes, expected 24"),
+    "no-operation": ("answer 22", "refused a message: unknown operation 77"),
+    "flags-of-no-kind": ("answer 22", "refused a message: unknown flags 0x100000"),
+    "write-of-size-0": ("answer 22", "refused a message: malformed range of sectors"),
+    "half-a-sector": ("answer 22", "refused a message: malformed range of sectors"),
+    "around-the-end": ("answer 22", "refused a message: malformed range of sectors"),
+    "write-read-only": ("answer 30", "refused to Write 512 bytes at sector 0: EROFS"),
+    "discard-read-only": ("answer 30", "refused to Discard 512 bytes at sector 0: EROFS"),
+    "zeroes-read-only": ("answer 30", "refused to WriteZeroes 512 bytes at sector 0: EROFS"),
+    "fua-to-read": ("answer 22", "refused to Read 512 bytes at sector 0: EINVAL"),
+    "read-as-write": ("answer 22", "refused to Read 512 bytes at sector 0: EINVAL"),
+    "write-as-read": ("answer 22", "refused to Write 512 bytes at sector 0: EINVAL"),
+    "read-less-than-said": ("answer 22", "refused to Read 4096 bytes at sector 0: EINVAL"),
+    "read-more-than-said": ("answer 22", "refused to Read 512 bytes at sector 0: EINVAL"),
+    "write-less-than-said": ("answer 22", "refused to Write 4096 bytes at sector 0: EINVAL"),
+    "write-more-than-said": ("answer 22", "refused to Write 512 bytes at sector 0: EINVAL"),
+    "write-nothing": ("answer 22", "refused to Write 512 bytes at sector 0: EINVAL"),
+    "discard-with-data": ("answer 22", "refused to Discard 512 bytes at sector 0: EINVAL"),
+    "beyond-the-end": ("answer 5", "at sector 1099511627776: EIO"),
+    "priority-of-no-class": ("answer 22", "refused to Read 512 bytes at sector 0: EINVAL"),
+}
+"""What a request for a disk gets."""
+
+
+def _signs(guest: Guest, disk: str) -> str:
+    """A checksum of the start of a disk."""
+    read = f"dd if={disk} bs=4k count={SIGNS} iflag=direct status=none"
+    return guest.output(f"{read} | sha256sum")
+
+
+def _wrong(cases: Mapping[str, tuple[str, str]], found: Mapping[str, tuple[str, str]]) -> str:
+    """What did not come out as it should, case by case."""
+    lines = []
+    for name, (outcome, words) in cases.items():
+        came, log = found[name]
+        if came != outcome:
+            lines.append(f"{name}: {came} instead of {outcome}; the server said:\n{log}")
+        elif words not in log:
+            lines.append(f"{name}: the server did not say '{words}', but:\n{log}")
+    return "\n".join(lines)
+
+
+@pytest.mark.parametrize(
+    "cases",
+    [
+        pytest.param(CONNECTIONS, id="connections"),
+        pytest.param({**NAMES, **IMMEDIATES, **REQUESTS}, id="paths"),
+        pytest.param(MESSAGES, id="messages"),
+        pytest.param(DISK, id="disk"),
+    ],
+)
+def test_a_rogue_client_is_refused_and_harms_nobody(
+    loopback: Pair, cases: Mapping[str, tuple[str, str]]
+) -> None:
+    """Each of its steps ends as documented, its disk stays as it is, and others go on."""
+    guest = loopback.target.guest
+    disk = loopback.target.ram_disk(16, count=2)
+    loopback.target.load(transport={"sess_queue_depth": DEPTH})
+    loopback.initiator.load()
+    before = _signs(guest, disk)
+    device = loopback.initiator.map("/dev/ram1")
+    load = fio.begin_verify(guest, device.node, depth=4)
+
+    found = peer.misbehave(guest, disk, cases)
+
+    load.end()
+    wrong = _wrong(cases, found)
+    assert not wrong, wrong
+    assert _signs(guest, disk) == before, "the disk has changed"
+    guest.wait_until(
+        lambda: loopback.target.exports() == ["ram1"], "the rogue's devices to be closed"
+    )
+    assert loopback.target.transports() == ["bench"]
+    assert device.unmap() is None

@@ -1,0 +1,39 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Messages of RNBD; nothing is checked before it is sent."""
+
+import struct
+
+SESS_INFO, SESS_INFO_RSP, OPEN, OPEN_RSP, IO, CLOSE, DEV_INFO = range(7)
+RO, RW, MIGRATION = range(3)
+OP_READ, OP_WRITE, OP_FLUSH, OP_DISCARD, OP_SECURE_ERASE, OP_WRITE_ZEROES = range(6)
+OPEN_RSP_SIZE = 56
+SESS_INFO_SIZE = 36
+IO_SIZE = 32
+SECTOR = 512
+
+
+def sess_info(version=2):
+    """The greeting."""
+    return struct.pack("<HxxB31x", SESS_INFO, version)
+
+
+def open_device(path, mode=RW):
+    """OPEN; a path of 256 bytes has no NUL."""
+    return struct.pack("<HxxBx256s2x", OPEN, mode, path)
+
+
+def close_device(device):
+    """CLOSE."""
+    return struct.pack("<HxxI", CLOSE, device)
+
+
+def io(device, operation, sector=0, size=SECTOR, prio=0):
+    """IO; flags are in `operation`."""
+    return struct.pack("<HxxIQIIH6x", IO, device, sector, operation, size, prio)
+
+
+def device_of(answer):
+    """The device that OPEN_RSP tells of."""
+    kind, device = struct.unpack_from("<HxxI", answer)
+    assert kind == OPEN_RSP, f"instead of OPEN_RSP: {answer.hex()}"
+    return device

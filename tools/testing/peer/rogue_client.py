@@ -1,0 +1,353 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""A client that breaks the protocol in many ways, one after the other.
+
+    rogue_client.py <libpeer.so> <address> <port> <seconds> <disk> <case>...
+
+Says what became of each case, in a line of JSON: `refused <errno>` for a connection,
+`closed` for a path, `answer <errno>` for a request, or what it was if it was none of
+these. A case begins with a line in the kernel's log that has its name.
+"""
+
+import json
+import struct
+import sys
+import time
+from functools import partial
+
+import messages
+import transport
+import verbs
+
+BURST, WINDOW = 10, 5.1
+"""Lines that a place in the server's code logs in so many seconds, and no more."""
+
+CASES = {}
+"""What can be done, by name: functions of a `Target` and a session, which say what came."""
+
+
+class Target:
+    """The server, and a disk that it has."""
+
+    def __init__(self, address, port, seconds, disk):
+        self.server, self.seconds, self.disk = (address, port), float(seconds), disk.encode()
+
+    def session(self):
+        """A session, no connection made yet."""
+        return transport.Session(self.server, self.seconds)
+
+
+def outcome(target, act):
+    """What `act` with a session comes to."""
+    session = target.session()
+    try:
+        return act(target, session)
+    except verbs.Refused as refused:
+        return f"refused {-struct.unpack_from('<h', refused.answer, 4)[0]}"
+    except verbs.Ended:
+        return "closed"
+    except TimeoutError:
+        return "silence"
+    except transport.Odd as odd:
+        return str(odd)
+    finally:
+        session.close()
+
+
+def case(name, act):
+    """Adds a case: `act` with a session for which nothing was done yet."""
+    assert name not in CASES, name
+    CASES[name] = act
+
+
+def path_case(name, act):
+    """Adds a case: `act` with a session that is up, in which it ends the path."""
+
+    def whole(_, session):
+        session.bring_up(b"rogue")
+        act(session)
+        session.wait_for_end()
+        return "closed"
+
+    case(name, whole)
+
+
+def request_case(name, act):
+    """Adds a case: `act` with a session that is up and has a disk, and returns an answer."""
+
+    def whole(target, session):
+        session.bring_up(b"rogue")
+        found = act(session, opened(session, target.disk))
+        return f"answer {found}"
+
+    case(name, whole)
+
+
+def opened(session, disk, mode=messages.RW):
+    """Opens a disk, and returns its number."""
+    error = session.ask(messages.open_device(disk, mode), room=messages.OPEN_RSP_SIZE)
+    if error:
+        raise transport.Odd(f"open failed: {error}")
+    return messages.device_of(session.data(messages.OPEN_RSP_SIZE))
+
+
+# Connections.
+
+
+def connect(_, session, **fields):
+    """One connection, which is one too many if it comes about."""
+    session.connect(**fields)
+    return "accepted"
+
+
+def connect_twice(_, session, **fields):
+    """A second one, which does not fit the first."""
+    session.connect()
+    session.connect(**fields)
+    return "accepted"
+
+
+case("magic", partial(connect, magic=0x1234))
+case("nothing", partial(connect, magic=0, version=0))
+case("version", partial(connect, version=0x0300))
+case("no-connections", partial(connect, count=0))
+case("too-many-connections", partial(connect, count=4097))
+case("connection-beyond", partial(connect, connection=2))
+case("second-first", partial(connect, connection=1))
+case("unknown-session", partial(connect, flags=0))
+case("notes", partial(connect, flags=transport.FIRST | 1 << 7))
+case("connection-again", partial(connect_twice, connection=0))
+case("other-count", partial(connect_twice, count=3))
+
+
+# Names.
+
+
+def introduce(_, session, message):
+    """All connections, and another first message than there should be."""
+    session.connect_all()
+    session.send(0, message)
+    session.wait_for_end()
+    return "closed"
+
+
+def introduce_early(_, session):
+    """The name before the last connection."""
+    session.connect()
+    session.send(0, transport.info_req(b"rogue"))
+    session.wait_for_end()
+    return "closed"
+
+
+def request_early(_, session):
+    """A request in the place of the name."""
+    session.connect_all()
+    session.say(0, transport.immediate(transport.IO_REQ, 0))
+    session.wait_for_end()
+    return "closed"
+
+
+case("name-early", introduce_early)
+case("request-for-name", request_early)
+case("name-short", partial(introduce, message=transport.info_req(b"rogue")[:4]))
+case("name-long", partial(introduce, message=transport.info_req(b"rogue") + bytes(64)))
+case("name-of-other-type", partial(introduce, message=transport.info_req(b"rogue", kind=7)))
+case("name-empty", partial(introduce, message=transport.info_req(b"")))
+case("name-endless", partial(introduce, message=transport.info_req(b"x" * transport.NAME)))
+case("name-with-slash", partial(introduce, message=transport.info_req(b"../rogue")))
+case("name-in-use", partial(introduce, message=transport.info_req(b"bench")))
+
+
+# Immediates.
+
+
+def say_again(target, session):
+    """A request that takes its time, said again before it is answered."""
+    session.bring_up(b"rogue")
+    device = opened(session, target.disk)
+    size = 240 * messages.SECTOR
+    session.begin(messages.io(device, messages.OP_READ, size=size), room=size)
+    # One of these comes in time, whatever the others find.
+    for _ in range(16):
+        session.say(1, session.place(0, size + messages.IO_SIZE))
+    session.wait_for_end()
+    return "closed"
+
+
+def say(number, kind, payload):
+    """An immediate."""
+    return lambda session: session.say(number, transport.immediate(kind, payload))
+
+
+path_case("immediate-of-no-type", say(1, 5, 0))
+path_case("answer-to-server", say(1, transport.IO_RSP, 0))
+path_case("heartbeat-on-io", say(1, transport.HEARTBEAT, 0))
+path_case("chunk-beyond", lambda session: session.say(1, session.place(13, 0)))
+path_case("offset-beyond", lambda session: session.say(1, session.place(0, 0xFFFFFF)))
+path_case("offset-at-end", lambda session: session.say(1, session.place(0, 131072 - 2)))
+path_case("message-of-nothing", lambda session: session.send(1, b""))
+path_case("message", lambda session: session.send(1, b"message"))
+path_case("name-again", lambda session: session.send(0, transport.info_req(b"rogue")))
+case("chunk-in-use", say_again)
+
+
+# Requests.
+
+
+def put(message, user=messages.sess_info(), room=64):
+    """A request whose user message lies behind some room, its message as it is given."""
+
+    def act(session):
+        content = user + (message(session) if callable(message) else message)
+        session.put(0, room, content, room + len(user))
+
+    return act
+
+
+def read(length=64, address=None, key=None, **message):
+    """A READ, its descriptor not quite what it should be."""
+
+    def encode(session):
+        mine, rkey, _ = session.buffer(64)
+        there = mine if address is None else address
+        descriptor = (there, rkey if key is None else key, length)
+        return transport.read(messages.SESS_INFO_SIZE, descriptor, **message)
+
+    return encode
+
+
+path_case("request-of-no-type", put(transport.write(messages.SESS_INFO_SIZE, kind=9)))
+path_case("user-message-before-chunk", put(transport.write(1000)))
+path_case("read-flags", put(read(flags=0x8000)))
+path_case("two-descriptors", put(read(count=2)))
+path_case("descriptor-of-nothing", put(read(length=0)))
+path_case("descriptor-too-long", put(read(length=65)))
+path_case("descriptor-around", put(read(address=(1 << 64) - 8)))
+path_case("descriptor-of-no-key", put(read(key=0x12345678)))
+path_case("key-not-to-invalidate", put(read(flags=1)))
+
+
+# Messages, which are answered: the path goes on.
+
+
+def ask(user, **request):
+    """A message without a disk."""
+
+    def act(target, session):
+        session.bring_up(b"rogue")
+        message = user(target) if callable(user) else user
+        return f"answer {session.ask(message, **request)}"
+
+    return act
+
+
+def reply(user, size, room=4096):
+    """A request with more room than its answer takes: nothing else must come."""
+
+    def act(target, session):
+        session.bring_up(b"rogue")
+        error = session.ask(user(target), room=room)
+        rest = session.data(room)[size:]
+        return f"answer {error}" if not any(rest) else f"more than an answer: {rest.hex()}"
+
+    return act
+
+
+def open_of(room=messages.OPEN_RSP_SIZE, cut=None, **fields):
+    """An OPEN of the disk, or what `fields` say."""
+    return ask(
+        lambda target: messages.open_device(**{"path": target.disk, **fields})[:cut], room=room
+    )
+
+
+def open_twice(target, session):
+    """The disk by another path of it."""
+    session.bring_up(b"rogue")
+    opened(session, target.disk)
+    alias = target.disk.replace(b"/dev/", b"/dev/./")
+    again = session.ask(messages.open_device(alias), room=messages.OPEN_RSP_SIZE)
+    return f"answer {again}"
+
+
+def read_only(operation, data=b""):
+    """Something that changes the disk, which was opened to be read."""
+
+    def act(target, session):
+        session.bring_up(b"rogue")
+        device = opened(session, target.disk, messages.RO)
+        return f"answer {session.ask(messages.io(device, operation), data)}"
+
+    return act
+
+
+def close_at_once(session, device):
+    """Two CLOSEs of one device, both under way."""
+    for chunk in (1, 2):
+        session.begin(messages.close_device(device), chunk=chunk)
+    return sorted(error for _, error in (session.answer(), session.answer()))
+
+
+def io(operation, data=b"", room=None, cut=None, **fields):
+    """An I/O message of the disk."""
+    return lambda session, device: session.ask(
+        messages.io(device, operation, **fields)[:cut], data, room
+    )
+
+
+BLOCK = bytes(messages.SECTOR)
+
+case("message-of-no-type", ask(struct.pack("<HxxI", 99, 0)))
+case("message-of-two-bytes", ask(b"\x04\x00"))
+case("no-message", ask(b""))
+case("greeting-of-no-version", ask(messages.sess_info(version=0), room=messages.SESS_INFO_SIZE))
+case("greeting-without-room", ask(messages.sess_info(), room=8))
+case("greeting-as-write", ask(messages.sess_info()))
+case("greeting", reply(lambda _: messages.sess_info(), messages.SESS_INFO_SIZE))
+case("open-short", open_of(cut=100))
+case("open-endless", open_of(path=b"x" * transport.NAME))
+case("open-parent", open_of(path=b"/dev/../dev/ram0"))
+case("open-in-no-mode", open_of(mode=9))
+case("open-without-room", open_of(room=8))
+case("open-as-write", open_of(room=None))
+case("open", reply(lambda target: messages.open_device(target.disk), messages.OPEN_RSP_SIZE))
+case("open-no-device", open_of(path=b"/dev/null"))
+case("open-twice", open_twice)
+case("close-unknown", ask(messages.close_device(1000)))
+case("read-unknown", ask(messages.io(1000, messages.OP_READ), room=messages.SECTOR))
+case("write-read-only", read_only(messages.OP_WRITE, BLOCK))
+case("discard-read-only", read_only(messages.OP_DISCARD))
+case("zeroes-read-only", read_only(messages.OP_WRITE_ZEROES))
+request_case("close-at-once", close_at_once)
+request_case("io-short", io(messages.OP_READ, room=messages.SECTOR, cut=20))
+request_case("no-operation", io(77))
+request_case("flags-of-no-kind", io(messages.OP_READ | 1 << 20, room=messages.SECTOR))
+request_case("fua-to-read", io(messages.OP_READ | 1 << 9, room=messages.SECTOR))
+request_case("read-as-write", io(messages.OP_READ))
+request_case("write-as-read", io(messages.OP_WRITE, room=messages.SECTOR))
+request_case("read-less-than-said", io(messages.OP_READ, room=messages.SECTOR, size=4096))
+request_case("read-more-than-said", io(messages.OP_READ, room=4096))
+request_case("write-less-than-said", io(messages.OP_WRITE, BLOCK, size=4096))
+request_case("write-more-than-said", io(messages.OP_WRITE, 2 * BLOCK))
+request_case("write-nothing", io(messages.OP_WRITE))
+request_case("write-of-size-0", io(messages.OP_WRITE, size=0))
+request_case("half-a-sector", io(messages.OP_WRITE, BLOCK[:256], size=256))
+request_case("discard-with-data", io(messages.OP_DISCARD, BLOCK))
+request_case("beyond-the-end", io(messages.OP_WRITE, BLOCK, sector=1 << 40))
+request_case("around-the-end", io(messages.OP_WRITE, BLOCK, sector=(1 << 64) - 1))
+request_case("priority-of-no-class", io(messages.OP_READ, room=messages.SECTOR, prio=0xFFFF))
+
+
+def main():
+    """Goes through the cases."""
+    target = Target(*sys.argv[2:6])
+    began = []
+    for name in sys.argv[6:]:
+        if len(began) >= BURST:
+            time.sleep(max(0.0, began[-BURST] + WINDOW - time.monotonic()))
+        began.append(time.monotonic())
+        with open("/dev/kmsg", "w", encoding="ascii") as log:
+            log.write(f"rnbdbench: case {name}\n")
+        print(json.dumps({"case": name, "outcome": outcome(target, CASES[name])}), flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,144 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""RDMA connections and memory, by rdma-core (peer.c)."""
+
+import ctypes
+import errno
+import mmap
+import os
+import sys
+import time
+
+PRIVATE_DATA = 56
+"""Bytes that either side says when it connects."""
+
+WRITE, WRITE_WITH_IMMEDIATE, SEND = 0, 1, 2
+"""Operations of `Connection.post` (enum ibv_wr_opcode)."""
+
+LIBRARY = ctypes.CDLL(sys.argv[1])
+
+
+class Work(ctypes.Structure):
+    """struct peer_work."""
+
+    _fields_ = [
+        *((name, ctypes.c_uint64) for name in ("id", "address", "remote")),
+        *(
+            (name, ctypes.c_uint32)
+            for name in ("length", "lkey", "rkey", "opcode", "immediate")
+        ),
+    ]
+
+
+class Completion(ctypes.Structure):
+    """struct peer_completion."""
+
+    _fields_ = [
+        ("id", ctypes.c_uint64),
+        *(
+            (name, ctypes.c_uint32)
+            for name in ("status", "opcode", "length", "immediate", "has_immediate")
+        ),
+    ]
+
+
+LIBRARY.peer_register.restype = ctypes.c_void_p
+
+
+def check(result):
+    """What a function of peer.c returns, if it is not an error."""
+    if result < 0:
+        raise OSError(-result, os.strerror(-result))
+    return result
+
+
+class Ended(Exception):
+    """The other side has ended the connection."""
+
+
+class Refused(Exception):
+    """The other side does not want the connection."""
+
+    def __init__(self, answer):
+        super().__init__(answer)
+        self.answer = answer
+
+
+class Memory:
+    """Memory that the device of a connection, and the other side, can use."""
+
+    def __init__(self, connection, size):
+        self.bytes = mmap.mmap(-1, size)
+        self.address = ctypes.addressof(ctypes.c_char.from_buffer(self.bytes))
+        lkey, rkey = ctypes.c_uint32(), ctypes.c_uint32()
+        self._region = LIBRARY.peer_register(
+            connection.id,
+            ctypes.c_void_p(self.address),
+            ctypes.c_size_t(size),
+            ctypes.byref(lkey),
+            ctypes.byref(rkey),
+        )
+        if not self._region:
+            raise OSError("no memory region")
+        self.lkey, self.rkey = lkey.value, rkey.value
+
+    def close(self):
+        """Takes it back."""
+        LIBRARY.peer_forget(ctypes.c_void_p(self._region))
+
+
+class Connection:
+    """One connection."""
+
+    def __init__(self, host, port, private):
+        assert len(private) == PRIVATE_DATA
+        self.id = ctypes.c_void_p()
+        answer = ctypes.create_string_buffer(PRIVATE_DATA)
+        result = LIBRARY.peer_connect(
+            host.encode(), port.encode(), private, answer, ctypes.byref(self.id)
+        )
+        self.answer = answer.raw
+        if result == -errno.ECONNREFUSED:
+            raise Refused(self.answer)
+        check(result)
+
+    def close(self, part=True):
+        """Ends it; without a word, as one that dies, if it is not to `part` in peace."""
+        LIBRARY.peer_end(self.id, int(part))
+
+    def post(self, opcode, memory=None, start=0, length=0, **work):
+        """Posts `length` bytes of memory to be sent, or written."""
+        request = Work(opcode=opcode, length=length, **work)
+        if memory:
+            request.address, request.lkey = memory.address + start, memory.lkey
+        check(LIBRARY.peer_post(self.id, ctypes.byref(request)))
+
+    def receive(self, memory, start, length):
+        """Has what is sent next put there; `start` is the id of its completion."""
+        work = Work(
+            id=start, address=memory.address + start, lkey=memory.lkey, length=length
+        )
+        check(LIBRARY.peer_receive(self.id, ctypes.byref(work)))
+
+    def is_ended(self):
+        """Whether the other side has ended it; to be asked once."""
+        return bool(check(LIBRARY.peer_is_ended(self.id)))
+
+    def poll(self):
+        """What was received next, or None. What was sent is only taken out of the queue."""
+        completion = Completion()
+        while check(LIBRARY.peer_poll(self.id, 1, ctypes.byref(completion))):
+            pass
+        found = check(LIBRARY.peer_poll(self.id, 0, ctypes.byref(completion)))
+        return completion if found else None
+
+
+def wait_for(condition, seconds):
+    """What `condition` returns, once that is something; `TimeoutError` if it never does."""
+    end = time.monotonic() + seconds
+    while True:
+        found = condition()
+        if found:
+            return found
+        if time.monotonic() > end:
+            raise TimeoutError
+        time.sleep(0.002)
