@@ -22,7 +22,7 @@ const PAYLOAD_MASK: u32 = (1 << PAYLOAD_BITS) - 1;
 /// Bits of the message id in a response; 9 bits of error number are above them.
 const RESPONSE_ID_BITS: u32 = 19;
 const RESPONSE_ID_MASK: u32 = (1 << RESPONSE_ID_BITS) - 1;
-/// Largest error number that a response can carry.
+/// Largest error number that a response can carry, and that a program may be told of.
 pub const MAX_ERRNO: i32 = 0x1ff;
 
 /// Bytes of a note: an immediate that travels at the beginning of a message, between

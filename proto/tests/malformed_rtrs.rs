@@ -4,6 +4,7 @@
 //! RTRS, and messages cut short.
 
 use rnbd_proto::error::WireError;
+use rnbd_proto::error::EINVAL;
 use rnbd_proto::imm::Imm;
 use rnbd_proto::imm::IoReqLayout;
 use rnbd_proto::limits::QueueDepth;
@@ -145,6 +146,11 @@ fn accept() {
         ConnRsp::parse(&with(&good, 4, &[5, 0])),
         Ok(ConnRsp::Reject(5))
     );
+    // One that only kernels know does not get to a program.
+    for (errno, told) in [(511, 511), (512, EINVAL), (4095, EINVAL), (0x8000, EINVAL)] {
+        let rejected = ConnRsp::parse(&with(&good, 4, &(-errno as i16).to_le_bytes()));
+        assert_eq!(rejected, Ok(ConnRsp::Reject(told)), "{errno}");
+    }
 }
 
 #[test]

@@ -8,6 +8,7 @@ use proptest::prelude::*;
 use rnbd_proto::imm::Imm;
 use rnbd_proto::imm::IoReqLayout;
 use rnbd_proto::imm::IoRsp;
+use rnbd_proto::imm::MAX_ERRNO;
 use rnbd_proto::limits::QueueDepth;
 use rnbd_proto::limits::ServerLimits;
 use rnbd_proto::news::News;
@@ -110,7 +111,7 @@ proptest! {
     #[test]
     fn conn_rsp(
         depth in 1u32..=65535, shift in 13u32..28, new_rkey: bool, notes: bool, short: bool,
-        errno in 1..=4095,
+        errno in 1..=MAX_ERRNO,
     ) {
         if let Ok(limits) = ServerLimits::new(depth, 1 << shift) {
             let accept = Accept::from_limits(limits, new_rkey).unwrap();

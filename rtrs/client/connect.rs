@@ -229,7 +229,7 @@ impl Plan<'_> {
                     pr_err!("{}: the server does not do without immediates, which RDMA device {device} lacks\n", self.dst);
                     Err(EOPNOTSUPP)
                 }
-                Ok(ConnRsp::Reject(errno)) => Err(refused(errno)),
+                Ok(ConnRsp::Reject(errno)) => Err(Error::from_errno(errno.saturating_neg())),
                 Err(e) => {
                     let e = Plain(e);
                     pr_err!("{}: the server's answer was refused: {e}\n", self.dst);
@@ -237,20 +237,12 @@ impl Plan<'_> {
                 }
             },
             Err(ConnectError::Rejected(private)) => match ConnRsp::parse(private.as_slice()) {
-                Ok(ConnRsp::Reject(errno)) => Err(refused(errno)),
+                Ok(ConnRsp::Reject(errno)) => Err(Error::from_errno(errno.saturating_neg())),
                 _ => Err(ECONNREFUSED),
             },
             Err(ConnectError::Other(e)) => Err(e),
         }
     }
-}
-
-/// The error with which a server rejected.
-fn refused(errno: i32) -> Error {
-    if errno == 0 {
-        return ECONNREFUSED;
-    }
-    Error::from_errno(errno.saturating_abs().saturating_neg())
 }
 
 /// Posts all receives, tells the session's name and learns where the chunks

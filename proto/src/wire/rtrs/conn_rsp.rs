@@ -17,6 +17,7 @@ use super::VERSION;
 use crate::error::WireError;
 use crate::error::EINVAL;
 use crate::imm::IoReqLayout;
+use crate::imm::MAX_ERRNO;
 use crate::limits::QueueDepth;
 use crate::limits::ServerLimits;
 use crate::limits::HEADER_SIZE;
@@ -187,8 +188,17 @@ impl Accept {
 pub enum ConnRsp {
     /// Come in.
     Accept(Accept),
-    /// No, for the reason of this error number (positive, never 0).
+    /// No, for the reason of this error number: positive, at most [`MAX_ERRNO`].
     Reject(i32),
+}
+
+/// `errno`, if a program may be told of it: from 512 on are numbers that a kernel keeps to
+/// itself, and a system call that returned one could be restarted for it.
+const fn bounded(errno: i32) -> i32 {
+    match errno {
+        1..=MAX_ERRNO => errno,
+        _ => EINVAL,
+    }
 }
 
 impl ConnRsp {
@@ -203,7 +213,7 @@ impl ConnRsp {
         match msg.errno.get() {
             0 => {}
             // A negative error number in 16 bits.
-            errno => return Ok(Self::Reject(i32::from(errno as i16).abs())),
+            errno => return Ok(Self::Reject(bounded(i32::from(errno as i16).abs()))),
         }
         Ok(Self::Accept(
             Accept::new(
@@ -242,9 +252,7 @@ impl ConnRsp {
             }
             Self::Reject(errno) => {
                 // A reject must not read as an accept.
-                let errno = i16::try_from(*errno).ok().filter(|&e| e > 0);
-                let errno = errno.unwrap_or(EINVAL as i16);
-                msg.errno = (errno.wrapping_neg() as u16).into();
+                msg.errno = (bounded(*errno).wrapping_neg() as u16).into();
             }
         }
         zerocopy::transmute!(msg)
