@@ -196,7 +196,11 @@ impl Path {
 
     /// The link is of no use any more. In any context.
     pub(super) fn link_failed(self: &Arc<Self>, why: &str) {
-        pr_warn_ratelimited!("{self}: path lost: {why}\n");
+        match self.state.get() {
+            ClientState::Connected => pr_warn_ratelimited!("{self}: path lost: {why}\n"),
+            // What came of the attempt is told by whoever makes it.
+            _ => pr_warn_ratelimited!("{self}: connection broke off: {why}\n"),
+        }
         task::schedule::<_, LOST>(self);
     }
 
