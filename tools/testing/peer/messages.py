@@ -17,6 +17,20 @@ def sess_info(version=2):
     return struct.pack("<HxxB31x", SESS_INFO, version)
 
 
+def sess_info_rsp(version=2):
+    """The answer to the greeting."""
+    return struct.pack("<HxxB31x", SESS_INFO_RSP, version)
+
+
+def open_rsp(sectors=2048, physical=512, logical=512):
+    """OPEN_RSP of a disk with nothing special."""
+    return struct.pack(
+        "<HxxIQIIIIIHHHHBB10x",
+        *(OPEN_RSP, 0, sectors, 248, 0, 0, 0, 0),
+        *(physical, logical, 32, 0, 0, 0),
+    )
+
+
 def open_device(path, mode=RW):
     """OPEN; a path of 256 bytes has no NUL."""
     return struct.pack("<HxxBx256s2x", OPEN, mode, path)

@@ -18,6 +18,7 @@
 #define PRIVATE_DATA 56
 #define SEND_DEPTH 64
 #define RECV_DEPTH 256
+#define BACKLOG 8
 /* As the drivers: a lost packet is sent again for some seconds. */
 #define RETRIES 2
 /* For ever: the other side may not have had the time to post a receive. */
@@ -46,17 +47,17 @@ struct peer_completion {
 	uint32_t has_immediate;
 };
 
-/* What came with the event that said yes or no. */
-static void read_answer(const struct rdma_cm_id *id, uint8_t answer[PRIVATE_DATA])
+/* What the other side said with an event. */
+static void read_data(const struct rdma_cm_event *event, uint8_t data[PRIVATE_DATA])
 {
 	const struct rdma_conn_param *param;
 
-	memset(answer, 0, PRIVATE_DATA);
-	if (!id->event)
+	memset(data, 0, PRIVATE_DATA);
+	if (!event)
 		return;
-	param = &id->event->param.conn;
+	param = &event->param.conn;
 	if (param->private_data && param->private_data_len >= PRIVATE_DATA)
-		memcpy(answer, param->private_data, PRIVATE_DATA);
+		memcpy(data, param->private_data, PRIVATE_DATA);
 }
 
 static void describe(struct rdma_conn_param *param, const uint8_t *data)
@@ -106,13 +107,78 @@ int peer_connect(const char *host, const char *port, const uint8_t data[PRIVATE_
 
 	describe(&param, data);
 	error = rdma_connect(id, &param) ? -errno : 0;
-	read_answer(id, answer);
+	read_data(id->event, answer);
 	if (error) {
 		rdma_destroy_ep(id);
 		return error;
 	}
 	*connection = id;
 	return 0;
+}
+
+/* Waits at `port` of `host` for others to connect. */
+int peer_listen(const char *host, const char *port, struct rdma_cm_id **listener)
+{
+	struct rdma_addrinfo hints = {
+		.ai_port_space = RDMA_PS_TCP,
+		.ai_flags = RAI_PASSIVE,
+	}, *info;
+	struct rdma_cm_id *id;
+	int error;
+
+	if (rdma_getaddrinfo(host, port, &hints, &info))
+		return -errno;
+	error = rdma_create_ep(&id, info, NULL, NULL) ? -errno : 0;
+	rdma_freeaddrinfo(info);
+	if (error)
+		return error;
+	if (rdma_listen(id, BACKLOG)) {
+		error = -errno;
+		rdma_destroy_ep(id);
+		return error;
+	}
+	*listener = id;
+	return 0;
+}
+
+/* Takes the next one that wants to connect, and what it says. 0: there is none. */
+int peer_take(struct rdma_cm_id *listener, uint8_t data[PRIVATE_DATA],
+	      struct rdma_cm_id **connection)
+{
+	struct pollfd poll_for = { .fd = listener->channel->fd, .events = POLLIN };
+	struct ibv_qp_init_attr attr = queues();
+	struct rdma_cm_event *event;
+	int wanted;
+
+	if (poll(&poll_for, 1, 0) != 1)
+		return 0;
+	if (rdma_get_cm_event(listener->channel, &event))
+		return -errno;
+	/* Else somebody has changed their mind. */
+	wanted = event->event == RDMA_CM_EVENT_CONNECT_REQUEST;
+	if (wanted) {
+		*connection = event->id;
+		read_data(event, data);
+	}
+	rdma_ack_cm_event(event);
+	if (wanted && rdma_create_qp(*connection, NULL, &attr))
+		return -errno;
+	return wanted;
+}
+
+int peer_accept(struct rdma_cm_id *id, const uint8_t answer[PRIVATE_DATA])
+{
+	struct rdma_conn_param param;
+
+	describe(&param, answer);
+	return rdma_accept(id, &param) ? -errno : 0;
+}
+
+/* Says no to a connection, which is gone then; without a reason if `length` is 0. */
+void peer_refuse(struct rdma_cm_id *id, const uint8_t answer[PRIVATE_DATA], uint8_t length)
+{
+	rdma_reject(id, answer, length);
+	rdma_destroy_ep(id);
 }
 
 /* Ends a connection, and that without a word if it is not to `part` in peace. */

@@ -90,15 +90,15 @@ class Session:
     def connect(self, **changes):
         """Makes the next connection."""
         values = {**vars(self.request), "connection": len(self.connections), **changes}
-        connection = verbs.Connection(*self.server, Request(**values).encode())
+        connection = verbs.connect(*self.server, Request(**values).encode())
         memory = verbs.Memory(connection, ROOM)
         self.connections.append(connection)
         self.memories.append(memory)
         magic, version, _, depth, io_size, header, flags = struct.unpack_from(
-            "<HHhHIII", connection.answer
+            "<HHhHIII", connection.said
         )
         if (magic, version >> 8) != (MAGIC, VERSION >> 8):
-            raise Odd(f"accepted with {connection.answer.hex()}")
+            raise Odd(f"accepted with {connection.said.hex()}")
         self.limits = (depth, io_size + header, flags)
 
     def connect_all(self):

@@ -11,7 +11,7 @@ import time
 PRIVATE_DATA = 56
 """Bytes that either side says when it connects."""
 
-WRITE, WRITE_WITH_IMMEDIATE, SEND = 0, 1, 2
+WRITE, WRITE_WITH_IMMEDIATE, SEND, SEND_WITH_IMMEDIATE = range(4)
 """Operations of `Connection.post` (enum ibv_wr_opcode)."""
 
 LIBRARY = ctypes.CDLL(sys.argv[1])
@@ -86,20 +86,51 @@ class Memory:
         LIBRARY.peer_forget(ctypes.c_void_p(self._region))
 
 
+def connect(host, port, private):
+    """A connection, made with `private` for the other side; `Refused` if that says no."""
+    assert len(private) == PRIVATE_DATA
+    connection = ctypes.c_void_p()
+    answer = ctypes.create_string_buffer(PRIVATE_DATA)
+    result = LIBRARY.peer_connect(
+        host.encode(), port.encode(), private, answer, ctypes.byref(connection)
+    )
+    if result == -errno.ECONNREFUSED:
+        raise Refused(answer.raw)
+    check(result)
+    return Connection(connection, answer.raw)
+
+
+class Listener:
+    """A place for others to connect to."""
+
+    def __init__(self, host, port):
+        self._id = ctypes.c_void_p()
+        check(LIBRARY.peer_listen(host.encode(), port.encode(), ctypes.byref(self._id)))
+
+    def take(self):
+        """The next connection that somebody wants, to be accepted or refused; or None."""
+        connection = ctypes.c_void_p()
+        data = ctypes.create_string_buffer(PRIVATE_DATA)
+        if not check(LIBRARY.peer_take(self._id, data, ctypes.byref(connection))):
+            return None
+        return Connection(connection, data.raw)
+
+
 class Connection:
     """One connection."""
 
-    def __init__(self, host, port, private):
-        assert len(private) == PRIVATE_DATA
-        self.id = ctypes.c_void_p()
-        answer = ctypes.create_string_buffer(PRIVATE_DATA)
-        result = LIBRARY.peer_connect(
-            host.encode(), port.encode(), private, answer, ctypes.byref(self.id)
-        )
-        self.answer = answer.raw
-        if result == -errno.ECONNREFUSED:
-            raise Refused(self.answer)
-        check(result)
+    def __init__(self, id_, said):
+        self.id = id_
+        self.said = said
+        """The private data of the other side."""
+
+    def accept(self, answer):
+        """Says yes to one that was taken."""
+        check(LIBRARY.peer_accept(self.id, answer))
+
+    def refuse(self, answer=b""):
+        """Says no to one that was taken."""
+        LIBRARY.peer_refuse(self.id, answer, len(answer))
 
     def close(self, part=True):
         """Ends it; without a word, as one that dies, if it is not to `part` in peace."""

@@ -223,7 +223,7 @@ class Guest:
         """
         order = {"do": "write", "path": path, "text": text}
         number = self._ask(order, f"echo {text.strip()} > {path}", timeout)["errno"]
-        return errno.errorcode[number] if number else None
+        return errno.errorcode.get(number, str(number)) if number else None
 
     def note(self, start: float, command: str) -> None:
         """Logs a command, and how many seconds it took: to see what a test spends."""

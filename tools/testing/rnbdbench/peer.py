@@ -5,6 +5,8 @@ import hashlib
 import json
 import subprocess
 from collections.abc import Iterable
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from rnbdbench import cache
@@ -14,7 +16,7 @@ from rnbdbench.guest import Guest
 
 PROGRAMS = settings.TESTING / "peer"
 SOURCE = PROGRAMS / "peer.c"
-PORT = 1234
+PORT, ROGUE_PORT = 1234, 1235
 
 CASE = 30.0
 """Seconds that a case may take at most."""
@@ -55,3 +57,24 @@ def misbehave(guest: Guest, disk: str, cases: Iterable[str]) -> dict[str, tuple[
         found[told["case"]] = told["outcome"], after.partition("rnbdbench: case ")[0]
     assert list(found) == names, f"cases that were not done: {set(names) - set(found)}"
     return found
+
+
+@contextmanager
+def rogue_server(guest: Guest, cases: Iterable[str]) -> Iterator[None]:
+    """Has a server listen at `ROGUE_PORT` that does what it must not, while the block runs."""
+    mark = guest.console.mark()
+    job = guest.begin(
+        f"modprobe rdma_ucm && python3 -B {PROGRAMS / 'rogue_server.py'} {_library()}"
+        f" {network.TARGET.v4} {ROGUE_PORT} {10.0 * guest.patience} {' '.join(cases)}"
+    )
+    guest.wait_until(
+        lambda: not job.running or "the rogue server listens" in guest.console.since(mark),
+        "the rogue server to listen",
+    )
+    try:
+        yield
+    finally:
+        if job.running:
+            job.cancel()
+        result = job.wait()
+        print(result.stdout, result.stderr)

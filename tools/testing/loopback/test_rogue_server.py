@@ -1,0 +1,124 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""A server that breaks the protocol: what the client does, and that it stays usable.
+
+A program in user space (tools/testing/peer/rogue_server.py) goes through the cases, one
+for each disk that is mapped.
+"""
+
+from collections.abc import Mapping
+
+import pytest
+
+from rnbdbench import fio
+from rnbdbench import network
+from rnbdbench import peer
+from rnbdbench.lab import Pair
+
+CONNECTIONS = {
+    "magic": ("EPROTO", "the server's answer was refused: bad magic 0x1234"),
+    "version": ("EPROTO", "the server's answer was refused: unsupported version 3.0"),
+    "depth-of-0": ("EPROTO", "the server's answer was refused: queue depth 0 out of range"),
+    "depth-beyond": ("EPROTO", "16 bits of message id and 17 bits of offset exceed"),
+    "no-room-for-header": ("EPROTO", "header size 100 out of range"),
+    "no-room-for-data": ("EPROTO", "maximum I/O size 100 out of range"),
+    "too-much-room": ("EPROTO", "maximum I/O size 4294967295 out of range"),
+    "notes": ("ENOTSUP", "the server does not do without immediates"),
+    "refused": ("EACCES", ""),
+    "refused-without-reason": ("ECONNREFUSED", ""),
+    "refused-with-no-error": ("EINVAL", ""),
+    "refused-by-a-number-of-the-kernel": ("EINVAL", ""),
+    "second-refused": ("ENOMEM", ""),
+    "second-magic": ("EPROTO", "the server's answer was refused: bad magic 0x1234"),
+}
+"""The error of map_device, and what the client says, by case."""
+
+CHUNKS = {
+    "info-of-other-type": ("ECONNRESET", "INFO_RSP was refused: unexpected message type 9"),
+    "info-short": ("ECONNRESET", "INFO_RSP was refused: message of 4 bytes"),
+    "info-long": ("ECONNRESET", "the connection broke while the session was set up"),
+    "info-of-nothing": ("ECONNRESET", "INFO_RSP was refused: unexpected number of descriptors 0"),
+    "info-of-too-many": ("ECONNRESET", "INFO_RSP was refused: unexpected number of descriptors 5"),
+    "info-of-too-few": ("ECONNRESET", "INFO_RSP was refused: unexpected number of descriptors 3"),
+    "chunk-of-nothing": ("ECONNRESET", "INFO_RSP was refused: descriptor length 0"),
+    "half-a-chunk": ("ECONNRESET", "INFO_RSP was refused: descriptor length 65536"),
+    "chunks-too-long": ("ECONNRESET", "INFO_RSP was refused: descriptor length"),
+    "chunk-around": ("ECONNRESET", "INFO_RSP was refused: descriptor wraps around"),
+}
+"""Likewise when the server says where its memory is."""
+
+ANSWERS = {
+    "answer-of-no-chunk": ("ECONNABORTED", "path lost: answer with a wrong id"),
+    "answer-of-other-chunk": ("ECONNABORTED", "path lost: answer to a request that is not in flight"),
+    "immediate-of-no-type": ("ECONNABORTED", "path lost: unknown immediate"),
+    "request-to-client": ("ECONNABORTED", "path lost: immediate that does not belong here"),
+    "heartbeat-on-io": ("ECONNABORTED", "path lost: immediate that does not belong here"),
+    "message": ("ECONNABORTED", "path lost: message without an immediate"),
+    "message-too-long": ("ECONNABORTED", "path lost: the connection broke"),
+    "key-without-need": ("ECONNABORTED", "path lost: malformed answer"),
+    "answer-of-any-error": ("511", ""),
+    "greeting-of-nothing": ("EPROTO", "unexpected message type 0"),
+    "greeting-of-other-type": ("EPROTO", "unexpected message type 77"),
+    "greeting-of-no-version": ("EPROTO", "unsupported version 0.0"),
+    "open-of-other-type": ("EPROTO", "unexpected message type 77"),
+    "no-block-size": ("EPROTO", "impossible device geometry"),
+    "odd-block-size": ("EPROTO", "impossible device geometry"),
+    "too-many-sectors": ("EPROTO", "impossible device geometry"),
+}
+"""Likewise for messages."""
+
+DISKS = {
+    "huge-block-size": (None, ""),
+    "no-sectors": (None, ""),
+    "all-ones": ("EPROTO", "impossible device geometry"),
+    "io-fails": (None, ""),
+    "io-fails-by-any-number": (None, ""),
+    "io-answered-twice": (None, "path lost: answer to a request that is not in flight"),
+    "well-behaved": (None, ""),
+}
+"""Likewise for a disk that may come about."""
+
+
+@pytest.mark.parametrize(
+    "cases",
+    [
+        pytest.param(CONNECTIONS, id="connections"),
+        pytest.param(CHUNKS, id="chunks"),
+        pytest.param(ANSWERS, id="answers"),
+        pytest.param(DISKS, id="disks"),
+    ],
+)
+def test_a_rogue_server_is_given_up_and_harms_nobody(
+    loopback: Pair, cases: Mapping[str, tuple[str | None, str]]
+) -> None:
+    """Each of its steps ends as documented, nothing is left, and other sessions go on."""
+    guest = loopback.initiator.guest
+    disk = loopback.target.ram_disk(16)
+    loopback.target.load()
+    loopback.initiator.load()
+    device = loopback.initiator.map(disk)
+    load = fio.begin_verify(guest, device.node, depth=4)
+    wrong = []
+
+    with peer.rogue_server(guest, cases):
+        for name, (error, words) in cases.items():
+            mark = guest.console.mark()
+            came = loopback.initiator.request(
+                f"sessname={name} path={network.TARGET.path()} device_path={name}"
+                f" dest_port={peer.ROGUE_PORT}"
+            )
+            if came is None:
+                rogue = loopback.initiator.find(name, name)
+                guest.run(f"dd if={rogue.node} of=/dev/null bs=4k count=1", check=False)
+                assert rogue.unmap("force") is None, name
+            guest.sync_console()
+            log = guest.console.since(mark)
+            if came != error:
+                wrong.append(f"{name}: {came} instead of {error}; the kernel said:\n{log}")
+            elif words not in log:
+                wrong.append(f"{name}: the client did not say '{words}', but:\n{log}")
+
+    load.end()
+    assert not wrong, "\n".join(wrong)
+    assert loopback.initiator.devices() == [device]
+    assert loopback.initiator.transports() == ["bench"]
+    assert device.unmap() is None

@@ -1,0 +1,147 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""A server that breaks the protocol, with each session in another way.
+
+    rogue_server.py <libpeer.so> <address> <port> <seconds> <case>...
+
+Clients that map a disk get one case each, in the order in which they come.  What becomes
+of them they know themselves. A line in the kernel's log says when they can come.
+"""
+
+import struct
+import sys
+
+import messages
+import server
+import transport
+import verbs
+
+CASES = {}
+"""What is said otherwise than a server should, by name: changes of a `Server`."""
+
+
+def case(name, **changes):
+    """Adds a case."""
+    assert name not in CASES, name
+    CASES[name] = changes
+
+
+def put(offset, form, *values):
+    """Other numbers at some place of what is said."""
+
+    def change(said):
+        changed = bytearray(said)
+        struct.pack_into(form, changed, offset, *values)
+        return bytes(changed)
+
+    return change
+
+
+def instead(said):
+    """Something else than what should be said."""
+    return lambda _: said
+
+
+def act(what):
+    """Something else than an answer to the greeting."""
+    return {"answer": what}
+
+
+def say(number, kind, payload):
+    """An immediate that is no answer."""
+    return lambda peer, request: peer.say(number, transport.immediate(kind, payload))
+
+
+# Connections.
+
+case("magic", first=put(0, "<H", 0x1234))
+case("version", first=put(2, "<H", 0x0300))
+case("depth-of-0", first=put(6, "<H", 0))
+case("depth-beyond", first=put(6, "<H", 0xFFFF))
+case("no-room-for-header", first=put(12, "<I", 100))
+case("no-room-for-data", first=put(8, "<I", 100))
+case("too-much-room", first=put(8, "<I", 0xFFFFFFFF))
+case("notes", first=put(16, "<I", 1 << 31))
+case("refused", first=put(4, "<h", -13))
+case("refused-without-reason", first=instead(b""))
+case("refused-with-no-error", first=put(4, "<h", -0x8000))
+case("refused-by-a-number-of-the-kernel", first=put(4, "<h", -512))
+case("second-refused", second=put(4, "<h", -12))
+case("second-magic", second=put(0, "<H", 0x1234))
+
+# Chunks.
+
+case("info-of-other-type", info=put(0, "<H", 9))
+case("info-short", info=lambda said: said[:4])
+case("info-long", info=lambda said: said + bytes(200))
+case("info-of-nothing", info=put(2, "<H", 0))
+case("info-of-too-many", info=put(2, "<H", server.DEPTH + 1))
+case("info-of-too-few", info=put(2, "<H", server.DEPTH - 1))
+case("chunk-of-nothing", info=put(20, "<I", 0))
+case("half-a-chunk", info=put(20, "<I", server.CHUNK // 2))
+case("chunks-too-long", info=put(20, "<I", 2 * server.CHUNK))
+case("chunk-around", info=put(8, "<Q", (1 << 64) - 8))
+
+# Answers to the greeting that are none.
+
+case("answer-of-no-chunk", **act(lambda peer, request: peer.answer(request, chunk=77)))
+case(
+    "answer-of-other-chunk",
+    **act(lambda peer, request: peer.answer(request, chunk=(request.chunk + 1) % server.DEPTH)),
+)
+case("immediate-of-no-type", **act(say(1, 5, 0)))
+case("request-to-client", **act(say(1, transport.IO_REQ, 0)))
+case("heartbeat-on-io", **act(say(1, transport.HEARTBEAT, 0)))
+case("message", **act(lambda peer, request: peer.send(1, b"message")))
+case("message-too-long", **act(lambda peer, request: peer.send(1, bytes(100))))
+case(
+    "key-without-need",
+    **act(
+        lambda peer, request: peer.send(
+            request.connection,
+            struct.pack("<HHI", transport.RKEY_RSP, 77, 0),
+            transport.immediate(transport.IO_RSP, request.chunk),
+        )
+    ),
+)
+case("answer-of-any-error", **act(lambda peer, request: peer.answer(request, error=511)))
+
+# Answers with the wrong content.
+
+case("greeting-of-nothing", greeting=instead(b""))
+case("greeting-of-other-type", greeting=put(0, "<H", 77))
+case("greeting-of-no-version", greeting=put(4, "<B", 0))
+case("open-of-other-type", open=put(0, "<H", 77))
+case("no-block-size", open=instead(messages.open_rsp(logical=0)))
+case("odd-block-size", open=instead(messages.open_rsp(logical=513)))
+case("huge-block-size", open=instead(messages.open_rsp(logical=0x8000, physical=0x8000)))
+case("too-many-sectors", open=instead(messages.open_rsp(sectors=1 << 60)))
+case("no-sectors", open=instead(messages.open_rsp(sectors=0)))
+case("all-ones", open=instead(struct.pack("<HH", messages.OPEN_RSP, 0) + b"\xff" * 52))
+
+# I/O.
+
+case("io-fails", io=lambda peer, request: peer.answer(request, error=5))
+case("io-fails-by-any-number", io=lambda peer, request: peer.answer(request, error=511))
+
+
+def answer_twice(peer, request):
+    """One more than there should be."""
+    peer.answer(request)
+    peer.answer(request)
+
+
+case("io-answered-twice", io=answer_twice)
+case("well-behaved")
+
+
+def main():
+    """Serves the cases."""
+    address, port, seconds, *cases = sys.argv[2:]
+    listener = verbs.Listener(address, port)
+    with open("/dev/kmsg", "w", encoding="ascii") as log:
+        log.write("rnbdbench: the rogue server listens\n")
+    server.run(listener, float(seconds), [CASES[name] for name in cases])
+
+
+if __name__ == "__main__":
+    main()

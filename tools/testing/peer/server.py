@@ -1,0 +1,218 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The server's side of RTRS and RNBD, as far as a client needs it to map a disk.
+
+Everything that it says can be changed before it is said, by a function for it in `changes`.
+"""
+
+import errno
+import struct
+from dataclasses import dataclass
+
+import messages
+import transport
+import verbs
+
+DEPTH = 4
+CHUNK = 1 << 17
+HEADER = 4096
+
+INBOX = CHUNK
+"""Where messages come; what is sent is before it."""
+
+RECEIVE = 512
+"""Bytes for each of them."""
+
+CHUNKS = INBOX + transport.RECEIVES * RECEIVE
+"""Where in the memory the chunks are."""
+
+
+def conn_rsp(error=0):
+    """The private data to accept with, or to refuse with an error number."""
+    return struct.pack(
+        "<HHhHIII36x",
+        *(transport.MAGIC, transport.VERSION, -error),
+        *(DEPTH, CHUNK - HEADER, HEADER, 0),
+    )
+
+
+@dataclass(frozen=True)
+class Request:
+    """A request of the client."""
+
+    connection: int
+    chunk: int
+    address: int
+    """Of the client's buffer; 0 if it has none."""
+    key: int
+    length: int
+    user: bytes
+
+
+class Server:
+    """A server for one session of one path."""
+
+    def __init__(self, listener, seconds, changes):
+        """It waits at most so many seconds for anything."""
+        self.listener, self.seconds, self.changes = listener, seconds, changes
+        self.connections, self.memories = [], []
+        self.session = None
+
+    def change(self, what, said):
+        """What is said in the place of `said`."""
+        return self.changes[what](said) if what in self.changes else said
+
+    def serve(self, first):
+        """Serves the client whose first connection that is, until it is gone."""
+        try:
+            count = struct.unpack_from("<H", first.said, 8)[0]
+            self.admit(first)
+            while len(self.connections) < count:
+                self.admit(self.wait_for(self.listener.take))
+            self.wait(0)
+            info = self.change("info", self.info())
+            self.send(0, info)
+            while True:
+                self.handle(self.next_request())
+        except (verbs.Ended, TimeoutError):
+            pass
+        finally:
+            for memory in self.memories:
+                memory.close()
+            for connection in self.connections:
+                connection.close()
+
+    def admit(self, connection):
+        """Accepts the next connection, or not."""
+        number = len(self.connections)
+        what = "first" if number == 0 else "second" if number == 1 else "other"
+        answer = self.change(what, conn_rsp())
+        if struct.unpack_from("<h", answer.ljust(6, b"\1"), 4)[0]:
+            connection.refuse(answer)
+            raise verbs.Ended
+        memory = verbs.Memory(connection, CHUNKS + DEPTH * CHUNK)
+        for index in range(transport.RECEIVES):
+            connection.receive(memory, INBOX + index * RECEIVE, RECEIVE)
+        self.connections.append(connection)
+        self.memories.append(memory)
+        connection.accept(answer)
+
+    def info(self):
+        """INFO_RSP, a descriptor for each chunk."""
+        memory = self.memories[0]
+        chunks = (
+            struct.pack("<QII", memory.address + CHUNKS + index * CHUNK, memory.rkey, CHUNK)
+            for index in range(DEPTH)
+        )
+        return struct.pack("<HH4x", transport.INFO_RSP, DEPTH) + b"".join(chunks)
+
+    def send(self, number, message, immediate=None):
+        """Sends a message, with an immediate if there is one."""
+        memory = self.memories[number]
+        memory.bytes[: len(message)] = message
+        opcode = verbs.SEND if immediate is None else verbs.SEND_WITH_IMMEDIATE
+        self.connections[number].post(
+            opcode, memory, 0, len(message), immediate=immediate or 0
+        )
+
+    def say(self, number, immediate):
+        """Sends an immediate, and nothing else."""
+        self.connections[number].post(verbs.WRITE_WITH_IMMEDIATE, immediate=immediate)
+
+    def wait_for(self, look):
+        """What `look` finds; `Ended` is raised when the client goes instead."""
+
+        def look_at_all():
+            if any(each.is_ended() for each in self.connections):
+                raise verbs.Ended
+            return look()
+
+        return verbs.wait_for(look_at_all, self.seconds)
+
+    def wait(self, *numbers):
+        """The next thing that arrives on one of the connections, and on which."""
+
+        def look():
+            for number in numbers:
+                if found := self.connections[number].poll():
+                    return number, found
+            return None
+
+        number, found = self.wait_for(look)
+        if found.status:
+            raise verbs.Ended
+        self.connections[number].receive(self.memories[number], found.id, RECEIVE)
+        return number, found
+
+    def next_request(self):
+        """Waits for a request; answers heartbeats."""
+        while True:
+            number, found = self.wait(*range(len(self.connections)))
+            kind, payload = found.immediate >> transport.PAYLOAD_BITS, found.immediate
+            if kind == transport.IO_REQ:
+                return self.read_request(number, payload)
+            if kind == transport.HEARTBEAT:
+                self.say(number, transport.immediate(transport.HEARTBEAT_ACK, 0))
+
+    def read_request(self, number, payload):
+        """The request that an immediate tells of."""
+        offset_bits = transport.PAYLOAD_BITS - (DEPTH - 1).bit_length()
+        chunk, offset = payload >> offset_bits, payload & (1 << offset_bits) - 1
+        start = CHUNKS + chunk * CHUNK + offset
+        # The chunks are in the memory of the first connection, whichever wrote to them.
+        content = self.memories[0].bytes
+        kind, usr_len, _, count = struct.unpack_from("<HHHH", content, start)
+        user = content[start - usr_len : start]
+        address, key, length = 0, 0, 0
+        if kind == transport.READ and count:
+            address, key, length = struct.unpack_from("<QII", content, start + 8)
+        return Request(number, chunk, address, key, length, user)
+
+    def handle(self, request):
+        """Answers a request."""
+        kind = struct.unpack_from("<H", request.user)[0]
+        data = b""
+        if kind == messages.SESS_INFO:
+            data = self.change("greeting", messages.sess_info_rsp())
+        elif kind == messages.OPEN:
+            data = self.change("open", messages.open_rsp())
+        elif kind == messages.IO:
+            data = bytes(request.length)
+        if data and request.length:
+            self.fill(request, data)
+        names = {messages.SESS_INFO: "answer", messages.IO: "io"}
+        if act := self.changes.get(names.get(kind)):
+            act(self, request)
+        else:
+            self.answer(request)
+
+    def fill(self, request, data):
+        """Writes to the client's buffer."""
+        memory = self.memories[request.connection]
+        memory.bytes[: len(data)] = data
+        self.connections[request.connection].post(
+            verbs.WRITE, memory, 0, len(data), remote=request.address, rkey=request.key
+        )
+
+    def answer(self, request, error=0, chunk=None):
+        """Says that a request is done."""
+        chunk = request.chunk if chunk is None else chunk
+        self.say(request.connection, transport.immediate(transport.IO_RSP, error << 19 | chunk))
+
+
+def session_of(connection):
+    """The session that a connection is said to belong to."""
+    return connection.said[28:44]
+
+
+def run(listener, seconds, cases):
+    """Serves one session after the other, each with its changes."""
+    known = set()
+    for changes in cases:
+        while True:
+            first = verbs.wait_for(listener.take, 20 * seconds)
+            if session_of(first) not in known:
+                break
+            # Of a session that it is done with.
+            first.refuse(conn_rsp(errno.ECONNRESET))
+        known.add(session_of(first))
+        Server(listener, seconds, changes).serve(first)
