@@ -265,7 +265,7 @@ def test_rules_are_looked_at_when_a_device_is_opened(loopback: Pair) -> None:
     (path,) = loopback.initiator.transport().paths()
     assert path.disconnect() is None
     path.force_connection()
-    guest.wait_until(lambda: device.read("rnbd/state") == "closed", "the device to be lost")
+    device.wait_for_state("closed")
     assert not _reads(device)
     # What is allowed again can be opened again.
     assert loopback.target.write_rules("default") is None

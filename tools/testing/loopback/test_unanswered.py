@@ -53,7 +53,7 @@ def test_io_without_an_answer_is_reported_and_ends(loopback: Pair) -> None:
         line = f"{device.name}: Read of 4096 bytes at sector 0: not answered for {seconds} s"
         assert line in said, f"no '{line}' in:\n{said}"
     assert "not answered for 4 s, connecting session bench anew" in said, said
-    assert device.read("rnbd/state") == "closed"
+    device.wait_for_state("closed")
 
     disk.go_on()
     path.force_connection()

@@ -54,7 +54,7 @@ def test_an_idle_path_notices_that_the_server_is_gone(pair: Pair) -> None:
     guest.wait_until(lambda: path.latency() > 0, "heartbeats")
     pair.target.guest.kill()
     path.wait_for("disconnected", rtrs.LOSS)
-    assert device.read("rnbd/state") == "closed"
+    device.wait_for_state("closed")
     assert device.unmap() is None
 
 

@@ -58,7 +58,7 @@ def test_a_mirror_survives_the_loss_of_a_target(pair: Pair, lab: Lab) -> None:
     target.ram_disk(16)
     target.load()
     path.wait_for("connected", rtrs.BACK)
-    guest.wait_until(lambda: far.read("rnbd/state") == "open", "the disk to be open")
+    far.wait_for_state("open")
     guest.run(
         f"echo remove > {MD}/dev-{far.name}/state && stat -L -c %Hr:%Lr {far.node} > {MD}/new_dev"
     )

@@ -241,10 +241,10 @@ def test_last_path_is_removed_and_another_one_added(two_links: Pair) -> None:
     session = two_links.initiator.transport()
     assert session.paths()[0].remove() is None
     assert session.path_names() == []
-    guest.wait_until(lambda: device.read("rnbd/state") == "closed", "the device to be closed")
+    device.wait_for_state("closed")
     _add_path(session, BOTH[1])
     assert session.path_names() == BOTH[1:]
-    guest.wait_until(lambda: device.read("rnbd/state") == "open", "the device to be open")
+    device.wait_for_state("open")
     fio.verify(guest, device.node, block="64k", size="4m")
     assert device.unmap() is None
 

@@ -122,7 +122,7 @@ def test_io_ends_though_the_client_goes_on_connecting(pair: Pair) -> None:
     # The first line may be late by a little, as it is written before the clock is set.
     assert FAIL_AFTER - 0.5 < failed - lost < FAIL_AFTER + MARGIN, said
 
-    assert device.read("rnbd/state") == "closed"
+    device.wait_for_state("closed")
     read = guest.run(f"dd if={device.node} of=/dev/null bs=4k count=1 iflag=direct", check=False)
     assert "Input/output error" in read.stderr, read
     _, attempts = path.reconnects()

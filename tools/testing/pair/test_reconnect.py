@@ -131,7 +131,7 @@ def test_attempts_end_after_as_many_as_allowed(pair: Pair) -> None:
     said = guest.output("dmesg | grep 'all attempts are used up'").splitlines()
     assert path.name in said[-1], said
     assert path.state() == "disconnected"
-    assert device.read("rnbd/state") == "closed"
+    device.wait_for_state("closed")
     assert device.begin_read().wait(rtrs.MARGIN).code != 0, "I/O is to fail at once now"
 
     pair.target.load()
@@ -225,7 +225,7 @@ def test_a_server_comes_back_with_other_parameters(pair: Pair) -> None:
         pair.target.load(transport={"sess_queue_depth": 128, **less})
         guest.wait_until(lambda: path.reconnect() == "EPROTO", f"{less} to be refused")
         assert "unmap them and map them anew" in dmesg.last(guest, 5)
-        assert device.read("rnbd/state") == "closed"
+        device.wait_for_state("closed")
         assert verify.running
     drivers.unload(pair.target.guest)
     pair.target.load(transport={"sess_queue_depth": 256, "max_chunk_size": 262144})
