@@ -4,14 +4,21 @@
 
 use kernel::sync::rcu::synchronize_rcu;
 use kernel::sync::Arc;
+use kernel::time::Delta;
 use rnbd_proto::path_state::ServerState;
 
 use super::path::Path;
 use super::path::TEARDOWN;
 use super::path::TICK;
 use crate::pr_info_ratelimited;
+use crate::pr_warn_ratelimited;
+use crate::support::clock;
 use crate::support::task;
 use crate::support::task::TaskItem;
+
+/// How often it is said that a path has requests left.
+const PERIOD: Delta = Delta::from_secs(30);
+const NS_PER_S: u64 = 1_000_000_000;
 
 impl TaskItem<TEARDOWN> for Path {
     /// Runs once: the path is closing, so nobody schedules it again.
@@ -58,14 +65,22 @@ impl TaskItem<TEARDOWN> for Path {
 
 impl Path {
     /// Waits until every chunk has been idle once. As nothing arrives any more
-    /// they stay so.
+    /// they stay so. Says from time to time that there are requests left.
     fn await_requests(&self) {
         let Some(slots) = self.slots.as_ref() else {
             return;
         };
-        for slot in slots {
+        let began = clock::now_ns();
+        for (index, slot) in slots.iter().enumerate() {
             while slot.op.begin().is_none() {
-                self.returned.wait();
+                if !self.returned.wait_timeout(PERIOD) {
+                    let seconds = clock::now_ns().saturating_sub(began) / NS_PER_S;
+                    let rest = slots.get(index..).unwrap_or_default();
+                    let left = rest.iter().filter(|slot| slot.op.begin().is_none()).count();
+                    pr_warn_ratelimited!(
+                        "{self}: still waiting for requests, {left} left, for {seconds} s\n"
+                    );
+                }
             }
         }
     }

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Requests that the target does not answer, though it is there."""
 
+import pytest
+
 from rnbdbench import dmesg
 from rnbdbench.guest import Guest
 from rnbdbench.guest import Job
@@ -86,6 +88,30 @@ def test_one_device_without_answers_can_be_unmapped_by_force(loopback: Pair) -> 
     path.force_connection()
     assert waiting.wait().code == 0
     assert other.unmap() is None
+
+
+@pytest.mark.long
+def test_a_session_that_cannot_end_says_why(loopback: Pair) -> None:
+    """On the target, after half a minute in which its disk has not answered."""
+    guest = loopback.target.guest
+    disk = StallingDisk.make(guest, loopback.target.ram_disk(16))
+    loopback.target.load()
+    loopback.initiator.load()
+    device = loopback.initiator.map(disk.node)
+
+    disk.stop()
+    mark = guest.console.mark()
+    read = device.begin_read()
+    device.wait_for_read()
+    assert device.unmap("force") is None
+    assert read.wait().code != 0
+    line = "(bench): still waiting for requests, 1 left, for 3"
+    guest.wait_until(lambda: line in guest.console.since(mark), line, 45)
+    assert loopback.target.exports() == [disk.name]
+
+    disk.go_on()
+    guest.wait_until(lambda: loopback.target.transports() == [], "the session to end")
+    assert loopback.target.exports() == []
 
 
 def test_a_mounted_disk_without_answers_can_be_unmapped_by_force(loopback: Pair) -> None:
