@@ -46,6 +46,11 @@ def io(device, operation, sector=0, size=SECTOR, prio=0):
     return struct.pack("<HxxIQIIH6x", IO, device, sector, operation, size, prio)
 
 
+def sector_of(message):
+    """Where an IO begins."""
+    return struct.unpack_from("<Q", message, 8)[0]
+
+
 def device_of(answer):
     """The device that OPEN_RSP tells of."""
     kind, device = struct.unpack_from("<HxxI", answer)

@@ -123,6 +123,7 @@ class Connection:
         self.id = id_
         self.said = said
         """The private data of the other side."""
+        self.ended = False
 
     def accept(self, answer):
         """Says yes to one that was taken."""
@@ -134,7 +135,8 @@ class Connection:
 
     def close(self, part=True):
         """Ends it; without a word, as one that dies, if it is not to `part` in peace."""
-        LIBRARY.peer_end(self.id, int(part))
+        # Whose end was told already would be waited for until the device forgets it.
+        LIBRARY.peer_end(self.id, int(part and not self.ended))
 
     def post(self, opcode, memory=None, start=0, length=0, **work):
         """Posts `length` bytes of memory to be sent, or written."""
@@ -151,8 +153,9 @@ class Connection:
         check(LIBRARY.peer_receive(self.id, ctypes.byref(work)))
 
     def is_ended(self):
-        """Whether the other side has ended it; to be asked once."""
-        return bool(check(LIBRARY.peer_is_ended(self.id)))
+        """Whether the other side has ended it."""
+        self.ended = self.ended or bool(check(LIBRARY.peer_is_ended(self.id)))
+        return self.ended
 
     def poll(self):
         """What was received next, or None. What was sent is only taken out of the queue."""
