@@ -126,9 +126,8 @@ def test_io_ends_though_the_client_goes_on_connecting(pair: Pair) -> None:
     read = guest.run(f"dd if={device.node} of=/dev/null bs=4k count=1 iflag=direct", check=False)
     assert "Input/output error" in read.stderr, read
     _, attempts = path.reconnects()
-    guest.wait_until(
-        lambda: path.reconnects()[1] > attempts, "one more attempt", rtrs.RECONNECT + rtrs.ATTEMPT
-    )
+    limit = rtrs.RECONNECT + rtrs.attempt(guest)
+    guest.wait_until(lambda: path.reconnects()[1] > attempts, "one more attempt", limit)
     assert device.unmap("force") is None
     assert pair.initiator.transports() == []
 

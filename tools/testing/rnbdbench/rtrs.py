@@ -20,11 +20,19 @@ RECONNECT = 40.0
 ATTEMPT = 30.0
 """Seconds until an attempt to connect is given up when nobody answers."""
 
+TCP_ATTEMPT = 135.0
+"""The same over soft iWARP, which leaves it to TCP if it knows the address of the card."""
+
 MARGIN = 15.0
 """Seconds for what comes on top of these: work queues, clean-up, a slow machine."""
 
 BACK = ATTEMPT + RECONNECT + MARGIN
 """Seconds until a path is back even if an attempt that must fail was just begun."""
+
+
+def attempt(guest: Guest) -> float:
+    """Seconds until an attempt of a guest is given up when nobody answers."""
+    return TCP_ATTEMPT if guest.specification.fabric == "siw" else ATTEMPT
 
 
 @dataclass(frozen=True)
