@@ -131,18 +131,6 @@ def _signs(guest: Guest, disk: str) -> str:
     return guest.output(f"{read} | sha256sum")
 
 
-def _wrong(cases: Mapping[str, tuple[str, str]], found: Mapping[str, tuple[str, str]]) -> str:
-    """What did not come out as it should, case by case."""
-    lines = []
-    for name, (outcome, words) in cases.items():
-        came, log = found[name]
-        if came != outcome:
-            lines.append(f"{name}: {came} instead of {outcome}; the server said:\n{log}")
-        elif words not in log:
-            lines.append(f"{name}: the server did not say '{words}', but:\n{log}")
-    return "\n".join(lines)
-
-
 @pytest.mark.parametrize(
     "cases",
     [
@@ -167,7 +155,7 @@ def test_a_rogue_client_is_refused_and_harms_nobody(
     found = peer.misbehave(guest, disk, cases)
 
     load.end()
-    wrong = _wrong(cases, found)
+    wrong = peer.differences(cases, found)
     assert not wrong, wrong
     assert _signs(guest, disk) == before, "the disk has changed"
     guest.wait_until(

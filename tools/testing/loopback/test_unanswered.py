@@ -7,6 +7,7 @@ from rnbdbench import dmesg
 from rnbdbench.guest import Guest
 from rnbdbench.guest import Job
 from rnbdbench.lab import Pair
+from rnbdbench.rnbd import Device
 from rnbdbench.rnbd import MAP_DEVICE
 from rnbdbench.stalling import StallingDisk
 
@@ -18,6 +19,14 @@ def _wait_for_kernel(guest: Guest, function: str, what: str) -> None:
     """Waits until a task sleeps in a function, or in one of a `[module]`."""
     find = f"grep -qsF '{function}' /proc/[0-9]*/stack"
     guest.wait_until(lambda: guest.run(find, check=False).code == 0, what)
+
+
+def _mapped(bench: Pair, megabytes: int) -> tuple[StallingDisk, Device]:
+    """A disk that can be stopped, and what the initiator has of it."""
+    disk = StallingDisk.make(bench.target.guest, bench.target.ram_disk(megabytes))
+    bench.target.load()
+    bench.initiator.load()
+    return disk, bench.initiator.map(disk.node)
 
 
 def _disk_with_partitions(below: StallingDisk) -> str:
@@ -38,10 +47,7 @@ def _keep_from_being_opened(below: StallingDisk, node: str) -> Job:
 def test_io_without_an_answer_is_reported_and_ends(loopback: Pair) -> None:
     """After four periods the session is connected anew, and I/O fails as without a path."""
     guest = loopback.initiator.guest
-    disk = StallingDisk.make(guest, loopback.target.ram_disk(16))
-    loopback.target.load()
-    loopback.initiator.load()
-    device = loopback.initiator.map(disk.node)
+    disk, device = _mapped(loopback, 16)
     session = loopback.initiator.transport()
     (path,) = session.paths()
     assert session.write("fast_io_fail_tmo", "1") is None
@@ -94,10 +100,7 @@ def test_one_device_without_answers_can_be_unmapped_by_force(loopback: Pair) -> 
 def test_a_session_that_cannot_end_says_why(loopback: Pair) -> None:
     """On the target, after half a minute in which its disk has not answered."""
     guest = loopback.target.guest
-    disk = StallingDisk.make(guest, loopback.target.ram_disk(16))
-    loopback.target.load()
-    loopback.initiator.load()
-    device = loopback.initiator.map(disk.node)
+    disk, device = _mapped(loopback, 16)
 
     disk.stop()
     mark = guest.console.mark()
@@ -117,10 +120,7 @@ def test_a_session_that_cannot_end_says_why(loopback: Pair) -> None:
 def test_a_mounted_disk_without_answers_can_be_unmapped_by_force(loopback: Pair) -> None:
     """The file system is told that its disk is gone, and waits for its own I/O for that."""
     guest = loopback.initiator.guest
-    stalling = StallingDisk.make(guest, loopback.target.ram_disk(64))
-    loopback.target.load()
-    loopback.initiator.load()
-    device = loopback.initiator.map(stalling.node)
+    stalling, device = _mapped(loopback, 64)
     guest.run(f"mkfs.ext4 -q {device.node} && mkdir -p /mnt/stuck")
     guest.run(f"mount {device.node} /mnt/stuck")
 

@@ -12,14 +12,9 @@ IO_SIZE = 32
 SECTOR = 512
 
 
-def sess_info(version=2):
-    """The greeting."""
-    return struct.pack("<HxxB31x", SESS_INFO, version)
-
-
-def sess_info_rsp(version=2):
-    """The answer to the greeting."""
-    return struct.pack("<HxxB31x", SESS_INFO_RSP, version)
+def sess_info(version=2, kind=SESS_INFO):
+    """The greeting, or the answer to it."""
+    return struct.pack("<HxxB31x", kind, version)
 
 
 def open_rsp(sectors=2048, physical=512, logical=512):

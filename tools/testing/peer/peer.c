@@ -10,7 +10,6 @@
 #include <poll.h>
 #include <stdint.h>
 #include <string.h>
-#include <unistd.h>
 
 #include <infiniband/verbs.h>
 #include <rdma/rdma_cma.h>
@@ -40,7 +39,6 @@ struct peer_work {
 struct peer_completion {
 	uint64_t id;
 	uint32_t status;
-	uint32_t opcode;
 	uint32_t length;
 	/* In host order, if there is one. */
 	uint32_t immediate;
@@ -85,6 +83,39 @@ static struct ibv_qp_init_attr queues(void)
 	return attr;
 }
 
+/* An id for `port` of `host`, with a queue pair if `attr` says of what size. */
+static int create(const char *host, const char *port, int flags, struct ibv_qp_init_attr *attr,
+		  struct rdma_cm_id **id)
+{
+	struct rdma_addrinfo hints = { .ai_port_space = RDMA_PS_TCP, .ai_flags = flags }, *info;
+	int error;
+
+	if (rdma_getaddrinfo(host, port, &hints, &info))
+		return -errno;
+	error = rdma_create_ep(id, info, NULL, attr) ? -errno : 0;
+	rdma_freeaddrinfo(info);
+	return error;
+}
+
+/* The next event of a connection or listener, to be acknowledged. 0: there is none. */
+static int next_event(struct rdma_cm_id *id, struct rdma_cm_event **event)
+{
+	struct pollfd poll_for = { .fd = id->channel->fd, .events = POLLIN };
+
+	if (poll(&poll_for, 1, 0) != 1)
+		return 0;
+	return rdma_get_cm_event(id->channel, event) ? -errno : 1;
+}
+
+static struct ibv_sge memory_of(const struct peer_work *work)
+{
+	return (struct ibv_sge){
+		.addr = work->address,
+		.length = work->length,
+		.lkey = work->lkey,
+	};
+}
+
 /*
  * Connects, with `data` to tell what for, and returns what the other side says in `answer`.
  * -ECONNREFUSED: it says no.
@@ -92,16 +123,11 @@ static struct ibv_qp_init_attr queues(void)
 int peer_connect(const char *host, const char *port, const uint8_t data[PRIVATE_DATA],
 		 uint8_t answer[PRIVATE_DATA], struct rdma_cm_id **connection)
 {
-	struct rdma_addrinfo hints = { .ai_port_space = RDMA_PS_TCP }, *info;
 	struct ibv_qp_init_attr attr = queues();
 	struct rdma_conn_param param;
 	struct rdma_cm_id *id;
-	int error;
+	int error = create(host, port, 0, &attr, &id);
 
-	if (rdma_getaddrinfo(host, port, &hints, &info))
-		return -errno;
-	error = rdma_create_ep(&id, info, NULL, &attr) ? -errno : 0;
-	rdma_freeaddrinfo(info);
 	if (error)
 		return error;
 
@@ -119,17 +145,9 @@ int peer_connect(const char *host, const char *port, const uint8_t data[PRIVATE_
 /* Waits at `port` of `host` for others to connect. */
 int peer_listen(const char *host, const char *port, struct rdma_cm_id **listener)
 {
-	struct rdma_addrinfo hints = {
-		.ai_port_space = RDMA_PS_TCP,
-		.ai_flags = RAI_PASSIVE,
-	}, *info;
 	struct rdma_cm_id *id;
-	int error;
+	int error = create(host, port, RAI_PASSIVE, NULL, &id);
 
-	if (rdma_getaddrinfo(host, port, &hints, &info))
-		return -errno;
-	error = rdma_create_ep(&id, info, NULL, NULL) ? -errno : 0;
-	rdma_freeaddrinfo(info);
 	if (error)
 		return error;
 	if (rdma_listen(id, BACKLOG)) {
@@ -145,15 +163,12 @@ int peer_listen(const char *host, const char *port, struct rdma_cm_id **listener
 int peer_take(struct rdma_cm_id *listener, uint8_t data[PRIVATE_DATA],
 	      struct rdma_cm_id **connection)
 {
-	struct pollfd poll_for = { .fd = listener->channel->fd, .events = POLLIN };
 	struct ibv_qp_init_attr attr = queues();
 	struct rdma_cm_event *event;
-	int wanted;
+	int wanted, found = next_event(listener, &event);
 
-	if (poll(&poll_for, 1, 0) != 1)
-		return 0;
-	if (rdma_get_cm_event(listener->channel, &event))
-		return -errno;
+	if (found != 1)
+		return found;
 	/* Else somebody has changed their mind. */
 	wanted = event->event == RDMA_CM_EVENT_CONNECT_REQUEST;
 	if (wanted) {
@@ -210,11 +225,7 @@ void peer_forget(struct ibv_mr *mr)
 
 int peer_post(struct rdma_cm_id *id, const struct peer_work *work)
 {
-	struct ibv_sge sge = {
-		.addr = work->address,
-		.length = work->length,
-		.lkey = work->lkey,
-	};
+	struct ibv_sge sge = memory_of(work);
 	struct ibv_send_wr wr = {
 		.wr_id = work->id,
 		.sg_list = &sge,
@@ -230,11 +241,7 @@ int peer_post(struct rdma_cm_id *id, const struct peer_work *work)
 
 int peer_receive(struct rdma_cm_id *id, const struct peer_work *work)
 {
-	struct ibv_sge sge = {
-		.addr = work->address,
-		.length = work->length,
-		.lkey = work->lkey,
-	};
+	struct ibv_sge sge = memory_of(work);
 	struct ibv_recv_wr wr = { .wr_id = work->id, .sg_list = &sge, .num_sge = 1 };
 	struct ibv_recv_wr *bad;
 
@@ -251,7 +258,6 @@ int peer_poll(struct rdma_cm_id *id, int sent, struct peer_completion *completio
 		return count;
 	completion->id = wc.wr_id;
 	completion->status = wc.status;
-	completion->opcode = wc.opcode;
 	completion->length = wc.byte_len;
 	completion->immediate = ntohl(wc.imm_data);
 	completion->has_immediate = !!(wc.wc_flags & IBV_WC_WITH_IMM);
@@ -261,14 +267,11 @@ int peer_poll(struct rdma_cm_id *id, int sent, struct peer_completion *completio
 /* Whether the other side has ended the connection. */
 int peer_is_ended(struct rdma_cm_id *id)
 {
-	struct pollfd poll_for = { .fd = id->channel->fd, .events = POLLIN };
 	struct rdma_cm_event *event;
-	int ended;
+	int ended, found = next_event(id, &event);
 
-	if (poll(&poll_for, 1, 0) != 1)
-		return 0;
-	if (rdma_get_cm_event(id->channel, &event))
-		return -errno;
+	if (found != 1)
+		return found;
 	ended = event->event == RDMA_CM_EVENT_DISCONNECTED;
 	rdma_ack_cm_event(event);
 	return ended;

@@ -31,14 +31,10 @@ class Target:
     def __init__(self, address, port, seconds, disk):
         self.server, self.seconds, self.disk = (address, port), float(seconds), disk.encode()
 
-    def session(self):
-        """A session, no connection made yet."""
-        return transport.Session(self.server, self.seconds)
-
 
 def outcome(target, act):
     """What `act` with a session comes to."""
-    session = target.session()
+    session = transport.Session(target.server, target.seconds)
     try:
         return act(target, session)
     except verbs.Refused as refused:
@@ -59,27 +55,32 @@ def case(name, act):
     CASES[name] = act
 
 
+def up_case(name, act):
+    """Adds a case: `act` with a session that is up."""
+
+    def whole(target, session):
+        session.bring_up(b"rogue")
+        return act(target, session)
+
+    case(name, whole)
+
+
 def path_case(name, act):
     """Adds a case: `act` with a session that is up, in which it ends the path."""
 
     def whole(_, session):
-        session.bring_up(b"rogue")
         act(session)
         session.wait_for_end()
-        return "closed"
 
-    case(name, whole)
+    up_case(name, whole)
 
 
 def request_case(name, act):
     """Adds a case: `act` with a session that is up and has a disk, and returns an answer."""
-
-    def whole(target, session):
-        session.bring_up(b"rogue")
-        found = act(session, opened(session, target.disk))
-        return f"answer {found}"
-
-    case(name, whole)
+    up_case(
+        name,
+        lambda target, session: f"answer {act(session, opened(session, target.disk))}",
+    )
 
 
 def opened(session, disk, mode=messages.RW):
@@ -127,7 +128,6 @@ def introduce(_, session, message):
     session.connect_all()
     session.send(0, message)
     session.wait_for_end()
-    return "closed"
 
 
 def introduce_early(_, session):
@@ -135,7 +135,6 @@ def introduce_early(_, session):
     session.connect()
     session.send(0, transport.info_req(b"rogue"))
     session.wait_for_end()
-    return "closed"
 
 
 def request_early(_, session):
@@ -143,7 +142,6 @@ def request_early(_, session):
     session.connect_all()
     session.say(0, transport.immediate(transport.IO_REQ, 0))
     session.wait_for_end()
-    return "closed"
 
 
 case("name-early", introduce_early)
@@ -162,7 +160,6 @@ case("name-in-use", partial(introduce, message=transport.info_req(b"bench")))
 
 def say_again(target, session):
     """A request that takes its time, said again before it is answered."""
-    session.bring_up(b"rogue")
     device = opened(session, target.disk)
     size = 240 * messages.SECTOR
     session.begin(messages.io(device, messages.OP_READ, size=size), room=size)
@@ -170,7 +167,6 @@ def say_again(target, session):
     for _ in range(16):
         session.say(1, session.place(0, size + messages.IO_SIZE))
     session.wait_for_end()
-    return "closed"
 
 
 def say(number, kind, payload):
@@ -187,18 +183,19 @@ path_case("offset-at-end", lambda session: session.say(1, session.place(0, 13107
 path_case("message-of-nothing", lambda session: session.send(1, b""))
 path_case("message", lambda session: session.send(1, b"message"))
 path_case("name-again", lambda session: session.send(0, transport.info_req(b"rogue")))
-case("chunk-in-use", say_again)
+up_case("chunk-in-use", say_again)
 
 
 # Requests.
 
 
-def put(message, user=messages.sess_info(), room=64):
-    """A request whose user message lies behind some room, its message as it is given."""
+def put(message):
+    """A request with room for 64 bytes, its message as it is given."""
 
     def act(session):
+        user = messages.sess_info()
         content = user + (message(session) if callable(message) else message)
-        session.put(0, room, content, room + len(user))
+        session.put(0, 64, content, 64 + len(user))
 
     return act
 
@@ -233,7 +230,6 @@ def ask(user, **request):
     """A message without a disk."""
 
     def act(target, session):
-        session.bring_up(b"rogue")
         message = user(target) if callable(user) else user
         return f"answer {session.ask(message, **request)}"
 
@@ -244,7 +240,6 @@ def reply(user, size, room=4096):
     """A request with more room than its answer takes: nothing else must come."""
 
     def act(target, session):
-        session.bring_up(b"rogue")
         error = session.ask(user(target), room=room)
         rest = session.data(room)[size:]
         return f"answer {error}" if not any(rest) else f"more than an answer: {rest.hex()}"
@@ -261,7 +256,6 @@ def open_of(room=messages.OPEN_RSP_SIZE, cut=None, **fields):
 
 def open_twice(target, session):
     """The disk by another path of it."""
-    session.bring_up(b"rogue")
     opened(session, target.disk)
     alias = target.disk.replace(b"/dev/", b"/dev/./")
     again = session.ask(messages.open_device(alias), room=messages.OPEN_RSP_SIZE)
@@ -272,7 +266,6 @@ def read_only(operation, data=b""):
     """Something that changes the disk, which was opened to be read."""
 
     def act(target, session):
-        session.bring_up(b"rogue")
         device = opened(session, target.disk, messages.RO)
         return f"answer {session.ask(messages.io(device, operation), data)}"
 
@@ -295,27 +288,27 @@ def io(operation, data=b"", room=None, cut=None, **fields):
 
 BLOCK = bytes(messages.SECTOR)
 
-case("message-of-no-type", ask(struct.pack("<HxxI", 99, 0)))
-case("message-of-two-bytes", ask(b"\x04\x00"))
-case("no-message", ask(b""))
-case("greeting-of-no-version", ask(messages.sess_info(version=0), room=messages.SESS_INFO_SIZE))
-case("greeting-without-room", ask(messages.sess_info(), room=8))
-case("greeting-as-write", ask(messages.sess_info()))
-case("greeting", reply(lambda _: messages.sess_info(), messages.SESS_INFO_SIZE))
-case("open-short", open_of(cut=100))
-case("open-endless", open_of(path=b"x" * transport.NAME))
-case("open-parent", open_of(path=b"/dev/../dev/ram0"))
-case("open-in-no-mode", open_of(mode=9))
-case("open-without-room", open_of(room=8))
-case("open-as-write", open_of(room=None))
-case("open", reply(lambda target: messages.open_device(target.disk), messages.OPEN_RSP_SIZE))
-case("open-no-device", open_of(path=b"/dev/null"))
-case("open-twice", open_twice)
-case("close-unknown", ask(messages.close_device(1000)))
-case("read-unknown", ask(messages.io(1000, messages.OP_READ), room=messages.SECTOR))
-case("write-read-only", read_only(messages.OP_WRITE, BLOCK))
-case("discard-read-only", read_only(messages.OP_DISCARD))
-case("zeroes-read-only", read_only(messages.OP_WRITE_ZEROES))
+up_case("message-of-no-type", ask(struct.pack("<HxxI", 99, 0)))
+up_case("message-of-two-bytes", ask(b"\x04\x00"))
+up_case("no-message", ask(b""))
+up_case("greeting-of-no-version", ask(messages.sess_info(version=0), room=messages.SESS_INFO_SIZE))
+up_case("greeting-without-room", ask(messages.sess_info(), room=8))
+up_case("greeting-as-write", ask(messages.sess_info()))
+up_case("greeting", reply(lambda _: messages.sess_info(), messages.SESS_INFO_SIZE))
+up_case("open-short", open_of(cut=100))
+up_case("open-endless", open_of(path=b"x" * transport.NAME))
+up_case("open-parent", open_of(path=b"/dev/../dev/ram0"))
+up_case("open-in-no-mode", open_of(mode=9))
+up_case("open-without-room", open_of(room=8))
+up_case("open-as-write", open_of(room=None))
+up_case("open", reply(lambda target: messages.open_device(target.disk), messages.OPEN_RSP_SIZE))
+up_case("open-no-device", open_of(path=b"/dev/null"))
+up_case("open-twice", open_twice)
+up_case("close-unknown", ask(messages.close_device(1000)))
+up_case("read-unknown", ask(messages.io(1000, messages.OP_READ), room=messages.SECTOR))
+up_case("write-read-only", read_only(messages.OP_WRITE, BLOCK))
+up_case("discard-read-only", read_only(messages.OP_DISCARD))
+up_case("zeroes-read-only", read_only(messages.OP_WRITE_ZEROES))
 request_case("close-at-once", close_at_once)
 request_case("io-short", io(messages.OP_READ, room=messages.SECTOR, cut=20))
 request_case("no-operation", io(77))

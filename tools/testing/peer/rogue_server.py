@@ -44,11 +44,6 @@ def instead(said):
     return lambda _: said
 
 
-def act(what):
-    """Something else than an answer to the greeting."""
-    return {"answer": what}
-
-
 def say(number, kind, payload):
     """An immediate that is no answer."""
     return lambda peer, request: peer.say(number, transport.immediate(kind, payload))
@@ -86,27 +81,25 @@ case("chunk-around", info=put(8, "<Q", (1 << 64) - 8))
 
 # Answers to the greeting that are none.
 
-case("answer-of-no-chunk", **act(lambda peer, request: peer.answer(request, chunk=77)))
+case("answer-of-no-chunk", answer=lambda peer, request: peer.answer(request, chunk=77))
 case(
     "answer-of-other-chunk",
-    **act(lambda peer, request: peer.answer(request, chunk=(request.chunk + 1) % server.DEPTH)),
+    answer=lambda peer, request: peer.answer(request, chunk=(request.chunk + 1) % server.DEPTH),
 )
-case("immediate-of-no-type", **act(say(1, 5, 0)))
-case("request-to-client", **act(say(1, transport.IO_REQ, 0)))
-case("heartbeat-on-io", **act(say(1, transport.HEARTBEAT, 0)))
-case("message", **act(lambda peer, request: peer.send(1, b"message")))
-case("message-too-long", **act(lambda peer, request: peer.send(1, bytes(100))))
+case("immediate-of-no-type", answer=say(1, 5, 0))
+case("request-to-client", answer=say(1, transport.IO_REQ, 0))
+case("heartbeat-on-io", answer=say(1, transport.HEARTBEAT, 0))
+case("message", answer=lambda peer, request: peer.send(1, b"message"))
+case("message-too-long", answer=lambda peer, request: peer.send(1, bytes(100)))
 case(
     "key-without-need",
-    **act(
-        lambda peer, request: peer.send(
-            request.connection,
-            struct.pack("<HHI", transport.RKEY_RSP, 77, 0),
-            transport.immediate(transport.IO_RSP, request.chunk),
-        )
+    answer=lambda peer, request: peer.send(
+        request.connection,
+        struct.pack("<HHI", transport.RKEY_RSP, 77, 0),
+        transport.immediate(transport.IO_RSP, request.chunk),
     ),
 )
-case("answer-of-any-error", **act(lambda peer, request: peer.answer(request, error=511)))
+case("answer-of-any-error", answer=lambda peer, request: peer.answer(request, error=511))
 
 # Answers with the wrong content.
 

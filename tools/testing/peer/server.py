@@ -8,6 +8,7 @@ import errno
 import struct
 from dataclasses import dataclass
 
+import end
 import messages
 import transport
 import verbs
@@ -48,14 +49,13 @@ class Request:
     user: bytes
 
 
-class Server:
+class Server(end.End):
     """A server for one session of one path."""
 
     def __init__(self, listener, seconds, changes):
         """It waits at most so many seconds for anything."""
-        self.listener, self.seconds, self.changes = listener, seconds, changes
-        self.connections, self.memories = [], []
-        self.session = None
+        super().__init__(seconds)
+        self.listener, self.changes = listener, changes
 
     def change(self, what, said):
         """What is said in the place of `said`."""
@@ -68,18 +68,14 @@ class Server:
             self.admit(first)
             while len(self.connections) < count:
                 self.admit(self.wait_for(self.listener.take))
-            self.wait(0)
-            info = self.change("info", self.info())
-            self.send(0, info)
+            self.next_message(0)
+            self.send(0, self.change("info", self.info()))
             while True:
                 self.handle(self.next_request())
         except (verbs.Ended, TimeoutError):
             pass
         finally:
-            for memory in self.memories:
-                memory.close()
-            for connection in self.connections:
-                connection.close()
+            self.close()
 
     def admit(self, connection):
         """Accepts the next connection, or not."""
@@ -89,11 +85,8 @@ class Server:
         if struct.unpack_from("<h", answer.ljust(6, b"\1"), 4)[0]:
             connection.refuse(answer)
             raise verbs.Ended
-        memory = verbs.Memory(connection, CHUNKS + DEPTH * CHUNK)
-        for index in range(transport.RECEIVES):
-            connection.receive(memory, INBOX + index * RECEIVE, RECEIVE)
-        self.connections.append(connection)
-        self.memories.append(memory)
+        self.add(connection, CHUNKS + DEPTH * CHUNK)
+        self.receive(number, INBOX, RECEIVE, transport.RECEIVES)
         connection.accept(answer)
 
     def info(self):
@@ -105,48 +98,16 @@ class Server:
         )
         return struct.pack("<HH4x", transport.INFO_RSP, DEPTH) + b"".join(chunks)
 
-    def send(self, number, message, immediate=None):
-        """Sends a message, with an immediate if there is one."""
-        memory = self.memories[number]
-        memory.bytes[: len(message)] = message
-        opcode = verbs.SEND if immediate is None else verbs.SEND_WITH_IMMEDIATE
-        self.connections[number].post(
-            opcode, memory, 0, len(message), immediate=immediate or 0
-        )
-
-    def say(self, number, immediate):
-        """Sends an immediate, and nothing else."""
-        self.connections[number].post(verbs.WRITE_WITH_IMMEDIATE, immediate=immediate)
-
-    def wait_for(self, look):
-        """What `look` finds; `Ended` is raised when the client goes instead."""
-
-        def look_at_all():
-            if any(each.is_ended() for each in self.connections):
-                raise verbs.Ended
-            return look()
-
-        return verbs.wait_for(look_at_all, self.seconds)
-
-    def wait(self, *numbers):
-        """The next thing that arrives on one of the connections, and on which."""
-
-        def look():
-            for number in numbers:
-                if found := self.connections[number].poll():
-                    return number, found
-            return None
-
-        number, found = self.wait_for(look)
-        if found.status:
-            raise verbs.Ended
-        self.connections[number].receive(self.memories[number], found.id, RECEIVE)
+    def next_message(self, *numbers):
+        """The next thing that arrives, and on which connection; there is room for another."""
+        number, found = self.wait(*numbers)
+        self.receive(number, found.id, RECEIVE)
         return number, found
 
     def next_request(self):
         """Waits for a request; answers heartbeats."""
         while True:
-            number, found = self.wait(*range(len(self.connections)))
+            number, found = self.next_message(*range(len(self.connections)))
             kind, payload = found.immediate >> transport.PAYLOAD_BITS, found.immediate
             if kind == transport.IO_REQ:
                 return self.read_request(number, payload)
@@ -172,26 +133,18 @@ class Server:
         kind = struct.unpack_from("<H", request.user)[0]
         data = b""
         if kind == messages.SESS_INFO:
-            data = self.change("greeting", messages.sess_info_rsp())
+            data = self.change("greeting", messages.sess_info(kind=messages.SESS_INFO_RSP))
         elif kind == messages.OPEN:
             data = self.change("open", messages.open_rsp())
         elif kind == messages.IO:
             data = bytes(request.length)
         if data and request.length:
-            self.fill(request, data)
+            self.write(request.connection, data, request.address, request.key)
         names = {messages.SESS_INFO: "answer", messages.IO: "io"}
         if act := self.changes.get(names.get(kind)):
             act(self, request)
         else:
             self.answer(request)
-
-    def fill(self, request, data):
-        """Writes to the client's buffer."""
-        memory = self.memories[request.connection]
-        memory.bytes[: len(data)] = data
-        self.connections[request.connection].post(
-            verbs.WRITE, memory, 0, len(data), remote=request.address, rkey=request.key
-        )
 
     def answer(self, request, error=0, chunk=None):
         """Says that a request is done."""

@@ -9,6 +9,7 @@ import struct
 from dataclasses import dataclass
 from dataclasses import field
 
+import end
 import verbs
 
 MAGIC, VERSION = 0x1BBD, 0x0200
@@ -75,121 +76,75 @@ def immediate(kind, payload):
     return kind << PAYLOAD_BITS | payload
 
 
-class Session:
-    """A session of one path."""
+class Session(end.End):
+    """A session of one path, whose requests go over connection 1."""
 
     def __init__(self, server, seconds):
         """`server` is address and port; `seconds` is how long to wait for anything."""
-        self.server, self.seconds = server, seconds
+        super().__init__(seconds)
+        self.server = server
         self.request = Request()
-        self.connections = []
-        self.memories = []
         self.chunks = []
-        self.limits = None
+        self.depth = 0
 
     def connect(self, **changes):
         """Makes the next connection."""
         values = {**vars(self.request), "connection": len(self.connections), **changes}
         connection = verbs.connect(*self.server, Request(**values).encode())
-        memory = verbs.Memory(connection, ROOM)
-        self.connections.append(connection)
-        self.memories.append(memory)
-        magic, version, _, depth, io_size, header, flags = struct.unpack_from(
-            "<HHhHIII", connection.said
-        )
+        self.add(connection, ROOM)
+        magic, version, _, self.depth = struct.unpack_from("<HHhH", connection.said)
         if (magic, version >> 8) != (MAGIC, VERSION >> 8):
             raise Odd(f"accepted with {connection.said.hex()}")
-        self.limits = (depth, io_size + header, flags)
 
     def connect_all(self):
         """Makes all connections that there are to be."""
         while len(self.connections) < self.request.count:
             self.connect()
 
-    def send(self, number, message):
-        """Sends a message, as it is."""
-        memory = self.memories[number]
-        memory.bytes[: len(message)] = message
-        self.connections[number].post(verbs.SEND, memory, 0, len(message))
-
-    def say(self, number, value):
-        """Sends an immediate, and nothing else."""
-        self.connections[number].post(verbs.WRITE_WITH_IMMEDIATE, immediate=value)
-
-    def wait(self, number):
-        """The next thing that arrives; raises `Ended` when the connection ends instead."""
-        connection = self.connections[number]
-
-        def look():
-            if found := connection.poll():
-                return found
-            if any(each.is_ended() for each in self.connections):
-                raise verbs.Ended
-            return None
-
-        found = verbs.wait_for(look, self.seconds)
-        if found.status:
-            raise verbs.Ended
-        return found
-
     def bring_up(self, name):
         """Says the name, and learns where the chunks are."""
         self.connect_all()
-        room = 8 + 16 * self.limits[0]
-        self.connections[0].receive(self.memories[0], INBOX, room)
+        room = 8 + 16 * self.depth
+        self.receive(0, INBOX, room)
         for number in range(1, len(self.connections)):
-            for index in range(RECEIVES):
-                self._receive(number, INBOX + index * RECEIVE)
+            self.receive(number, INBOX, RECEIVE, RECEIVES)
         self.send(0, info_req(name))
-        completion = self.wait(0)
+        _, completion = self.wait(0)
         answer = self.memories[0].bytes[INBOX : INBOX + completion.length]
         kind, count = struct.unpack_from("<HH", answer)
-        if (kind, count) != (INFO_RSP, self.limits[0]) or len(answer) != room:
+        if (kind, count) != (INFO_RSP, self.depth) or len(answer) != room:
             raise Odd(f"instead of INFO_RSP: {answer[:16].hex()}")
         self.chunks = [
             Chunk(*struct.unpack_from("<QII", answer, 8 + 16 * index)) for index in range(count)
         ]
         # For heartbeats.
-        for index in range(RECEIVES):
-            self._receive(0, INBOX + index * RECEIVE)
-
-    def _receive(self, number, start):
-        self.connections[number].receive(self.memories[number], start, RECEIVE)
+        self.receive(0, INBOX, RECEIVE, RECEIVES)
 
     def place(self, chunk, offset):
         """The immediate of a request in a chunk."""
-        id_bits = (self.limits[0] - 1).bit_length()
+        id_bits = (self.depth - 1).bit_length()
         return immediate(IO_REQ, chunk << PAYLOAD_BITS - id_bits | offset)
 
-    def put(self, chunk, start, content, said=None, number=1):
+    def put(self, chunk, start, content, said):
         """Writes to a chunk, and says that a request is there, its message at `said`."""
-        memory, there = self.memories[number], self.chunks[chunk]
-        memory.bytes[: len(content)] = content
-        self.connections[number].post(
-            verbs.WRITE if said is None else verbs.WRITE_WITH_IMMEDIATE,
-            *(memory, 0, len(content)),
-            remote=there.address + start,
-            rkey=there.key,
-            immediate=0 if said is None else self.place(chunk, said),
-        )
+        there = self.chunks[chunk]
+        self.write(1, content, there.address + start, there.key, self.place(chunk, said))
 
-    def ask(self, user, data=b"", room=None, chunk=0, **message):
+    def ask(self, user, data=b"", room=None, chunk=0):
         """Sends a request, a READ if there is `room` for what comes back.
 
         Returns the error number of the answer.
         """
-        self.begin(user, data, room, chunk, **message)
+        self.begin(user, data, room, chunk)
         return self.answer_of(chunk)
 
-    def begin(self, user, data=b"", room=None, chunk=0, **message):
+    def begin(self, user, data=b"", room=None, chunk=0):
         """Sends a request, and does not wait for the answer."""
         if room is None:
-            start, end = 0, write(len(user), **message)
+            start, message = 0, write(len(user))
         else:
-            data, start = b"", room
-            end = read(len(user), self.buffer(room), **message)
-        content = data + user + end
-        self.put(chunk, start, content, start + len(data) + len(user))
+            data, start, message = b"", room, read(len(user), self.buffer(room))
+        self.put(chunk, start, data + user + message, start + len(data) + len(user))
 
     def buffer(self, length):
         """A descriptor of the memory for data of that length, which is filled up before."""
@@ -208,9 +163,9 @@ class Session:
             raise Odd(f"an answer for chunk {found}")
         return error
 
-    def answer(self, number=1):
+    def answer(self):
         """Waits for an answer; returns its chunk and its error number."""
-        completion = self.wait(number)
+        number, completion = self.wait(1)
         kind, payload = completion.immediate >> PAYLOAD_BITS, completion.immediate
         if not completion.has_immediate or kind not in (IO_RSP, IO_RSP_INVALIDATED):
             raise Odd(f"instead of an answer: {completion.immediate:#x}")
@@ -220,23 +175,13 @@ class Session:
         if (kind, which) != (RKEY_RSP, chunk):
             raise Odd(f"instead of RKEY_RSP: {message.hex()}")
         self.chunks[chunk].key = key
-        self._receive(number, completion.id)
+        self.receive(number, completion.id, RECEIVE)
         return chunk, payload >> 19 & 0x1FF
 
     def wait_for_end(self):
-        """Waits until the server ends the path, whatever else it says before."""
+        """Waits for `Ended`, whatever else the server says before."""
         while True:
-            try:
-                self.wait(0)
-            except verbs.Ended:
-                return
-
-    def close(self, part=True):
-        """Ends it; without a word if it is not to `part` in peace."""
-        for memory in self.memories:
-            memory.close()
-        for connection in self.connections:
-            connection.close(part)
+            self.wait(0)
 
 
 def info_req(name, kind=INFO_REQ):

@@ -36,7 +36,7 @@ class Completion(ctypes.Structure):
         ("id", ctypes.c_uint64),
         *(
             (name, ctypes.c_uint32)
-            for name in ("status", "opcode", "length", "immediate", "has_immediate")
+            for name in ("status", "length", "immediate", "has_immediate")
         ),
     ]
 
@@ -133,10 +133,10 @@ class Connection:
         """Says no to one that was taken."""
         LIBRARY.peer_refuse(self.id, answer, len(answer))
 
-    def close(self, part=True):
-        """Ends it; without a word, as one that dies, if it is not to `part` in peace."""
+    def close(self):
+        """Ends it."""
         # Whose end was told already would be waited for until the device forgets it.
-        LIBRARY.peer_end(self.id, int(part and not self.ended))
+        LIBRARY.peer_end(self.id, int(not self.ended))
 
     def post(self, opcode, memory=None, start=0, length=0, **work):
         """Posts `length` bytes of memory to be sent, or written."""

@@ -4,10 +4,14 @@
 Each run is process 1 of a namespace of its own, so a process number is no name.
 """
 
+import hashlib
+import subprocess
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from rnbdbench import settings
 
 
 def settle(made: Path, path: Path) -> None:
@@ -26,3 +30,14 @@ def making(path: Path) -> Iterator[Path]:
         made = Path(folder) / path.name
         yield made
         settle(made, path)
+
+
+def shared_object(source: Path, *options: str) -> Path:
+    """What a file in C becomes, for a program to load; compiled when there is no such one yet."""
+    key = hashlib.sha256(source.read_bytes()).hexdigest()[:16]
+    path = settings.cache() / f"{source.stem}-{key}.so"
+    if not path.exists():
+        common = ["-O2", "-Wall", "-Werror", "-shared", "-fPIC"]
+        with making(path) as made:
+            subprocess.run(["gcc-14", *common, "-o", made, source, *options], check=True)
+    return path

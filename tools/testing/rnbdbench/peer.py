@@ -1,13 +1,11 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Peers in user space, which do what no driver would: the programs of tools/testing/peer."""
 
-import hashlib
 import json
-import subprocess
 from collections.abc import Iterable
 from collections.abc import Iterator
+from collections.abc import Mapping
 from contextlib import contextmanager
-from pathlib import Path
 
 from rnbdbench import cache
 from rnbdbench import network
@@ -22,16 +20,14 @@ CASE = 30.0
 """Seconds that a case may take at most."""
 
 
-def _library() -> Path:
-    """What the programs call; compiled when there is no such one yet."""
-    key = hashlib.sha256(SOURCE.read_bytes()).hexdigest()[:16]
-    path = settings.cache() / f"libpeer-{key}.so"
-    if not path.exists():
-        options = ["-O2", "-Wall", "-Wextra", "-Werror", "-shared", "-fPIC"]
-        libraries = ["-lrdmacm", "-libverbs"]
-        with cache.making(path) as made:
-            subprocess.run(["gcc-14", *options, "-o", made, SOURCE, *libraries], check=True)
-    return path
+def _command(guest: Guest, program: str, port: int, *arguments: str) -> str:
+    """What runs a program in a guest, where it talks to or listens at the target's address."""
+    library = cache.shared_object(SOURCE, "-Wextra", "-lrdmacm", "-libverbs")
+    seconds = 10.0 * guest.patience
+    return (
+        f"modprobe rdma_ucm && python3 -B {PROGRAMS / program} {library}"
+        f" {network.TARGET.v4} {port} {seconds} {' '.join(arguments)}"
+    )
 
 
 def misbehave(guest: Guest, disk: str, cases: Iterable[str]) -> dict[str, tuple[str, str]]:
@@ -40,14 +36,9 @@ def misbehave(guest: Guest, disk: str, cases: Iterable[str]) -> dict[str, tuple[
     The server is in the same guest, or in the target.
     """
     names = list(cases)
-    seconds = 10.0 * guest.patience
-    program = PROGRAMS / "rogue_client.py"
     mark = guest.console.mark()
-    output = guest.output(
-        f"modprobe rdma_ucm && python3 -B {program} {_library()} {network.TARGET.v4} {PORT}"
-        f" {seconds} {disk} {' '.join(names)}",
-        timeout=CASE * len(names),
-    )
+    command = _command(guest, "rogue_client.py", PORT, disk, *names)
+    output = guest.output(command, timeout=CASE * len(names))
     guest.sync_console()
     log = guest.console.since(mark)
     found = {}
@@ -63,10 +54,7 @@ def misbehave(guest: Guest, disk: str, cases: Iterable[str]) -> dict[str, tuple[
 def rogue_server(guest: Guest, cases: Iterable[str]) -> Iterator[None]:
     """Has a server listen at `ROGUE_PORT` that does what it must not, while the block runs."""
     mark = guest.console.mark()
-    job = guest.begin(
-        f"modprobe rdma_ucm && python3 -B {PROGRAMS / 'rogue_server.py'} {_library()}"
-        f" {network.TARGET.v4} {ROGUE_PORT} {10.0 * guest.patience} {' '.join(cases)}"
-    )
+    job = guest.begin(_command(guest, "rogue_server.py", ROGUE_PORT, *cases))
     guest.wait_until(
         lambda: not job.running or "the rogue server listens" in guest.console.since(mark),
         "the rogue server to listen",
@@ -78,3 +66,17 @@ def rogue_server(guest: Guest, cases: Iterable[str]) -> Iterator[None]:
             job.cancel()
         result = job.wait()
         print(result.stdout, result.stderr)
+
+
+def differences(
+    expected: Mapping[str, tuple[str | None, str]], found: Mapping[str, tuple[str | None, str]]
+) -> str:
+    """What did not come out as expected, or without the words in the log, case by case."""
+    lines = []
+    for name, (outcome, words) in expected.items():
+        came, log = found[name]
+        if came != outcome:
+            lines.append(f"{name}: {came} instead of {outcome}; the kernel said:\n{log}")
+        elif words not in log:
+            lines.append(f"{name}: '{words}' was not said, but:\n{log}")
+    return "\n".join(lines)

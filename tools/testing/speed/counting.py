@@ -1,15 +1,12 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Counting what a guest executes, with a plugin of QEMU (counter.c)."""
 
-import hashlib
 import os
-import subprocess
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from rnbdbench import cache
-from rnbdbench import settings
 from rnbdbench.waiting import wait_until
 
 SOURCE = Path(__file__).with_name("counter.c")
@@ -38,17 +35,6 @@ def parse(lines: Iterable[str]) -> Counts:
     return counts
 
 
-def _plugin() -> Path:
-    """The plugin; compiled when there is no such one yet."""
-    key = hashlib.sha256(SOURCE.read_bytes()).hexdigest()[:16]
-    path = settings.cache() / f"counter-{key}.so"
-    if not path.exists():
-        options = ["-O2", "-Wall", "-Werror", "-shared", "-fPIC", "-fvisibility=hidden"]
-        with cache.making(path) as made:
-            subprocess.run(["gcc-14", *options, "-o", made, SOURCE], check=True)
-    return path
-
-
 class Counter:
     """The plugin in a guest."""
 
@@ -63,7 +49,8 @@ class Counter:
     @property
     def options(self) -> list[str]:
         """What QEMU is to be started with."""
-        return ["-plugin", f"file={_plugin()},orders={self._orders}"]
+        plugin = cache.shared_object(SOURCE, "-fvisibility=hidden")
+        return ["-plugin", f"file={plugin},orders={self._orders}"]
 
     def read(self, patience: float) -> Counts:
         """All counts since the guest was started."""
