@@ -10,6 +10,7 @@
 use core::num::NonZeroU32;
 
 use crate::error::WireError;
+use crate::error::EINVAL;
 use crate::limits::bits_below;
 use crate::limits::BufId;
 use crate::limits::QueueDepth;
@@ -24,6 +25,17 @@ const RESPONSE_ID_BITS: u32 = 19;
 const RESPONSE_ID_MASK: u32 = (1 << RESPONSE_ID_BITS) - 1;
 /// Largest error number that a response can carry, and that a program may be told of.
 pub const MAX_ERRNO: i32 = 0x1ff;
+
+/// Why something failed, as a peer and a program may be told: `errno`, if that is from 1 to
+/// [`MAX_ERRNO`], otherwise `EINVAL`. So no failure turns into a success on its way, and
+/// none into a number that a kernel keeps to itself, for which a system call that returned
+/// it could be restarted.
+pub(crate) const fn failure(errno: i32) -> i32 {
+    match errno {
+        1..=MAX_ERRNO => errno,
+        _ => EINVAL,
+    }
+}
 
 /// Bytes of a note: an immediate that travels at the beginning of a message, between
 /// devices that have no immediates. In the byte order that it has on the wire there.
@@ -77,14 +89,12 @@ pub struct IoRsp {
 impl IoRsp {
     /// The answer to the request in `id`.
     ///
-    /// `errno` is positive, 0 for success. A number that does not fit becomes
-    /// `EINVAL`, so that no failure turns into a success on its way.
+    /// `errno` is positive, 0 for success. A number that does not fit becomes `EINVAL`.
     /// `invalidated` says that the client's key was invalidated just before.
     pub const fn new(id: BufId, errno: i32, invalidated: bool) -> Self {
-        let errno = if errno < 0 || errno > MAX_ERRNO {
-            crate::error::EINVAL
-        } else {
-            errno
+        let errno = match errno {
+            0 => 0,
+            _ => failure(errno),
         };
         // INVARIANT: An id has 16 bits; `errno` was bounded above.
         Self {

@@ -15,9 +15,8 @@ use super::CONN_MSG_SIZE;
 use super::MAGIC;
 use super::VERSION;
 use crate::error::WireError;
-use crate::error::EINVAL;
+use crate::imm::failure;
 use crate::imm::IoReqLayout;
-use crate::imm::MAX_ERRNO;
 use crate::limits::QueueDepth;
 use crate::limits::ServerLimits;
 use crate::limits::HEADER_SIZE;
@@ -188,17 +187,9 @@ impl Accept {
 pub enum ConnRsp {
     /// Come in.
     Accept(Accept),
-    /// No, for the reason of this error number: positive, at most [`MAX_ERRNO`].
+    /// No, for the reason of this error number: positive, at most
+    /// [`MAX_ERRNO`](crate::imm::MAX_ERRNO).
     Reject(i32),
-}
-
-/// `errno`, if a program may be told of it: from 512 on are numbers that a kernel keeps to
-/// itself, and a system call that returned one could be restarted for it.
-const fn bounded(errno: i32) -> i32 {
-    match errno {
-        1..=MAX_ERRNO => errno,
-        _ => EINVAL,
-    }
 }
 
 impl ConnRsp {
@@ -213,7 +204,7 @@ impl ConnRsp {
         match msg.errno.get() {
             0 => {}
             // A negative error number in 16 bits.
-            errno => return Ok(Self::Reject(bounded(i32::from(errno as i16).abs()))),
+            errno => return Ok(Self::Reject(failure(i32::from(errno as i16).abs()))),
         }
         Ok(Self::Accept(
             Accept::new(
@@ -252,7 +243,7 @@ impl ConnRsp {
             }
             Self::Reject(errno) => {
                 // A reject must not read as an accept.
-                msg.errno = (bounded(*errno).wrapping_neg() as u16).into();
+                msg.errno = (failure(*errno).wrapping_neg() as u16).into();
             }
         }
         zerocopy::transmute!(msg)
