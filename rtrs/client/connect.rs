@@ -219,28 +219,29 @@ impl Plan<'_> {
         .with_short_answers(true);
         let context = Conn::new(&self.shared, id, count.is_polled(id))?;
         let private = request.encode();
-        match way.connect(pd, context, queues, &private, TIMEOUT_MS, self.interrupt) {
-            Ok((connection, private)) => match ConnRsp::parse(private.as_slice()) {
-                Ok(ConnRsp::Accept(accept)) if accept.notes() == queues.notes => {
-                    Ok((connection, accept))
-                }
-                Ok(ConnRsp::Accept(_)) => {
+        let (connection, private) =
+            match way.connect(pd, context, queues, &private, TIMEOUT_MS, self.interrupt) {
+                Ok((connection, private)) => (Some(connection), private),
+                Err(ConnectError::Rejected(private)) => (None, private),
+                Err(ConnectError::Other(e)) => return Err(e),
+            };
+        match (ConnRsp::parse(private.as_slice()), connection) {
+            (Ok(ConnRsp::Reject(errno)), _) => Err(Error::from_errno(errno.saturating_neg())),
+            // By somebody who does not speak for a server.
+            (_, None) => Err(ECONNREFUSED),
+            (Ok(ConnRsp::Accept(accept)), Some(connection)) => {
+                if accept.notes() != queues.notes {
                     let device = pd.device_name();
                     pr_err!("{}: the server does not do without immediates, which RDMA device {device} lacks\n", self.dst);
-                    Err(EOPNOTSUPP)
+                    return Err(EOPNOTSUPP);
                 }
-                Ok(ConnRsp::Reject(errno)) => Err(Error::from_errno(errno.saturating_neg())),
-                Err(e) => {
-                    let e = Plain(e);
-                    pr_err!("{}: the server's answer was refused: {e}\n", self.dst);
-                    Err(EPROTO)
-                }
-            },
-            Err(ConnectError::Rejected(private)) => match ConnRsp::parse(private.as_slice()) {
-                Ok(ConnRsp::Reject(errno)) => Err(Error::from_errno(errno.saturating_neg())),
-                _ => Err(ECONNREFUSED),
-            },
-            Err(ConnectError::Other(e)) => Err(e),
+                Ok((connection, accept))
+            }
+            (Err(e), Some(_)) => {
+                let e = Plain(e);
+                pr_err!("{}: the server's answer was refused: {e}\n", self.dst);
+                Err(EPROTO)
+            }
         }
     }
 }
