@@ -15,11 +15,13 @@ use kernel::prelude::*;
 use kernel::sync::Arc;
 use kernel::sync::Mutex;
 use kernel::time::Delta;
+use kernel::time::Instant;
+use kernel::time::Monotonic;
+use kernel::time::NSEC_PER_SEC;
 use rnbd_proto::wire::rnbd::DeviceId;
 use rtrs::impl_has_task;
 use rtrs::new_task;
 use rtrs::server::Request;
-use rtrs::support::clock;
 use rtrs::support::completion::Completion;
 use rtrs::support::log::Plain;
 use rtrs::support::queue::QueueHandle;
@@ -35,7 +37,6 @@ const REPORT: u64 = 1;
 
 /// How often it is said that a device has requests left.
 const PERIOD: Delta = Delta::from_secs(30);
-const NS_PER_S: u64 = 1_000_000_000;
 
 /// Says on drop, in any context, that the thing it is part of is gone.
 pub(crate) struct InUse(Arc<Drain>);
@@ -63,7 +64,7 @@ struct Leaving {
     /// The client's wish, to be answered when it is closed.
     asked: Option<Request>,
     /// When it was given up.
-    since: u64,
+    since: Instant<Monotonic>,
 }
 
 impl_has_task! {
@@ -102,7 +103,7 @@ impl Drain {
             devices,
             id,
             asked,
-            since: clock::now_ns(),
+            since: Instant::now(),
         };
 
         *self.leaving.lock() = Some(leaving);
@@ -161,7 +162,7 @@ impl TaskItem<REPORT> for Drain {
         let Some(leaving) = &*leaving else {
             return;
         };
-        let seconds = clock::now_ns().saturating_sub(leaving.since) / NS_PER_S;
+        let seconds = leaving.since.elapsed().as_nanos() / NSEC_PER_SEC;
 
         pr_warn!(
             "{}: still waiting for requests of '{}', for {} s\n",

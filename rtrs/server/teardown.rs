@@ -5,6 +5,9 @@
 use kernel::sync::rcu::synchronize_rcu;
 use kernel::sync::Arc;
 use kernel::time::Delta;
+use kernel::time::Instant;
+use kernel::time::Monotonic;
+use kernel::time::NSEC_PER_SEC;
 use rnbd_proto::path_state::ServerState;
 
 use super::path::Path;
@@ -12,13 +15,11 @@ use super::path::TEARDOWN;
 use super::path::TICK;
 use crate::pr_info_ratelimited;
 use crate::pr_warn_ratelimited;
-use crate::support::clock;
 use crate::support::task;
 use crate::support::task::TaskItem;
 
 /// How often it is said that a path has requests left.
 const PERIOD: Delta = Delta::from_secs(30);
-const NS_PER_S: u64 = 1_000_000_000;
 
 impl TaskItem<TEARDOWN> for Path {
     /// Runs once: the path is closing, so nobody schedules it again.
@@ -70,11 +71,11 @@ impl Path {
         let Some(slots) = self.slots.as_ref() else {
             return;
         };
-        let began = clock::now_ns();
+        let began = Instant::<Monotonic>::now();
         for (index, slot) in slots.iter().enumerate() {
             while slot.op.begin().is_none() {
                 if !self.returned.wait_timeout(PERIOD) {
-                    let seconds = clock::now_ns().saturating_sub(began) / NS_PER_S;
+                    let seconds = began.elapsed().as_nanos() / NSEC_PER_SEC;
                     let rest = slots.get(index..).unwrap_or_default();
                     let left = rest.iter().filter(|slot| slot.op.begin().is_none()).count();
                     pr_warn_ratelimited!(
