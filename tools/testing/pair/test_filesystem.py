@@ -1,13 +1,12 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """What people put on a disk."""
 
-import shlex
 
 import pytest
 
 from rnbdbench import fio
+from rnbdbench import image
 from rnbdbench import network
-from rnbdbench import settings
 from rnbdbench.guest import Guest
 from rnbdbench.lab import Lab
 from rnbdbench.lab import Pair
@@ -45,7 +44,7 @@ def test_ext4_survives_unmapping(pair: Pair) -> None:
     target.run("umount /mnt/disk")
 
 
-STRESS = (settings.TESTING / "guest" / "stress.py").read_text(encoding="utf-8")
+STRESS = image.PROGRAMS / "stress.py"
 
 WRITERS = 4
 """Processes that change the file system when power is cut."""
@@ -104,7 +103,7 @@ def _crash(pair: Pair, lab: Lab, kind: str, megabytes: int) -> None:
     for seed in range(WRITERS):
         log = LOG.format(seed)
         guest.run(f": > {log}")
-        command = f"python3 -c {shlex.quote(STRESS)} /mnt/disk/{seed} {seed} {log}"
+        command = f"python3 -B {STRESS} /mnt/disk/{seed} {seed} {log}"
         writers.append(guest.begin(command))
     fio.wait_for_io(guest, node.removeprefix("/dev/"), timeout=60)
     guest.run("sync -f /mnt/disk", timeout=120)

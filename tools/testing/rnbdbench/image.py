@@ -1,5 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The initramfs of a guest."""
+"""The initramfs of a guest: what brings it up, and what the tests run in it.
+
+The latter is there and not found in this tree or in the cache, as a guest has folders of
+its own in place of some of the machine's: these may be below /tmp.
+"""
 
 import hashlib
 import io
@@ -11,7 +15,14 @@ from rnbdbench import settings
 from rnbdbench.cpio import Archive
 
 GUEST = settings.TESTING / "guest"
+PEER = settings.TESTING / "peer"
 BUSYBOX = Path("/usr/bin/busybox")
+
+PROGRAMS = Path("/run/programs")
+"""Where guests have the programs of `guest/` and `peer/`."""
+
+LIBRARY = PROGRAMS / "libpeer.so"
+"""What those of `peer/` load."""
 
 
 def _content(kernel: settings.KernelFiles) -> bytes:
@@ -20,12 +31,15 @@ def _content(kernel: settings.KernelFiles) -> bytes:
     archive.console()
     archive.copy("bin/busybox", BUSYBOX)
     archive.file("init", (GUEST / "init").read_bytes(), executable=True)
-    archive.file("agent.py", (GUEST / "agent.py").read_bytes())
     names = []
     for module in modules.boot_modules(kernel):
         archive.file(f"modules/{module.name}", module.read_bytes())
         names.append(module.name)
     archive.file("boot-modules", "\n".join(names).encode() + b"\n")
+    for program in sorted([*GUEST.glob("*.py"), *PEER.glob("*.py")]):
+        archive.file(f"programs/{program.name}", program.read_bytes())
+    library = cache.shared_object(PEER / "peer.c", "-Wextra", "-lrdmacm", "-libverbs")
+    archive.file(f"programs/{LIBRARY.name}", library.read_bytes())
     archive.finish()
     return output.getvalue()
 

@@ -7,13 +7,10 @@ from collections.abc import Iterator
 from collections.abc import Mapping
 from contextlib import contextmanager
 
-from rnbdbench import cache
+from rnbdbench import image
 from rnbdbench import network
-from rnbdbench import settings
 from rnbdbench.guest import Guest
 
-PROGRAMS = settings.TESTING / "peer"
-SOURCE = PROGRAMS / "peer.c"
 PORT, ROGUE_PORT = 1234, 1235
 
 CASE = 30.0
@@ -22,10 +19,9 @@ CASE = 30.0
 
 def _command(guest: Guest, program: str, port: int, *arguments: str) -> str:
     """What runs a program in a guest, where it talks to or listens at the target's address."""
-    library = cache.shared_object(SOURCE, "-Wextra", "-lrdmacm", "-libverbs")
     seconds = 10.0 * guest.patience
     return (
-        f"modprobe rdma_ucm && python3 -B {PROGRAMS / program} {library}"
+        f"modprobe rdma_ucm && python3 -B {image.PROGRAMS / program} {image.LIBRARY}"
         f" {network.TARGET.v4} {port} {seconds} {' '.join(arguments)}"
     )
 
