@@ -24,6 +24,7 @@ mod operations;
 mod request;
 mod size;
 mod tag_set;
+mod unadded;
 
 pub(crate) use disk::Disk;
 pub(crate) use disk::DiskConfig;

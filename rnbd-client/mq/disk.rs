@@ -11,9 +11,9 @@ use super::operations::Tables;
 use super::size;
 use super::size::Size;
 use super::tag_set::TagSet;
+use super::unadded::Unadded;
 use core::ptr::NonNull;
 use kernel::bindings;
-use kernel::error::from_err_ptr;
 use kernel::error::to_result;
 use kernel::prelude::*;
 use kernel::sync::Arc;
@@ -72,25 +72,15 @@ impl<T: Operations> Disk<T> {
         config: &DiskConfig<'_>,
         device: Arc<T>,
     ) -> Result<Self> {
-        let mut limits = config.limits.to_raw()?;
         let major = c_int::try_from(config.major)?;
         let first_minor = c_int::try_from(config.first_minor)?;
         let minors = c_int::try_from(config.minors)?;
         let sectors = size::check(config.sectors)?;
         let data = Arc::as_ptr(&device).cast_mut().cast::<c_void>();
 
-        // SAFETY: The tag set is set up; `limits` is copied.
-        let raw = from_err_ptr(unsafe {
-            bindings::__blk_mq_alloc_disk(
-                tag_set.raw(),
-                &mut limits,
-                data,
-                kernel::static_lock_class!().as_ptr(),
-            )
-        })?;
-        // SAFETY: This is the only reference to the disk just allocated.
-        let unused = ScopeGuard::new(move || unsafe { bindings::put_disk(raw) });
-        // SAFETY: As above; nobody else sees the disk yet.
+        let unadded = Unadded::new(&tag_set, config.limits.to_raw()?, data)?;
+        let raw = unadded.raw();
+        // SAFETY: Nobody else sees the disk yet.
         let disk = unsafe { &mut *raw };
         let name = config.name.to_bytes_with_nul();
         disk.disk_name
@@ -112,12 +102,11 @@ impl<T: Operations> Disk<T> {
         to_result(unsafe {
             bindings::device_add_disk(core::ptr::null_mut(), raw, core::ptr::null_mut())
         })?;
-        unused.dismiss();
         // `free_disk` is called for disks that were added only.
         disk_born();
         // INVARIANT: Added above, with these pointers.
         Ok(Self {
-            raw,
+            raw: unadded.into_added(),
             dirs: KVec::new(),
             device,
             tag_set,
