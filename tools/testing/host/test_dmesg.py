@@ -42,3 +42,21 @@ def test_when_something_was_said() -> None:
     for text in ("never", "rnbd_"):
         with pytest.raises(AssertionError):
             dmesg.seconds(LOG, text)
+
+
+SHORT = """\
+[   87.63] python3: vmalloc error: size 8576, align 0x1000, vm_struct allocation failed
+[   87.64] CPU: 0 UID: 0 PID: 259 Comm: python3
+[   87.65] Call Trace:
+[   87.66]  warn_alloc+0x185/0x1a0
+"""
+
+
+def test_a_failed_vmalloc_is_a_complaint_unless_it_was_asked_for() -> None:
+    assert dmesg.complaints(SHORT)
+    assert not dmesg.complaints(dmesg.without_failed_vmalloc(SHORT))
+
+
+def test_another_complaint_after_a_failed_vmalloc_stays_one() -> None:
+    other = SHORT + "[   88.01] BUG: KASAN: slab-use-after-free\n[   88.02] Call Trace:\n"
+    assert "slab-use-after-free" in dmesg.complaints(dmesg.without_failed_vmalloc(other))

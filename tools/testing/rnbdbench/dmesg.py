@@ -45,6 +45,8 @@ _COMPLAINTS = re.compile(
 
 _HARMLESS = re.compile(r"kmemleak: (Kernel memory leak detector|Automatic memory scanning)")
 
+_FAILED_VMALLOC = re.compile(r"^.*vmalloc error: .*\n(?:.*\n){1,6}?.*Call Trace:$", re.MULTILINE)
+
 _BEFORE = 3
 _AFTER = 40
 
@@ -64,6 +66,11 @@ def complaints(log: str) -> str:
         excerpt.append(lines[number])
         last = number
     return "\n".join(excerpt[:200])
+
+
+def without_failed_vmalloc(log: str) -> str:
+    """What is left of `log` when somebody has vmalloc fail, which then shows how it was called."""
+    return _FAILED_VMALLOC.sub("", log)
 
 
 def last(guest: Guest, count: int = 1) -> str:

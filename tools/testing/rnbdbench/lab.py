@@ -76,6 +76,7 @@ class Lab:
         self._machines: dict[str, Machine] = {}
         self._in_use: list[Machine] = []
         self._figures: list[str] = []
+        self._memory_fails = False
         self._cables = [network.Cable(self._sockets, number) for number in range(MOST_CABLES)]
 
     def loopback(self, kernel: str, drivers: str, fabric: str) -> Pair:
@@ -116,6 +117,10 @@ class Lab:
     def note(self, figure: str) -> None:
         """Has a line written to the folder of the present test, into `figures`."""
         self._figures.append(figure)
+
+    def let_memory_fail(self) -> None:
+        """Says that the present test has allocations fail, some of which the kernel reports."""
+        self._memory_fails = True
 
     def finish(self, test: str, failed: bool, last: bool) -> str:
         """Ends a test: unloads modules, keeps logs, returns what was wrong.
@@ -199,10 +204,13 @@ class Lab:
             (folder / "figures").write_text(text, encoding="utf-8")
             self._figures = []
         problems = []
+        memory_fails, self._memory_fails = self._memory_fails, False
         for machine in self._in_use:
             log = machine.guest.console.since(machine.mark)
             name = machine.guest.console.path.stem
             (folder / f"{name}.dmesg").write_text(log, encoding="utf-8")
+            if memory_fails:
+                log = dmesg.without_failed_vmalloc(log)
             excerpt = dmesg.complaints(log)
             if excerpt:
                 problems.append(f"the kernel of {machine.guest.name} complained:\n{excerpt}")
