@@ -22,7 +22,7 @@ build() {
 	step sanitize-config "configuring the sanitizing kernel" \
 		"${kbuild[@]}" KCONFIG_ALLCONFIG="$here/sanitize.config" allnoconfig
 	check_config "$obj"
-	step sanitize-build "building the sanitizing kernel (11 minutes on 2 processors)" \
+	step sanitize-build "building the sanitizing kernel (13 minutes on 2 processors)" \
 		"${kbuild[@]}" bzImage modules
 	step sanitize-modules "installing its modules" \
 		"${kbuild[@]}" INSTALL_MOD_PATH="$obj/image" modules_install
