@@ -4,6 +4,7 @@
 
 use super::operations::Operations;
 use super::tag_set::TagSet;
+use core::marker::PhantomData;
 use core::mem::ManuallyDrop;
 use core::ptr::NonNull;
 use kernel::bindings;
@@ -26,12 +27,15 @@ const STEP: Delta = Delta::from_millis(10);
 /// # Invariants
 ///
 /// The disk has a queue, and was not added. This holds a reference to it.
-pub(super) struct Unadded(NonNull<bindings::gendisk>);
+pub(super) struct Unadded<'a> {
+    raw: NonNull<bindings::gendisk>,
+    _tag_set: PhantomData<&'a ()>,
+}
 
-impl Unadded {
-    /// Allocates a disk that uses `tag_set`, which must outlive this.
+impl<'a> Unadded<'a> {
+    /// Allocates a disk that uses `tag_set`.
     pub(super) fn new<T: Operations>(
-        tag_set: &TagSet<T>,
+        tag_set: &'a TagSet<T>,
         mut limits: bindings::queue_limits,
         data: *mut c_void,
     ) -> Result<Self> {
@@ -45,11 +49,14 @@ impl Unadded {
             )
         })?;
         // INVARIANT: Allocated just above, with a queue.
-        Ok(Self(NonNull::new(raw).ok_or(ENOMEM)?))
+        Ok(Self {
+            raw: NonNull::new(raw).ok_or(ENOMEM)?,
+            _tag_set: PhantomData,
+        })
     }
 
     pub(super) fn raw(&self) -> *mut bindings::gendisk {
-        self.0.as_ptr()
+        self.raw.as_ptr()
     }
 
     /// It was added: the reference is the caller's, as is the duty to remove it.
@@ -58,7 +65,7 @@ impl Unadded {
     }
 }
 
-impl Drop for Unadded {
+impl Drop for Unadded<'_> {
     fn drop(&mut self) {
         // SAFETY: By the type invariant.
         let queue = unsafe { (*self.raw()).queue };
