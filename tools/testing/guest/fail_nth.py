@@ -9,7 +9,7 @@ for anything, and a text.  `prepare` must succeed, `do` is what allocations fail
 while.  `most` is how many allocations fail at most, one in each round: those are spread
 evenly over all that there are.
 
-Only what the writing task allocates itself fails, so the same things fail in each run.
+Only what the writing task allocates itself fails, so it is much the same in each run.
 Says in JSON what comes of the write when nothing fails, how many allocations there are, how
 many were made to fail, and how often the write came to which error then.
 """

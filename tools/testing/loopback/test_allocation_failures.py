@@ -66,7 +66,7 @@ def test_any_allocation_may_fail(loopback: Pair, lab: Lab, what: str) -> None:
     device = None if what in NO_DISK else loopback.initiator.map(disk)
     lab.let_memory_fail()
     orders = {"most": MOST, **ORDERS[what]}
-    command = f"python3 -B {image.PROGRAMS}/fail_nth.py {shlex.quote(json.dumps(orders))}"
+    command = f"{image.program('fail_nth.py')} {shlex.quote(json.dumps(orders))}"
 
     found = json.loads(guest.output(command, timeout=LONGEST))
 

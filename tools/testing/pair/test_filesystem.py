@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """What people put on a disk."""
 
-
 import pytest
 
 from rnbdbench import fio
@@ -43,8 +42,6 @@ def test_ext4_survives_unmapping(pair: Pair) -> None:
     assert target.output(sums, timeout=120) == written
     target.run("umount /mnt/disk")
 
-
-STRESS = image.PROGRAMS / "stress.py"
 
 WRITERS = 4
 """Processes that change the file system when power is cut."""
@@ -111,7 +108,7 @@ def _crash(pair: Pair, lab: Lab, kind: str, megabytes: int) -> None:
     for seed in range(WRITERS):
         log = LOG.format(seed)
         guest.run(f": > {log}")
-        command = f"python3 -B {STRESS} /mnt/disk/{seed} {seed} {log}"
+        command = f"{image.program('stress.py')} /mnt/disk/{seed} {seed} {log}"
         writers.append(guest.begin(command))
     fio.wait_for_io(guest, node.removeprefix("/dev/"), timeout=60)
     guest.run("sync -f /mnt/disk", timeout=120)

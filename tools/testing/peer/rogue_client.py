@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """A client that breaks the protocol in many ways, one after the other.
 
-    rogue_client.py <libpeer.so> <address> <port> <seconds> <disk> <case>...
+    rogue_client.py <address> <port> <seconds> <disk> <case>...
 
 Says what became of each case, in a line of JSON: `refused <errno>` for a connection,
 `closed` for a path, `answer <errno>` for a request, or what it was if it was none of
@@ -331,9 +331,9 @@ request_case("priority-of-no-class", io(messages.OP_READ, room=messages.SECTOR, 
 
 def main():
     """Goes through the cases."""
-    target = Target(*sys.argv[2:6])
+    target = Target(*sys.argv[1:5])
     began = []
-    for name in sys.argv[6:]:
+    for name in sys.argv[5:]:
         if len(began) >= BURST:
             time.sleep(max(0.0, began[-BURST] + WINDOW - time.monotonic()))
         began.append(time.monotonic())

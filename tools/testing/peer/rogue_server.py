@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """A server that breaks the protocol, with each session in another way.
 
-    rogue_server.py <libpeer.so> <address> <port> <seconds> <case>...
+    rogue_server.py <address> <port> <seconds> <case>...
 
 Clients that map a disk get one case each, in the order in which they come.  What becomes
 of them they know themselves. A line in the kernel's log says when they can come.
@@ -133,7 +133,7 @@ case("well-behaved")
 
 def main():
     """Serves the cases."""
-    address, port, seconds, *cases = sys.argv[2:]
+    address, port, seconds, *cases = sys.argv[1:]
     listener = verbs.Listener(address, port)
     with open("/dev/kmsg", "w", encoding="ascii") as log:
         log.write("rnbdbench: the rogue server listens\n")

@@ -5,7 +5,6 @@ import ctypes
 import errno
 import mmap
 import os
-import sys
 import time
 
 PRIVATE_DATA = 56
@@ -14,7 +13,8 @@ PRIVATE_DATA = 56
 WRITE, WRITE_WITH_IMMEDIATE, SEND, SEND_WITH_IMMEDIATE = range(4)
 """Operations of `Connection.post` (enum ibv_wr_opcode)."""
 
-LIBRARY = ctypes.CDLL(sys.argv[1])
+LIBRARY = ctypes.CDLL(os.path.join(os.path.dirname(__file__), "libpeer.so"))
+"""What peer.c becomes, beside this."""
 
 
 class Work(ctypes.Structure):

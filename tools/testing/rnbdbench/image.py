@@ -18,11 +18,11 @@ GUEST = settings.TESTING / "guest"
 PEER = settings.TESTING / "peer"
 BUSYBOX = Path("/usr/bin/busybox")
 
-PROGRAMS = Path("/run/programs")
-"""Where guests have the programs of `guest/` and `peer/`."""
 
-LIBRARY = PROGRAMS / "libpeer.so"
-"""What those of `peer/` load."""
+def program(name: str) -> str:
+    """The command for a guest that runs one of the programs of `guest/` and `peer/`."""
+    # The name of the folder is known to `guest/init`.
+    return f"python3 -B /run/programs/{name}"
 
 
 def _content(kernel: settings.KernelFiles) -> bytes:
@@ -36,10 +36,10 @@ def _content(kernel: settings.KernelFiles) -> bytes:
         archive.file(f"modules/{module.name}", module.read_bytes())
         names.append(module.name)
     archive.file("boot-modules", "\n".join(names).encode() + b"\n")
-    for program in sorted([*GUEST.glob("*.py"), *PEER.glob("*.py")]):
-        archive.file(f"programs/{program.name}", program.read_bytes())
+    for source in sorted([*GUEST.glob("*.py"), *PEER.glob("*.py")]):
+        archive.file(f"programs/{source.name}", source.read_bytes())
     library = cache.shared_object(PEER / "peer.c", "-Wextra", "-lrdmacm", "-libverbs")
-    archive.file(f"programs/{LIBRARY.name}", library.read_bytes())
+    archive.file("programs/libpeer.so", library.read_bytes())
     archive.finish()
     return output.getvalue()
 

@@ -21,7 +21,7 @@ def _command(guest: Guest, program: str, port: int, *arguments: str) -> str:
     """What runs a program in a guest, where it talks to or listens at the target's address."""
     seconds = 10.0 * guest.patience
     return (
-        f"modprobe rdma_ucm && python3 -B {image.PROGRAMS / program} {image.LIBRARY}"
+        f"modprobe rdma_ucm && {image.program(program)}"
         f" {network.TARGET.v4} {port} {seconds} {' '.join(arguments)}"
     )
 
