@@ -4,24 +4,24 @@
 
 #![deny(unsafe_code)]
 
-use crate::registry::Registry;
+use crate::session_registry::SessionRegistry;
 use kernel::prelude::*;
 use kernel::sync::Arc;
 use kernel::sync::ArcBorrow;
 use rnbd_proto::text::map_device::MapOptions;
 use rnbd_proto::text::map_device::USAGE;
-use rtrs::support::class::Class;
-use rtrs::support::class::ClassDevice;
-use rtrs::support::cpu;
-use rtrs::support::log::Plain;
-use rtrs::support::queue::Kind;
-use rtrs::support::queue::OwnedQueue;
-use rtrs::support::sysfs::Attrs;
-use rtrs::support::sysfs::Dir;
-use rtrs::support::sysfs::StoreCtx;
+use rtrs::kernel_ext::class::Class;
+use rtrs::kernel_ext::class::ClassDevice;
+use rtrs::kernel_ext::cpu;
+use rtrs::kernel_ext::log::Plain;
+use rtrs::kernel_ext::sysfs::Attrs;
+use rtrs::kernel_ext::sysfs::StoreCtx;
+use rtrs::kernel_ext::sysfs::SysfsDir;
+use rtrs::kernel_ext::workqueue::OwnedWorkqueue;
+use rtrs::kernel_ext::workqueue::WorkqueueKind;
 
 rtrs::sysfs_files! {
-    static CONTROL_FILES: Files<Registry> = [
+    static CONTROL_FILES: Files<SessionRegistry> = [
         c"map_device" => show(|_, buf| buf.push(USAGE.as_bytes())) store(map_device);
     ];
 }
@@ -30,9 +30,9 @@ rtrs::sysfs_files! {
 pub(crate) struct Control {
     /// First to go, so that nothing is mapped any more: `None` while dropping.
     files: Option<Attrs>,
-    registry: Arc<Registry>,
+    registry: Arc<SessionRegistry>,
     /// Last, as what is on it may have the last reference to all else.
-    queue: OwnedQueue,
+    queue: OwnedWorkqueue,
 }
 
 impl Control {
@@ -40,8 +40,8 @@ impl Control {
     pub(crate) fn new() -> Result<Self> {
         let class = Class::new(c"rnbd-client")?;
         let device = ClassDevice::new(&class, c"ctl")?;
-        let queue = OwnedQueue::new(c"rnbd_client", Kind::Unbound)?;
-        let registry = Registry::new(Dir::bare(&device, c"devices")?, queue.handle())?;
+        let queue = OwnedWorkqueue::new(c"rnbd_client", WorkqueueKind::Unbound)?;
+        let registry = SessionRegistry::new(SysfsDir::bare(&device, c"devices")?, queue.handle())?;
         let files = Attrs::attach(&device, registry.clone(), &CONTROL_FILES)?;
         Ok(Self {
             files: Some(files),
@@ -58,11 +58,15 @@ impl Drop for Control {
     }
 }
 
-fn map_device(registry: ArcBorrow<'_, Registry>, line: &[u8], _ctx: &StoreCtx<'_>) -> Result {
+fn map_device(
+    registry: ArcBorrow<'_, SessionRegistry>,
+    line: &[u8],
+    _ctx: &StoreCtx<'_>,
+) -> Result {
     let options = MapOptions::parse(line, cpu::ids()).map_err(|err| {
         pr_err!("map_device: {}\n", Plain(&err));
         Error::from_errno(-err.errno())
     })?;
-    let user = Registry::session(registry.into(), options.sessname)?;
+    let user = SessionRegistry::session(registry.into(), options.sessname)?;
     user.session().map(&user, &options)
 }

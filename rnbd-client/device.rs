@@ -4,9 +4,9 @@
 
 #![deny(unsafe_code)]
 
-use crate::roster::Roster;
-use crate::session::Session;
-use crate::sizing::Sizing;
+use crate::block_session::BlockSession;
+use crate::capacity::Capacity;
+use crate::open_devices::OpenDevices;
 use core::fmt;
 use kernel::prelude::*;
 use kernel::sync::atomic::Atomic;
@@ -16,7 +16,7 @@ use kernel::sync::SetOnce;
 use rnbd_proto::wire::rnbd::AccessMode;
 use rnbd_proto::wire::rnbd::DeviceId;
 use rnbd_proto::wire::rnbd::OpenRsp;
-use rtrs::support::latency::Latency;
+use rtrs::kernel_ext::latency::Latency;
 
 /// In use.
 const MAPPED: u32 = 0;
@@ -29,11 +29,11 @@ const ABORTED: u32 = 2;
 #[pin_data]
 pub(crate) struct Device {
     /// The session it is mapped on.
-    pub(crate) session: Arc<Session>,
+    pub(crate) session: Arc<BlockSession>,
     /// Executes the I/O. Closed before the device is gone.
     pub(crate) transport: Arc<rtrs::client::Session>,
     /// Has the server open it again. Forgets it before it is gone.
-    roster: Arc<Roster>,
+    roster: Arc<OpenDevices>,
     /// Name of the device for the server.
     pub(crate) path: KVec<u8>,
     /// How it was opened.
@@ -46,7 +46,7 @@ pub(crate) struct Device {
     /// Number of its disk.
     pub(crate) number: u32,
     #[pin]
-    pub(crate) sizing: Sizing,
+    pub(crate) sizing: Capacity,
     state: Atomic<u32>,
     /// How long requests wait for a path, and then for their end.
     pub(crate) latency: Arc<Latency>,
@@ -85,16 +85,16 @@ impl fmt::Display for State {
 impl Device {
     /// A device that is ready for I/O once the server has opened it.
     pub(crate) fn new(
-        session: Arc<Session>,
+        session: Arc<BlockSession>,
         transport: Arc<rtrs::client::Session>,
-        roster: Arc<Roster>,
+        roster: Arc<OpenDevices>,
         path: KVec<u8>,
         mode: AccessMode,
         number: u32,
     ) -> Result<Arc<Self>> {
         let latency = Latency::new(["wait", "remote"])?;
         let device = pin_init!(Self {
-            sizing <- Sizing::new(number),
+            sizing <- Capacity::new(number),
             session,
             transport,
             roster,

@@ -10,53 +10,56 @@
 
 use crate::device::Device;
 use crate::mq;
-use crate::mq::Late;
 use crate::mq::Operations;
 use crate::mq::Request;
-use crate::mq::Transfer;
+use crate::mq::RequestPayload;
+use crate::mq::TimedOutRequest;
 use kernel::prelude::*;
 use kernel::sync::atomic::Relaxed;
-use rnbd_proto::latency::Kind;
-use rnbd_proto::overdue;
-use rnbd_proto::overdue::Verdict;
-use rnbd_proto::wire::rnbd::Io;
+use rnbd_proto::latency::OpKind;
+use rnbd_proto::request_timeout;
+use rnbd_proto::request_timeout::TimeoutAction;
+use rnbd_proto::wire::rnbd::BlockOp;
 use rnbd_proto::wire::rnbd::IoFlags;
-use rnbd_proto::wire::rnbd::Op;
-use rtrs::client::Dir;
-use rtrs::client::IoBox;
+use rnbd_proto::wire::rnbd::IoMsg;
+use rtrs::client::Direction;
+use rtrs::client::PayloadBox;
 use rtrs::client::Permit;
 use rtrs::client::Queue;
-use rtrs::support::log::Plain;
+use rtrs::kernel_ext::log::Plain;
 
 const WAIT: usize = 0;
 const REMOTE: usize = 1;
 
 /// Which way the data of `request` goes, and how much it is.
-fn direction(request: &Request) -> Result<(Dir, u32)> {
+fn direction(request: &Request) -> Result<(Direction, u32)> {
     Ok(match request.op()? {
-        mq::Op::Read => (Dir::Read, request.bytes()),
-        mq::Op::Write => (Dir::Write, request.bytes()),
+        mq::Op::Read => (Direction::Read, request.bytes()),
+        mq::Op::Write => (Direction::Write, request.bytes()),
         // No data: the message alone is written.
-        _ => (Dir::Write, 0),
+        _ => (Direction::Write, 0),
     })
 }
 
 /// The flags that the server needs to know.
-fn flags(op: Op, from: mq::Flags) -> IoFlags {
+fn flags(op: BlockOp, from: mq::Flags) -> IoFlags {
     let when = |set: bool, flag: IoFlags| if set { flag } else { IoFlags::NONE };
     // Reads, and what has to be durable, are waited for without saying so.
-    let sync = op == Op::Read || from.sync() || from.fua() || from.preflush();
+    let sync = op == BlockOp::Read || from.sync() || from.fua() || from.preflush();
 
     when(sync, IoFlags::SYNC)
         | when(from.fua(), IoFlags::FUA)
         | when(from.preflush(), IoFlags::PREFLUSH)
-        | when(op == Op::WriteZeroes && from.nounmap(), IoFlags::NOUNMAP)
+        | when(
+            op == BlockOp::WriteZeroes && from.nounmap(),
+            IoFlags::NOUNMAP,
+        )
 }
 
 impl Operations for Device {
     type Module = crate::LocalModule;
 
-    fn queue_rq(&self, transfer: Transfer<Self>) {
+    fn queue_rq(&self, transfer: RequestPayload<Self>) {
         if let Some(now) = self.latency.now() {
             transfer.request().times().began.store(now, Relaxed);
         }
@@ -71,7 +74,7 @@ impl Operations for Device {
         };
         let refused = self
             .transport
-            .submit(dir, permit, queue, len, IoBox::new(transfer));
+            .submit(dir, permit, queue, len, PayloadBox::new(transfer));
         match refused {
             Ok(()) => {}
             // Until there is room.
@@ -90,14 +93,14 @@ impl Operations for Device {
             request.times().sent.store(now, Relaxed);
         }
         let op = match request.op()? {
-            mq::Op::Read => Op::Read,
-            mq::Op::Write => Op::Write,
-            mq::Op::Flush => Op::Flush,
-            mq::Op::Discard => Op::Discard,
-            mq::Op::SecureErase => Op::SecureErase,
-            mq::Op::WriteZeroes => Op::WriteZeroes,
+            mq::Op::Read => BlockOp::Read,
+            mq::Op::Write => BlockOp::Write,
+            mq::Op::Flush => BlockOp::Flush,
+            mq::Op::Discard => BlockOp::Discard,
+            mq::Op::SecureErase => BlockOp::SecureErase,
+            mq::Op::WriteZeroes => BlockOp::WriteZeroes,
         };
-        let io = Io::new(
+        let io = IoMsg::new(
             id,
             op,
             flags(op, request.flags()),
@@ -120,9 +123,9 @@ impl Operations for Device {
         let times = request.times();
         let (began, sent) = (times.began.load(Relaxed), times.sent.load(Relaxed));
         let kind = match request.op() {
-            Ok(mq::Op::Read) => Kind::Read,
-            Ok(mq::Op::Write) => Kind::Write,
-            _ => Kind::Other,
+            Ok(mq::Op::Read) => OpKind::Read,
+            Ok(mq::Op::Write) => OpKind::Write,
+            _ => OpKind::Other,
         };
         // Not sent, then, but refused.
         if sent < began {
@@ -136,16 +139,16 @@ impl Operations for Device {
         self.transport.poll(number)
     }
 
-    fn overdue(&self, late: &Late) {
+    fn overdue(&self, late: &TimedOutRequest) {
         let periods = self.transport.overdue(Permit::new(late.tag));
         let seconds = late.period_ms.saturating_mul(periods.into()) / 1000;
-        match overdue::verdict(periods) {
-            Verdict::Ignore => {}
-            Verdict::Report => rtrs::pr_warn_ratelimited!(
+        match request_timeout::action(periods) {
+            TimeoutAction::Ignore => {}
+            TimeoutAction::Report => rtrs::pr_warn_ratelimited!(
                 "rnbd{}: {late}: not answered for {seconds} s\n",
                 self.number
             ),
-            Verdict::Reset => {
+            TimeoutAction::Reset => {
                 pr_err!(
                     "rnbd{}: {late}: not answered for {seconds} s, connecting session {} anew\n",
                     self.number,

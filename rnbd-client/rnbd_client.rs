@@ -4,19 +4,19 @@
 
 use kernel::prelude::*;
 
+mod block_session;
+mod capacity;
+mod claimed_name;
 mod control;
 mod device;
-mod disk_files;
-mod mapped;
+mod disk_number;
+mod disk_sysfs;
+mod mapping;
 mod mq;
-mod numbers;
-mod place;
-mod registry;
+mod open_devices;
 mod requests;
-mod roster;
-mod session;
-mod sizing;
-mod transport;
+mod rtrs_session;
+mod session_registry;
 
 module! {
     type: Client,

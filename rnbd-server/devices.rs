@@ -2,7 +2,7 @@
 
 //! The devices that a session has open.
 //!
-//! Lock order: `admin`, then the lock of [`Disks`] or that of [`Gate`]; and `admin`, then
+//! Lock order: `admin`, then the lock of [`Disks`] or that of [`ExportAcl`]; and `admin`, then
 //! `table`. The latter is held for a look into the table only, nothing is closed under it.
 //! To close a device takes no lock but that one, so that it does not wait for another that
 //! takes long to open.
@@ -17,30 +17,30 @@ use kernel::sync::atomic::Relaxed;
 use kernel::sync::Arc;
 use kernel::sync::Mutex;
 use kernel::sync::SpinLock;
-use rnbd_proto::news::News;
+use rnbd_proto::async_event::EventCount;
 use rnbd_proto::search_path::SearchPath;
 use rnbd_proto::wire::rnbd::AccessMode;
 use rnbd_proto::wire::rnbd::DeviceId;
-use rnbd_proto::wire::rnbd::Open;
+use rnbd_proto::wire::rnbd::OpenMsg;
 use rnbd_proto::wire::rnbd::OpenRsp;
+use rtrs::kernel_ext::log::Plain;
+use rtrs::kernel_ext::workqueue::WorkqueueHandle;
 use rtrs::server::Request;
-use rtrs::support::log::Plain;
-use rtrs::support::queue::QueueHandle;
 
 use crate::bdev::BlockDevice;
 use crate::bdev::Mode;
+use crate::deferred_close::DeferredClose;
+use crate::device_path::DevicePathname;
 use crate::disks::Disks;
-use crate::drain::Drain;
 use crate::export::Export;
 use crate::export::Held;
 use crate::export::Opened;
+use crate::export_acl::ExportAcl;
+use crate::export_rules::OpenError;
 use crate::files::ExportFiles;
-use crate::gate::Gate;
-use crate::ids::Ids;
-use crate::rules::Refusal;
-use crate::search::Place;
-use crate::slot::Slot;
-use crate::subject::Subject;
+use crate::id_table::IdTable;
+use crate::rule_target::RuleTarget;
+use crate::slot::DeviceSlot;
 
 /// The devices of one session.
 ///
@@ -48,17 +48,17 @@ use crate::subject::Subject;
 /// last other reference goes.
 #[pin_data]
 pub(crate) struct Devices {
-    gate: Arc<Gate>,
+    gate: Arc<ExportAcl>,
     search: SearchPath<'static>,
     disks: Arc<Disks>,
     /// Where devices are closed.
-    queue: QueueHandle,
+    queue: WorkqueueHandle,
     /// Held while a device is opened, which may take long. The value is whether the
     /// session has ended.
     #[pin]
     admin: Mutex<bool>,
     #[pin]
-    table: SpinLock<Ids<Slot>>,
+    table: SpinLock<IdTable<DeviceSlot>>,
     /// How the news of the session stands. Changed under the lock of `table`.
     news: Atomic<u32>,
 }
@@ -74,12 +74,12 @@ pub(crate) struct Opening {
 impl Devices {
     /// No devices yet.
     pub(crate) fn new(
-        gate: Arc<Gate>,
+        gate: Arc<ExportAcl>,
         search: SearchPath<'static>,
         disks: Arc<Disks>,
-        queue: QueueHandle,
+        queue: WorkqueueHandle,
     ) -> Result<Arc<Self>> {
-        let table = Ids::new()?;
+        let table = IdTable::new()?;
 
         Arc::pin_init(
             pin_init!(Self {
@@ -89,7 +89,7 @@ impl Devices {
                 queue,
                 admin <- new_mutex!(false, "rnbd_devices_admin"),
                 table <- new_spinlock!(table, "rnbd_devices_table"),
-                news: Atomic::new(News::NONE.get()),
+                news: Atomic::new(EventCount::NONE.get()),
             }),
             GFP_KERNEL,
         )
@@ -101,7 +101,7 @@ impl Devices {
     }
 
     /// What lets devices and paths in.
-    pub(crate) fn gate(&self) -> &Gate {
+    pub(crate) fn gate(&self) -> &ExportAcl {
         &self.gate
     }
 
@@ -122,9 +122,9 @@ impl Devices {
     /// - `EPERM` if others have it open such that the mode is excluded;
     /// - `EMFILE` if the session has too many devices open;
     /// - `ENODEV` if the session has ended;
-    /// - [`Refusal::Denied`] if the administrator has not exported it to the client;
-    /// - what [`Place::new`] and [`Place::open`] say.
-    pub(crate) fn open(self: &Arc<Self>, open: &Open<'_>) -> Result<Opening, Refusal> {
+    /// - [`OpenError::Denied`] if the administrator has not exported it to the client;
+    /// - what [`DevicePathname::new`] and [`DevicePathname::open`] say.
+    pub(crate) fn open(self: &Arc<Self>, open: &OpenMsg<'_>) -> Result<Opening, OpenError> {
         let ended = self.admin.lock();
 
         if *ended {
@@ -137,9 +137,9 @@ impl Devices {
             });
         }
 
-        let place = Place::new(self.search, self.gate.session()?, open.path)?;
+        let place = DevicePathname::new(self.search, self.gate.session()?, open.path)?;
         let device = self.find(&place, open.mode)?;
-        let subject = Subject::opened(place.path(), &device)?;
+        let subject = RuleTarget::opened(place.path(), &device)?;
         let pass = self.gate.admit(subject, open.mode)?;
         let device = Self::for_writing(device, &place, open.mode)?;
         let device = Arc::new(device, GFP_KERNEL)?;
@@ -180,7 +180,7 @@ impl Devices {
             Plain(open.mode)
         );
         // The id is still free: who uses one holds `admin`.
-        let rest = self.table.lock().insert(id, Slot::Open(opened));
+        let rest = self.table.lock().insert(id, DeviceSlot::Open(opened));
 
         match rest {
             Ok(()) => Ok(Opening {
@@ -196,19 +196,23 @@ impl Devices {
     ///
     /// Which device it is, and so which rules speak of it, is known once it is open. Until
     /// then it is not opened for writing, which others may notice.
-    fn find(&self, place: &Place, mode: AccessMode) -> Result<BlockDevice, Refusal> {
+    fn find(&self, place: &DevicePathname, mode: AccessMode) -> Result<BlockDevice, OpenError> {
         self.gate.expect_any(place.path(), mode)?;
 
         place.open(Mode::Read).or_else(|error| {
             // What is there, and what is wrong with it, is for those to know who may have
             // it. To others nothing is there.
-            self.gate.check(&Subject::unknown(place.path())?, mode)?;
+            self.gate.check(&RuleTarget::unknown(place.path())?, mode)?;
             Err(error.into())
         })
     }
 
     /// `device` as the client is to have it, which may have it in `mode`.
-    fn for_writing(device: BlockDevice, place: &Place, mode: AccessMode) -> Result<BlockDevice> {
+    fn for_writing(
+        device: BlockDevice,
+        place: &DevicePathname,
+        mode: AccessMode,
+    ) -> Result<BlockDevice> {
         if !mode.writes() {
             return Ok(device);
         }
@@ -222,7 +226,7 @@ impl Devices {
     }
 
     /// The answer for a path that is open already.
-    fn again(&self, open: &Open<'_>) -> Option<Result<OpenRsp>> {
+    fn again(&self, open: &OpenMsg<'_>) -> Option<Result<OpenRsp>> {
         let table = self.table.lock();
         let (id, opened) = table
             .iter()
@@ -239,14 +243,14 @@ impl Devices {
     /// The device `id` as it is now. `ENOENT` if it is not open.
     pub(crate) fn describe(&self, id: DeviceId) -> Result<OpenRsp> {
         let table = self.table.lock();
-        let opened = table.get(id).and_then(Slot::opened).ok_or(ENOENT)?;
+        let opened = table.get(id).and_then(DeviceSlot::opened).ok_or(ENOENT)?;
 
         opened.describe(id)
     }
 
     /// A number that is another one whenever a device has changed since the client was
     /// told of it, or was closed without its asking. Looks at all of them.
-    pub(crate) fn news(&self) -> News {
+    pub(crate) fn async_event(&self) -> EventCount {
         let table = self.table.lock();
         let changed = table
             .iter()
@@ -255,14 +259,14 @@ impl Devices {
             .count();
 
         match changed {
-            0 => News::new(self.news.load(Relaxed)),
+            0 => EventCount::new(self.news.load(Relaxed)),
             _ => self.count_news(),
         }
     }
 
     /// There is one more thing to tell. With the lock of `table`.
-    fn count_news(&self) -> News {
-        let news = News::new(self.news.load(Relaxed)).next();
+    fn count_news(&self) -> EventCount {
+        let news = EventCount::new(self.news.load(Relaxed)).next();
 
         self.news.store(news.get(), Relaxed);
         news
@@ -274,7 +278,7 @@ impl Devices {
     /// One that is closed already, by the server's administrator or by the same message
     /// sent twice, is as closed as the client wants it.
     pub(crate) fn close(self: &Arc<Self>, id: DeviceId, asked: Option<Request>) {
-        let opened = self.table.lock().get_mut(id).and_then(Slot::take);
+        let opened = self.table.lock().get_mut(id).and_then(DeviceSlot::take);
 
         match (opened, asked) {
             (Some(opened), asked) => self.give_up(id, opened, asked),
@@ -285,7 +289,7 @@ impl Devices {
 
     /// As [`Self::close`], though the client did not ask for it, which is news for it.
     /// What closes the device, unless that is over.
-    pub(crate) fn force_close(self: &Arc<Self>, id: DeviceId) -> Option<Arc<Drain>> {
+    pub(crate) fn force_close(self: &Arc<Self>, id: DeviceId) -> Option<Arc<DeferredClose>> {
         let (opened, drain) = {
             let mut table = self.table.lock();
             let slot = table.get_mut(id)?;
@@ -326,7 +330,7 @@ impl Devices {
     }
 
     /// What `f` says of the first device that it says something of.
-    fn any<T>(&self, f: impl Fn(&Slot) -> Option<T>) -> Option<(DeviceId, T)> {
+    fn any<T>(&self, f: impl Fn(&DeviceSlot) -> Option<T>) -> Option<(DeviceId, T)> {
         let table = self.table.lock();
         let mut found = table.iter().filter_map(|(id, slot)| Some((id, f(slot)?)));
 

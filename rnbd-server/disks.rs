@@ -10,29 +10,29 @@ use kernel::prelude::*;
 use kernel::str::CString;
 use kernel::sync::Arc;
 use kernel::sync::Mutex;
-use rnbd_proto::access::Denied;
-use rnbd_proto::access::Openers;
+use rnbd_proto::openers::AccessDenied;
+use rnbd_proto::openers::Openers;
 use rnbd_proto::wire::rnbd::AccessMode;
-use rtrs::support::debugfs;
-use rtrs::support::debugfs::LatencyFile;
-use rtrs::support::kobj::AsParent;
-use rtrs::support::kobj::Parent;
-use rtrs::support::latency::Latency;
-use rtrs::support::log::Plain;
-use rtrs::support::sysfs::Dir;
-use rtrs::support::sysfs::Link;
+use rtrs::kernel_ext::debugfs;
+use rtrs::kernel_ext::debugfs::LatencyFile;
+use rtrs::kernel_ext::kobject::AsSysfsParent;
+use rtrs::kernel_ext::kobject::SysfsParent;
+use rtrs::kernel_ext::latency::Latency;
+use rtrs::kernel_ext::log::Plain;
+use rtrs::kernel_ext::sysfs::Link;
+use rtrs::kernel_ext::sysfs::SysfsDir;
 
 use crate::bdev::BlockDevice;
 use crate::bdev::DevId;
 
 /// A block device that at least one session has open. Without one it goes.
-struct Disk {
+struct SharedDisk {
     id: DevId,
     openers: Openers,
     /// Sessions have their directories in here.
-    sessions: Dir,
+    sessions: SysfsDir,
     _block_dev: Link,
-    _dir: Dir,
+    _dir: SysfsDir,
 }
 
 /// All block devices that are open.
@@ -42,22 +42,22 @@ struct Disk {
 #[pin_data]
 pub(crate) struct Disks {
     /// `/sys/class/rnbd-server/ctl/devices`.
-    dir: Dir,
+    dir: SysfsDir,
     /// Where debugfs shows what sessions have open.
-    debug: debugfs::Dir,
+    debug: debugfs::DebugfsDir,
     #[pin]
-    open: Mutex<KVec<Disk>>,
+    open: Mutex<KVec<SharedDisk>>,
 }
 
 impl Disks {
     /// No devices yet, with a directory for them below `parent`.
-    pub(crate) fn new(parent: &impl AsParent) -> Result<Arc<Self>> {
-        let dir = Dir::bare(parent, c"devices")?;
+    pub(crate) fn new(parent: &impl AsSysfsParent) -> Result<Arc<Self>> {
+        let dir = SysfsDir::bare(parent, c"devices")?;
 
         Arc::pin_init(
             try_pin_init!(Self {
                 dir,
-                debug: debugfs::Dir::new(c"rnbd_server")?,
+                debug: debugfs::DebugfsDir::new(c"rnbd_server")?,
                 open <- new_mutex!(KVec::new(), "rnbd_disks"),
             }? Error),
             GFP_KERNEL,
@@ -90,7 +90,7 @@ impl Disks {
         self: &Arc<Self>,
         device: &BlockDevice,
         mode: AccessMode,
-    ) -> Result<(Share, Parent)> {
+    ) -> Result<(Share, SysfsParent)> {
         let id = device.id();
         let mut open = self.open.lock();
 
@@ -100,7 +100,7 @@ impl Disks {
                 disk.sessions.parent()
             }
             None => {
-                let disk = Disk::new(&self.dir, device, mode)?;
+                let disk = SharedDisk::new(&self.dir, device, mode)?;
                 let place = disk.sessions.parent();
 
                 open.push(disk, GFP_KERNEL)?;
@@ -117,24 +117,24 @@ impl Disks {
     }
 }
 
-impl Disk {
+impl SharedDisk {
     /// The first opener's.
-    fn new(parent: &Dir, device: &BlockDevice, mode: AccessMode) -> Result<Self> {
+    fn new(parent: &SysfsDir, device: &BlockDevice, mode: AccessMode) -> Result<Self> {
         let mut openers = Openers::new();
-        let dir = Dir::bare(parent, device.name())?;
+        let dir = SysfsDir::bare(parent, device.name())?;
 
         openers.open(mode).map_err(denied)?;
         Ok(Self {
             id: device.id(),
             openers,
-            sessions: Dir::bare(&dir, c"sessions")?,
+            sessions: SysfsDir::bare(&dir, c"sessions")?,
             _block_dev: Link::new(&dir, c"block_dev", device)?,
             _dir: dir,
         })
     }
 }
 
-fn denied(reason: Denied) -> Error {
+fn denied(reason: AccessDenied) -> Error {
     Error::from_errno(-reason.errno())
 }
 

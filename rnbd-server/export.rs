@@ -16,20 +16,20 @@ use rnbd_proto::wire::rnbd::AccessMode;
 use rnbd_proto::wire::rnbd::DeviceId;
 use rnbd_proto::wire::rnbd::Geometry;
 use rnbd_proto::wire::rnbd::OpenRsp;
+use rtrs::kernel_ext::debugfs::LatencyFile;
+use rtrs::kernel_ext::latency::Latency;
+use rtrs::kernel_ext::sysfs::SysfsDir;
+use rtrs::kernel_ext::workqueue::WorkqueueHandle;
 use rtrs::server::Request;
-use rtrs::support::debugfs::LatencyFile;
-use rtrs::support::latency::Latency;
-use rtrs::support::queue::QueueHandle;
-use rtrs::support::sysfs::Dir;
 
 use crate::bdev::BlockDevice;
 use crate::bdev::DevId;
 use crate::bdev::SECTOR_SIZE;
+use crate::deferred_close::DeferredClose;
+use crate::deferred_close::InUse;
 use crate::devices::Devices;
 use crate::disks::Share;
-use crate::drain::Drain;
-use crate::drain::InUse;
-use crate::gate::Pass;
+use crate::export_acl::AccessGrant;
 
 /// A device as requests use it.
 ///
@@ -65,9 +65,9 @@ impl Export {
 
 /// A device as its session holds it.
 pub(crate) struct Opened {
-    files: Dir,
+    files: SysfsDir,
     export: Arc<Export>,
-    drain: Arc<Drain>,
+    drain: Arc<DeferredClose>,
     held: Held,
     /// Sectors that it had when it was looked at last.
     seen: Atomic<u64>,
@@ -82,7 +82,7 @@ pub(crate) struct Held {
     pub(crate) _latency: LatencyFile,
     pub(crate) device: Arc<BlockDevice>,
     pub(crate) _share: Share,
-    pub(crate) _pass: Pass,
+    pub(crate) _pass: AccessGrant,
     /// The path by which the client opened it.
     pub(crate) path: KVec<u8>,
 }
@@ -90,13 +90,13 @@ pub(crate) struct Held {
 impl Opened {
     /// A device that is going to be closed on `queue`.
     pub(crate) fn new(
-        queue: &QueueHandle,
+        queue: &WorkqueueHandle,
         held: Held,
         mode: AccessMode,
         latency: Arc<Latency>,
-        files: Dir,
+        files: SysfsDir,
     ) -> Result<Self> {
-        let (drain, in_use) = Drain::new(queue)?;
+        let (drain, in_use) = DeferredClose::new(queue)?;
         let export = Arc::new(
             Export {
                 device: held.device.clone(),
@@ -135,7 +135,7 @@ impl Opened {
     }
 
     /// What closes it.
-    pub(crate) fn drain(&self) -> &Arc<Drain> {
+    pub(crate) fn drain(&self) -> &Arc<DeferredClose> {
         &self.drain
     }
 

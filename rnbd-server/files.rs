@@ -14,11 +14,11 @@ use kernel::time::Delta;
 use kernel::ModuleMetadata;
 use rnbd_proto::wire::rnbd::AccessMode;
 use rnbd_proto::wire::rnbd::DeviceId;
-use rtrs::support::kobj::Parent;
-use rtrs::support::log::Plain;
-use rtrs::support::sysfs::Buf;
-use rtrs::support::sysfs::Dir;
-use rtrs::support::sysfs::StoreCtx;
+use rtrs::kernel_ext::kobject::SysfsParent;
+use rtrs::kernel_ext::log::Plain;
+use rtrs::kernel_ext::sysfs::Buf;
+use rtrs::kernel_ext::sysfs::StoreCtx;
+use rtrs::kernel_ext::sysfs::SysfsDir;
 
 use crate::devices::Devices;
 
@@ -46,10 +46,10 @@ pub(crate) struct ExportFiles {
 impl ExportFiles {
     /// Creates the directory. The reference to the session's devices that it holds is
     /// a cycle, which ends when the device is closed.
-    pub(crate) fn create(self, place: &Parent) -> Result<Dir> {
+    pub(crate) fn create(self, place: &SysfsParent) -> Result<SysfsDir> {
         let this = Arc::new(self, GFP_KERNEL)?;
 
-        Dir::new(place, this.devices.name(), this.clone(), &EXPORT_FILES)
+        SysfsDir::new(place, this.devices.name(), this.clone(), &EXPORT_FILES)
     }
 
     fn show_read_only(this: ArcBorrow<'_, Self>, buf: &mut Buf<'_>) -> Result {

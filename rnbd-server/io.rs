@@ -7,19 +7,19 @@
 use kernel::bindings;
 use kernel::prelude::*;
 use kernel::sync::Arc;
-use rnbd_proto::command;
-use rnbd_proto::command::Data;
-use rnbd_proto::command::Disk;
-use rnbd_proto::latency::Kind;
-use rnbd_proto::wire::rnbd::Io;
+use rnbd_proto::block_command;
+use rnbd_proto::block_command::RequestData;
+use rnbd_proto::block_command::TargetDisk;
+use rnbd_proto::latency::OpKind;
+use rnbd_proto::wire::rnbd::BlockOp;
 use rnbd_proto::wire::rnbd::IoFlags;
-use rnbd_proto::wire::rnbd::Op;
+use rnbd_proto::wire::rnbd::IoMsg;
+use rtrs::kernel_ext::pages::Pages;
 use rtrs::server::Request;
-use rtrs::support::mem::Pages;
 
 use crate::bdev;
+use crate::bdev::BioCommand;
 use crate::bdev::BlockDevice;
-use crate::bdev::Command;
 use crate::bdev::OpFlag;
 use crate::bdev::Opf;
 use crate::export::Export;
@@ -28,7 +28,7 @@ use crate::export::Export;
 pub(crate) struct Inflight {
     request: Request,
     export: Arc<Export>,
-    op: Op,
+    op: BlockOp,
     /// When it came, and when it was submitted; 0 where nobody asks.
     began: u64,
     submitted: u64,
@@ -38,7 +38,7 @@ const WAIT: usize = 0;
 const DISK: usize = 1;
 
 impl Inflight {
-    pub(crate) fn new(request: Request, export: Arc<Export>, op: Op) -> Self {
+    pub(crate) fn new(request: Request, export: Arc<Export>, op: BlockOp) -> Self {
         let began = export.latency().now().unwrap_or(0);
         Self {
             request,
@@ -59,9 +59,9 @@ impl Inflight {
         let latency = self.export.latency();
         let Some(now) = latency.now() else { return };
         let kind = match self.op {
-            Op::Read => Kind::Read,
-            Op::Write => Kind::Write,
-            _ => Kind::Other,
+            BlockOp::Read => OpKind::Read,
+            BlockOp::Write => OpKind::Write,
+            _ => OpKind::Other,
         };
 
         latency.add(WAIT, kind, self.began, self.submitted);
@@ -74,14 +74,14 @@ impl Inflight {
     /// back in their limits. Callers here look there, and write zeroes by themselves;
     /// so can a client that is told.
     fn failure(&self, error: Error) -> Error {
-        if self.op == Op::WriteZeroes && !self.export.device().writes_zeroes() {
+        if self.op == BlockOp::WriteZeroes && !self.export.device().writes_zeroes() {
             return EOPNOTSUPP;
         }
         error
     }
 }
 
-impl bdev::Io for Inflight {
+impl bdev::BioOwner for Inflight {
     fn device(&self) -> &BlockDevice {
         self.export.device()
     }
@@ -108,21 +108,21 @@ impl bdev::Io for Inflight {
 ///
 /// # Errors
 ///
-/// Those of [`command::Refusal`].
-pub(crate) fn command(io: &Io, request: &Request, export: &Export) -> Result<Command> {
-    let data = Data {
+/// Those of [`block_command::CommandError`].
+pub(crate) fn command(io: &IoMsg, request: &Request, export: &Export) -> Result<BioCommand> {
+    let data = RequestData {
         to_client: request.is_read(),
         len: request.data_len(),
     };
-    let disk = Disk {
+    let disk = TargetDisk {
         mode: export.mode(),
         sectors: export.device().sectors(),
         block_size: export.device().logical_block_size(),
     };
-    let command = command::Command::new(io, data, disk)
+    let command = block_command::BlockCommand::new(io, data, disk)
         .map_err(|refusal| Error::from_errno(-refusal.errno()))?;
 
-    Ok(Command {
+    Ok(BioCommand {
         opf: opf(command),
         sector: io.sector(),
         len: io.len(),
@@ -130,10 +130,10 @@ pub(crate) fn command(io: &Io, request: &Request, export: &Export) -> Result<Com
     })
 }
 
-const _: () = assert!(command::PRIO_CLASS_SHIFT == bindings::IOPRIO_CLASS_SHIFT);
-const _: () = assert!(command::PRIO_CLASS_MAX == bindings::IOPRIO_CLASS_IDLE);
+const _: () = assert!(block_command::PRIO_CLASS_SHIFT == bindings::IOPRIO_CLASS_SHIFT);
+const _: () = assert!(block_command::PRIO_CLASS_MAX == bindings::IOPRIO_CLASS_IDLE);
 
-fn opf(command: command::Command) -> Opf {
+fn opf(command: block_command::BlockCommand) -> Opf {
     let flags = [
         (IoFlags::SYNC, OpFlag::SYNC),
         (IoFlags::FUA, OpFlag::FUA),
@@ -141,12 +141,12 @@ fn opf(command: command::Command) -> Opf {
         (IoFlags::NOUNMAP, OpFlag::NOUNMAP),
     ];
     let op = match command.op {
-        Op::Read => Opf::READ,
-        Op::Write => Opf::WRITE,
-        Op::Flush => Opf::FLUSH,
-        Op::Discard => Opf::DISCARD,
-        Op::SecureErase => Opf::SECURE_ERASE,
-        Op::WriteZeroes => Opf::WRITE_ZEROES,
+        BlockOp::Read => Opf::READ,
+        BlockOp::Write => Opf::WRITE,
+        BlockOp::Flush => Opf::FLUSH,
+        BlockOp::Discard => Opf::DISCARD,
+        BlockOp::SecureErase => Opf::SECURE_ERASE,
+        BlockOp::WriteZeroes => Opf::WRITE_ZEROES,
     };
 
     flags

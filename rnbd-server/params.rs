@@ -5,9 +5,9 @@
 #![deny(unsafe_code)]
 
 use kernel::prelude::*;
-use rnbd_proto::export_rules::Access;
+use rnbd_proto::export_rules::Permission;
 use rnbd_proto::search_path::SearchPath;
-use rtrs::support::log::Plain;
+use rtrs::kernel_ext::log::Plain;
 
 rtrs::module_params! { module "rnbd_server";
     /// Port to listen on.
@@ -47,7 +47,7 @@ pub(crate) fn search_path() -> Result<SearchPath<'static>> {
 /// # Errors
 ///
 /// `EINVAL`, with a line in the log, if it is neither word.
-pub(crate) fn export_default() -> Result<Access> {
+pub(crate) fn export_default() -> Result<Permission> {
     let word = EXPORT_DEFAULT.get();
 
     match word.to_bytes() {
@@ -56,11 +56,11 @@ pub(crate) fn export_default() -> Result<Access> {
                 "export_default=allow: without export_rules every client may open every block device below '{}'\n",
                 SEARCH.get()
             );
-            Ok(Access::Full)
+            Ok(Permission::Full)
         }
         b"deny" => {
             pr_info!("export_default=deny: without export_rules no client may open anything\n");
-            Ok(Access::Denied)
+            Ok(Permission::Denied)
         }
         _ => {
             pr_err!(

@@ -8,34 +8,34 @@
 
 use kernel::prelude::*;
 use kernel::sync::Arc;
+use rtrs::kernel_ext::class::Class;
+use rtrs::kernel_ext::class::ClassDevice;
+use rtrs::kernel_ext::sysfs::Attrs;
+use rtrs::kernel_ext::workqueue::OwnedWorkqueue;
+use rtrs::kernel_ext::workqueue::WorkqueueKind;
 use rtrs::server::Server;
-use rtrs::support::class::Class;
-use rtrs::support::class::ClassDevice;
-use rtrs::support::queue::Kind;
-use rtrs::support::queue::OwnedQueue;
-use rtrs::support::sysfs::Attrs;
 
+use crate::block_session::Target;
 use crate::disks::Disks;
-use crate::rules::ExportRules;
-use crate::session::Target;
+use crate::export_rules::ExportRules;
 
-mod admin;
-mod answer;
 mod bdev;
+mod block_session;
+mod deferred_close;
+mod device_path;
 mod devices;
 mod disks;
-mod drain;
 mod export;
+mod export_acl;
+mod export_rules;
 mod files;
-mod gate;
-mod ids;
+mod id_table;
 mod io;
+mod open_close;
 mod params;
-mod rules;
-mod search;
-mod session;
+mod response;
+mod rule_target;
 mod slot;
-mod subject;
 
 module! {
     type: RnbdServer,
@@ -51,7 +51,7 @@ struct RnbdServer {
     // then the queue waits for tasks of sessions to return; then what is left of our
     // directories in sysfs goes, and the class with them.
     _server: Server,
-    _queue: OwnedQueue,
+    _queue: OwnedWorkqueue,
     _rules_file: Attrs,
     _disks: Arc<Disks>,
 }
@@ -66,7 +66,7 @@ impl kernel::Module for RnbdServer {
         let ctl = ClassDevice::new(&class, c"ctl")?;
         let disks = Disks::new(&ctl)?;
         let file = rules.show_in(&ctl)?;
-        let queue = OwnedQueue::new(c"rnbd_server", Kind::Unbound)?;
+        let queue = OwnedWorkqueue::new(c"rnbd_server", WorkqueueKind::Unbound)?;
         let target = Target {
             search,
             rules,

@@ -8,18 +8,21 @@ use kernel::prelude::*;
 use kernel::sync::Arc;
 
 use crate::bdev::DevId;
-use crate::drain::Drain;
+use crate::deferred_close::DeferredClose;
 use crate::export::Opened;
 
 /// A device by its id.
-pub(crate) enum Slot {
+pub(crate) enum DeviceSlot {
     /// Open, and found by requests.
     Open(KBox<Opened>),
     /// Given up, with requests in flight. To the client it is not there any more.
-    Closing { device: DevId, drain: Arc<Drain> },
+    Closing {
+        device: DevId,
+        drain: Arc<DeferredClose>,
+    },
 }
 
-impl Slot {
+impl DeviceSlot {
     /// The device, if it is open.
     pub(crate) fn opened(&self) -> Option<&Opened> {
         match self {
@@ -29,7 +32,7 @@ impl Slot {
     }
 
     /// What closes it.
-    pub(crate) fn drain(&self) -> &Arc<Drain> {
+    pub(crate) fn drain(&self) -> &Arc<DeferredClose> {
         match self {
             Self::Open(opened) => opened.drain(),
             Self::Closing { drain, .. } => drain,

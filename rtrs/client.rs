@@ -11,36 +11,36 @@
 
 #![deny(unsafe_code)]
 
-use crate::support::class::Class;
+use crate::kernel_ext::class::Class;
 use kernel::prelude::*;
 
-mod admin;
+mod async_event;
 mod conn;
 mod connect;
-mod desk;
 mod dispatch;
-mod ends;
-mod files;
+mod endpoints;
+mod io_request;
 mod link;
-mod news;
-mod order;
 mod path;
-mod path_tasks;
-mod receive;
-mod request;
-mod retry;
+mod path_set;
+mod path_work;
+mod rdma_request;
+mod reconnect;
+mod recv;
+mod requeue_list;
 mod session;
 mod stats;
+mod sysfs;
 
-pub use order::Dir;
-pub use order::Permit;
-pub use order::Queue;
+pub use io_request::Direction;
+pub use io_request::Permit;
+pub use io_request::Queue;
 pub use session::Events;
 pub use session::Session;
 pub use session::SessionConfig;
 
-pub use crate::rdma::io::Io;
-pub use crate::rdma::io::IoBox;
+pub use crate::rdma::payload::Payload;
+pub use crate::rdma::payload::PayloadBox;
 pub use crate::rdma::sg::SgTable;
 
 /// What all sessions have in common: their place in sysfs. Must outlive them.

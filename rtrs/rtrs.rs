@@ -7,10 +7,9 @@ use kernel::prelude::*;
 
 pub mod bindings;
 pub mod client;
+pub mod kernel_ext;
 pub mod rdma;
 pub mod server;
-#[path = "kernel/mod.rs"]
-pub mod support;
 
 module! {
     type: Rtrs,

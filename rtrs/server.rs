@@ -18,25 +18,25 @@
 
 #![deny(unsafe_code)]
 
-mod arrival;
 mod chunk;
 mod conn;
-mod inbox;
+mod dispatch_queue;
+mod heartbeat;
 mod info;
-mod lanes;
 mod listen;
 mod params;
 mod path;
 mod path_dir;
+mod path_table;
+mod recv;
 mod request;
+mod resend_order;
 mod service;
 mod session;
 mod session_dir;
 mod setup;
 mod stats;
-mod table;
 mod teardown;
-mod tick;
 
 pub use listen::Server;
 pub(crate) use params::check as check_params;

@@ -21,7 +21,7 @@ use line::Rule;
 
 /// How a device may be opened. In ascending order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Access {
+pub enum Permission {
     /// Not at all, as if it was not there.
     Denied,
     /// To be read.
@@ -30,7 +30,7 @@ pub enum Access {
     Full,
 }
 
-impl Access {
+impl Permission {
     /// The error number (positive) for a client that asks for `mode`, if it is refused.
     ///
     /// What a client may not see is not there, for all that it can tell. What it may
@@ -55,7 +55,7 @@ pub struct Client<'a> {
 
 /// What decided.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Why<'a> {
+pub enum DecidedBy<'a> {
     /// A rule.
     Rule {
         /// Its place in the list, from 1.
@@ -67,7 +67,7 @@ pub enum Why<'a> {
     NoRule,
 }
 
-impl fmt::Display for Why<'_> {
+impl fmt::Display for DecidedBy<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Rule { number, text } => write!(f, "by rule {number} '{}'", text.escape_ascii()),
@@ -103,9 +103,9 @@ impl<'a> Rules<'a> {
     pub fn hide_all(self, client: &Client<'_>) -> bool {
         let mut fitting = self.iter().filter(|(_, rule)| rule.speaks_of(client));
         let first =
-            fitting.find(|(_, rule)| rule.access != Access::Denied || rule.device.is_none());
+            fitting.find(|(_, rule)| rule.access != Permission::Denied || rule.device.is_none());
 
-        first.is_none_or(|(_, rule)| rule.access == Access::Denied)
+        first.is_none_or(|(_, rule)| rule.access == Permission::Denied)
     }
 
     /// How `client` may open the device that a pattern `is` of, and why.
@@ -117,7 +117,7 @@ impl<'a> Rules<'a> {
         self,
         client: &Client<'_>,
         mut is: impl FnMut(Glob<'a>) -> Result<bool, E>,
-    ) -> Result<(Access, Why<'a>), E> {
+    ) -> Result<(Permission, DecidedBy<'a>), E> {
         for (number, rule) in self.iter() {
             let fits = rule.speaks_of(client)
                 && match rule.device {
@@ -127,9 +127,9 @@ impl<'a> Rules<'a> {
 
             if fits {
                 let text = rule.text;
-                return Ok((rule.access, Why::Rule { number, text }));
+                return Ok((rule.access, DecidedBy::Rule { number, text }));
             }
         }
-        Ok((Access::Denied, Why::NoRule))
+        Ok((Permission::Denied, DecidedBy::NoRule))
     }
 }

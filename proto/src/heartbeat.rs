@@ -25,7 +25,7 @@ const NEVER: u64 = u64::MAX;
 
 /// What to do at a tick.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Beat {
+pub enum HeartbeatAction {
     /// Send a heartbeat.
     Send,
     /// One is under way: nothing.
@@ -37,7 +37,7 @@ pub enum Beat {
 /// Account of the heartbeats of one path.
 ///
 /// One timer calls [`Self::tick`]; any number of completions, on any CPU, call
-/// [`Self::heard`] and [`Self::acked`]. Times are those of one clock that never
+/// [`Self::received`] and [`Self::acked`]. Times are those of one clock that never
 /// goes back, in nanoseconds.
 #[derive(Debug)]
 pub struct Heartbeat {
@@ -66,7 +66,7 @@ impl Heartbeat {
 
     /// Something was received.
     #[inline]
-    pub fn heard(&self) {
+    pub fn received(&self) {
         // Completions call this all the time: leave the cache line shared if there
         // is nothing to change. A tick in between is harmless, it counts as silent
         // until the next completion.
@@ -75,7 +75,7 @@ impl Heartbeat {
         }
     }
 
-    /// A heartbeat was acknowledged, which had been [heard](Self::heard) before.
+    /// A heartbeat was acknowledged, which had been [received](Self::received) before.
     ///
     /// It belongs to the oldest heartbeat that was not acknowledged. One that nobody
     /// awaits says nothing of the latency.
@@ -95,10 +95,10 @@ impl Heartbeat {
     }
 
     /// The timer ticked.
-    pub fn tick(&self, now_ns: u64) -> Beat {
+    pub fn tick(&self, now_ns: u64) -> HeartbeatAction {
         let silent = self.silent.load(Ordering::Relaxed);
         if silent > MISSED_MAX {
-            return Beat::Dead;
+            return HeartbeatAction::Dead;
         }
         let sent_ns = self.sent_ns.load(Ordering::Relaxed);
         if sent_ns != NEVER {
@@ -118,9 +118,9 @@ impl Heartbeat {
                     Ordering::Relaxed,
                     Ordering::Relaxed,
                 );
-                Beat::Send
+                HeartbeatAction::Send
             }
-            _ => Beat::Wait,
+            _ => HeartbeatAction::Wait,
         }
     }
 }

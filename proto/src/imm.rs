@@ -9,12 +9,12 @@
 
 use core::num::NonZeroU32;
 
+use crate::async_event::EventCount;
 use crate::error::WireError;
 use crate::error::EINVAL;
 use crate::limits::bits_below;
 use crate::limits::BufId;
 use crate::limits::QueueDepth;
-use crate::news::News;
 
 /// Bits of the payload.
 pub const PAYLOAD_BITS: u32 = 28;
@@ -39,13 +39,13 @@ pub(crate) const fn failure(errno: i32) -> i32 {
 
 /// Bytes of a note: an immediate that travels at the beginning of a message, between
 /// devices that have no immediates. In the byte order that it has on the wire there.
-pub const NOTE_SIZE: usize = 4;
+pub const INLINE_IMM_SIZE: usize = 4;
 
 /// Divides a message that begins with a note into the immediate (host order) and what
 /// is behind it.
 #[inline]
-pub fn split_note(message: &[u8]) -> Option<(u32, &[u8])> {
-    let (note, rest) = message.split_first_chunk::<NOTE_SIZE>()?;
+pub fn split_inline_imm(message: &[u8]) -> Option<(u32, &[u8])> {
+    let (note, rest) = message.split_first_chunk::<INLINE_IMM_SIZE>()?;
     Some((u32::from_be_bytes(*note), rest))
 }
 
@@ -63,9 +63,9 @@ pub enum Imm {
     /// Server to client: a request is done.
     IoRsp(IoRsp),
     /// Either way, first connection only: are you there? A server also says how its
-    /// news stands to a client that listens; all others say [`News::NONE`], and do not
+    /// news stands to a client that listens; all others say [`EventCount::NONE`], and do not
     /// look at it.
-    Heartbeat(News),
+    Heartbeat(EventCount),
     /// Either way, first connection only: yes.
     HeartbeatAck,
 }
@@ -141,7 +141,7 @@ impl Imm {
                 errno: (payload >> RESPONSE_ID_BITS) as u16,
                 invalidated: kind == TYPE_IO_RSP_INVALIDATED,
             })),
-            TYPE_HEARTBEAT => Ok(Self::Heartbeat(News::new(payload))),
+            TYPE_HEARTBEAT => Ok(Self::Heartbeat(EventCount::new(payload))),
             TYPE_HEARTBEAT_ACK => Ok(Self::HeartbeatAck),
             _ => Err(WireError::ImmType(kind)),
         }

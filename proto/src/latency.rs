@@ -15,7 +15,7 @@ pub const STAGES: usize = 2;
 
 /// What is told apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub enum OpKind {
     /// Reads.
     Read,
     /// Writes.
@@ -24,10 +24,10 @@ pub enum Kind {
     Other,
 }
 
-const KINDS: [(Kind, &str); 3] = [
-    (Kind::Read, "read"),
-    (Kind::Write, "write"),
-    (Kind::Other, "other"),
+const KINDS: [(OpKind, &str); 3] = [
+    (OpKind::Read, "read"),
+    (OpKind::Write, "write"),
+    (OpKind::Other, "other"),
 ];
 
 /// The bucket for what took `ns` nanoseconds.
@@ -60,15 +60,15 @@ const fn bound(bucket: usize) -> Option<u64> {
 /// Any CPU may use it at any time; a request that is counted while counts are summed up
 /// or reset is there or is not.
 #[derive(Debug)]
-pub struct Counts([[[AtomicU64; BUCKETS]; KINDS.len()]; STAGES]);
+pub struct Histograms([[[AtomicU64; BUCKETS]; KINDS.len()]; STAGES]);
 
-impl Default for Counts {
+impl Default for Histograms {
     fn default() -> Self {
         Self::new()
     }
 }
 
-impl Counts {
+impl Histograms {
     /// Nothing so far.
     pub const fn new() -> Self {
         Self([const { [const { [const { AtomicU64::new(0) }; BUCKETS] }; KINDS.len()] }; STAGES])
@@ -76,13 +76,13 @@ impl Counts {
 
     /// A request took `ns` nanoseconds for stage number `stage`.
     #[inline]
-    pub fn add(&self, stage: usize, kind: Kind, ns: u64) {
+    pub fn add(&self, stage: usize, kind: OpKind, ns: u64) {
         if let Some(count) = self.at(stage, kind, bucket(ns)) {
             count.fetch_add(1, Relaxed);
         }
     }
 
-    fn at(&self, stage: usize, kind: Kind, bucket: usize) -> Option<&AtomicU64> {
+    fn at(&self, stage: usize, kind: OpKind, bucket: usize) -> Option<&AtomicU64> {
         self.0.get(stage)?.get(kind as usize)?.get(bucket)
     }
 
@@ -101,7 +101,7 @@ impl Counts {
 pub fn print<'a>(
     out: &mut impl fmt::Write,
     stages: [&str; STAGES],
-    counts: impl Iterator<Item = &'a Counts> + Clone,
+    counts: impl Iterator<Item = &'a Histograms> + Clone,
 ) -> fmt::Result {
     out.write_str("ns_below")?;
     for stage in stages {
@@ -154,12 +154,12 @@ mod tests {
 
     #[test]
     fn counts_of_all_cpus_are_summed_in_their_columns() {
-        let cpus = [Counts::new(), Counts::new()];
-        cpus[0].add(0, Kind::Read, 5);
-        cpus[1].add(0, Kind::Read, 6);
-        cpus[1].add(1, Kind::Write, 1500);
-        cpus[1].add(1, Kind::Other, u64::MAX);
-        cpus[1].add(STAGES, Kind::Other, 0);
+        let cpus = [Histograms::new(), Histograms::new()];
+        cpus[0].add(0, OpKind::Read, 5);
+        cpus[1].add(0, OpKind::Read, 6);
+        cpus[1].add(1, OpKind::Write, 1500);
+        cpus[1].add(1, OpKind::Other, u64::MAX);
+        cpus[1].add(STAGES, OpKind::Other, 0);
         let mut text = String::new();
         print(&mut text, ["a", "b"], cpus.iter()).unwrap();
         let lines: Vec<_> = text.lines().collect();
@@ -173,7 +173,7 @@ mod tests {
         assert_eq!(lines[3], "4096 0 0 0 0 0 0");
         assert_eq!(lines[BUCKETS], "inf 0 0 0 0 0 1");
 
-        cpus.iter().for_each(Counts::reset);
+        cpus.iter().for_each(Histograms::reset);
         let mut text = String::new();
         print(&mut text, ["a", "b"], cpus.iter()).unwrap();
         assert!(text

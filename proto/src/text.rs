@@ -38,14 +38,14 @@ pub fn number(text: &[u8]) -> Option<i32> {
 
 /// Why something that was written is not the number that it should be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum NotANumber {
+pub enum ParseNumberError {
     /// No number, or one that means nothing.
     Malformed,
     /// Too large, or too small, for any.
     Range,
 }
 
-impl NotANumber {
+impl ParseNumberError {
     /// The error number (positive) that the kernel has for it.
     pub const fn errno(self) -> i32 {
         match self {
@@ -55,7 +55,7 @@ impl NotANumber {
     }
 }
 
-impl From<ParseIntError> for NotANumber {
+impl From<ParseIntError> for ParseNumberError {
     fn from(e: ParseIntError) -> Self {
         match e.kind() {
             IntErrorKind::PosOverflow | IntErrorKind::NegOverflow => Self::Range,
@@ -68,16 +68,16 @@ impl From<ParseIntError> for NotANumber {
 /// within the range of `i32`; no white space but one newline at the end.
 ///
 /// C: [`kstrtoint`](srctree/lib/kstrtox.c).
-pub fn integer(text: &[u8]) -> Result<i32, NotANumber> {
+pub fn integer(text: &[u8]) -> Result<i32, ParseNumberError> {
     let line = text.strip_suffix(b"\n").unwrap_or(text);
     let digits = match line {
         [b'+' | b'-', digits @ ..] => digits,
         digits => digits,
     };
     if !digits.first().is_some_and(u8::is_ascii_digit) {
-        return Err(NotANumber::Malformed);
+        return Err(ParseNumberError::Malformed);
     }
-    let line = core::str::from_utf8(line).map_err(|_| NotANumber::Malformed)?;
+    let line = core::str::from_utf8(line).map_err(|_| ParseNumberError::Malformed)?;
     Ok(line.parse()?)
 }
 
@@ -86,7 +86,7 @@ pub fn integer(text: &[u8]) -> Result<i32, NotANumber> {
 /// newline at the end.
 ///
 /// C: [`kstrtoull`](srctree/lib/kstrtox.c) of base 0.
-pub fn unsigned(text: &[u8]) -> Result<u64, NotANumber> {
+pub fn unsigned(text: &[u8]) -> Result<u64, ParseNumberError> {
     let line = text.strip_suffix(b"\n").unwrap_or(text);
     let line = line.strip_prefix(b"+").unwrap_or(line);
     let (digits, base) = match line {
@@ -95,9 +95,9 @@ pub fn unsigned(text: &[u8]) -> Result<u64, NotANumber> {
         digits => (digits, 10),
     };
     if !digits.first().is_some_and(u8::is_ascii_hexdigit) {
-        return Err(NotANumber::Malformed);
+        return Err(ParseNumberError::Malformed);
     }
-    let digits = core::str::from_utf8(digits).map_err(|_| NotANumber::Malformed)?;
+    let digits = core::str::from_utf8(digits).map_err(|_| ParseNumberError::Malformed)?;
     Ok(u64::from_str_radix(digits, base)?)
 }
 
@@ -146,7 +146,7 @@ mod tests {
 
     #[test]
     fn unsigned_numbers() {
-        const BAD: Result<u64, NotANumber> = Err(NotANumber::Malformed);
+        const BAD: Result<u64, ParseNumberError> = Err(ParseNumberError::Malformed);
         let cases = [
             ("0", Ok(0)),
             ("2097152\n", Ok(2_097_152)),
@@ -154,8 +154,8 @@ mod tests {
             ("010", Ok(8)),
             ("0x1F", Ok(31)),
             ("18446744073709551615", Ok(u64::MAX)),
-            ("18446744073709551616", Err(NotANumber::Range)),
-            ("0x10000000000000000", Err(NotANumber::Range)),
+            ("18446744073709551616", Err(ParseNumberError::Range)),
+            ("0x10000000000000000", Err(ParseNumberError::Range)),
             ("-1", BAD),
             ("++1", BAD),
             ("", BAD),

@@ -7,22 +7,22 @@ use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering;
 
 use proptest::prelude::*;
-use rnbd_proto::access::Openers;
-use rnbd_proto::backoff::parse_max_attempts;
-use rnbd_proto::backoff::Backoff;
-use rnbd_proto::backoff::DELAY_MS;
-use rnbd_proto::backoff::FIRST_DELAY_MS;
-use rnbd_proto::backoff::FIRST_JITTER_MS;
-use rnbd_proto::backoff::JITTER_MS;
 use rnbd_proto::bitmap;
 use rnbd_proto::bitmap::IdMap;
-use rnbd_proto::heartbeat::Beat;
 use rnbd_proto::heartbeat::Heartbeat;
+use rnbd_proto::heartbeat::HeartbeatAction;
 use rnbd_proto::heartbeat::MISSED_MAX;
 use rnbd_proto::limits::registrable;
 use rnbd_proto::limits::units_touched;
 use rnbd_proto::limits::QueueDepth;
 use rnbd_proto::limits::REGISTRATION_UNIT;
+use rnbd_proto::openers::Openers;
+use rnbd_proto::reconnect_backoff::parse_max_attempts;
+use rnbd_proto::reconnect_backoff::ReconnectBackoff;
+use rnbd_proto::reconnect_backoff::DELAY_MS;
+use rnbd_proto::reconnect_backoff::FIRST_DELAY_MS;
+use rnbd_proto::reconnect_backoff::FIRST_JITTER_MS;
+use rnbd_proto::reconnect_backoff::JITTER_MS;
 use rnbd_proto::wire::rnbd::AccessMode;
 
 fn id_map(depth: u32) -> IdMap<Vec<AtomicUsize>> {
@@ -114,9 +114,9 @@ proptest! {
             match event {
                 0 => {
                     let expected = match silent {
-                        0 => Beat::Send,
-                        n if n > MISSED_MAX => Beat::Dead,
-                        _ => Beat::Wait,
+                        0 => HeartbeatAction::Send,
+                        n if n > MISSED_MAX => HeartbeatAction::Dead,
+                        _ => HeartbeatAction::Wait,
                     };
                     prop_assert_eq!(heartbeat.tick(now), expected);
                     if silent <= MISSED_MAX {
@@ -128,7 +128,7 @@ proptest! {
                     silent += 1;
                 }
                 1 => {
-                    heartbeat.heard();
+                    heartbeat.received();
                     silent = 0;
                 }
                 _ => {
@@ -147,7 +147,7 @@ proptest! {
         limit in -5..20i32,
         steps in prop::collection::vec((0..8u8, -5..20i32, 0..60_000u32, any::<u32>()), 0..60),
     ) {
-        let made = Backoff::new(limit);
+        let made = ReconnectBackoff::new(limit);
         prop_assert_eq!(made.is_some(), limit >= -1);
         let Some(mut backoff) = made else {
             return Ok(());
@@ -189,10 +189,10 @@ proptest! {
     /// What can be set can be written, and the other way round.
     #[test]
     fn max_attempts(max in prop_oneof![-5..5i32, 9_990..10_010i32, any::<i32>()]) {
-        let mut backoff = Backoff::new(0).unwrap();
+        let mut backoff = ReconnectBackoff::new(0).unwrap();
         let valid = (-1..=9999).contains(&max).then_some(max);
         prop_assert_eq!(parse_max_attempts(format!("{max}\n").as_bytes()).ok(), valid);
-        prop_assert_eq!(Backoff::new(max).map(|made| made.max_attempts()), valid);
+        prop_assert_eq!(ReconnectBackoff::new(max).map(|made| made.max_attempts()), valid);
         prop_assert_eq!(backoff.set_limit(max).map(|()| backoff.max_attempts()), valid);
     }
 }
@@ -200,14 +200,14 @@ proptest! {
 #[test]
 fn a_clock_that_goes_back_does_no_harm() {
     let heartbeat = Heartbeat::default();
-    assert_eq!(heartbeat.tick(u64::MAX - 1), Beat::Send);
+    assert_eq!(heartbeat.tick(u64::MAX - 1), HeartbeatAction::Send);
     heartbeat.acked(5);
     assert_eq!(heartbeat.latency_ns(), 0);
 }
 
 #[test]
 fn backoff_ends_and_starts_again() {
-    let mut backoff = Backoff::new(3).unwrap();
+    let mut backoff = ReconnectBackoff::new(3).unwrap();
     for _ in 0..2 {
         let delays = std::iter::from_fn(|| backoff.next_delay_ms(0, 0)).count();
         assert_eq!((delays, backoff.attempts()), (3, 3));
@@ -222,7 +222,7 @@ fn backoff_ends_and_starts_again() {
     assert_eq!(backoff.set_limit(4), Some(()));
     assert_eq!(backoff.next_delay_ms(0, 0), Some(DELAY_MS));
     assert_eq!(backoff.next_delay_ms(0, JITTER_MS), None);
-    let mut endless = Backoff::new(-1).unwrap();
+    let mut endless = ReconnectBackoff::new(-1).unwrap();
     assert!((0..20_000).all(|i| endless.next_delay_ms(i, i).is_some()));
 }
 

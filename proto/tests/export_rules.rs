@@ -6,10 +6,10 @@ use core::convert::Infallible;
 
 use proptest::prelude::*;
 use rnbd_proto::export_rules::line::Line;
-use rnbd_proto::export_rules::Access;
 use rnbd_proto::export_rules::Client;
+use rnbd_proto::export_rules::DecidedBy;
+use rnbd_proto::export_rules::Permission;
 use rnbd_proto::export_rules::Rules;
-use rnbd_proto::export_rules::Why;
 use rnbd_proto::subnet::Peer;
 use rnbd_proto::subnet::Subnet;
 use rnbd_proto::text::path_addr::Addr;
@@ -27,7 +27,12 @@ fn client<'a>(session: &'a str, from: &str) -> Client<'a> {
     }
 }
 
-fn decide<'a>(rules: &'a str, session: &str, from: &str, device: &str) -> (Access, Why<'a>) {
+fn decide<'a>(
+    rules: &'a str,
+    session: &str,
+    from: &str,
+    device: &str,
+) -> (Permission, DecidedBy<'a>) {
     let decided: Result<_, Infallible> = Rules::new(rules.as_bytes())
         .decide(&client(session, from), |pattern| {
             Ok(pattern.matches(device.as_bytes()))
@@ -163,22 +168,22 @@ fn first_rule_that_fits_decides() {
     let rules = "deny session=mallory\nallow from=10.0.0.0/24 device=/dev/ram0 ro\n\
                  deny device=/dev/ram*\nallow from=10.0.0.0/8,fd00::/8\n";
     for (session, from, device, access, number) in [
-        ("mallory", "ip:10.0.0.5", "/dev/ram0", Access::Denied, 1),
-        ("alice", "ip:10.0.0.5", "/dev/ram0", Access::ReadOnly, 2),
-        ("alice", "ip:10.0.1.5", "/dev/ram0", Access::Denied, 3),
-        ("alice", "ip:10.0.1.5", "/dev/sda", Access::Full, 4),
-        ("alice", "ip:fd00::1", "/dev/sda", Access::Full, 4),
+        ("mallory", "ip:10.0.0.5", "/dev/ram0", Permission::Denied, 1),
+        ("alice", "ip:10.0.0.5", "/dev/ram0", Permission::ReadOnly, 2),
+        ("alice", "ip:10.0.1.5", "/dev/ram0", Permission::Denied, 3),
+        ("alice", "ip:10.0.1.5", "/dev/sda", Permission::Full, 4),
+        ("alice", "ip:fd00::1", "/dev/sda", Permission::Full, 4),
     ] {
         let (found, why) = decide(rules, session, from, device);
         assert_eq!(found, access, "{session} {from} {device}");
-        let Why::Rule { number: by, text } = why else {
+        let DecidedBy::Rule { number: by, text } = why else {
             panic!("{session} {from} {device}: no rule");
         };
         assert_eq!(by, number);
         assert_eq!(Some(text), rules.lines().nth(number - 1).map(str::as_bytes));
     }
     let (access, why) = decide(rules, "alice", "ip:192.0.2.1", "/dev/sda");
-    assert_eq!((access, why), (Access::Denied, Why::NoRule));
+    assert_eq!((access, why), (Permission::Denied, DecidedBy::NoRule));
     assert_eq!(why.to_string(), "as no rule allows it");
     let (_, why) = decide(rules, "mallory", "ip:192.0.2.1", "/dev/sda");
     assert_eq!(why.to_string(), "by rule 1 'deny session=mallory'");
@@ -187,7 +192,10 @@ fn first_rule_that_fits_decides() {
 
 #[test]
 fn without_rules_nothing_is_allowed() {
-    assert_eq!(decide("", "a", "ip:10.0.0.1", "/dev/a").0, Access::Denied);
+    assert_eq!(
+        decide("", "a", "ip:10.0.0.1", "/dev/a").0,
+        Permission::Denied
+    );
     assert!(Rules::new(b"").hide_all(&client("a", "ip:10.0.0.1")));
 }
 
@@ -195,7 +203,7 @@ fn without_rules_nothing_is_allowed() {
 #[test]
 fn a_line_that_is_no_rule_denies() {
     let (access, why) = decide("rubbish\nallow\n", "a", "ip:10.0.0.1", "/dev/a");
-    assert_eq!(access, Access::Denied);
+    assert_eq!(access, Permission::Denied);
     assert_eq!(why.to_string(), "by rule 1 'rubbish'");
 }
 
@@ -220,15 +228,15 @@ fn what_clients_are_told() {
     use AccessMode::ReadWrite;
 
     for (access, mode, answer) in [
-        (Access::Denied, ReadOnly, Err(2)),
-        (Access::Denied, ReadWrite, Err(2)),
-        (Access::Denied, Migration, Err(2)),
-        (Access::ReadOnly, ReadOnly, Ok(())),
-        (Access::ReadOnly, ReadWrite, Err(13)),
-        (Access::ReadOnly, Migration, Err(13)),
-        (Access::Full, ReadOnly, Ok(())),
-        (Access::Full, ReadWrite, Ok(())),
-        (Access::Full, Migration, Ok(())),
+        (Permission::Denied, ReadOnly, Err(2)),
+        (Permission::Denied, ReadWrite, Err(2)),
+        (Permission::Denied, Migration, Err(2)),
+        (Permission::ReadOnly, ReadOnly, Ok(())),
+        (Permission::ReadOnly, ReadWrite, Err(13)),
+        (Permission::ReadOnly, Migration, Err(13)),
+        (Permission::Full, ReadOnly, Ok(())),
+        (Permission::Full, ReadWrite, Ok(())),
+        (Permission::Full, Migration, Ok(())),
     ] {
         assert_eq!(access.refuse(mode), answer, "{access:?} {mode:?}");
     }
@@ -273,7 +281,7 @@ proptest! {
         let text = rules.concat();
         let hidden = Rules::new(text.as_bytes()).hide_all(&client(&session, &from));
         let denied = ["/dev/a", "/dev/ab", "/dev/b", "/dev/c"]
-            .map(|device| decide(&text, &session, &from, device).0 == Access::Denied);
+            .map(|device| decide(&text, &session, &from, device).0 == Permission::Denied);
         prop_assert!(!hidden || denied == [true; 4]);
     }
 

@@ -3,40 +3,40 @@
 //! Messages byte by byte, against what a C compiler makes of the structs in
 //! `rtrs-pri.h` and `rnbd-proto.h` filled with the same values.
 
-use rnbd_proto::imm::split_note;
+use rnbd_proto::async_event::EventCount;
+use rnbd_proto::imm::split_inline_imm;
 use rnbd_proto::imm::Imm;
 use rnbd_proto::imm::IoReqLayout;
 use rnbd_proto::imm::IoRsp;
-use rnbd_proto::imm::NOTE_SIZE;
+use rnbd_proto::imm::INLINE_IMM_SIZE;
 use rnbd_proto::limits::QueueDepth;
 use rnbd_proto::limits::ServerLimits;
-use rnbd_proto::news::News;
 use rnbd_proto::wire::name::DevicePath;
 use rnbd_proto::wire::name::SessName;
 use rnbd_proto::wire::rnbd::AccessMode;
-use rnbd_proto::wire::rnbd::Close;
+use rnbd_proto::wire::rnbd::BlockOp;
+use rnbd_proto::wire::rnbd::CloseMsg;
 use rnbd_proto::wire::rnbd::DevInfo;
 use rnbd_proto::wire::rnbd::DeviceId;
 use rnbd_proto::wire::rnbd::Features;
 use rnbd_proto::wire::rnbd::Geometry;
-use rnbd_proto::wire::rnbd::Io;
 use rnbd_proto::wire::rnbd::IoFlags;
+use rnbd_proto::wire::rnbd::IoMsg;
 use rnbd_proto::wire::rnbd::Message;
-use rnbd_proto::wire::rnbd::Op;
-use rnbd_proto::wire::rnbd::Open;
+use rnbd_proto::wire::rnbd::OpenMsg;
 use rnbd_proto::wire::rnbd::OpenRsp;
 use rnbd_proto::wire::rnbd::SessInfo;
 use rnbd_proto::wire::rnbd::SessInfoRsp;
-use rnbd_proto::wire::rtrs::Accept;
+use rnbd_proto::wire::rtrs::ConnAccept;
 use rnbd_proto::wire::rtrs::ConnReq;
 use rnbd_proto::wire::rtrs::ConnRsp;
+use rnbd_proto::wire::rtrs::DataTransfer;
 use rnbd_proto::wire::rtrs::InfoReq;
 use rnbd_proto::wire::rtrs::InfoRsp;
 use rnbd_proto::wire::rtrs::NextKey;
-use rnbd_proto::wire::rtrs::Request;
+use rnbd_proto::wire::rtrs::RequestMsg;
 use rnbd_proto::wire::rtrs::RkeyRsp;
 use rnbd_proto::wire::rtrs::SgDesc;
-use rnbd_proto::wire::rtrs::Transfer;
 use rnbd_proto::wire::rtrs::Uuid;
 
 /// The bytes of `digits`, then zeroes up to `len`.
@@ -63,13 +63,16 @@ fn conn_req() {
     let req = ConnReq::new(3, 5, 7, counted(0x10), counted(0x20), true).unwrap();
     assert_eq!(req.encode()[..], golden);
     assert_eq!(ConnReq::parse(&golden), Ok(req));
-    assert!(!req.notes(), "nobody asks for notes without need");
+    assert!(!req.inline_imm(), "nobody asks for notes without need");
 
-    let with_notes = req.with_notes(true);
-    assert_eq!(with_notes.encode()[44], 0x81);
-    assert_eq!(ConnReq::parse(&with_notes.encode()), Ok(with_notes));
+    let with_inline_imm = req.with_inline_imm(true);
+    assert_eq!(with_inline_imm.encode()[44], 0x81);
+    assert_eq!(
+        ConnReq::parse(&with_inline_imm.encode()),
+        Ok(with_inline_imm)
+    );
 
-    let short = req.with_short_answers(true);
+    let short = req.with_short_responses(true);
     assert_eq!(short.encode()[44], 0x41);
     assert_eq!(ConnReq::parse(&short.encode()), Ok(short));
 }
@@ -84,27 +87,29 @@ fn note() {
         5,
         false,
     ));
-    assert_eq!(imm.encode().to_be_bytes(), bytes[..NOTE_SIZE]);
+    assert_eq!(imm.encode().to_be_bytes(), bytes[..INLINE_IMM_SIZE]);
     assert_eq!(
-        split_note(&bytes),
-        Some((imm.encode(), &bytes[NOTE_SIZE..]))
+        split_inline_imm(&bytes),
+        Some((imm.encode(), &bytes[INLINE_IMM_SIZE..]))
     );
     assert_eq!(
-        split_note(&bytes[..NOTE_SIZE]),
+        split_inline_imm(&bytes[..INLINE_IMM_SIZE]),
         Some((imm.encode(), &[][..]))
     );
-    assert_eq!(split_note(&bytes[..NOTE_SIZE - 1]), None);
+    assert_eq!(split_inline_imm(&bytes[..INLINE_IMM_SIZE - 1]), None);
 }
 
 #[test]
 fn conn_rsp() {
     let golden = bytes("bd1b00020000000200f001000010000002", 56);
     let limits = ServerLimits::new(512, 128 * 1024).unwrap();
-    let rsp = ConnRsp::Accept(Accept::from_limits(limits, true).unwrap());
+    let rsp = ConnRsp::Accept(ConnAccept::from_limits(limits, true).unwrap());
     assert_eq!(rsp.encode()[..], golden);
     assert_eq!(ConnRsp::parse(&golden), Ok(rsp));
 
-    let accept = Accept::from_limits(limits, true).unwrap().with_notes(true);
+    let accept = ConnAccept::from_limits(limits, true)
+        .unwrap()
+        .with_inline_imm(true);
     let rsp = ConnRsp::Accept(accept);
     assert_eq!(rsp.encode()[16..20], [2, 0, 0, 0x80]);
     assert_eq!(ConnRsp::parse(&rsp.encode()), Ok(rsp));
@@ -113,9 +118,9 @@ fn conn_rsp() {
         (true, NextKey::Sent, NextKey::Stepped),
         (false, NextKey::Same, NextKey::Same),
     ] {
-        let accept = Accept::from_limits(limits, new_rkey).unwrap();
+        let accept = ConnAccept::from_limits(limits, new_rkey).unwrap();
         assert_eq!(accept.next_key(), key, "as the C drivers know it");
-        let accept = accept.with_short_answers(true);
+        let accept = accept.with_short_responses(true);
         assert_eq!(accept.next_key(), short_key);
         let rsp = ConnRsp::Accept(accept);
         assert_eq!(
@@ -186,7 +191,7 @@ fn info_rsp_of_several_chunks() {
 #[test]
 fn request() {
     let desc = SgDesc::new(0x1122_3344_5566_7788, 0xa1a2_a3a4, 4096).unwrap();
-    let to_client = Transfer::ToClient {
+    let to_client = DataTransfer::ToClient {
         desc,
         invalidate: true,
     };
@@ -196,17 +201,17 @@ fn request() {
             4096,
             to_client,
         ),
-        ("0300200000000000", 0, Transfer::None),
-        ("02002000", 4096, Transfer::ToServer),
+        ("0300200000000000", 0, DataTransfer::None),
+        ("02002000", 4096, DataTransfer::ToServer),
     ];
     for (digits, data_len, transfer) in cases {
         let golden = bytes(digits, digits.len() / 2);
-        let request = Request::new(data_len, 32, transfer).unwrap();
+        let request = RequestMsg::new(data_len, 32, transfer).unwrap();
         let mut buf = [0xff; 24];
         assert_eq!(request.encode(&mut buf), Ok(golden.len()));
         assert_eq!(request.message_len(), golden.len());
         assert_eq!(buf[..golden.len()], golden);
-        assert_eq!(Request::parse(&golden, data_len + 32), Ok(request));
+        assert_eq!(RequestMsg::parse(&golden, data_len + 32), Ok(request));
         assert_eq!(request.user_range().len(), 32);
     }
 }
@@ -231,7 +236,7 @@ fn sess_info() {
     assert_eq!(theirs.features(), Features::NONE);
     assert_eq!(theirs.encode()[..], golden);
     let golden = bytes("0100000002", 36);
-    assert_eq!(theirs.answer(News::new(7)).encode()[..], golden);
+    assert_eq!(theirs.answer(EventCount::new(7)).encode()[..], golden);
     let answer = SessInfoRsp::parse(&golden).unwrap();
     assert_eq!((answer.version(), answer.news()), (2, None));
 
@@ -243,10 +248,10 @@ fn sess_info() {
         Ok(Message::SessInfo(SessInfo::OURS))
     );
     let golden = bytes("0100000002000000524e422b0100000004030201", 36);
-    let answer = SessInfo::OURS.answer(News::new(0x0102_0304));
+    let answer = SessInfo::OURS.answer(EventCount::new(0x0102_0304));
     assert_eq!(answer.encode()[..], golden);
     assert_eq!(SessInfoRsp::parse(&golden), Ok(answer));
-    assert_eq!(answer.news(), Some(News::new(0x0102_0304)));
+    assert_eq!(answer.news(), Some(EventCount::new(0x0102_0304)));
 }
 
 #[test]
@@ -261,18 +266,21 @@ fn dev_info() {
 
 #[test]
 fn heartbeat() {
-    assert_eq!(Imm::Heartbeat(News::NONE).encode(), 0x8000_0000);
+    assert_eq!(Imm::Heartbeat(EventCount::NONE).encode(), 0x8000_0000);
     assert_eq!(Imm::HeartbeatAck.encode(), 0x9000_0000);
-    let raw = Imm::Heartbeat(News::new(0x0abc_def0)).encode();
+    let raw = Imm::Heartbeat(EventCount::new(0x0abc_def0)).encode();
     assert_eq!(raw, 0x8abc_def0);
-    assert_eq!(Imm::decode(raw), Ok(Imm::Heartbeat(News::new(0x0abc_def0))));
+    assert_eq!(
+        Imm::decode(raw),
+        Ok(Imm::Heartbeat(EventCount::new(0x0abc_def0)))
+    );
     assert_eq!(Imm::decode(0x9abc_def0), Ok(Imm::HeartbeatAck));
 }
 
 #[test]
 fn open() {
     let golden = bytes("0200000002002f6465762f72616d30", 264);
-    let open = Open {
+    let open = OpenMsg {
         mode: AccessMode::Migration,
         path: DevicePath::new(b"/dev/ram0").unwrap(),
     };
@@ -306,16 +314,24 @@ fn io_and_close() {
     let device = DeviceId(0x0102_0304);
     let golden = bytes("0400000004030201665544332211000001030000001001000460", 32);
     let flags = IoFlags::SYNC | IoFlags::FUA;
-    let io = Io::new(device, Op::Write, flags, 0x1122_3344_5566, 0x11000, 0x6004).unwrap();
+    let io = IoMsg::new(
+        device,
+        BlockOp::Write,
+        flags,
+        0x1122_3344_5566,
+        0x11000,
+        0x6004,
+    )
+    .unwrap();
     assert_eq!(io.encode()[..], golden);
     assert_eq!(Message::parse(&golden), Ok(Message::Io(io)));
 
     // Protocol 1 had no priority.
-    let io = Io::new(device, Op::Write, flags, 0x1122_3344_5566, 0x11000, 0).unwrap();
+    let io = IoMsg::new(device, BlockOp::Write, flags, 0x1122_3344_5566, 0x11000, 0).unwrap();
     assert_eq!(Message::parse(&golden[..24]), Ok(Message::Io(io)));
 
     let golden = bytes("0500000004030201", 8);
-    let close = Close { device };
+    let close = CloseMsg { device };
     assert_eq!(close.encode()[..], golden);
     assert_eq!(Message::parse(&golden), Ok(Message::Close(close)));
 }

@@ -2,23 +2,23 @@
 
 //! What a broken or hostile peer may send is refused, for the right reason: RNBD.
 
+use rnbd_proto::async_event::EventCount;
 use rnbd_proto::error::WireError;
-use rnbd_proto::news::News;
 use rnbd_proto::wire::name::DevicePath;
 use rnbd_proto::wire::rnbd::AccessMode;
+use rnbd_proto::wire::rnbd::BlockOp;
 use rnbd_proto::wire::rnbd::DeviceId;
 use rnbd_proto::wire::rnbd::Features;
 use rnbd_proto::wire::rnbd::Geometry;
-use rnbd_proto::wire::rnbd::Io;
 use rnbd_proto::wire::rnbd::IoFlags;
+use rnbd_proto::wire::rnbd::IoMsg;
 use rnbd_proto::wire::rnbd::Message;
-use rnbd_proto::wire::rnbd::Op;
-use rnbd_proto::wire::rnbd::Open;
+use rnbd_proto::wire::rnbd::OpenMsg;
 use rnbd_proto::wire::rnbd::OpenRsp;
 use rnbd_proto::wire::rnbd::SessInfo;
 use rnbd_proto::wire::rnbd::SessInfoRsp;
+use rnbd_proto::wire::rtrs::DataTransfer;
 use rnbd_proto::wire::rtrs::SgDesc;
-use rnbd_proto::wire::rtrs::Transfer;
 
 /// `bytes` with `new` written over them at `at`.
 fn with(bytes: &[u8], at: usize, new: &[u8]) -> Vec<u8> {
@@ -41,7 +41,7 @@ fn rnbd_messages() {
 
     let path = DevicePath::new(b"ram0").unwrap();
     let mode = AccessMode::ReadWrite;
-    let open = Open { mode, path }.encode();
+    let open = OpenMsg { mode, path }.encode();
     assert_eq!(parse(&with(&open, 4, &[3])), Some(WireError::AccessMode(3)));
     assert_eq!(parse(&with(&open, 6, &[0])), Some(WireError::Name));
     assert_eq!(parse(&with(&open, 6, b"\n")), Some(WireError::Name));
@@ -49,7 +49,7 @@ fn rnbd_messages() {
     assert_eq!(parse(&with(&open, 6, &[b'a'; 256])), Some(WireError::Name));
     assert_eq!(parse(&with(&open, 6, &[b'a'; 258])), Some(WireError::Name));
 
-    let io = Io::new(DeviceId(1), Op::Write, IoFlags::NONE, 8, 4096, 0)
+    let io = IoMsg::new(DeviceId(1), BlockOp::Write, IoFlags::NONE, 8, 4096, 0)
         .unwrap()
         .encode();
     let io = |at, new: &[u8]| parse(&with(&io, at, new));
@@ -75,7 +75,10 @@ fn rnbd_messages() {
     let Ok(Message::Io(flush)) = Message::parse(&flush) else {
         panic!();
     };
-    assert_eq!((flush.op(), flush.sector(), flush.len()), (Op::Flush, 0, 0));
+    assert_eq!(
+        (flush.op(), flush.sector(), flush.len()),
+        (BlockOp::Flush, 0, 0)
+    );
 }
 
 /// What C drivers leave in the bytes behind the version means nothing.
@@ -84,10 +87,10 @@ fn greeting_with_garbage() {
     let features = |bytes: &[u8]| SessInfo::parse(bytes).map(|info| info.features());
     let news = |bytes: &[u8]| SessInfoRsp::parse(bytes).map(|rsp| rsp.news());
     let ours = SessInfo::OURS.encode();
-    let answer = SessInfo::OURS.answer(News::new(5)).encode();
+    let answer = SessInfo::OURS.answer(EventCount::new(5)).encode();
 
-    assert_eq!(features(&ours), Ok(Features::NEWS));
-    assert_eq!(news(&answer), Ok(Some(News::new(5))));
+    assert_eq!(features(&ours), Ok(Features::ASYNC_EVENTS));
+    assert_eq!(news(&answer), Ok(Some(EventCount::new(5))));
     for garbage in [[0xff; 31], [0x01; 31], [0x52; 31]] {
         assert_eq!(features(&with(&ours, 5, &garbage)), Ok(Features::NONE));
         assert_eq!(news(&with(&answer, 5, &garbage)), Ok(None));
@@ -96,12 +99,21 @@ fn greeting_with_garbage() {
     assert_eq!(features(&with(&ours, 12, &[0xfe; 4])), Ok(Features::NONE));
     assert_eq!(news(&with(&answer, 12, &[0xfe; 4])), Ok(None));
     // What is not known, beside what is, and around it.
-    assert_eq!(features(&with(&ours, 12, &[0xff; 4])), Ok(Features::NEWS));
-    assert_eq!(features(&with(&ours, 5, &[0xff; 3])), Ok(Features::NEWS));
-    assert_eq!(features(&with(&ours, 16, &[0xff; 20])), Ok(Features::NEWS));
+    assert_eq!(
+        features(&with(&ours, 12, &[0xff; 4])),
+        Ok(Features::ASYNC_EVENTS)
+    );
+    assert_eq!(
+        features(&with(&ours, 5, &[0xff; 3])),
+        Ok(Features::ASYNC_EVENTS)
+    );
+    assert_eq!(
+        features(&with(&ours, 16, &[0xff; 20])),
+        Ok(Features::ASYNC_EVENTS)
+    );
     assert_eq!(
         news(&with(&answer, 16, &[0xff; 20])),
-        Ok(Some(News::new(u32::MAX)))
+        Ok(Some(EventCount::new(u32::MAX)))
     );
 }
 
@@ -146,15 +158,15 @@ fn open_rsp() {
 
 #[test]
 fn transfers() {
-    let io = |op, len| Io::new(DeviceId(0), op, IoFlags::NONE, 0, len, 0).unwrap();
-    let to_client = |len| Transfer::ToClient {
+    let io = |op, len| IoMsg::new(DeviceId(0), op, IoFlags::NONE, 0, len, 0).unwrap();
+    let to_client = |len| DataTransfer::ToClient {
         desc: SgDesc::new(0, 0, len).unwrap(),
         invalidate: true,
     };
-    let to_server = Transfer::ToServer;
+    let to_server = DataTransfer::ToServer;
     let size = |said, there| Err(WireError::DataLength { said, there });
 
-    let read = io(Op::Read, 4096);
+    let read = io(BlockOp::Read, 4096);
     assert_eq!(read.check_transfer(to_client(4096), 4096), Ok(()));
     assert_eq!(read.check_transfer(to_client(4096), 8192), size(4096, 8192));
     for len in [512, 8192] {
@@ -163,28 +175,28 @@ fn transfers() {
             Err(WireError::DescriptorLength(len))
         );
     }
-    for wrong in [to_server, Transfer::None] {
+    for wrong in [to_server, DataTransfer::None] {
         assert_eq!(read.check_transfer(wrong, 4096), Err(WireError::Direction));
     }
 
-    let write = io(Op::Write, 4096);
+    let write = io(BlockOp::Write, 4096);
     assert_eq!(write.check_transfer(to_server, 4096), Ok(()));
     for there in [0, 512, 4095, 4097, 8192] {
         assert_eq!(write.check_transfer(to_server, there), size(4096, there));
     }
-    for wrong in [to_client(4096), Transfer::None] {
+    for wrong in [to_client(4096), DataTransfer::None] {
         assert_eq!(write.check_transfer(wrong, 4096), Err(WireError::Direction));
     }
 
     for (op, len) in [
-        (Op::Flush, 0),
-        (Op::Discard, 1 << 31),
-        (Op::SecureErase, 4096),
-        (Op::WriteZeroes, 4096),
+        (BlockOp::Flush, 0),
+        (BlockOp::Discard, 1 << 31),
+        (BlockOp::SecureErase, 4096),
+        (BlockOp::WriteZeroes, 4096),
     ] {
         let io = io(op, len);
         assert_eq!(io.check_transfer(to_server, 0), Ok(()));
-        assert_eq!(io.check_transfer(Transfer::None, 0), Ok(()));
+        assert_eq!(io.check_transfer(DataTransfer::None, 0), Ok(()));
         assert_eq!(io.check_transfer(to_server, 512), size(0, 512));
         assert_eq!(
             io.check_transfer(to_client(512), 512),

@@ -12,21 +12,21 @@ use rnbd_proto::limits::ServerLimits;
 use rnbd_proto::wire::name::DevicePath;
 use rnbd_proto::wire::name::SessName;
 use rnbd_proto::wire::rnbd::AccessMode;
+use rnbd_proto::wire::rnbd::BlockOp;
 use rnbd_proto::wire::rnbd::DeviceId;
-use rnbd_proto::wire::rnbd::Io;
 use rnbd_proto::wire::rnbd::IoFlags;
+use rnbd_proto::wire::rnbd::IoMsg;
 use rnbd_proto::wire::rnbd::Message;
-use rnbd_proto::wire::rnbd::Op;
-use rnbd_proto::wire::rnbd::Open;
+use rnbd_proto::wire::rnbd::OpenMsg;
 use rnbd_proto::wire::rnbd::SessInfo;
 use rnbd_proto::wire::rtrs::ConnReq;
 use rnbd_proto::wire::rtrs::ConnRsp;
+use rnbd_proto::wire::rtrs::DataTransfer;
 use rnbd_proto::wire::rtrs::InfoReq;
 use rnbd_proto::wire::rtrs::InfoRsp;
-use rnbd_proto::wire::rtrs::Request;
+use rnbd_proto::wire::rtrs::RequestMsg;
 use rnbd_proto::wire::rtrs::RkeyRsp;
 use rnbd_proto::wire::rtrs::SgDesc;
-use rnbd_proto::wire::rtrs::Transfer;
 use rnbd_proto::wire::rtrs::Uuid;
 
 fn depth(n: u32) -> QueueDepth {
@@ -71,13 +71,15 @@ fn short() {
 
     let invalidate = false;
     for transfer in [
-        Transfer::ToServer,
-        Transfer::None,
-        Transfer::ToClient { desc, invalidate },
+        DataTransfer::ToServer,
+        DataTransfer::None,
+        DataTransfer::ToClient { desc, invalidate },
     ] {
-        let len = Request::new(8192, 32, transfer).unwrap().encode(&mut buf);
+        let len = RequestMsg::new(8192, 32, transfer)
+            .unwrap()
+            .encode(&mut buf);
         check(&buf[..len.unwrap()], len.unwrap(), |b| {
-            Request::parse(b, 8192 + 32)
+            RequestMsg::parse(b, 8192 + 32)
         });
     }
 
@@ -89,10 +91,10 @@ fn short() {
     let path = DevicePath::new(b"ram0").unwrap();
     let mode = AccessMode::ReadOnly;
     check(&SessInfo::OURS.encode(), 36, parse);
-    check(&Open { mode, path }.encode(), 264, parse);
+    check(&OpenMsg { mode, path }.encode(), 264, parse);
     check(&[5, 0, 0, 0, 1, 0, 0, 0], 8, parse);
     check(&[6, 0, 0, 0, 1, 0, 0, 0], 8, parse);
-    let io = Io::new(DeviceId(1), Op::Read, IoFlags::NONE, 0, 512, 0).unwrap();
+    let io = IoMsg::new(DeviceId(1), BlockOp::Read, IoFlags::NONE, 0, 512, 0).unwrap();
     check(&io.encode(), 24, parse);
 }
 
@@ -232,7 +234,7 @@ fn request() {
         bytes.extend(len.to_le_bytes());
         bytes
     };
-    let parse = |bytes: &[u8], offset| Request::parse(bytes, offset).err();
+    let parse = |bytes: &[u8], offset| RequestMsg::parse(bytes, offset).err();
 
     assert_eq!(parse(&read(32, 1, 1, 512), 544), None);
     // CVE-2026-97413: the user message starts before the chunk.
@@ -274,7 +276,7 @@ fn request() {
     }
 
     // The header must not be read beyond the end of the chunk.
-    let range = |offset| Request::message_range(offset, CHUNK);
+    let range = |offset| RequestMsg::message_range(offset, CHUNK);
     assert_eq!(range(0), Ok(0..24));
     assert_eq!(range(CHUNK - 24), Ok(8168..8192));
     assert_eq!(range(CHUNK - 4), Ok(8188..8192));

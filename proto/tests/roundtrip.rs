@@ -5,37 +5,37 @@
 
 use proptest::collection::vec;
 use proptest::prelude::*;
+use rnbd_proto::async_event::EventCount;
 use rnbd_proto::imm::Imm;
 use rnbd_proto::imm::IoReqLayout;
 use rnbd_proto::imm::IoRsp;
 use rnbd_proto::imm::MAX_ERRNO;
 use rnbd_proto::limits::QueueDepth;
 use rnbd_proto::limits::ServerLimits;
-use rnbd_proto::news::News;
 use rnbd_proto::wire::name::DevicePath;
 use rnbd_proto::wire::name::SessName;
 use rnbd_proto::wire::rnbd::AccessMode;
-use rnbd_proto::wire::rnbd::Close;
+use rnbd_proto::wire::rnbd::BlockOp;
+use rnbd_proto::wire::rnbd::CloseMsg;
 use rnbd_proto::wire::rnbd::DevInfo;
 use rnbd_proto::wire::rnbd::DeviceId;
 use rnbd_proto::wire::rnbd::Geometry;
-use rnbd_proto::wire::rnbd::Io;
 use rnbd_proto::wire::rnbd::IoFlags;
+use rnbd_proto::wire::rnbd::IoMsg;
 use rnbd_proto::wire::rnbd::Message;
-use rnbd_proto::wire::rnbd::Op;
-use rnbd_proto::wire::rnbd::Open;
+use rnbd_proto::wire::rnbd::OpenMsg;
 use rnbd_proto::wire::rnbd::OpenRsp;
 use rnbd_proto::wire::rnbd::SessInfo;
 use rnbd_proto::wire::rnbd::SessInfoRsp;
-use rnbd_proto::wire::rtrs::Accept;
+use rnbd_proto::wire::rtrs::ConnAccept;
 use rnbd_proto::wire::rtrs::ConnReq;
 use rnbd_proto::wire::rtrs::ConnRsp;
+use rnbd_proto::wire::rtrs::DataTransfer;
 use rnbd_proto::wire::rtrs::InfoReq;
 use rnbd_proto::wire::rtrs::InfoRsp;
-use rnbd_proto::wire::rtrs::Request;
+use rnbd_proto::wire::rtrs::RequestMsg;
 use rnbd_proto::wire::rtrs::RkeyRsp;
 use rnbd_proto::wire::rtrs::SgDesc;
-use rnbd_proto::wire::rtrs::Transfer;
 use rnbd_proto::wire::rtrs::Uuid;
 
 fn depth() -> impl Strategy<Value = QueueDepth> {
@@ -55,12 +55,12 @@ fn desc() -> impl Strategy<Value = SgDesc> {
     })
 }
 
-fn transfer() -> impl Strategy<Value = Transfer> {
+fn transfer() -> impl Strategy<Value = DataTransfer> {
     prop_oneof![
-        Just(Transfer::ToServer),
-        Just(Transfer::None),
+        Just(DataTransfer::ToServer),
+        Just(DataTransfer::None),
         (desc(), any::<bool>())
-            .prop_map(|(desc, invalidate)| Transfer::ToClient { desc, invalidate }),
+            .prop_map(|(desc, invalidate)| DataTransfer::ToClient { desc, invalidate }),
     ]
 }
 
@@ -72,14 +72,14 @@ fn mode() -> impl Strategy<Value = AccessMode> {
     ]
 }
 
-fn op() -> impl Strategy<Value = Op> {
+fn op() -> impl Strategy<Value = BlockOp> {
     prop_oneof![
-        Just(Op::Read),
-        Just(Op::Write),
-        Just(Op::Flush),
-        Just(Op::Discard),
-        Just(Op::SecureErase),
-        Just(Op::WriteZeroes),
+        Just(BlockOp::Read),
+        Just(BlockOp::Write),
+        Just(BlockOp::Flush),
+        Just(BlockOp::Discard),
+        Just(BlockOp::SecureErase),
+        Just(BlockOp::WriteZeroes),
     ]
 }
 
@@ -100,22 +100,22 @@ proptest! {
     #[test]
     fn conn_req(
         count in 1u16..=4096, id: u16, reconnects: u16,
-        path: [u8; 16], session: [u8; 16], first: bool, notes: bool, short: bool,
+        path: [u8; 16], session: [u8; 16], first: bool, inline_imm: bool, short: bool,
     ) {
         let (path, session) = (Uuid(path), Uuid(session));
         let req = ConnReq::new(id % count, count, reconnects, path, session, first).unwrap();
-        let req = req.with_notes(notes).with_short_answers(short);
+        let req = req.with_inline_imm(inline_imm).with_short_responses(short);
         prop_assert_eq!(ConnReq::parse(&req.encode()), Ok(req));
     }
 
     #[test]
     fn conn_rsp(
-        depth in 1u32..=65535, shift in 13u32..28, new_rkey: bool, notes: bool, short: bool,
+        depth in 1u32..=65535, shift in 13u32..28, new_rkey: bool, inline_imm: bool, short: bool,
         errno in 1..=MAX_ERRNO,
     ) {
         if let Ok(limits) = ServerLimits::new(depth, 1 << shift) {
-            let accept = Accept::from_limits(limits, new_rkey).unwrap();
-            let rsp = ConnRsp::Accept(accept.with_notes(notes).with_short_answers(short));
+            let accept = ConnAccept::from_limits(limits, new_rkey).unwrap();
+            let rsp = ConnRsp::Accept(accept.with_inline_imm(inline_imm).with_short_responses(short));
             prop_assert_eq!(ConnRsp::parse(&rsp.encode()), Ok(rsp));
         }
         let rsp = ConnRsp::Reject(errno);
@@ -154,11 +154,11 @@ proptest! {
 
     #[test]
     fn request(data_len in 0u32..1 << 28, usr_len: u16, transfer in transfer()) {
-        if let Ok(request) = Request::new(data_len, usr_len, transfer) {
+        if let Ok(request) = RequestMsg::new(data_len, usr_len, transfer) {
             let mut buf = [0xff; 24];
             let len = request.encode(&mut buf).unwrap();
             prop_assert_eq!(len, request.message_len());
-            prop_assert_eq!(Request::parse(&buf[..len], request.offset()), Ok(request));
+            prop_assert_eq!(RequestMsg::parse(&buf[..len], request.offset()), Ok(request));
             prop_assert_eq!(request.data_len(), data_len);
             prop_assert_eq!(request.user_range().len(), usize::from(usr_len));
         }
@@ -170,12 +170,12 @@ proptest! {
         let mut bytes = bytes;
         bytes[..2].copy_from_slice(&[kind, 0]);
         bytes[3] = 0;
-        if let Ok(range) = Request::message_range(offset, 8192) {
+        if let Ok(range) = RequestMsg::message_range(offset, 8192) {
             prop_assert!(range.end <= 8192);
-            if let Ok(request) = Request::parse(&bytes[..range.len()], offset) {
+            if let Ok(request) = RequestMsg::parse(&bytes[..range.len()], offset) {
                 prop_assert!(request.user_range().end <= offset as usize);
                 prop_assert!(request.data_len() <= offset);
-                if let Transfer::ToClient { desc, .. } = request.transfer() {
+                if let DataTransfer::ToClient { desc, .. } = request.transfer() {
                     prop_assert!(desc.len() <= request.data_len());
                 }
             }
@@ -235,7 +235,7 @@ proptest! {
 
     #[test]
     fn open(mode in mode(), path in name()) {
-        let open = Open { mode, path: DevicePath::new(&path).unwrap() };
+        let open = OpenMsg { mode, path: DevicePath::new(&path).unwrap() };
         let bytes = open.encode();
         prop_assert_eq!(Message::parse(&bytes), Ok(Message::Open(open)));
         prop_assert!(bytes[6 + path.len()..].iter().all(|b| *b == 0));
@@ -268,7 +268,7 @@ proptest! {
 
     #[test]
     fn close(id: u32) {
-        let close = Close { device: DeviceId(id) };
+        let close = CloseMsg { device: DeviceId(id) };
         let bytes = close.encode();
         prop_assert_eq!(Message::parse(&bytes), Ok(Message::Close(close)));
         let info = DevInfo { device: DeviceId(id) };
@@ -287,11 +287,11 @@ proptest! {
             bytes[8..12].copy_from_slice(b"RNB+");
         }
         let info = SessInfo::parse(&bytes).unwrap();
-        let answer = info.answer(News::new(number)).encode();
+        let answer = info.answer(EventCount::new(number)).encode();
         let parsed = SessInfoRsp::parse(&answer).unwrap();
         prop_assert_eq!(&parsed.encode(), &answer);
         let asked = &bytes[8..12] == b"RNB+" && bytes[12] & 1 == 1;
-        prop_assert_eq!(parsed.news(), asked.then_some(News::new(number)));
+        prop_assert_eq!(parsed.news(), asked.then_some(EventCount::new(number)));
         prop_assert!(asked || answer[5..].iter().all(|b| *b == 0));
         prop_assert!(answer[20..].iter().all(|b| *b == 0));
     }
@@ -301,8 +301,8 @@ proptest! {
         id: u32, op in op(), flags in flags(), sector in 0u64..1 << 54,
         count in 0u32..1 << 23, prio: u16,
     ) {
-        let count = if op == Op::Flush { 0 } else { count.max(1) };
-        let io = Io::new(DeviceId(id), op, flags, sector, count * 512, prio).unwrap();
+        let count = if op == BlockOp::Flush { 0 } else { count.max(1) };
+        let io = IoMsg::new(DeviceId(id), op, flags, sector, count * 512, prio).unwrap();
         let bytes = io.encode();
         prop_assert_eq!(Message::parse(&bytes), Ok(Message::Io(io)));
         prop_assert_eq!(&bytes[26..], &[0; 6]);

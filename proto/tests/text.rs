@@ -9,7 +9,7 @@ use rnbd_proto::text::map_device::MapOptions;
 use rnbd_proto::text::path_addr::Addr;
 use rnbd_proto::text::path_addr::AddrError;
 use rnbd_proto::text::path_addr::PathAddr;
-use rnbd_proto::text::NotANumber;
+use rnbd_proto::text::ParseNumberError;
 use rnbd_proto::text::UnmapMode;
 use rnbd_proto::wire::name::DevicePath;
 use rnbd_proto::wire::name::SessName;
@@ -255,12 +255,12 @@ fn words() {
         assert_eq!(text::integer(word.as_bytes()).ok(), number, "{word}");
     }
     for bad in [&b" 1"[..], b"1 ", b"1\n\n", b"\n", b"+-1", b"1\xff", b"1\0"] {
-        assert_eq!(text::integer(bad), Err(NotANumber::Malformed));
+        assert_eq!(text::integer(bad), Err(ParseNumberError::Malformed));
     }
     for large in ["2147483648\n", "-2147483649", "+99999999999999999999"] {
         let refused = text::integer(large.as_bytes());
-        assert_eq!(refused, Err(NotANumber::Range), "{large}");
-        assert_eq!(refused.map_err(NotANumber::errno), Err(34));
+        assert_eq!(refused, Err(ParseNumberError::Range), "{large}");
+        assert_eq!(refused.map_err(ParseNumberError::errno), Err(34));
     }
 }
 

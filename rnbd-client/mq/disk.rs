@@ -4,14 +4,14 @@
 //!
 //! C header: [`include/linux/blkdev.h`](srctree/include/linux/blkdev.h)
 
+use super::capacity;
+use super::capacity::DiskCapacity;
 use super::limits::Limits;
 use super::major::disk_born;
 use super::operations::Operations;
 use super::operations::Tables;
-use super::size;
-use super::size::Size;
 use super::tag_set::TagSet;
-use super::unadded::Unadded;
+use super::unadded_disk::UnaddedDisk;
 use core::ptr::NonNull;
 use kernel::bindings;
 use kernel::error::to_result;
@@ -20,9 +20,9 @@ use kernel::sync::Arc;
 use kernel::time::delay::fsleep;
 use kernel::time::Delta;
 use kernel::types::ScopeGuard;
-use rtrs::support::kobj::KobjRef;
-use rtrs::support::sysfs::Dir;
-use rtrs::support::sysfs::Files;
+use rtrs::kernel_ext::kobject::KobjectRef;
+use rtrs::kernel_ext::sysfs::Files;
+use rtrs::kernel_ext::sysfs::SysfsDir;
 
 /// What a disk is made of.
 pub(crate) struct DiskConfig<'a> {
@@ -54,7 +54,7 @@ pub(crate) struct DiskConfig<'a> {
 pub(crate) struct Disk<T: Operations> {
     raw: *mut bindings::gendisk,
     /// Directories below the disk's own, removed before it.
-    dirs: KVec<Dir>,
+    dirs: KVec<SysfsDir>,
     device: Arc<T>,
     tag_set: Arc<TagSet<T>>,
 }
@@ -75,10 +75,10 @@ impl<T: Operations> Disk<T> {
         let major = c_int::try_from(config.major)?;
         let first_minor = c_int::try_from(config.first_minor)?;
         let minors = c_int::try_from(config.minors)?;
-        let sectors = size::check(config.sectors)?;
+        let sectors = capacity::check(config.sectors)?;
         let data = Arc::as_ptr(&device).cast_mut().cast::<c_void>();
 
-        let unadded = Unadded::new(&tag_set, config.limits.to_raw()?, data)?;
+        let unadded = UnaddedDisk::new(&tag_set, config.limits.to_raw()?, data)?;
         let raw = unadded.raw();
         // SAFETY: Nobody else sees the disk yet.
         let disk = unsafe { &mut *raw };
@@ -119,10 +119,10 @@ impl<T: Operations> Disk<T> {
     }
 
     /// Its size.
-    pub(crate) fn size(&self) -> Result<Size> {
+    pub(crate) fn size(&self) -> Result<DiskCapacity> {
         let disk = NonNull::new(self.raw).ok_or(ENODEV)?;
         // SAFETY: By the type invariant.
-        Ok(unsafe { Size::of(disk) })
+        Ok(unsafe { DiskCapacity::of(disk) })
     }
 
     fn kobject(&self) -> NonNull<bindings::kobject> {
@@ -131,9 +131,9 @@ impl<T: Operations> Disk<T> {
     }
 
     /// The disk as the target of links.
-    pub(crate) fn kobj(&self) -> KobjRef {
+    pub(crate) fn kobj(&self) -> KobjectRef {
         // SAFETY: The kobject of a live disk.
-        unsafe { KobjRef::get(self.kobject()) }
+        unsafe { KobjectRef::get(self.kobject()) }
     }
 
     /// Adds a directory of files below `/sys/block/<name>`.
@@ -145,7 +145,7 @@ impl<T: Operations> Disk<T> {
     ) -> Result {
         // SAFETY: `drop` removes what is in `dirs` before the disk.
         let parent = unsafe { self.kobj().assume_parent()? };
-        let dir = Dir::new(&parent, name, data, files)?;
+        let dir = SysfsDir::new(&parent, name, data, files)?;
         Ok(self.dirs.push(dir, GFP_KERNEL)?)
     }
 

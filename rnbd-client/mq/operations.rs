@@ -5,15 +5,15 @@
 //! C headers: [`include/linux/blk-mq.h`](srctree/include/linux/blk-mq.h),
 //! [`include/linux/blkdev.h`](srctree/include/linux/blkdev.h)
 
-use super::io::Transfer;
-use super::late::Late;
 use super::major::disk_gone;
+use super::payload::RequestPayload;
 use super::request;
 use super::request::IdleRequest;
 use super::request::Pdu;
 use super::request::Queue;
 use super::request::Request;
 use super::tag_set::TagSet;
+use super::timeout::TimedOutRequest;
 use core::marker::PhantomData;
 use core::ptr::NonNull;
 use kernel::bindings;
@@ -29,7 +29,7 @@ pub(crate) trait Operations: Send + Sync + Sized + 'static {
 
     /// Executes a request. May run in atomic context, on several CPUs at once,
     /// until [`super::Disk`] is dropped.
-    fn queue_rq(&self, transfer: Transfer<Self>);
+    fn queue_rq(&self, transfer: RequestPayload<Self>);
 
     /// Writes the message that asks the server for `request`, each time that it
     /// is sent; answers its length.
@@ -44,7 +44,7 @@ pub(crate) trait Operations: Send + Sync + Sized + 'static {
 
     /// A request was not done within the timeout of its queue, once more. Process
     /// context.
-    fn overdue(&self, late: &Late);
+    fn overdue(&self, late: &TimedOutRequest);
 
     /// Someone opens the device or one of its partitions. Runs under the lock
     /// that [`super::Disk::with_openers`] takes.
@@ -96,7 +96,7 @@ impl<T: Operations> Tables<T> {
         // SAFETY: `rq` is handed over: the answer below is `BLK_STS_OK`.
         let request = unsafe { IdleRequest::from_raw(rq) }.start();
         // SAFETY: It is for this device, a `T`.
-        device.queue_rq(unsafe { Transfer::new(request) });
+        device.queue_rq(unsafe { RequestPayload::new(request) });
         bindings::BLK_STS_OK as bindings::blk_status_t
     }
 
@@ -150,7 +150,7 @@ impl<T: Operations> Tables<T> {
         // which is not dead while it is used.
         unsafe {
             Self::poll((*rq).mq_hctx, core::ptr::null_mut());
-            Self::driver(&*(*rq).q).overdue(&Late::of(NonNull::new_unchecked(rq)));
+            Self::driver(&*(*rq).q).overdue(&TimedOutRequest::of(NonNull::new_unchecked(rq)));
         }
         bindings::blk_eh_timer_return_BLK_EH_RESET_TIMER
     }

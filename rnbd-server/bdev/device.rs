@@ -10,7 +10,7 @@ use core::ptr::NonNull;
 use kernel::error::from_err_ptr;
 use kernel::prelude::*;
 use rtrs::bindings;
-use rtrs::support::kobj::Kobj;
+use rtrs::kernel_ext::kobject::Kobject;
 
 use super::lookup::InitFs;
 use super::lookup::Location;
@@ -141,7 +141,7 @@ impl BlockDevice {
 }
 
 // SAFETY: An open device keeps its disk, and the disk the kobject inside of it.
-unsafe impl Kobj for BlockDevice {
+unsafe impl Kobject for BlockDevice {
     /// The disk, also when the device is a partition of it.
     fn as_kobj(&self) -> *mut bindings::kobject {
         // SAFETY: An open device has a disk, which has a device for the whole of it.

@@ -20,14 +20,14 @@ use rnbd_proto::bitmap;
 use rnbd_proto::bitmap::IdMap;
 use rnbd_proto::limits::BufId;
 use rnbd_proto::limits::QueueDepth;
-use rtrs::support::cpu;
-use rtrs::support::mem::Pages;
+use rtrs::kernel_ext::cpu;
+use rtrs::kernel_ext::pages::Pages;
 
 use super::BlockDevice;
 use super::Opf;
 
 /// What a bio is for: it owns, or keeps alive, all that the bio points to.
-pub(crate) trait Io: Send + Sized + 'static {
+pub(crate) trait BioOwner: Send + Sized + 'static {
     /// Where the bio goes.
     fn device(&self) -> &BlockDevice;
 
@@ -39,7 +39,7 @@ pub(crate) trait Io: Send + Sized + 'static {
 }
 
 /// What a bio is to do.
-pub(crate) struct Command {
+pub(crate) struct BioCommand {
     /// Operation and flags.
     pub(crate) opf: Opf,
     /// First sector.
@@ -53,7 +53,7 @@ pub(crate) struct Command {
 /// Which slots are taken.
 type FreeMap = IdMap<KVec<AtomicUsize>>;
 
-/// A bio with room for one segment, which is enough: the pages of an [`Io`] are
+/// A bio with room for one segment, which is enough: the pages of an [`BioOwner`] are
 /// contiguous.
 ///
 /// # Invariants
@@ -69,10 +69,10 @@ struct Slot<T> {
     home: UnsafeCell<Option<(NonNull<FreeMap>, BufId)>>,
 }
 
-/// Bios for a number of [`Io`]s at once.
+/// Bios for a number of [`BioOwner`]s at once.
 ///
 /// Drop waits for those in flight.
-pub(crate) struct BioPool<T: Io> {
+pub(crate) struct BioPool<T: BioOwner> {
     slots: KVVec<Slot<T>>,
     /// In a place of its own, as slots in flight refer to it.
     taken: KBox<FreeMap>,
@@ -80,11 +80,11 @@ pub(crate) struct BioPool<T: Io> {
 }
 
 // SAFETY: A slot is used by its owner only, who may be any task; `T` is `Send`.
-unsafe impl<T: Io> Send for BioPool<T> {}
+unsafe impl<T: BioOwner> Send for BioPool<T> {}
 // SAFETY: As above; whose a slot is, is settled by atomics.
-unsafe impl<T: Io> Sync for BioPool<T> {}
+unsafe impl<T: BioOwner> Sync for BioPool<T> {}
 
-impl<T: Io> BioPool<T> {
+impl<T: BioOwner> BioPool<T> {
     /// A pool of `depth` bios.
     pub(crate) fn new(depth: QueueDepth) -> Result<Self> {
         let count = usize::from(depth.get());
@@ -112,7 +112,7 @@ impl<T: Io> BioPool<T> {
         })
     }
 
-    /// Submits a bio for `io`; [`Io::done`] is called when it is finished, perhaps
+    /// Submits a bio for `io`; [`BioOwner::done`] is called when it is finished, perhaps
     /// before this returns. May sleep.
     ///
     /// # Errors
@@ -121,7 +121,7 @@ impl<T: Io> BioPool<T> {
     ///
     /// - `EBUSY` if all bios are in flight;
     /// - `EINVAL` if there is more data than pages.
-    pub(crate) fn submit(&self, io: T, command: &Command) -> Result<(), (T, Error)> {
+    pub(crate) fn submit(&self, io: T, command: &BioCommand) -> Result<(), (T, Error)> {
         // CAST: Lossless where Linux runs.
         let Some(id) = self.taken.take(cpu::current() as usize) else {
             return Err((io, EBUSY));
@@ -204,7 +204,7 @@ impl<T: Io> BioPool<T> {
     }
 }
 
-impl<T: Io> Drop for BioPool<T> {
+impl<T: BioOwner> Drop for BioPool<T> {
     fn drop(&mut self) {
         // Owners wait for their I/O before they come here, so this hardly ever loops. It
         // is here as memory that the block layer uses must not go in any case.

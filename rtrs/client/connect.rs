@@ -6,39 +6,39 @@
 
 use super::conn::Conn;
 use super::link::Link;
-use super::link::Offer;
+use super::link::Negotiated;
+use super::link::PathLimits;
 use super::link::Shared;
-use super::link::Table;
-use super::receive;
-use super::receive::InfoReceive;
-use super::receive::InfoSend;
-use super::receive::Receive;
-use super::receive::MESSAGE_SIZE;
-use super::request::Req;
+use super::rdma_request::RdmaRequest;
+use super::recv;
+use super::recv::InfoReceive;
+use super::recv::InfoSend;
+use super::recv::Receive;
+use super::recv::MESSAGE_SIZE;
+use crate::kernel_ext::cpu;
+use crate::kernel_ext::log::Plain;
+use crate::kernel_ext::net::SockAddr;
 use crate::rdma::cm::Interrupt;
 use crate::rdma::connection::Connection;
 use crate::rdma::connector::ConnectError;
 use crate::rdma::connector::Resolved;
 use crate::rdma::dma::DmaBuf;
 use crate::rdma::dma::DmaDir;
-use crate::rdma::kept::Kept;
 use crate::rdma::op::Op;
+use crate::rdma::op_set::OpSet;
 use crate::rdma::pd::Pd;
 use crate::rdma::qp::PollContext;
 use crate::rdma::qp::QpConfig;
 use crate::rdma::wr::MAX_DATA_SGES;
-use crate::support::cpu;
-use crate::support::log::Plain;
-use crate::support::net::SockAddr;
 use kernel::prelude::*;
 use kernel::sync::Arc;
 use kernel::time::Delta;
-use rnbd_proto::flight::Await;
 use rnbd_proto::limits::registrable;
 use rnbd_proto::limits::units_touched;
+use rnbd_proto::op_state::AwaitedEvents;
 use rnbd_proto::wire::name::SessName;
 use rnbd_proto::wire::rtrs::info_rsp_size;
-use rnbd_proto::wire::rtrs::Accept;
+use rnbd_proto::wire::rtrs::ConnAccept;
 use rnbd_proto::wire::rtrs::ConnReq;
 use rnbd_proto::wire::rtrs::ConnRsp;
 use rnbd_proto::wire::rtrs::InfoReq;
@@ -93,7 +93,7 @@ impl Count {
 
 /// Connects as planned. `fits` says whether the session can do with what the path
 /// offers.
-pub(super) fn connect(plan: &Plan<'_>, fits: impl FnOnce(Offer) -> Result) -> Result<Link> {
+pub(super) fn connect(plan: &Plan<'_>, fits: impl FnOnce(PathLimits) -> Result) -> Result<Link> {
     let count = Count::new(plan.polled)?;
     let (control, accept) = plan.control(&count)?;
     let pd = control.pd().clone();
@@ -101,7 +101,7 @@ pub(super) fn connect(plan: &Plan<'_>, fits: impl FnOnce(Offer) -> Result) -> Re
     let depth = accept.queue_depth();
     // Segments can be long: what counts for a region is the memory that they cover.
     let units = units_touched(accept.max_io_size()).min(attrs.max_fast_reg_pages);
-    let offer = Offer {
+    let offer = PathLimits {
         depth: depth.get(),
         max_io_size: accept.max_io_size().min(registrable(units)),
     };
@@ -109,14 +109,14 @@ pub(super) fn connect(plan: &Plan<'_>, fits: impl FnOnce(Offer) -> Result) -> Re
 
     let mut requests = KVec::with_capacity(usize::from(depth.get()), GFP_KERNEL)?;
     for id in depth.buffers() {
-        let request = Req::new(&pd, id, units, plan.shared.stats.clone())?;
+        let request = RdmaRequest::new(&pd, id, units, plan.shared.stats.clone())?;
         requests.push(request, GFP_KERNEL)?;
     }
-    let requests = Kept::new(requests)?;
-    plan.shared.table.populate(Table {
+    let requests = OpSet::new(requests)?;
+    plan.shared.table.populate(Negotiated {
         layout: accept.layout(),
         next_key: accept.next_key(),
-        short_answers: accept.short_answers(),
+        short_responses: accept.short_responses(),
         requests: requests.clone(),
     });
 
@@ -143,7 +143,7 @@ pub(super) fn connect(plan: &Plan<'_>, fits: impl FnOnce(Offer) -> Result) -> Re
 
 impl Plan<'_> {
     /// Makes the first connection, by which the server tells its limits.
-    fn control(&self, count: &Count) -> Result<(Connection<Conn>, Accept)> {
+    fn control(&self, count: &Count) -> Result<(Connection<Conn>, ConnAccept)> {
         let way = Resolved::new(self.src, self.dst, TIMEOUT_MS, self.interrupt)?;
         let pd = Pd::new(&way.device()?)?;
         let attrs = pd.attrs();
@@ -159,7 +159,7 @@ impl Plan<'_> {
             send_sge: 1,
             vector: 0,
             poll: PollContext::Softirq,
-            notes: !attrs.immediates,
+            inline_imm: !attrs.immediates,
         };
         self.establish(way, &pd, 0, count, &queues)
     }
@@ -170,7 +170,7 @@ impl Plan<'_> {
         pd: &Arc<Pd>,
         id: u16,
         count: &Count,
-        accept: &Accept,
+        accept: &ConnAccept,
     ) -> Result<Connection<Conn>> {
         let depth = u32::from(accept.queue_depth().get());
         let attrs = pd.attrs();
@@ -192,7 +192,7 @@ impl Plan<'_> {
                 true => PollContext::Caller,
                 false => PollContext::Softirq,
             },
-            notes: !attrs.immediates,
+            inline_imm: !attrs.immediates,
         };
         let way = Resolved::new(self.src, self.dst, TIMEOUT_MS, self.interrupt)?;
         Ok(self.establish(way, pd, id, count, &queues)?.0)
@@ -205,7 +205,7 @@ impl Plan<'_> {
         id: u16,
         count: &Count,
         queues: &QpConfig,
-    ) -> Result<(Connection<Conn>, Accept)> {
+    ) -> Result<(Connection<Conn>, ConnAccept)> {
         let request = ConnReq::new(
             id,
             count.all,
@@ -215,8 +215,8 @@ impl Plan<'_> {
             self.first,
         )
         .map_err(|_| EINVAL)?
-        .with_notes(queues.notes)
-        .with_short_answers(true);
+        .with_inline_imm(queues.inline_imm)
+        .with_short_responses(true);
         let context = Conn::new(&self.shared, id, count.is_polled(id))?;
         let private = request.encode();
         let (connection, private) =
@@ -230,7 +230,7 @@ impl Plan<'_> {
             // By somebody who does not speak for a server.
             (_, None) => Err(ECONNREFUSED),
             (Ok(ConnRsp::Accept(accept)), Some(connection)) => {
-                if accept.notes() != queues.notes {
+                if accept.inline_imm() != queues.inline_imm {
                     let device = pd.device_name();
                     pr_err!("{}: the server does not do without immediates, which RDMA device {device} lacks\n", self.dst);
                     return Err(EOPNOTSUPP);
@@ -251,7 +251,7 @@ impl Plan<'_> {
 fn exchange_info(
     shared: &Arc<Shared>,
     connections: &[Connection<Conn>],
-    accept: &Accept,
+    accept: &ConnAccept,
     name: SessName<'_>,
 ) -> Result {
     let (control, io) = connections.split_first().ok_or(EINVAL)?;
@@ -262,7 +262,7 @@ fn exchange_info(
         layout: accept.layout(),
     })?;
     // First, as it is for the first message of the server.
-    receive::post_info(info.begin().ok_or(EBUSY)?, &control.qp())?;
+    recv::post_info(info.begin().ok_or(EBUSY)?, &control.qp())?;
     post_receives(control, CONTROL_DEPTH)?;
     let attrs = pd.attrs();
     let depth = u32::from(accept.queue_depth().get())
@@ -280,7 +280,7 @@ fn exchange_info(
     let send = Op::new(InfoSend { buffer })?.begin().ok_or(EBUSY)?;
     control
         .qp()
-        .post_send(send, Await::Wire, |send, chain| {
+        .post_send(send, AwaitedEvents::Send, |send, chain| {
             chain.send(&[send.buffer.sge(0, INFO_REQ_SIZE)?])
         })
         .map_err(|(_, e)| e)?;
@@ -306,7 +306,7 @@ fn post_receives(connection: &Connection<Conn>, count: u32) -> Result {
     )?;
     for index in 0..count {
         let receive = Op::new(Receive::new(&buffer, index)?)?;
-        receive::post(receive.begin().ok_or(EBUSY)?, &connection.qp())?;
+        recv::post(receive.begin().ok_or(EBUSY)?, &connection.qp())?;
     }
     Ok(())
 }

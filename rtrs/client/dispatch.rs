@@ -3,30 +3,30 @@
 //! The way of a request through a session: to the path that the policy chooses,
 //! or to the desk while there is none.
 
-use super::desk::Refusal;
-use super::order::Dir;
-use super::order::Order;
-use super::order::Permit;
-use super::order::Queue;
+use super::io_request::Direction;
+use super::io_request::IoRequest;
+use super::io_request::Permit;
+use super::io_request::Queue;
+use super::requeue_list::RequeueError;
 use super::session::Session;
 use super::session::CONTROL_PERMITS;
 use super::session::KICK;
-use crate::impl_has_task;
-use crate::rdma::io::IoBox;
-use crate::rdma::io::LinearIo;
-use crate::support::task;
-use crate::support::task::TaskItem;
+use crate::impl_has_owned_work;
+use crate::kernel_ext::work;
+use crate::kernel_ext::work::OwnedWorkItem;
+use crate::rdma::payload::LinearPayload;
+use crate::rdma::payload::PayloadBox;
 use core::sync::atomic::Ordering::Relaxed;
 use kernel::prelude::*;
 use kernel::sync::rcu;
 use kernel::sync::Arc;
 use kernel::time::Delta;
-use rnbd_proto::flow::Flow;
-use rnbd_proto::policy;
-use rnbd_proto::policy::Load;
+use rnbd_proto::mpath_policy;
+use rnbd_proto::mpath_policy::PathLoad;
+use rnbd_proto::session_state::SessionState;
 
 /// What became of a request that was to be sent: it may come back.
-type Outcome = core::result::Result<(), (Order, Error)>;
+type Outcome = core::result::Result<(), (IoRequest, Error)>;
 
 /// Until a request that a device had no room for is sent again.
 const A_WHILE: Delta = Delta::from_millis(10);
@@ -50,22 +50,22 @@ impl Session {
     /// `ENOTCONN` without a path, `EBUSY` when the permit is in use, `EINVAL` or
     /// `EMSGSIZE` for sizes that do not fit, or what the message was refused with.
     /// `ENOMEM` or `ENOSPC` when the device has no room at the moment: the same may be
-    /// sent in a while ([`IoBox::later`]).
+    /// sent in a while ([`PayloadBox::later`]).
     pub fn submit(
         &self,
-        dir: Dir,
+        dir: Direction,
         permit: Permit,
         queue: Queue,
         len: u32,
-        io: IoBox,
-    ) -> core::result::Result<(), (IoBox, Error)> {
+        io: PayloadBox,
+    ) -> core::result::Result<(), (PayloadBox, Error)> {
         if len > self.max_io_size() {
             return Err((io, EMSGSIZE));
         }
         if matches!(queue, Queue::Polled(number) if number >= self.nr_poll_queues()) {
             return Err((io, EINVAL));
         }
-        let order = Order {
+        let order = IoRequest {
             dir,
             permit,
             queue,
@@ -124,7 +124,7 @@ impl Session {
     ///
     /// `ETIMEDOUT`, `ECONNABORTED` when the path was lost meanwhile, those of
     /// [`Session::submit`], or what the server answered.
-    pub fn call(&self, dir: Dir, msg: &[u8], reply: &mut [u8]) -> Result<usize> {
+    pub fn call(&self, dir: Direction, msg: &[u8], reply: &mut [u8]) -> Result<usize> {
         let mut last = self.control.lock();
         // It may be in flight still, though who called does not wait any more.
         if let Some(io) = &*last {
@@ -132,15 +132,15 @@ impl Session {
         }
         *last = None;
         let len = u32::try_from(reply.len())?;
-        let io = LinearIo::new(msg, len)?;
-        let order = Order {
+        let io = LinearPayload::new(msg, len)?;
+        let order = IoRequest {
             dir,
             permit: Permit::new(self.queue_depth().saturating_sub(CONTROL_PERMITS)),
             queue: Queue::Cpu,
             len,
             control: true,
             moved: false,
-            io: LinearIo::launch(&io).ok_or(EBUSY)?,
+            io: LinearPayload::launch(&io).ok_or(EBUSY)?,
         };
         self.send(order).map_err(|(_, e)| e)?;
         io.wait_over(CONTROL_TIMEOUT).inspect_err(|_| {
@@ -160,7 +160,7 @@ impl Session {
     }
 
     /// Sends a request that was accepted before, or ends it with an error.
-    pub(super) fn redirect(self: &Arc<Self>, order: Order) {
+    pub(super) fn redirect(self: &Arc<Self>, order: IoRequest) {
         let sent = match order.control {
             true => Err((order, ECONNABORTED)),
             false => self.dispatch(order),
@@ -176,22 +176,22 @@ impl Session {
         }
     }
 
-    fn keep_for_a_while(self: &Arc<Self>, mut order: Order) -> Outcome {
+    fn keep_for_a_while(self: &Arc<Self>, mut order: IoRequest) -> Outcome {
         loop {
             match self.desk.park(order, self.desk.view()) {
                 Ok(()) => break,
-                Err(Refusal::Ended(order, e)) => return Err((order, e)),
-                Err(Refusal::Outdated(back)) => order = back,
+                Err(RequeueError::Ended(order, e)) => return Err((order, e)),
+                Err(RequeueError::Outdated(back)) => order = back,
             }
         }
-        task::schedule_in::<_, KICK>(self, A_WHILE);
+        work::schedule_in::<_, KICK>(self, A_WHILE);
         Ok(())
     }
 
-    fn dispatch(&self, mut order: Order) -> Outcome {
+    fn dispatch(&self, mut order: IoRequest) -> Outcome {
         loop {
             let view = self.desk.view();
-            if view.flow() == Flow::Open {
+            if view.flow() == SessionState::Live {
                 match self.send(order) {
                     Err((back, e)) if e == ENOTCONN => order = back,
                     other => return other,
@@ -199,14 +199,14 @@ impl Session {
             }
             match self.desk.park(order, view) {
                 Ok(()) => return Ok(()),
-                Err(Refusal::Ended(order, e)) => return Err((order, e)),
-                Err(Refusal::Outdated(back)) => order = back,
+                Err(RequeueError::Ended(order, e)) => return Err((order, e)),
+                Err(RequeueError::Outdated(back)) => order = back,
             }
         }
     }
 
     /// Sends by the path that the policy chooses; `ENOTCONN` if there is none.
-    fn send(&self, mut order: Order) -> Outcome {
+    fn send(&self, mut order: IoRequest) -> Outcome {
         let section = rcu::read_lock();
         let Some(paths) = self.paths.get(&section) else {
             return Err((order, ENOTCONN));
@@ -226,12 +226,12 @@ impl Session {
                     true => shared.is_alive(),
                     false => shared.carries_io(known),
                 };
-                usable.then(|| Load {
+                usable.then(|| PathLoad {
                     inflight: path.stats.inflight.load(Relaxed),
                     latency_ns: shared.heartbeat.latency_ns(),
                 })
             };
-            let chosen = policy::choose(policy, paths.len(), turn, usable);
+            let chosen = mpath_policy::choose(policy, paths.len(), turn, usable);
             let Some(path) = chosen.and_then(|index| paths.get(index)) else {
                 break;
             };
@@ -254,9 +254,9 @@ impl Session {
     }
 }
 
-impl_has_task! { impl HasTask<KICK> for Session { self.kick } }
+impl_has_owned_work! { impl HasOwnedWork<KICK> for Session { self.kick } }
 
-impl TaskItem<KICK> for Session {
+impl OwnedWorkItem<KICK> for Session {
     fn run(this: Arc<Self>) {
         this.kick();
     }

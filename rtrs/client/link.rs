@@ -3,19 +3,19 @@
 //! A link: one life of a path, from being connected to being lost.
 
 use super::conn::Conn;
-use super::order::Order;
-use super::order::Permit;
-use super::order::Queue;
+use super::io_request::IoRequest;
+use super::io_request::Permit;
+use super::io_request::Queue;
 use super::path::Path;
-use super::request::Req;
+use super::rdma_request::RdmaRequest;
 use super::stats::Stats;
+use crate::kernel_ext::clock;
+use crate::kernel_ext::completion::Completion;
+use crate::kernel_ext::cpu;
 use crate::pr_warn_ratelimited;
 use crate::rdma::connection::Connection;
-use crate::rdma::kept::Kept;
+use crate::rdma::op_set::OpSet;
 use crate::rdma::qp::Progress;
-use crate::support::clock;
-use crate::support::completion::Completion;
-use crate::support::cpu;
 use core::sync::atomic::AtomicBool;
 use core::sync::atomic::AtomicU32;
 use core::sync::atomic::AtomicU64;
@@ -25,18 +25,18 @@ use core::sync::atomic::Ordering::Release;
 use kernel::prelude::*;
 use kernel::sync::Arc;
 use kernel::sync::SetOnce;
-use rnbd_proto::flow::Epoch;
-use rnbd_proto::heartbeat::Beat;
+use rnbd_proto::async_event::EventCount;
 use rnbd_proto::heartbeat::Heartbeat;
+use rnbd_proto::heartbeat::HeartbeatAction;
 use rnbd_proto::imm::Imm;
 use rnbd_proto::imm::IoReqLayout;
-use rnbd_proto::news::News;
+use rnbd_proto::session_state::Epoch;
 use rnbd_proto::wire::rtrs::next_key;
 use rnbd_proto::wire::rtrs::NextKey;
 
 /// What a path can carry: what the server offers, as far as the device here can.
 #[derive(Clone, Copy)]
-pub(super) struct Offer {
+pub(super) struct PathLimits {
     /// Requests in flight, of the whole session.
     pub(super) depth: u16,
     /// The most bytes of data in one request.
@@ -44,14 +44,14 @@ pub(super) struct Offer {
 }
 
 /// A chunk of the server's memory that requests are written to.
-pub(super) struct Chunk {
+pub(super) struct RemoteBuf {
     /// Its address for the server's device.
     pub(super) addr: u64,
     /// The key, which the server may renew with every response.
     rkey: AtomicU32,
 }
 
-impl Chunk {
+impl RemoteBuf {
     pub(super) fn new(addr: u64, rkey: u32) -> Self {
         Self {
             addr,
@@ -78,15 +78,15 @@ impl Chunk {
 }
 
 /// What the server said about itself, and what was made from it.
-pub(super) struct Table {
+pub(super) struct Negotiated {
     /// How identifiers and offsets are told to the server.
     pub(super) layout: IoReqLayout,
     /// How the next key of a chunk is learnt.
     pub(super) next_key: NextKey,
     /// Whether an answer is one RDMA write, which leaves keys of the client alone.
-    pub(super) short_answers: bool,
+    pub(super) short_responses: bool,
     /// The requests, by message id.
-    pub(super) requests: Arc<Kept<Req>>,
+    pub(super) requests: Arc<OpSet<RdmaRequest>>,
 }
 
 /// What all connections of a link share. It does not own them, so that their
@@ -95,16 +95,16 @@ pub(super) struct Table {
 pub(super) struct Shared {
     /// Cleared for good when the link is lost or closed.
     alive: AtomicBool,
-    /// [`Epoch::mark`] of the time in which it came up, or 0.
+    /// [`Epoch::as_nonzero`] of the time in which it came up, or 0.
     epoch: AtomicU64,
     /// Who is told that the link is lost.
     path: Arc<Path>,
     pub(super) stats: Arc<Stats>,
     pub(super) heartbeat: Heartbeat,
     /// Set when the first connection is made.
-    pub(super) table: SetOnce<Table>,
+    pub(super) table: SetOnce<Negotiated>,
     /// Set when the server told where its chunks are.
-    pub(super) chunks: SetOnce<KVec<Chunk>>,
+    pub(super) chunks: SetOnce<KVec<RemoteBuf>>,
     /// Complete when `chunks` is set, or never will be.
     #[pin]
     pub(super) informed: Completion,
@@ -138,7 +138,7 @@ impl Shared {
 
     /// It is up, in this time.
     pub(super) fn came_up(&self, epoch: Epoch) {
-        self.epoch.store(epoch.mark(), Release);
+        self.epoch.store(epoch.as_nonzero(), Release);
     }
 
     /// Whether it is alive and may carry I/O, the server knowing the devices in the time
@@ -168,7 +168,7 @@ impl Shared {
 pub(super) struct Link {
     pub(super) shared: Arc<Shared>,
     /// What it can carry.
-    pub(super) offer: Offer,
+    pub(super) offer: PathLimits,
     /// The control connection, those for the CPUs (at least one), and the polled
     /// ones.
     pub(super) connections: KVec<Connection<Conn>>,
@@ -213,7 +213,7 @@ impl Link {
     ///
     /// `ENOTCONN` when the link is lost, `EBUSY` when the permit is in use,
     /// `EINVAL` for a wrong one, `ENOMEM` when the device has no room.
-    pub(super) fn submit(&self, order: Order) -> core::result::Result<(), (Order, Error)> {
+    pub(super) fn submit(&self, order: IoRequest) -> core::result::Result<(), (IoRequest, Error)> {
         let shared = &self.shared;
         let (Some(table), Some(chunks), Some(connection)) = (
             shared.table.as_ref(),
@@ -232,14 +232,14 @@ impl Link {
         let Some(idle) = request.begin() else {
             return Err((order, EBUSY));
         };
-        Req::submit(idle, &connection.qp(), table, chunk, self.data_sges, order)
+        RdmaRequest::submit(idle, &connection.qp(), table, chunk, self.data_sges, order)
     }
 
     /// The request of `permit` should have been answered by now; see
     /// [`Session::overdue`](super::Session::overdue).
     pub(super) fn overdue(&self, permit: Permit) -> Option<u32> {
         let requests = &self.shared.table.as_ref()?.requests;
-        requests.get(permit.index())?.overdue()
+        requests.get(permit.index())?.count_timeout()
     }
 
     /// One tick of the heartbeat; false when there are to be no more.
@@ -261,14 +261,16 @@ impl Link {
             }
         }
         match self.shared.heartbeat.tick(clock::now_ns()) {
-            Beat::Wait => true,
-            Beat::Dead => {
+            HeartbeatAction::Wait => true,
+            HeartbeatAction::Dead => {
                 self.shared.fail("no heartbeat from the server");
                 false
             }
-            Beat::Send => {
+            HeartbeatAction::Send => {
                 let sent = match self.connections.first() {
-                    Some(control) => control.qp().post_imm(Imm::Heartbeat(News::NONE).encode()),
+                    Some(control) => control
+                        .qp()
+                        .post_imm(Imm::Heartbeat(EventCount::NONE).encode()),
                     None => Err(ENOTCONN),
                 };
                 if sent.is_err() {
@@ -281,7 +283,7 @@ impl Link {
 
     /// Ends everything: after this nothing is in flight, nothing can be posted,
     /// and no completion runs. What was not answered is given to `rest`. Sleeps.
-    pub(super) fn shut_down(&self, mut rest: impl FnMut(Order)) {
+    pub(super) fn shut_down(&self, mut rest: impl FnMut(IoRequest)) {
         self.shared.retire();
         for connection in &self.connections {
             connection.disconnect();
@@ -294,11 +296,11 @@ impl Link {
         };
         for request in table.requests.iter() {
             // In the place of the server, which has no way to do it any more.
-            request.answer(None, |_| ());
+            request.record_response(None, |_| ());
             let Some(idle) = request.begin() else {
                 continue;
             };
-            if let Some(order) = Req::salvage(idle) {
+            if let Some(order) = RdmaRequest::salvage(idle) {
                 rest(order);
             }
         }

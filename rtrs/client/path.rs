@@ -8,26 +8,26 @@
 
 use super::connect;
 use super::connect::Plan;
-use super::ends::Ends;
+use super::endpoints::Endpoints;
 use super::link::Link;
-use super::link::Offer;
+use super::link::PathLimits;
 use super::link::Shared;
-use super::retry::Retry;
+use super::reconnect::Reconnect;
 use super::session::Session;
 use super::stats::Stats;
-use crate::impl_has_task;
-use crate::new_task;
+use crate::impl_has_owned_work;
+use crate::kernel_ext::log::Plain;
+use crate::kernel_ext::net::SockAddr;
+use crate::kernel_ext::noio::NoIoScope;
+use crate::kernel_ext::random;
+use crate::kernel_ext::rcu::RcuBox;
+use crate::kernel_ext::trace;
+use crate::kernel_ext::trace::Side;
+use crate::kernel_ext::work;
+use crate::kernel_ext::work::OwnedWork;
+use crate::new_owned_work;
 use crate::pr_warn_ratelimited;
 use crate::rdma::cm::Interrupt;
-use crate::support::log::Plain;
-use crate::support::net::SockAddr;
-use crate::support::rand;
-use crate::support::rcu::RcuBox;
-use crate::support::reclaim::NoIo;
-use crate::support::task;
-use crate::support::task::Task;
-use crate::support::trace;
-use crate::support::trace::Side;
 use kernel::fmt;
 use kernel::new_mutex;
 use kernel::new_spinlock;
@@ -37,10 +37,10 @@ use kernel::sync::Arc;
 use kernel::sync::Mutex;
 use kernel::sync::SpinLock;
 use kernel::time::Delta;
-use rnbd_proto::flow::Epoch;
-use rnbd_proto::flow::Standing;
 use rnbd_proto::path_state::ClientState;
 use rnbd_proto::path_state::StateCell;
+use rnbd_proto::session_state::Epoch;
+use rnbd_proto::session_state::PathAvailability;
 use rnbd_proto::wire::rtrs::Uuid;
 
 pub(super) const LOST: u64 = 0;
@@ -59,32 +59,32 @@ pub(super) struct Path {
     uuid: Uuid,
     pub(super) state: StateCell<ClientState>,
     #[pin]
-    pub(super) standing: SpinLock<Standing>,
+    pub(super) standing: SpinLock<PathAvailability>,
     /// There while the path is up.
     pub(super) link: RcuBox<Link>,
     pub(super) stats: Arc<Stats>,
     /// Those of the last link. Read in any context, for what is logged.
-    ends: RcuBox<Ends>,
+    ends: RcuBox<Endpoints>,
     /// Held while the path is connected or taken down.
     #[pin]
-    pub(super) work: Mutex<Retry>,
+    pub(super) work: Mutex<Reconnect>,
     /// Ends an attempt to connect, together with `attempt`.
     #[pin]
     interrupt: Interrupt,
     #[pin]
     attempt: SpinLock<Option<Arc<Shared>>>,
     #[pin]
-    lost: Task<Self, LOST>,
+    lost: OwnedWork<Self, LOST>,
     #[pin]
-    connect: Task<Self, CONNECT>,
+    connect: OwnedWork<Self, CONNECT>,
     #[pin]
-    beat: Task<Self, BEAT>,
+    beat: OwnedWork<Self, BEAT>,
 }
 
-impl_has_task! {
-    impl HasTask<LOST> for Path { self.lost }
-    impl HasTask<CONNECT> for Path { self.connect }
-    impl HasTask<BEAT> for Path { self.beat }
+impl_has_owned_work! {
+    impl HasOwnedWork<LOST> for Path { self.lost }
+    impl HasOwnedWork<CONNECT> for Path { self.connect }
+    impl HasOwnedWork<BEAT> for Path { self.beat }
 }
 
 impl Path {
@@ -100,25 +100,25 @@ impl Path {
                 session: session.clone(),
                 src,
                 dst,
-                uuid: Uuid(rand::uuid()),
+                uuid: Uuid(random::uuid()),
                 state: StateCell::new(),
-                standing <- new_spinlock!(Standing::Idle, "rtrs_path_standing"),
+                standing <- new_spinlock!(PathAvailability::Down, "rtrs_path_standing"),
                 link: RcuBox::new(),
                 stats: Stats::new()?,
                 ends: RcuBox::new(),
-                work <- new_mutex!(Retry::new(), "rtrs_path_work"),
+                work <- new_mutex!(Reconnect::new(), "rtrs_path_work"),
                 interrupt <- Interrupt::new(),
                 attempt <- new_spinlock!(None, "rtrs_path_attempt"),
-                lost <- new_task!(queue.clone(), "rtrs_path_lost"),
-                connect <- new_task!(queue.clone(), "rtrs_path_connect"),
-                beat <- new_task!(queue.clone(), "rtrs_path_beat"),
+                lost <- new_owned_work!(queue.clone(), "rtrs_path_lost"),
+                connect <- new_owned_work!(queue.clone(), "rtrs_path_connect"),
+                beat <- new_owned_work!(queue.clone(), "rtrs_path_beat"),
             }),
             GFP_KERNEL,
         )
     }
 
     /// Where it is, or was last, connected.
-    pub(super) fn ends(&self) -> Option<Ends> {
+    pub(super) fn ends(&self) -> Option<Endpoints> {
         self.ends.get(&rcu::read_lock()).copied()
     }
 
@@ -201,7 +201,7 @@ impl Path {
             // What came of the attempt is told by whoever makes it.
             _ => pr_warn_ratelimited!("{self}: connection broke off: {why}\n"),
         }
-        task::schedule::<_, LOST>(self);
+        work::schedule::<_, LOST>(self);
     }
 
     /// Connects a path that is new.
@@ -222,7 +222,7 @@ impl Path {
     }
 
     /// In state `Connecting`, unless somebody closes it: not this time.
-    fn attempt_failed(self: &Arc<Self>, work: &mut Retry) {
+    fn attempt_failed(self: &Arc<Self>, work: &mut Reconnect) {
         let _ = self.enter(ClientState::ConnectingErr);
         if self.enter(ClientState::Reconnecting).is_ok() {
             let (next, standing) = self.next_attempt(work);
@@ -232,9 +232,9 @@ impl Path {
     }
 
     /// Connects, in state `Connecting`, which becomes `Connected`.
-    fn try_connect(self: &Arc<Self>, work: &mut Retry) -> Result {
+    fn try_connect(self: &Arc<Self>, work: &mut Reconnect) -> Result {
         // I/O may be waiting for this path.
-        let _no_io = NoIo::begin();
+        let _no_io = NoIoScope::begin();
         let shared = Shared::new(self)?;
         *self.attempt.lock() = Some(shared.clone());
         let first = !self.session.desk.is_up();
@@ -263,17 +263,17 @@ impl Path {
     /// The path has a link.
     fn take_up(self: &Arc<Self>, link: Link) -> Result {
         let control = link.connections.first().ok_or(EIO)?;
-        let ends = Ends::of(control);
+        let ends = Endpoints::of(control);
         self.session.learn(link.offer)?;
         drop(self.ends.replace(Some(KBox::new(ends, GFP_KERNEL)?)));
         let count = link.connections.len();
-        let Offer { depth, max_io_size } = link.offer;
+        let PathLimits { depth, max_io_size } = link.offer;
         self.link.replace(Some(KBox::new(link, GFP_KERNEL)?));
         if self
             .enter_from(ClientState::Connecting, ClientState::Connected)
             .is_err()
         {
-            self.take_down(Standing::Idle);
+            self.take_down(PathAvailability::Down);
             return Err(ECANCELED);
         }
         pr_info!(
@@ -281,14 +281,14 @@ impl Path {
         );
         self.stats.connected(true);
         // At once, as nothing is known of its latency before.
-        task::reschedule_in::<_, BEAT>(self, Delta::ZERO);
-        self.session.path_changed(self, Standing::Up);
+        work::reschedule_in::<_, BEAT>(self, Delta::ZERO);
+        self.session.path_changed(self, PathAvailability::Up);
         Ok(())
     }
 
     /// Ends the link, if there is one. What was in flight goes by other paths, or
     /// waits, or fails, as the session stands after this path has its `standing`.
-    pub(super) fn take_down(&self, standing: Standing) {
+    pub(super) fn take_down(&self, standing: PathAvailability) {
         // Nobody finds the link any more after this.
         let link = self.link.replace(None);
         self.session.path_changed(self, standing);
@@ -302,10 +302,10 @@ impl Path {
 
     /// In state `Reconnecting`: when the next attempt is to be, if there is to be one.
     /// The session is to be told what that means, and then [`Path::plan`] to follow.
-    pub(super) fn next_attempt(&self, work: &mut Retry) -> (Option<Delta>, Standing) {
+    pub(super) fn next_attempt(&self, work: &mut Reconnect) -> (Option<Delta>, PathAvailability) {
         match work.next_delay(self.session.max_reconnect_attempts()) {
-            Some(delay) => (Some(delay), Standing::Trying),
-            None => (None, Standing::Idle),
+            Some(delay) => (Some(delay), PathAvailability::Connecting),
+            None => (None, PathAvailability::Down),
         }
     }
 
@@ -316,12 +316,12 @@ impl Path {
             return;
         };
         if self.is_given_up(&mut work) {
-            task::reschedule_in::<_, CONNECT>(self, Delta::ZERO);
+            work::reschedule_in::<_, CONNECT>(self, Delta::ZERO);
         }
     }
 
     /// Whether it waits for an attempt that is not allowed any more.
-    pub(super) fn is_given_up(&self, work: &mut Retry) -> bool {
+    pub(super) fn is_given_up(&self, work: &mut Reconnect) -> bool {
         self.state.get() == ClientState::Reconnecting
             && work.exceeds(self.session.max_reconnect_attempts())
     }
@@ -330,7 +330,7 @@ impl Path {
     pub(super) fn plan(self: &Arc<Self>, next: Option<Delta>) {
         match next {
             Some(delay) => {
-                task::reschedule_in::<_, CONNECT>(self, delay);
+                work::reschedule_in::<_, CONNECT>(self, delay);
             }
             None => {
                 pr_warn!("{self}: not connected again, all attempts are used up\n");
@@ -347,12 +347,12 @@ impl Path {
         // As long as paths are connected again at all, whoever disconnects this one
         // can be expected to connect it again.
         self.close(match self.session.max_reconnect_attempts() {
-            0 => Standing::Idle,
-            _ => Standing::Trying,
+            0 => PathAvailability::Down,
+            _ => PathAvailability::Connecting,
         });
     }
 
-    fn close(self: &Arc<Self>, standing: Standing) {
+    fn close(self: &Arc<Self>, standing: PathAvailability) {
         let change = self.enter(ClientState::Closing);
         if change.is_ok() {
             self.interrupt.raise();
@@ -379,7 +379,7 @@ impl Path {
                 _ => Err(EBUSY),
             })?;
         work.forget_attempts();
-        self.take_down(Standing::Trying);
+        self.take_down(PathAvailability::Connecting);
         self.connect_again(&mut work)?;
         drop(work);
         match self.bring_in() {
@@ -398,7 +398,7 @@ impl Path {
     }
 
     /// One attempt in state `Reconnecting`.
-    pub(super) fn connect_again(self: &Arc<Self>, work: &mut Retry) -> Result {
+    pub(super) fn connect_again(self: &Arc<Self>, work: &mut Reconnect) -> Result {
         self.enter_from(ClientState::Reconnecting, ClientState::Connecting)
             .map_err(|_| ECANCELED)?;
         let result = self.try_connect(work);
@@ -420,13 +420,13 @@ impl Path {
     pub(super) fn remove(self: &Arc<Self>) {
         // `reconnect` may come between.
         while self.state.get() != ClientState::Dead {
-            self.close(Standing::Idle);
+            self.close(PathAvailability::Down);
             let _ = self.enter(ClientState::Dead);
         }
-        self.session.path_changed(self, Standing::Idle);
-        task::stop_sync::<_, LOST>(self);
-        task::stop_sync::<_, CONNECT>(self);
-        task::stop_sync::<_, BEAT>(self);
+        self.session.path_changed(self, PathAvailability::Down);
+        work::stop_sync::<_, LOST>(self);
+        work::stop_sync::<_, CONNECT>(self);
+        work::stop_sync::<_, BEAT>(self);
     }
 }
 

@@ -6,23 +6,23 @@
 //! `Path::work` → the lock of `Session::desk`. `Session::admin` is held for looks
 //! into the list of paths and for changing it, and nothing of the others under it.
 
-use super::desk::Desk;
-use super::files::SessionFiles;
-use super::link::Offer;
+use super::link::PathLimits;
 use super::path::Path;
+use super::requeue_list::RequeueList;
+use super::sysfs::SessionFiles;
 use super::Client;
-use crate::new_task;
-use crate::rdma::io::LinearIo;
+use crate::kernel_ext::log::Plain;
+use crate::kernel_ext::percpu::PerCpu;
+use crate::kernel_ext::random;
+use crate::kernel_ext::rcu::RcuBox;
+use crate::kernel_ext::work;
+use crate::kernel_ext::work::OwnedWork;
+use crate::kernel_ext::workqueue::OwnedWorkqueue;
+use crate::kernel_ext::workqueue::WorkqueueHandle;
+use crate::kernel_ext::workqueue::WorkqueueKind;
+use crate::new_owned_work;
+use crate::rdma::payload::LinearPayload;
 use crate::rdma::sg::MAX_SEGMENTS;
-use crate::support::log::Plain;
-use crate::support::percpu::PerCpu;
-use crate::support::queue::Kind;
-use crate::support::queue::OwnedQueue;
-use crate::support::queue::QueueHandle;
-use crate::support::rand;
-use crate::support::rcu::RcuBox;
-use crate::support::task;
-use crate::support::task::Task;
 use core::sync::atomic::AtomicBool;
 use core::sync::atomic::AtomicI32;
 use core::sync::atomic::AtomicU32;
@@ -35,8 +35,8 @@ use kernel::prelude::*;
 use kernel::str::CString;
 use kernel::sync::Arc;
 use kernel::sync::Mutex;
-use rnbd_proto::news::Listener;
-use rnbd_proto::policy::Policy;
+use rnbd_proto::async_event::EventListener;
+use rnbd_proto::mpath_policy::MpathPolicy;
 use rnbd_proto::text::path_addr::PathAddr;
 use rnbd_proto::wire::name::SessName;
 use rnbd_proto::wire::rtrs::Uuid;
@@ -46,7 +46,7 @@ pub(super) const CONTROL_PERMITS: u32 = 1;
 
 /// Its tasks.
 pub(super) const OVERDUE: u64 = 0;
-pub(super) const NEWS: u64 = 1;
+pub(super) const ASYNC_EVENT: u64 = 1;
 pub(super) const KICK: u64 = 2;
 
 /// How long I/O waits for a path by default, in seconds.
@@ -68,7 +68,7 @@ pub trait Events: Send + Sync {
     /// [`Session::call`]. In a worker, one at a time; not before [`Session::listen`].
     ///
     /// With an error it is called again after the next heartbeat that brings news.
-    fn news(&self, session: &Arc<Session>) -> Result;
+    fn async_event(&self, session: &Arc<Session>) -> Result;
 }
 
 /// What a session is to be.
@@ -109,26 +109,26 @@ pub struct Session {
     /// Seconds that I/O waits for a path; negative for no end.
     pub(super) fail_io_after: AtomicI32,
     #[pin]
-    pub(super) overdue: Task<Self, OVERDUE>,
-    pub(super) listener: Listener,
+    pub(super) overdue: OwnedWork<Self, OVERDUE>,
+    pub(super) listener: EventListener,
     #[pin]
-    pub(super) news: Task<Self, NEWS>,
+    pub(super) news: OwnedWork<Self, ASYNC_EVENT>,
     /// Scheduled for requests that wait for room in a device.
     #[pin]
-    pub(super) kick: Task<Self, KICK>,
+    pub(super) kick: OwnedWork<Self, KICK>,
     #[pin]
-    pub(super) desk: Desk,
+    pub(super) desk: RequeueList,
     pub(super) events: Arc<dyn Events>,
     /// Whose code `events` is.
     pub(super) user: &'static ThisModule,
     /// Serialises control messages, which share one message id. The one that uses it
     /// still, though nobody waits for its end.
     #[pin]
-    pub(super) control: Mutex<Option<Arc<LinearIo>>>,
+    pub(super) control: Mutex<Option<Arc<LinearPayload>>>,
     /// Held while the server is told what it forgot.
     #[pin]
     pub(super) introducing: Mutex<()>,
-    queue: OwnedQueue,
+    queue: OwnedWorkqueue,
 }
 
 /// What only administration touches.
@@ -152,11 +152,11 @@ impl Session {
         events: Arc<dyn Events>,
     ) -> Result<Arc<Self>> {
         let name = Plain(config.name);
-        let queue = OwnedQueue::new(c"rtrs_client", Kind::Unbound)?;
+        let queue = OwnedWorkqueue::new(c"rtrs_client", WorkqueueKind::Unbound)?;
         let session = Arc::pin_init(
             try_pin_init!(Self {
                 name: CString::try_from_fmt(fmt!("{name}"))?,
-                uuid: Uuid(rand::uuid()),
+                uuid: Uuid(random::uuid()),
                 port: config.port,
                 nr_poll_queues: config.nr_poll_queues,
                 closed: AtomicBool::new(false),
@@ -167,15 +167,15 @@ impl Session {
                     Admin { paths: KVec::new(), files: None },
                     "rtrs_session_admin"
                 ),
-                policy: AtomicU8::new(Policy::default().number()),
+                policy: AtomicU8::new(MpathPolicy::default().number()),
                 turns: PerCpu::new(|| AtomicUsize::new(0))?,
                 max_reconnect_attempts: AtomicI32::new(-1),
                 fail_io_after: AtomicI32::new(FAIL_IO_AFTER_S),
-                overdue <- new_task!(queue.handle(), "rtrs_io_overdue"),
-                listener: Listener::new(),
-                news <- new_task!(queue.handle(), "rtrs_client_news"),
-                kick <- new_task!(queue.handle(), "rtrs_client_kick"),
-                desk <- Desk::new(),
+                overdue <- new_owned_work!(queue.handle(), "rtrs_io_overdue"),
+                listener: EventListener::new(),
+                news <- new_owned_work!(queue.handle(), "rtrs_client_news"),
+                kick <- new_owned_work!(queue.handle(), "rtrs_client_kick"),
+                desk <- RequeueList::new(),
                 events,
                 user: config.user,
                 control <- new_mutex!(None, "rtrs_session_control"),
@@ -244,13 +244,13 @@ impl Session {
         for path in &paths {
             path.remove();
         }
-        task::stop_sync::<_, OVERDUE>(self);
+        work::stop_sync::<_, OVERDUE>(self);
         // No path is left for what it may be asking.
-        task::stop_sync::<_, NEWS>(self);
+        work::stop_sync::<_, ASYNC_EVENT>(self);
         drop(files);
         drop(self.paths.replace(None));
         // Nothing is kept any more without a path.
-        task::stop_sync::<_, KICK>(self);
+        work::stop_sync::<_, KICK>(self);
         self.kick();
     }
 
@@ -259,7 +259,7 @@ impl Session {
     /// # Errors
     ///
     /// `EPROTO`, with a line in the log.
-    pub(super) fn fits(&self, offer: Offer) -> Result {
+    pub(super) fn fits(&self, offer: PathLimits) -> Result {
         let (depth, size) = (u32::from(offer.depth), offer.max_io_size);
         let (old_depth, old_size) = (self.queue_depth(), self.max_io_size());
         if depth <= CONTROL_PERMITS {
@@ -280,7 +280,7 @@ impl Session {
     }
 
     /// The first path is connected: notes what it offers.
-    pub(super) fn learn(&self, offer: Offer) -> Result {
+    pub(super) fn learn(&self, offer: PathLimits) -> Result {
         if self.queue_depth() == 0 {
             let depth = u32::from(offer.depth);
             self.desk.furnish(depth)?;
@@ -290,16 +290,16 @@ impl Session {
         Ok(())
     }
 
-    pub(super) fn queue(&self) -> QueueHandle {
+    pub(super) fn queue(&self) -> WorkqueueHandle {
         self.queue.handle()
     }
 
     #[inline]
-    pub(super) fn policy(&self) -> Policy {
-        Policy::from_number(self.policy.load(Relaxed)).unwrap_or_default()
+    pub(super) fn policy(&self) -> MpathPolicy {
+        MpathPolicy::from_number(self.policy.load(Relaxed)).unwrap_or_default()
     }
 
-    pub(super) fn set_policy(&self, policy: Policy) {
+    pub(super) fn set_policy(&self, policy: MpathPolicy) {
         self.policy.store(policy.number(), Relaxed);
     }
 

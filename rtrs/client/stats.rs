@@ -2,9 +2,9 @@
 
 //! What is counted on a path.
 
-use super::order::Dir;
-use crate::support::cpu;
-use crate::support::percpu::PerCpu;
+use super::io_request::Direction;
+use crate::kernel_ext::cpu;
+use crate::kernel_ext::percpu::PerCpu;
 use core::fmt;
 use core::sync::atomic::AtomicU32;
 use core::sync::atomic::AtomicU64;
@@ -61,12 +61,12 @@ impl Stats {
 
     /// A request with `bytes` of data is about to be sent.
     #[inline]
-    pub(super) fn sending(&self, dir: Dir, bytes: u32) {
+    pub(super) fn sending(&self, dir: Direction, bytes: u32) {
         self.inflight.fetch_add(1, Relaxed);
         let Some(cpu) = self.cpus.this() else { return };
         match dir {
-            Dir::Read => cpu.transfers.read(bytes.into()),
-            Dir::Write => cpu.transfers.write(bytes.into()),
+            Direction::Read => cpu.transfers.read(bytes.into()),
+            Direction::Write => cpu.transfers.write(bytes.into()),
         }
     }
 

@@ -4,8 +4,8 @@
 
 use super::pd::CmDevice;
 use crate::bindings;
-use crate::support::completion::Completion;
-use crate::support::net::SockAddr;
+use crate::kernel_ext::completion::Completion;
+use crate::kernel_ext::net::SockAddr;
 use core::ptr::NonNull;
 use kernel::error::to_result;
 use kernel::new_spinlock;
@@ -218,7 +218,7 @@ impl CmId {
         // alive by the value made below, which destroys the id first.
         let id = kernel::error::from_err_ptr(unsafe {
             bindings::__rdma_create_kernel_id(
-                crate::support::net::init_net(),
+                crate::kernel_ext::net::init_net(),
                 Some(handler),
                 Arc::as_ptr(&context).cast_mut().cast(),
                 dst.port_space(),

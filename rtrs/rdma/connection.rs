@@ -10,9 +10,9 @@ use super::qp::QpConfig;
 use super::qp::QpRef;
 use super::qp::QpShared;
 use crate::bindings;
+use crate::kernel_ext::log::Plain;
+use crate::kernel_ext::net::SockAddr;
 use crate::pr_err_ratelimited;
-use crate::support::log::Plain;
-use crate::support::net::SockAddr;
 use core::ptr::NonNull;
 use core::sync::atomic::AtomicBool;
 use core::sync::atomic::Ordering::Acquire;
@@ -21,7 +21,7 @@ use kernel::error::from_err_ptr;
 use kernel::error::to_result;
 use kernel::prelude::*;
 use kernel::sync::Arc;
-use rnbd_proto::device::completions;
+use rnbd_proto::device_caps::completions;
 
 /// Completions that one call of [`Connection::poll`] handles at most.
 pub const POLL_BUDGET: c_int = 64;
@@ -102,7 +102,7 @@ impl<C: Send + Sync + 'static> Connection<C> {
         config: &QpConfig,
     ) -> core::result::Result<Self, (CmId, Error)> {
         // Others take the addresses of what they copy for addresses of memory.
-        if config.notes && pd.attrs().immediates {
+        if config.inline_imm && pd.attrs().immediates {
             return Err((cm, EINVAL));
         }
         let shared = match KBox::new(QpShared::new(context, config), GFP_KERNEL) {

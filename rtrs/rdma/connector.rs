@@ -13,7 +13,7 @@ use super::pd::CmDevice;
 use super::pd::Pd;
 use super::qp::QpConfig;
 use crate::bindings;
-use crate::support::net::SockAddr;
+use crate::kernel_ext::net::SockAddr;
 use kernel::error::to_result;
 use kernel::prelude::*;
 use kernel::sync::Arc;

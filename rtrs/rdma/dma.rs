@@ -10,7 +10,7 @@ use super::sg::MappedSg;
 use super::sg::SgTable;
 use super::wr::Sge;
 use crate::bindings;
-use crate::support::mem::Pages;
+use crate::kernel_ext::pages::Pages;
 use core::ptr::NonNull;
 use kernel::prelude::*;
 use kernel::sync::Arc;

@@ -13,7 +13,7 @@ use super::pd::Pd;
 use super::qp::QpConfig;
 use super::qp::QpRef;
 use crate::bindings;
-use crate::support::net::SockAddr;
+use crate::kernel_ext::net::SockAddr;
 use core::ptr::NonNull;
 use kernel::error::from_err_ptr;
 use kernel::error::to_result;
@@ -21,7 +21,7 @@ use kernel::prelude::*;
 use kernel::sync::Arc;
 
 /// Who decides about connection requests.
-pub trait Accept: Send + Sync {
+pub trait AcceptHandler: Send + Sync {
     /// A peer wants to connect and sent `private`.
     ///
     /// Either consume `incoming` by [`Incoming::accept`] or
@@ -33,11 +33,11 @@ pub trait Accept: Send + Sync {
 /// A connection request that is being decided.
 pub struct Incoming<'a> {
     id: NonNull<bindings::rdma_cm_id>,
-    verdict: &'a mut Verdict,
+    verdict: &'a mut HandlerResult,
 }
 
 /// What is to become of the id of a request.
-enum Verdict {
+enum HandlerResult {
     /// Nobody decided: the connection manager rejects and destroys it.
     Undecided,
     /// A [`Connection`] owns it.
@@ -116,7 +116,7 @@ impl Incoming<'_> {
         });
         match accepted {
             Ok(()) => {
-                *self.verdict = Verdict::Taken;
+                *self.verdict = HandlerResult::Taken;
                 Ok(conn)
             }
             Err(e) => {
@@ -138,7 +138,7 @@ impl Incoming<'_> {
                 bindings::ib_cm_rej_reason_IB_CM_REJ_CONSUMER_DEFINED as u8,
             )
         };
-        *self.verdict = Verdict::Refused;
+        *self.verdict = HandlerResult::Refused;
     }
 
     /// Rejects with an id that has a context of its own already: back to one
@@ -161,7 +161,7 @@ impl Incoming<'_> {
 /// The context of `id` is the pointer of `accept`.
 pub struct Listener {
     id: NonNull<bindings::rdma_cm_id>,
-    _accept: Pin<KBox<Arc<dyn Accept>>>,
+    _accept: Pin<KBox<Arc<dyn AcceptHandler>>>,
 }
 
 // SAFETY: The connection manager locks internally.
@@ -172,15 +172,15 @@ unsafe impl Sync for Listener {}
 impl Listener {
     /// Listens on `addr`; a wildcard address also covers devices that appear
     /// later, but no other family: iWARP knows no IPv4 addresses written as IPv6.
-    pub fn new(addr: &SockAddr, accept: Arc<dyn Accept>) -> Result<Self> {
+    pub fn new(addr: &SockAddr, accept: Arc<dyn AcceptHandler>) -> Result<Self> {
         let accept = KBox::pin(accept, GFP_KERNEL)?;
         // SAFETY: The handler has the right signature; the context is kept
         // alive by the value made below, which destroys the id first.
         let id = from_err_ptr(unsafe {
             bindings::__rdma_create_kernel_id(
-                crate::support::net::init_net(),
+                crate::kernel_ext::net::init_net(),
                 Some(handler),
-                core::ptr::from_ref::<Arc<dyn Accept>>(&accept)
+                core::ptr::from_ref::<Arc<dyn AcceptHandler>>(&accept)
                     .cast_mut()
                     .cast(),
                 addr.port_space(),
@@ -230,13 +230,13 @@ unsafe extern "C" fn handler(
     let Some(id) = NonNull::new(id) else { return 0 };
     // SAFETY: A new id inherits the context of its listener, which cannot go
     // while a handler runs.
-    let accept = unsafe { &*(*id.as_ptr()).context.cast::<Arc<dyn Accept>>() };
+    let accept = unsafe { &*(*id.as_ptr()).context.cast::<Arc<dyn AcceptHandler>>() };
     // SAFETY: A connection event carries this member of the union.
     let private = unsafe {
         let conn = (*event).param.conn.as_ref();
         super::cm::Private::copy(conn.private_data, conn.private_data_len)
     };
-    let mut verdict = Verdict::Undecided;
+    let mut verdict = HandlerResult::Undecided;
     accept.incoming(
         Incoming {
             id,
@@ -245,9 +245,9 @@ unsafe extern "C" fn handler(
         private.as_slice(),
     );
     match verdict {
-        Verdict::Taken => 0,
+        HandlerResult::Taken => 0,
         // Makes the connection manager destroy the id.
-        Verdict::Undecided | Verdict::Refused => -(bindings::ECONNREFUSED as i32),
+        HandlerResult::Undecided | HandlerResult::Refused => -(bindings::ECONNREFUSED as i32),
     }
 }
 

@@ -3,9 +3,9 @@
 //! Operations: what work requests carry through the hardware and back.
 //!
 //! An [`Op`] holds a completion entry and the data that work requests name:
-//! buffers, regions, mappings. Its life cycle is [`rnbd_proto::flight`]:
-//! whoever has an [`Idle`] has the data for itself; posting consumes the
-//! `Idle`, and the last awaited event creates a new one for
+//! buffers, regions, mappings. Its life cycle is [`rnbd_proto::op_state`]:
+//! whoever has an [`HeldOp`] has the data for itself; posting consumes the
+//! `HeldOp`, and the last awaited event creates a new one for
 //! [`Operation::finish`]. In between the data is only shared.
 
 use super::qp::QpRef;
@@ -20,8 +20,8 @@ use core::sync::atomic::AtomicUsize;
 use core::sync::atomic::Ordering::Relaxed;
 use kernel::prelude::*;
 use kernel::sync::Arc;
-use rnbd_proto::flight::Flight;
-use rnbd_proto::flight::Outcome;
+use rnbd_proto::op_state::EventOutcome;
+use rnbd_proto::op_state::OpState;
 
 /// The data of an operation, and what happens when it comes back.
 ///
@@ -40,7 +40,7 @@ pub trait Operation: Send + Sync + Sized + 'static {
     ///
     /// `qp` is there unless teardown answered in place of the peer, `wc` when
     /// the last event was this completion.
-    fn finish(op: Idle<Self>, qp: Option<&QpRef<'_, Self::Context>>, wc: Option<&Wc>);
+    fn finish(op: HeldOp<Self>, qp: Option<&QpRef<'_, Self::Context>>, wc: Option<&Wc>);
 }
 
 /// An operation.
@@ -48,7 +48,7 @@ pub trait Operation: Send + Sync + Sized + 'static {
 /// # Invariants
 ///
 /// - `cqe.done` is [`Op::<T>::done`].
-/// - While `flight` is held, the one holder has exclusive access to `value`;
+/// - While `state` is held, the one holder has exclusive access to `value`;
 ///   otherwise there are only shared references to it.
 /// - While the hardware has the operation (event "wire" awaited), it owns one
 ///   reference count.
@@ -56,10 +56,10 @@ pub trait Operation: Send + Sync + Sized + 'static {
 pub struct Op<T> {
     // First, so that the pointer which the hardware returns is that of `Self`.
     cqe: UnsafeCell<bindings::ib_cqe>,
-    flight: Flight,
+    state: OpState,
     /// Work requests of the send queue that are done when its own ones are.
     wrs: AtomicU32,
-    /// Address of the [`Kept`](super::kept::Kept) that it is in, or 0.
+    /// Address of the [`OpSet`](super::op_set::Kept) that it is in, or 0.
     set: AtomicUsize,
     value: UnsafeCell<T>,
 }
@@ -78,7 +78,7 @@ impl<T: Operation> Op<T> {
                 cqe: UnsafeCell::new(bindings::ib_cqe {
                     done: Some(Self::done),
                 }),
-                flight: Flight::new(),
+                state: OpState::new(),
                 wrs: AtomicU32::new(0),
                 set: AtomicUsize::new(0),
                 value: UnsafeCell::new(value),
@@ -87,10 +87,10 @@ impl<T: Operation> Op<T> {
         )?)
     }
 
-    /// Takes exclusive access. `None` when held or in flight.
-    pub fn begin(self: &Arc<Self>) -> Option<Idle<T>> {
+    /// Takes exclusive access. `None` when held or in state.
+    pub fn begin(self: &Arc<Self>) -> Option<HeldOp<T>> {
         // INVARIANT: `begin` makes us the holder.
-        self.flight.begin().then(|| Idle { op: self.clone() })
+        self.state.begin().then(|| HeldOp { op: self.clone() })
     }
 
     /// Records the answer that an operation in flight awaits, by `record`; it
@@ -98,28 +98,28 @@ impl<T: Operation> Op<T> {
     ///
     /// False, and `record` is not called, when no answer is awaited. When it
     /// is the last event, the operation is finished before this returns.
-    pub fn answer(
+    pub fn record_response(
         self: &Arc<Self>,
         qp: Option<&QpRef<'_, T::Context>>,
         record: impl FnOnce(&T),
     ) -> bool {
-        if !self.flight.begin_answer() {
+        if !self.state.begin_response() {
             return false;
         }
-        // SAFETY: Between `begin_answer` and `answered` the operation is in
+        // SAFETY: Between `begin_response` and `response_recorded` the operation is in
         // flight, so by the type invariant nobody has exclusive access.
         record(unsafe { &*self.value.get() });
-        if self.flight.answered() == Outcome::Last {
+        if self.state.response_recorded() == EventOutcome::Last {
             // INVARIANT: The last event makes us the holder.
-            T::finish(Idle { op: self.clone() }, qp, None);
+            T::finish(HeldOp { op: self.clone() }, qp, None);
         }
         true
     }
 
     /// It is in flight longer than it should be, for one more period: for how many?
-    /// `None` when it is not in flight. See [`Flight::overdue`].
-    pub fn overdue(&self) -> Option<u32> {
-        self.flight.overdue()
+    /// `None` when it is not in state. See [`OpState::count_timeout`].
+    pub fn count_timeout(&self) -> Option<u32> {
+        self.state.count_timeout()
     }
 
     /// The pointer under which the hardware knows it.
@@ -151,8 +151,8 @@ impl<T: Operation> Op<T> {
         self.set.load(Relaxed) == set
     }
 
-    pub(super) fn flight(&self) -> &Flight {
-        &self.flight
+    pub(super) fn state(&self) -> &OpState {
+        &self.state
     }
 
     /// # Safety
@@ -172,9 +172,9 @@ impl<T: Operation> Op<T> {
         // SAFETY: The wire event is still awaited, so the operation is in
         // flight and nobody has exclusive access.
         unsafe { &*op.value.get() }.completed(&qp, wc);
-        if op.flight.wire_done() == Outcome::Last {
+        if op.state.send_completed() == EventOutcome::Last {
             // INVARIANT: The last event makes us the holder.
-            T::finish(Idle { op }, Some(&qp), Some(wc));
+            T::finish(HeldOp { op }, Some(&qp), Some(wc));
         }
     }
 }
@@ -184,12 +184,12 @@ impl<T: Operation> Op<T> {
 ///
 /// # Invariants
 ///
-/// The flight state of `op` is held, by this value.
-pub struct Idle<T: Operation> {
+/// The state of `op` is held, by this value.
+pub struct HeldOp<T: Operation> {
     op: Arc<Op<T>>,
 }
 
-impl<T: Operation> Idle<T> {
+impl<T: Operation> HeldOp<T> {
     /// The operation itself.
     pub fn op(&self) -> &Arc<Op<T>> {
         &self.op
@@ -211,7 +211,7 @@ impl<T: Operation> Idle<T> {
     }
 }
 
-impl<T: Operation> Deref for Idle<T> {
+impl<T: Operation> Deref for HeldOp<T> {
     type Target = T;
 
     fn deref(&self) -> &T {
@@ -220,15 +220,15 @@ impl<T: Operation> Deref for Idle<T> {
     }
 }
 
-impl<T: Operation> DerefMut for Idle<T> {
+impl<T: Operation> DerefMut for HeldOp<T> {
     fn deref_mut(&mut self) -> &mut T {
         // SAFETY: As above, and `self` is borrowed mutably.
         unsafe { &mut *self.op.value.get() }
     }
 }
 
-impl<T: Operation> Drop for Idle<T> {
+impl<T: Operation> Drop for HeldOp<T> {
     fn drop(&mut self) {
-        self.op.flight.release();
+        self.op.state.release();
     }
 }

@@ -8,7 +8,7 @@ use kernel::error::from_err_ptr;
 use kernel::prelude::*;
 use kernel::str::CStr;
 use kernel::sync::Arc;
-use rnbd_proto::device::DeviceAttrs;
+use rnbd_proto::device_caps::DeviceAttrs;
 
 /// A device named by a connection id that is alive.
 ///

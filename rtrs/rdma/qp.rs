@@ -4,11 +4,11 @@
 
 mod shared;
 
-use super::kept::Keep;
-use super::kept::Kept;
-use super::op::Idle;
+use super::op::HeldOp;
 use super::op::Op;
 use super::op::Operation;
+use super::op_set::KeptOpSet;
+use super::op_set::OpSet;
 use super::wr::Remote;
 use super::wr::SendChain;
 use super::wr::Sge;
@@ -19,9 +19,9 @@ use core::sync::atomic::Ordering::Relaxed;
 use kernel::error::to_result;
 use kernel::prelude::*;
 use kernel::sync::Arc;
-use rnbd_proto::flight::Await;
-use rnbd_proto::flight::Recall;
-use rnbd_proto::send_room::Look;
+use rnbd_proto::op_state::AwaitedEvents;
+use rnbd_proto::op_state::CancelOutcome;
+use rnbd_proto::sq_credits::QueueProgress;
 
 pub(super) use shared::QpShared;
 
@@ -51,10 +51,10 @@ pub struct QpConfig {
     pub vector: u32,
     /// Where completions are handled.
     pub poll: PollContext,
-    /// Immediates travel as notes: messages that begin with what the immediate would
-    /// have been. Receives must have room for that ([`rnbd_proto::imm::NOTE_SIZE`]),
+    /// Immediates travel as inline_imm: messages that begin with what the immediate would
+    /// have been. Receives must have room for that ([`rnbd_proto::imm::INLINE_IMM_SIZE`]),
     /// and read it themselves. For devices that have no immediates.
-    pub notes: bool,
+    pub inline_imm: bool,
 }
 
 /// What [`QpRef::nudge`] found.
@@ -78,14 +78,14 @@ enum Posted {
 
 /// Room in the send queue beside that for what is posted.
 #[derive(Clone, Copy)]
-struct Spare {
+struct ReservedCredits {
     /// To be kept from now on.
     kept: u32,
     /// Kept before, to be used.
     used: u32,
 }
 
-impl Spare {
+impl ReservedCredits {
     const NONE: Self = Self { kept: 0, used: 0 };
 }
 
@@ -102,17 +102,17 @@ impl<'a, C: Send + Sync + 'static> QpRef<'a, C> {
     }
 
     /// Whether immediates travel as notes.
-    pub fn notes(&self) -> bool {
-        self.shared.notes
+    pub fn inline_imm(&self) -> bool {
+        self.shared.inline_imm
     }
 
     /// Keeps the operations of `set`, so that chains of them can be posted
-    /// [quietly](Self::post_quiet). False if it keeps a set already.
-    pub fn keep<T: Operation<Context = C>>(&self, set: &Arc<Kept<T>>) -> bool {
-        self.shared.keep.populate(Keep::new(set.clone()))
+    /// [quietly](Self::post_unsignaled). False if it keeps a set already.
+    pub fn keep<T: Operation<Context = C>>(&self, set: &Arc<OpSet<T>>) -> bool {
+        self.shared.keep.populate(KeptOpSet::new(set.clone()))
     }
 
-    fn keeps<T: Operation<Context = C>>(&self, idle: &Idle<T>) -> bool {
+    fn keeps<T: Operation<Context = C>>(&self, idle: &HeldOp<T>) -> bool {
         let keep = self.shared.keep.as_ref();
         keep.is_some_and(|keep| keep.has(idle.op()))
     }
@@ -125,26 +125,26 @@ impl<'a, C: Send + Sync + 'static> QpRef<'a, C> {
     /// the queue is full, else what `build` or the device said.
     ///
     /// Where only an answer is awaited, the chain is posted
-    /// [quietly](Self::post_quiet).
+    /// [quietly](Self::post_unsignaled).
     pub fn post_send<T: Operation<Context = C>>(
         &self,
-        idle: Idle<T>,
-        awaited: Await,
+        idle: HeldOp<T>,
+        awaited: AwaitedEvents,
         build: impl for<'b> FnOnce(&'b T, &mut SendChain<'b>) -> Result,
-    ) -> core::result::Result<(), (Idle<T>, Error)> {
-        self.post_chain(idle, awaited, Spare::NONE, build)
+    ) -> core::result::Result<(), (HeldOp<T>, Error)> {
+        self.post_chain(idle, awaited, ReservedCredits::NONE, build)
     }
 
     /// As [`Self::post_send`], and keeps room for `spare` work requests that must follow.
-    /// Each goes with [`Self::post_spare`] or is given back by [`Self::give_spare`].
-    pub fn post_and_keep<T: Operation<Context = C>>(
+    /// Each goes with [`Self::post_send_reserved`] or is given back by [`Self::release_reserved`].
+    pub fn post_send_and_reserve<T: Operation<Context = C>>(
         &self,
-        idle: Idle<T>,
-        awaited: Await,
+        idle: HeldOp<T>,
+        awaited: AwaitedEvents,
         spare: u32,
         build: impl for<'b> FnOnce(&'b T, &mut SendChain<'b>) -> Result,
-    ) -> core::result::Result<(), (Idle<T>, Error)> {
-        let spare = Spare {
+    ) -> core::result::Result<(), (HeldOp<T>, Error)> {
+        let spare = ReservedCredits {
             kept: spare,
             used: 0,
         };
@@ -153,33 +153,33 @@ impl<'a, C: Send + Sync + 'static> QpRef<'a, C> {
 
     /// As [`Self::post_send`], of one work request for which room was kept, and is kept
     /// if this fails.
-    pub fn post_spare<T: Operation<Context = C>>(
+    pub fn post_send_reserved<T: Operation<Context = C>>(
         &self,
-        idle: Idle<T>,
-        awaited: Await,
+        idle: HeldOp<T>,
+        awaited: AwaitedEvents,
         build: impl for<'b> FnOnce(&'b T, &mut SendChain<'b>) -> Result,
-    ) -> core::result::Result<(), (Idle<T>, Error)> {
-        self.post_chain(idle, awaited, Spare { kept: 0, used: 1 }, build)
+    ) -> core::result::Result<(), (HeldOp<T>, Error)> {
+        self.post_chain(idle, awaited, ReservedCredits { kept: 0, used: 1 }, build)
     }
 
     /// The work request for which room was kept is not going to follow.
-    pub fn give_spare(&self) {
-        self.shared.room.use_kept(1);
-        self.shared.room.give(1);
+    pub fn release_reserved(&self) {
+        self.shared.credits.use_set_aside(1);
+        self.shared.credits.release(1);
     }
 
     fn post_chain<T: Operation<Context = C>>(
         &self,
-        idle: Idle<T>,
-        awaited: Await,
-        spare: Spare,
+        idle: HeldOp<T>,
+        awaited: AwaitedEvents,
+        spare: ReservedCredits,
         build: impl for<'b> FnOnce(&'b T, &mut SendChain<'b>) -> Result,
-    ) -> core::result::Result<(), (Idle<T>, Error)> {
-        let told = awaited.has_wire();
+    ) -> core::result::Result<(), (HeldOp<T>, Error)> {
+        let told = awaited.has_send_completion();
         if !told && !self.keeps(&idle) {
             return Err((idle, EPERM));
         }
-        let mut chain = SendChain::new(self.shared.notes);
+        let mut chain = SendChain::new(self.shared.inline_imm);
         if let Err(e) = build(&idle, &mut chain) {
             return Err((idle, e));
         }
@@ -188,35 +188,35 @@ impl<'a, C: Send + Sync + 'static> QpRef<'a, C> {
             Ok(first) => first,
             Err(e) => return Err((idle, e)),
         };
-        let (room, wrs) = (&self.shared.room, chain.len());
+        let (credits, wrs) = (&self.shared.credits, chain.len());
         let taken = wrs.saturating_add(spare.kept).saturating_sub(spare.used);
-        if taken > 0 && !room.take(taken) {
+        if taken > 0 && !credits.reserve(taken) {
             return Err((idle, ENOSPC));
         }
-        room.keep(spare.kept);
-        room.use_kept(spare.used);
-        let debt = if told { room.settle() } else { 0 };
+        credits.set_aside(spare.kept);
+        credits.use_set_aside(spare.used);
+        let debt = if told { credits.take_deferred() } else { 0 };
         idle.op().set_wrs(wrs.saturating_add(debt));
         // SAFETY: The chain is linked, does not move, and names memory that the
         // launched operation owns until the hardware gives it back, or that is kept.
-        let posted = self.launch(idle, awaited, || unsafe { self.post(first) });
+        let posted = self.hand_over(idle, awaited, || unsafe { self.post(first) });
         match posted {
             Ok(()) if told => {}
-            Ok(()) => room.owe(wrs),
+            Ok(()) => credits.defer(wrs),
             Err(_) => {
-                room.keep(spare.used);
-                room.use_kept(spare.kept);
-                room.give(taken);
-                room.owe(debt);
+                credits.set_aside(spare.used);
+                credits.use_set_aside(spare.kept);
+                credits.release(taken);
+                credits.defer(debt);
             }
         }
         posted
     }
 
     /// Whether the queue has so little room that the next post should not be
-    /// [quiet](Self::post_quiet), see [`QpConfig::reserve`].
-    pub fn is_low(&self) -> bool {
-        self.shared.room.is_below(self.shared.reserve)
+    /// [quiet](Self::post_unsignaled), see [`QpConfig::reserve`].
+    pub fn is_low_on_credits(&self) -> bool {
+        self.shared.credits.is_below(self.shared.reserve)
     }
 
     /// Posts the chain that `build` makes of the operation's data without asking to be
@@ -231,29 +231,29 @@ impl<'a, C: Send + Sync + 'static> QpRef<'a, C> {
     ///
     /// `EPERM` if it does not keep it, else as for [`QpRef::post_send`]. Nothing was
     /// posted then.
-    pub fn post_quiet<T: Operation<Context = C>>(
+    pub fn post_unsignaled<T: Operation<Context = C>>(
         &self,
-        idle: &Idle<T>,
+        idle: &HeldOp<T>,
         build: impl for<'b> FnOnce(&'b T, &mut SendChain<'b>) -> Result,
     ) -> Result {
         if !self.keeps(idle) {
             return Err(EPERM);
         }
-        let mut chain = SendChain::new(self.shared.notes);
+        let mut chain = SendChain::new(self.shared.inline_imm);
         build(idle, &mut chain)?;
         let first = chain.link(None, self.shared.chained.get())?;
-        let (room, wrs) = (&self.shared.room, chain.len());
-        if !room.take(wrs) {
+        let (credits, wrs) = (&self.shared.credits, chain.len());
+        if !credits.reserve(wrs) {
             return Err(ENOSPC);
         }
         // SAFETY: The chain is linked, does not move, and names memory that is kept.
         match self.gated(|| unsafe { self.post(first) }) {
             Posted::Nothing(e) => {
-                room.give(wrs);
+                credits.release(wrs);
                 Err(e)
             }
             Posted::All | Posted::Part => {
-                room.owe(wrs);
+                credits.defer(wrs);
                 Ok(())
             }
         }
@@ -294,9 +294,9 @@ impl<'a, C: Send + Sync + 'static> QpRef<'a, C> {
     /// As [`QpRef::post_send`].
     pub fn post_recv<T: Operation<Context = C>>(
         &self,
-        idle: Idle<T>,
+        idle: HeldOp<T>,
         buffer: impl for<'b> FnOnce(&'b T) -> Result<Option<Sge<'b>>>,
-    ) -> core::result::Result<(), (Idle<T>, Error)> {
+    ) -> core::result::Result<(), (HeldOp<T>, Error)> {
         let sge = match buffer(&idle) {
             Ok(sge) => sge.map(|sge| sge.raw()),
             Err(e) => return Err((idle, e)),
@@ -311,7 +311,7 @@ impl<'a, C: Send + Sync + 'static> QpRef<'a, C> {
         // SAFETY: Any pointer is valid for this member of the union.
         unsafe { *wr.__bindgen_anon_1.wr_cqe.as_mut() = idle.op().cqe() };
         idle.op().set_wrs(0);
-        self.launch(idle, Await::Wire, || {
+        self.hand_over(idle, AwaitedEvents::Send, || {
             let mut refused = core::ptr::null();
             // SAFETY: As in `post_send`.
             let ret = unsafe {
@@ -332,17 +332,17 @@ impl<'a, C: Send + Sync + 'static> QpRef<'a, C> {
         cqe: &UnsafeCell<bindings::ib_cqe>,
         build: impl FnOnce(&mut SendChain<'static>) -> Result,
     ) -> Result {
-        let mut chain = SendChain::new(self.shared.notes);
+        let mut chain = SendChain::new(self.shared.inline_imm);
         build(&mut chain)?;
         let cqe = cqe.get();
         let first = chain.link(Some(cqe), cqe)?;
-        if !self.shared.room.take(1) {
+        if !self.shared.credits.reserve(1) {
             return Err(ENOSPC);
         }
         // SAFETY: The chain is linked and does not move; no memory is named.
         match self.gated(|| unsafe { self.post(first) }) {
             Posted::Nothing(e) => {
-                self.shared.room.give(1);
+                self.shared.credits.release(1);
                 Err(e)
             }
             Posted::All | Posted::Part => Ok(()),
@@ -362,51 +362,51 @@ impl<'a, C: Send + Sync + 'static> QpRef<'a, C> {
         if self.shared.broken.load(Relaxed) {
             return Progress::Broken;
         }
-        let room = &self.shared.room;
-        let look = room.look();
+        let credits = &self.shared.credits;
+        let look = credits.check_progress();
         match look {
-            Look::Fine => return Progress::Fine,
-            Look::Dead => return Progress::Broken,
-            Look::Quiet | Look::Stuck => {}
+            QueueProgress::Moving => return Progress::Fine,
+            QueueProgress::Dead => return Progress::Broken,
+            QueueProgress::OnlyDeferred | QueueProgress::Stalled => {}
         }
         // Behind all that is outstanding. Without room or without a connection there is
         // nothing to be done.
         let nowhere = Remote { addr: 0, rkey: 0 };
-        let passes = room.pass();
+        let passes = credits.begin_nop();
         let cqe = match passes {
-            true => &self.shared.passing,
+            true => &self.shared.nop,
             false => &self.shared.chained,
         };
         let posted = self.post_unowned(cqe, |chain| chain.rdma_write(&[], nowhere));
         match posted {
-            Ok(()) => room.nudged(),
-            Err(_) if passes => room.pass_failed(),
+            Ok(()) => credits.nudged(),
+            Err(_) if passes => credits.nop_failed(),
             Err(_) => {}
         }
         match look {
-            Look::Stuck => Progress::Nudged,
+            QueueProgress::Stalled => Progress::Nudged,
             _ => Progress::Fine,
         }
     }
 
     /// Gives back the room of an operation that the hardware is done with.
     pub(super) fn sent<T: Operation<Context = C>>(&self, op: &Op<T>) {
-        self.shared.room.give(op.wrs());
+        self.shared.credits.release(op.wrs());
     }
 
     /// Hands the operation to the hardware by `post`.
-    fn launch<T: Operation<Context = C>>(
+    fn hand_over<T: Operation<Context = C>>(
         &self,
-        idle: Idle<T>,
-        awaited: Await,
+        idle: HeldOp<T>,
+        awaited: AwaitedEvents,
         post: impl FnOnce() -> Posted,
-    ) -> core::result::Result<(), (Idle<T>, Error)> {
+    ) -> core::result::Result<(), (HeldOp<T>, Error)> {
         let op = idle.into_op();
-        op.flight().launch(awaited);
+        op.state().post(awaited);
         // Becomes the hardware's, if that is to tell the end: `Op::done` takes it back.
         let reference = Arc::into_raw(op);
         let posted = self.gated(post);
-        if awaited.has_wire() && !matches!(posted, Posted::Nothing(_)) {
+        if awaited.has_send_completion() && !matches!(posted, Posted::Nothing(_)) {
             // The end of a part of a chain will never complete. Nobody can tell when the
             // device is done with the memory of the part, so it is never freed: the
             // reference of the hardware stays.
@@ -417,17 +417,17 @@ impl<'a, C: Send + Sync + 'static> QpRef<'a, C> {
         let Posted::Nothing(e) = posted else {
             return Ok(());
         };
-        let recalled = loop {
-            match op.flight().recall() {
-                Recall::Busy => core::hint::spin_loop(),
-                recalled => break recalled,
+        let cancelled = loop {
+            match op.state().cancel_post() {
+                CancelOutcome::Busy => core::hint::spin_loop(),
+                cancelled => break cancelled,
             }
         };
-        match recalled {
+        match cancelled {
             // A peer that answers what it was not sent has finished it.
-            Recall::Gone => Ok(()),
-            // SAFETY: `recall` made us the holder again.
-            _ => Err((unsafe { Idle::from_op(op) }, e)),
+            CancelOutcome::Gone => Ok(()),
+            // SAFETY: `cancel_post` made us the holder again.
+            _ => Err((unsafe { HeldOp::from_op(op) }, e)),
         }
     }
 }

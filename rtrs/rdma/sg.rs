@@ -9,7 +9,7 @@ use super::dma::DmaDir;
 use super::pd::Pd;
 use super::wr::Sge;
 use crate::bindings;
-use crate::support::mem::Pages;
+use crate::kernel_ext::pages::Pages;
 use kernel::prelude::*;
 use kernel::sync::Arc;
 

@@ -11,11 +11,11 @@ use core::marker::PhantomData;
 use core::mem::ManuallyDrop;
 use core::mem::MaybeUninit;
 use kernel::prelude::*;
-use rnbd_proto::imm::NOTE_SIZE;
+use rnbd_proto::imm::INLINE_IMM_SIZE;
 
 /// Flags of a request whose data the device copies when it is posted. Its segments are
 /// addresses for the CPU, which those of mapped memory are as well for devices in
-/// software. Only these may be used so: [`rnbd_proto::device::DeviceAttrs::immediates`].
+/// software. Only these may be used so: [`rnbd_proto::device_caps::DeviceAttrs::immediates`].
 const INLINE: c_int = bindings::ib_send_flags_IB_SEND_INLINE as c_int;
 
 /// Work requests in one chain.
@@ -125,20 +125,20 @@ pub struct SendChain<'a> {
     wrs: usize,
     sges: usize,
     /// Whether immediates travel as notes, see [`super::qp::QpConfig::notes`].
-    notes: bool,
+    inline_imm: bool,
     /// The one that this chain has, as a device copies it when the chain is posted.
-    note: Option<[u8; NOTE_SIZE]>,
+    note: Option<[u8; INLINE_IMM_SIZE]>,
     _memory: PhantomData<&'a ()>,
 }
 
 impl<'a> SendChain<'a> {
-    pub(super) fn new(notes: bool) -> Self {
+    pub(super) fn new(inline_imm: bool) -> Self {
         Self {
             slots: [const { MaybeUninit::uninit() }; MAX_WRS],
             segments: [const { MaybeUninit::uninit() }; MAX_SGES],
             wrs: 0,
             sges: 0,
-            notes,
+            inline_imm,
             note: None,
             _memory: PhantomData,
         }
@@ -241,7 +241,7 @@ impl<'a> SendChain<'a> {
     }
 
     fn write_imm(&mut self, list: impl Iterator<Item = Sge<'a>>, to: Remote, imm: u32) -> Result {
-        if !self.notes {
+        if !self.inline_imm {
             let wr = self.request(bindings::ib_wr_opcode_IB_WR_RDMA_WRITE_WITH_IMM, list)?;
             return self.push_rdma(Self::with_imm(wr, imm), to);
         }
@@ -265,7 +265,7 @@ impl<'a> SendChain<'a> {
 
     /// Sends a message with an immediate.
     pub fn send_imm(&mut self, list: &[Sge<'a>], imm: u32) -> Result {
-        if self.notes {
+        if self.inline_imm {
             return self.push_note(list, imm);
         }
         let wr = self.request(
@@ -293,7 +293,7 @@ impl<'a> SendChain<'a> {
         // The address is known when the chain does not move any more.
         let note = Sge {
             addr: 0,
-            length: NOTE_SIZE as u32,
+            length: INLINE_IMM_SIZE as u32,
             lkey: 0,
             _memory: PhantomData,
         };

@@ -4,26 +4,26 @@
 //! request from its arrival to the end of its answer.
 //!
 //! A chunk is one operation that is posted again and again: to register its
-//! memory, to invalidate the client's key, to answer. Who has its [`Idle`] has
-//! the chunk; a [`Request`](super::request::Request) is an `Idle` in the hands of
+//! memory, to invalidate the client's key, to answer. Who has its [`HeldOp`] has
+//! the chunk; a [`Request`](super::request::Request) is an `HeldOp` in the hands of
 //! the service.
 
-mod answer;
+mod response;
 
 use kernel::page::PAGE_SHIFT;
 use kernel::page::PAGE_SIZE;
 use kernel::prelude::*;
 use kernel::sync::Arc;
+use rnbd_proto::chunk_state::ArrivalAction;
+use rnbd_proto::chunk_state::ChunkState;
+use rnbd_proto::chunk_state::RequestLocation;
 use rnbd_proto::error::WireError;
-use rnbd_proto::flight::Await;
 use rnbd_proto::imm::IoReqPayload;
 use rnbd_proto::limits::BufId;
 use rnbd_proto::limits::ServerLimits;
 use rnbd_proto::limits::HEADER_SIZE;
+use rnbd_proto::op_state::AwaitedEvents;
 use rnbd_proto::path_state::ServerState;
-use rnbd_proto::turn::Arrival;
-use rnbd_proto::turn::Turn;
-use rnbd_proto::turn::Verdict;
 use rnbd_proto::wire::rtrs;
 use rnbd_proto::wire::rtrs::NextKey;
 use rnbd_proto::wire::rtrs::SgDesc;
@@ -31,29 +31,29 @@ use rnbd_proto::wire::rtrs::MAX_REQUEST_MSG_SIZE;
 use rnbd_proto::wire::rtrs::RKEY_RSP_SIZE;
 
 use super::conn::Conn;
-use super::lanes::Arrived;
 use super::path::Path;
+use super::resend_order::Arrived;
 use super::setup;
+use crate::kernel_ext::log::Plain;
+use crate::kernel_ext::pages::Pages;
 use crate::rdma::dma::DmaBuf;
 use crate::rdma::dma::DmaDir;
 use crate::rdma::dma::DmaPages;
-use crate::rdma::kept::Kept;
 use crate::rdma::mr::Access;
 use crate::rdma::mr::Mr;
-use crate::rdma::op::Idle;
+use crate::rdma::op::HeldOp;
 use crate::rdma::op::Op;
 use crate::rdma::op::Operation;
+use crate::rdma::op_set::OpSet;
 use crate::rdma::qp::QpRef;
 use crate::rdma::wc::Wc;
-use crate::support::log::Plain;
-use crate::support::mem::Pages;
 
-pub(super) use answer::answer;
+pub(super) use response::respond;
 
 /// A chunk's place in its path.
-pub(super) struct Slot {
+pub(super) struct ChunkSlot {
     pub(super) op: Arc<Op<Chunk>>,
-    pub(super) turn: Turn,
+    pub(super) state: ChunkState,
 }
 
 /// What a chunk is posted for.
@@ -61,8 +61,8 @@ pub(super) struct Slot {
 enum Stage {
     Register,
     /// For this request.
-    Invalidate(Arrival),
-    Answer,
+    Invalidate(RequestLocation),
+    Respond,
 }
 
 /// A chunk, with all that a request in it needs.
@@ -81,7 +81,7 @@ pub(super) struct Chunk {
     mem: DmaPages,
 }
 
-impl Slot {
+impl ChunkSlot {
     /// The chunks of a path, none registered yet.
     pub(super) fn for_path(path: &Path) -> Result<KVec<Self>> {
         let limits = path.shared.limits;
@@ -89,7 +89,7 @@ impl Slot {
         for id in limits.queue_depth().buffers() {
             let slot = Self {
                 op: Op::new(Chunk::new(path, id)?)?,
-                turn: Turn::new(),
+                state: ChunkState::new(),
             };
             slots.push(slot, GFP_KERNEL)?;
         }
@@ -102,7 +102,7 @@ impl Slot {
         for slot in slots {
             ops.push(slot.op.clone(), GFP_KERNEL)?;
         }
-        let kept = Kept::new(ops)?;
+        let kept = OpSet::new(ops)?;
         for id in 0..path.count() {
             match path.with_qp(id, |qp| qp.keep(&kept)) {
                 Some(true) => {}
@@ -174,10 +174,13 @@ impl Chunk {
 
     /// Reads the request whose message is at `offset`: once, as a client that
     /// has a key may change it meanwhile.
-    pub(super) fn read(&mut self, offset: u32) -> core::result::Result<rtrs::Request, WireError> {
+    pub(super) fn read(
+        &mut self,
+        offset: u32,
+    ) -> core::result::Result<rtrs::RequestMsg, WireError> {
         let beyond = |_| WireError::Offset(offset);
         let size = u32::try_from(self.mem.pages().len()).map_err(|_| WireError::Offset(offset))?;
-        let range = rtrs::Request::message_range(offset, size)?;
+        let range = rtrs::RequestMsg::message_range(offset, size)?;
         self.mem.sync_for_cpu(0, range.end);
 
         let (mut message, room) = ([0; MAX_REQUEST_MSG_SIZE], MAX_REQUEST_MSG_SIZE);
@@ -187,7 +190,7 @@ impl Chunk {
             .pages()
             .read_at(range.start, message)
             .map_err(beyond)?;
-        let request = rtrs::Request::parse(message, offset)?;
+        let request = rtrs::RequestMsg::parse(message, offset)?;
 
         let (range, room) = (request.user_range(), self.user.len());
         let user = self.user.get_mut(..range.len());
@@ -208,7 +211,7 @@ fn no_room(need: usize, got: usize) -> WireError {
 impl Operation for Chunk {
     type Context = Conn;
 
-    fn finish(chunk: Idle<Self>, qp: Option<&QpRef<'_, Conn>>, wc: Option<&Wc>) {
+    fn finish(chunk: HeldOp<Self>, qp: Option<&QpRef<'_, Conn>>, wc: Option<&Wc>) {
         let (Some(qp), Some(wc)) = (qp, wc) else {
             return;
         };
@@ -230,7 +233,7 @@ impl Operation for Chunk {
                     ready(&conn, chunk, arrival.offset);
                 }
             }
-            Stage::Answer => {
+            Stage::Respond => {
                 let id = chunk.id;
                 drop(chunk);
                 if conn.check(wc, "answer") {
@@ -242,10 +245,10 @@ impl Operation for Chunk {
 }
 
 /// Registers the memory of a chunk for the first time.
-pub(super) fn register(slot: &Slot, qp: &QpRef<'_, Conn>) -> Result {
+pub(super) fn register(slot: &ChunkSlot, qp: &QpRef<'_, Conn>) -> Result {
     let mut chunk = slot.op.begin().ok_or(EBUSY)?;
     chunk.stage = Stage::Register;
-    qp.post_send(chunk, Await::Wire, |chunk, chain| {
+    qp.post_send(chunk, AwaitedEvents::Send, |chunk, chain| {
         chain.reg_mr(&chunk.mr, Access::RemoteWrite)
     })
     .map_err(|(_, e)| e)
@@ -263,24 +266,24 @@ pub(super) fn arrive(conn: &Arc<Conn>, place: IoReqPayload) {
         Err(reason) => return path.fail(fmt!("{}", Plain(reason))),
     };
     let Some(slot) = slot(path, id) else { return };
-    let arrival = Arrival {
+    let arrival = RequestLocation {
         connection: conn.id,
         offset,
     };
-    match slot.turn.arrive(arrival) {
-        Verdict::Serve => serve(conn, slot, offset),
-        Verdict::Wait => {}
-        Verdict::Violation => path.fail(fmt!("message id {} used while in flight", id.get())),
+    match slot.state.request_arrived(arrival) {
+        ArrivalAction::Serve => serve(conn, slot, offset),
+        ArrivalAction::Wait => {}
+        ArrivalAction::Violation => path.fail(fmt!("message id {} used while in flight", id.get())),
     }
 }
 
-fn slot(path: &Path, id: BufId) -> Option<&Slot> {
+fn slot(path: &Path, id: BufId) -> Option<&ChunkSlot> {
     path.slots.as_ref()?.get(id.index())
 }
 
 /// It is the request's turn: takes the chunk away from the client, if so
 /// configured, and has the request served.
-fn serve(conn: &Arc<Conn>, slot: &Slot, offset: u32) {
+fn serve(conn: &Arc<Conn>, slot: &ChunkSlot, offset: u32) {
     let path = &conn.path;
     let Some(mut chunk) = slot.op.begin() else {
         return path.fail(fmt!("chunk in use out of turn"));
@@ -289,7 +292,7 @@ fn serve(conn: &Arc<Conn>, slot: &Slot, offset: u32) {
     if !path.offer.new_rkey() {
         return ready(conn, chunk, offset);
     }
-    chunk.stage = Stage::Invalidate(Arrival {
+    chunk.stage = Stage::Invalidate(RequestLocation {
         connection: conn.id,
         offset,
     });
@@ -297,7 +300,7 @@ fn serve(conn: &Arc<Conn>, slot: &Slot, offset: u32) {
     // need not have waited for the answer, and may have sent this one elsewhere.
     let queue = chunk.home.unwrap_or(conn.id);
     let posted = path.with_qp(queue, move |qp| {
-        qp.post_send(chunk, Await::Wire, |chunk, chain| {
+        qp.post_send(chunk, AwaitedEvents::Send, |chunk, chain| {
             chain.local_inv(chunk.mr.rkey())
         })
         .map_err(|(_, e)| e)
@@ -309,7 +312,7 @@ fn serve(conn: &Arc<Conn>, slot: &Slot, offset: u32) {
 
 /// The request at `offset` of `chunk` is out of the client's reach: sends it on its way to
 /// the service.
-fn ready(conn: &Arc<Conn>, chunk: Idle<Chunk>, offset: u32) {
+fn ready(conn: &Arc<Conn>, chunk: HeldOp<Chunk>, offset: u32) {
     let lanes = &conn.path.session.lanes;
     lanes.submit(conn, Arrived::new(chunk, conn.clone(), offset));
 }
@@ -317,7 +320,7 @@ fn ready(conn: &Arc<Conn>, chunk: Idle<Chunk>, offset: u32) {
 /// The answer in chunk `id` was sent; serves a request that waited for that.
 fn answered(path: &Arc<Path>, id: BufId) {
     let Some(slot) = slot(path, id) else { return };
-    let Some(arrival) = slot.turn.answered() else {
+    let Some(arrival) = slot.state.response_sent() else {
         return;
     };
     if let Some(conn) = path.conn(arrival.connection) {

@@ -6,16 +6,16 @@
 use kernel::prelude::*;
 use kernel::sync::Arc;
 use rnbd_proto::limits::ServerLimits;
-use rnbd_proto::send_room::AnswerRoom;
+use rnbd_proto::sq_credits::ResponseCredits;
 
 use super::path::Path;
+use crate::kernel_ext::log::Plain;
 use crate::pr_err_ratelimited;
 use crate::rdma::cm::CmEvent;
 use crate::rdma::cm::CmEvents;
 use crate::rdma::qp::PollContext;
 use crate::rdma::qp::QpConfig;
 use crate::rdma::wc::Wc;
-use crate::support::log::Plain;
 
 /// Receives posted on the connection for control.
 pub(super) const CONTROL_DEPTH: u32 = 512;
@@ -74,12 +74,12 @@ pub(super) fn receives(id: u16, limits: ServerLimits) -> u32 {
 ///
 /// `EOPNOTSUPP` when the device cannot have them, with a line in the log.
 pub(super) fn qp_config(path: &Path, id: u16) -> Result<QpConfig> {
-    let (device, notes) = (path.pd.attrs(), path.req().notes());
+    let (device, inline_imm) = (path.pd.attrs(), path.req().inline_imm());
     let name = path.pd.device_name();
     // Notes are copied by the device when they are posted, in a way that only devices
     // in software understand, so no client may ask for them where there is no need.
-    if notes == device.immediates {
-        match notes {
+    if inline_imm == device.immediates {
+        match inline_imm {
             true => pr_err_ratelimited!("{path}: RDMA device {name} has immediates, and the client asks to do without\n"),
             false => pr_err_ratelimited!("{path}: RDMA device {name} has no immediates, and the client does not do without\n"),
         }
@@ -88,11 +88,11 @@ pub(super) fn qp_config(path: &Path, id: u16) -> Result<QpConfig> {
     let receives = receives(id, path.shared.limits);
     let room = match id {
         // Control messages are few; room for heartbeats and their answers.
-        0 => AnswerRoom {
+        0 => ResponseCredits {
             all: 2 * CONTROL_DEPTH + 2,
             reserve: CONTROL_DEPTH,
         },
-        _ => AnswerRoom::new(receives, path.offer.new_rkey()),
+        _ => ResponseCredits::new(receives, path.offer.new_rkey()),
     };
     let send = room.all;
     // And one for the message that sets up the path.
@@ -106,12 +106,12 @@ pub(super) fn qp_config(path: &Path, id: u16) -> Result<QpConfig> {
         reserve: room.reserve,
         recv,
         // A note, and the new key behind it.
-        send_sge: if notes { 2 } else { 1 },
+        send_sge: if inline_imm { 2 } else { 1 },
         vector: path.first_vector.wrapping_add(id.into()),
         poll: match id {
             0 => PollContext::Worker,
             _ => PollContext::Softirq,
         },
-        notes,
+        inline_imm,
     })
 }

@@ -12,16 +12,16 @@ use rnbd_proto::wire::rtrs::INFO_REQ_SIZE;
 
 use super::conn::Conn;
 use super::setup;
+use crate::kernel_ext::log::Plain;
 use crate::rdma::dma::DmaBuf;
 use crate::rdma::dma::DmaDir;
-use crate::rdma::op::Idle;
+use crate::rdma::op::HeldOp;
 use crate::rdma::op::Op;
 use crate::rdma::op::Operation;
 use crate::rdma::qp::QpRef;
 use crate::rdma::wc::Wc;
 use crate::rdma::wc::WcKind;
-use crate::support::log::Plain;
-use rnbd_proto::flight::Await;
+use rnbd_proto::op_state::AwaitedEvents;
 
 /// The receive of an INFO_REQ. Posted once, before the connection for control
 /// is accepted: a second request finds none.
@@ -53,7 +53,7 @@ impl InfoReceive {
 impl Operation for InfoReceive {
     type Context = Conn;
 
-    fn finish(op: Idle<Self>, qp: Option<&QpRef<'_, Conn>>, wc: Option<&Wc>) {
+    fn finish(op: HeldOp<Self>, qp: Option<&QpRef<'_, Conn>>, wc: Option<&Wc>) {
         let (Some(qp), Some(wc)) = (qp, wc) else {
             return;
         };
@@ -101,7 +101,7 @@ impl InfoSend {
         buf.sync_for_device(0, len);
         let idle = Op::new(Self { buf })?.begin().ok_or(EBUSY)?;
 
-        qp.post_send(idle, Await::Wire, |op, chain| {
+        qp.post_send(idle, AwaitedEvents::Send, |op, chain| {
             chain.send(&[op.buf.sge(0, op.buf.len())?])
         })
         .map_err(|(_, e)| e)
@@ -111,7 +111,7 @@ impl InfoSend {
 impl Operation for InfoSend {
     type Context = Conn;
 
-    fn finish(_op: Idle<Self>, qp: Option<&QpRef<'_, Conn>>, wc: Option<&Wc>) {
+    fn finish(_op: HeldOp<Self>, qp: Option<&QpRef<'_, Conn>>, wc: Option<&Wc>) {
         if let (Some(qp), Some(wc)) = (qp, wc) {
             qp.context().check(wc, "send of the chunks' keys");
         }

@@ -24,20 +24,20 @@ use super::conn;
 use super::conn::Conn;
 use super::info::InfoReceive;
 use super::params;
-use super::path::Ends;
+use super::path::Endpoints;
 use super::path::Path;
+use super::path_table::PathTable;
 use super::service::Service;
-use super::table::Table;
+use crate::kernel_ext::class::Class;
+use crate::kernel_ext::log::Plain;
+use crate::kernel_ext::net::SockAddr;
+use crate::kernel_ext::workqueue::OwnedWorkqueue;
+use crate::kernel_ext::workqueue::WorkqueueHandle;
+use crate::kernel_ext::workqueue::WorkqueueKind;
 use crate::pr_err_ratelimited;
-use crate::rdma::listener::Accept;
+use crate::rdma::listener::AcceptHandler;
 use crate::rdma::listener::Incoming;
 use crate::rdma::listener::Listener;
-use crate::support::class::Class;
-use crate::support::log::Plain;
-use crate::support::net::SockAddr;
-use crate::support::queue::Kind;
-use crate::support::queue::OwnedQueue;
-use crate::support::queue::QueueHandle;
 
 /// What all parts of a server know.
 #[pin_data]
@@ -45,13 +45,13 @@ pub(super) struct Shared {
     pub(super) service: Arc<dyn Service>,
     pub(super) limits: ServerLimits,
     /// What is offered to clients, but for what they must have asked for.
-    pub(super) offer: rtrs::Accept,
+    pub(super) offer: rtrs::ConnAccept,
     /// Where heartbeats and teardowns run.
-    pub(super) queue: QueueHandle,
+    pub(super) queue: WorkqueueHandle,
     /// Where requests are handed to the service.
-    pub(super) requests: QueueHandle,
+    pub(super) requests: WorkqueueHandle,
     #[pin]
-    pub(super) table: Mutex<Table>,
+    pub(super) table: Mutex<PathTable>,
     /// Notified when a path left the table, or is about to.
     #[pin]
     left: CondVar,
@@ -102,7 +102,7 @@ pub struct Server {
     // Gone before the rest, then the queues: they wait for the last teardown to
     // return. For IPv4, IPv6, and the native addresses of InfiniBand.
     listeners: [Option<Listener>; 3],
-    _queues: [OwnedQueue; 2],
+    _queues: [OwnedWorkqueue; 2],
     shared: Arc<Shared>,
 }
 
@@ -115,14 +115,14 @@ impl Server {
     /// server already: they would share the names of sessions in sysfs.
     pub fn start(port: u16, service: Arc<dyn Service>) -> Result<Self> {
         let limits = params::limits()?;
-        let offer = rtrs::Accept::from_limits(limits, params::always_invalidate())
+        let offer = rtrs::ConnAccept::from_limits(limits, params::always_invalidate())
             .map_err(|reason| Error::from_errno(-reason.errno()))?;
         let class = Class::new(c"rtrs-server")?;
         let queues = [
-            OwnedQueue::new(c"rtrs_server", Kind::Unbound)?,
-            OwnedQueue::new(c"rtrs_server_requests", Kind::Urgent)?,
+            OwnedWorkqueue::new(c"rtrs_server", WorkqueueKind::Unbound)?,
+            OwnedWorkqueue::new(c"rtrs_server_requests", WorkqueueKind::Urgent)?,
         ];
-        let [queue, requests] = queues.each_ref().map(OwnedQueue::handle);
+        let [queue, requests] = queues.each_ref().map(OwnedWorkqueue::handle);
         let shared = Arc::pin_init(
             pin_init!(Shared {
                 service,
@@ -130,12 +130,12 @@ impl Server {
                 offer,
                 queue,
                 requests,
-                table <- new_mutex!(Table::new(class), "rtrs_server_table"),
+                table <- new_mutex!(PathTable::new(class), "rtrs_server_table"),
                 left <- new_condvar!("rtrs_server_left"),
             }),
             GFP_KERNEL,
         )?;
-        let door = Arc::new(Door(shared.clone()), GFP_KERNEL)?;
+        let door = Arc::new(ConnectHandler(shared.clone()), GFP_KERNEL)?;
         // With the first of them clients can be there, so dropping this must end all.
         let mut server = Self {
             listeners: [const { None }; 3],
@@ -172,11 +172,11 @@ impl Drop for Server {
 }
 
 /// Who decides about connection requests.
-struct Door(Arc<Shared>);
+struct ConnectHandler(Arc<Shared>);
 
-impl Accept for Door {
+impl AcceptHandler for ConnectHandler {
     fn incoming(&self, incoming: Incoming<'_>, private: &[u8]) {
-        let ends = Ends {
+        let ends = Endpoints {
             src: incoming.src(),
             dst: incoming.dst(),
         };

@@ -11,8 +11,8 @@ use rnbd_proto::limits::MIN_CHUNK_SIZE;
 use rnbd_proto::quota;
 use rnbd_proto::quota::Quota;
 
+use crate::kernel_ext::log::Plain;
 use crate::module_params;
-use crate::support::log::Plain;
 
 module_params! {
     module "rtrs";

@@ -23,41 +23,41 @@ use rnbd_proto::wire::rtrs;
 use rnbd_proto::wire::rtrs::ConnReq;
 
 use super::chunk;
-use super::chunk::Slot;
+use super::chunk::ChunkSlot;
 use super::conn::Conn;
-use super::inbox::Inbox;
+use super::dispatch_queue::DispatchQueue;
 use super::listen::Shared;
 use super::path_dir::PathDir;
 use super::service::SessionService;
 use super::session::Session;
 use super::setup::Setup;
 use super::stats::Stats;
-use crate::impl_has_task;
-use crate::new_task;
+use crate::impl_has_owned_work;
+use crate::kernel_ext::completion::Completion;
+use crate::kernel_ext::log::Plain;
+use crate::kernel_ext::net::SockAddr;
+use crate::kernel_ext::trace;
+use crate::kernel_ext::trace::Side;
+use crate::kernel_ext::work;
+use crate::kernel_ext::work::OwnedWork;
+use crate::new_owned_work;
 use crate::pr_err_ratelimited;
 use crate::pr_info_ratelimited;
 use crate::rdma::connection::Connection;
 use crate::rdma::pd::Pd;
 use crate::rdma::qp::QpRef;
-use crate::support::completion::Completion;
-use crate::support::log::Plain;
-use crate::support::net::SockAddr;
-use crate::support::task;
-use crate::support::task::Task;
-use crate::support::trace;
-use crate::support::trace::Side;
 
 pub(super) const TICK: u64 = 0;
 pub(super) const TEARDOWN: u64 = 1;
 
 /// The two ends of a path.
 #[derive(Clone, Copy)]
-pub(super) struct Ends {
+pub(super) struct Endpoints {
     pub(super) src: SockAddr,
     pub(super) dst: SockAddr,
 }
 
-impl Ends {
+impl Endpoints {
     /// The address of the client.
     pub(super) fn peer(&self) -> SockAddr {
         self.dst.with_port(0)
@@ -70,7 +70,7 @@ impl Ends {
     }
 }
 
-impl fmt::Display for Ends {
+impl fmt::Display for Endpoints {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_fmt(fmt!("{}@{}", self.src, self.dst))
     }
@@ -87,8 +87,8 @@ pub(super) struct Path {
     /// The request of its first connection.
     req: ConnReq,
     /// What is offered to its client.
-    pub(super) offer: rtrs::Accept,
-    ends: Ends,
+    pub(super) offer: rtrs::ConnAccept,
+    ends: Endpoints,
     pub(super) first_vector: u32,
     /// When its client asked for it.
     pub(super) began: Instant<Monotonic>,
@@ -98,10 +98,10 @@ pub(super) struct Path {
     #[pin]
     pub(super) links: Revocable<KVec<SetOnce<Connection<Conn>>>>,
     /// By id, once the client asked for them.
-    pub(super) slots: SetOnce<KVec<Slot>>,
+    pub(super) slots: SetOnce<KVec<ChunkSlot>>,
     /// By id of the connection, once all are there: what a client asks for is a number,
     /// and these are memory.
-    inboxes: SetOnce<KVec<Arc<Inbox>>>,
+    inboxes: SetOnce<KVec<Arc<DispatchQueue>>>,
     pub(super) setup: Setup,
     /// There once the session knows that the path is up.
     pub(super) service: SetOnce<Arc<dyn SessionService>>,
@@ -122,14 +122,14 @@ pub(super) struct Path {
     #[pin]
     pub(super) returned: Completion,
     #[pin]
-    tick: Task<Self, TICK>,
+    tick: OwnedWork<Self, TICK>,
     #[pin]
-    teardown: Task<Self, TEARDOWN>,
+    teardown: OwnedWork<Self, TEARDOWN>,
 }
 
-impl_has_task! {
-    impl HasTask<TICK> for Path { self.tick }
-    impl HasTask<TEARDOWN> for Path { self.teardown }
+impl_has_owned_work! {
+    impl HasOwnedWork<TICK> for Path { self.tick }
+    impl HasOwnedWork<TEARDOWN> for Path { self.teardown }
 }
 
 impl Path {
@@ -140,7 +140,7 @@ impl Path {
         session: Arc<Session>,
         pd: Arc<Pd>,
         req: &ConnReq,
-        ends: Ends,
+        ends: Endpoints,
         first_vector: u32,
     ) -> Result<Arc<Self>> {
         let mut links = KVec::with_capacity(req.count().into(), GFP_KERNEL)?;
@@ -148,8 +148,8 @@ impl Path {
             links.push(SetOnce::new(), GFP_KERNEL)?;
         }
         let queue = &shared.queue;
-        let offer = shared.offer.with_notes(req.notes());
-        let offer = offer.with_short_answers(req.short_answers());
+        let offer = shared.offer.with_inline_imm(req.inline_imm());
+        let offer = offer.with_short_responses(req.short_responses());
         Arc::pin_init(
             try_pin_init!(Self {
                 shared: shared.clone(),
@@ -173,8 +173,8 @@ impl Path {
                 coming: AtomicU16::new(0),
                 gathered <- Completion::new(),
                 returned <- Completion::new(),
-                tick <- new_task!(queue.clone(), "rtrs_server_tick"),
-                teardown <- new_task!(queue.clone(), "rtrs_server_teardown"),
+                tick <- new_owned_work!(queue.clone(), "rtrs_server_tick"),
+                teardown <- new_owned_work!(queue.clone(), "rtrs_server_teardown"),
             }),
             GFP_KERNEL,
         )
@@ -186,12 +186,12 @@ impl Path {
     }
 
     /// Its addresses.
-    pub(super) fn ends(&self) -> &Ends {
+    pub(super) fn ends(&self) -> &Endpoints {
         &self.ends
     }
 
     /// Where requests go that came by connection `id`.
-    pub(super) fn inbox(&self, id: u16) -> Option<&Arc<Inbox>> {
+    pub(super) fn inbox(&self, id: u16) -> Option<&Arc<DispatchQueue>> {
         self.inboxes.as_ref()?.get(usize::from(id))
     }
 
@@ -199,7 +199,7 @@ impl Path {
     pub(super) fn make_inboxes(&self) -> Result {
         let mut inboxes = KVec::with_capacity(self.count().into(), GFP_KERNEL)?;
         for _ in 0..self.count() {
-            inboxes.push(Inbox::new(&self.shared)?, GFP_KERNEL)?;
+            inboxes.push(DispatchQueue::new(&self.shared)?, GFP_KERNEL)?;
         }
         match self.inboxes.populate(inboxes) {
             true => Ok(()),
@@ -237,7 +237,7 @@ impl Path {
     pub(super) fn fail(self: &Arc<Self>, why: fmt::Arguments<'_>) {
         if self.enter(ServerState::Closing) {
             pr_err_ratelimited!("{self}: closing: {why}\n");
-            task::schedule::<_, TEARDOWN>(self);
+            work::schedule::<_, TEARDOWN>(self);
         }
     }
 
@@ -245,7 +245,7 @@ impl Path {
     pub(super) fn close(self: &Arc<Self>, why: &str) {
         if self.enter(ServerState::Closing) {
             pr_info_ratelimited!("{self}: closing: {why}\n");
-            task::schedule::<_, TEARDOWN>(self);
+            work::schedule::<_, TEARDOWN>(self);
         }
     }
 

@@ -14,12 +14,12 @@ use kernel::sync::Arc;
 use kernel::sync::ArcBorrow;
 
 use super::path::Path;
-use crate::support::kobj::Parent;
-use crate::support::log::Plain;
-use crate::support::sysfs::expect_1;
-use crate::support::sysfs::Buf;
-use crate::support::sysfs::Dir;
-use crate::support::sysfs::StoreCtx;
+use crate::kernel_ext::kobject::SysfsParent;
+use crate::kernel_ext::log::Plain;
+use crate::kernel_ext::sysfs::expect_one;
+use crate::kernel_ext::sysfs::Buf;
+use crate::kernel_ext::sysfs::StoreCtx;
+use crate::kernel_ext::sysfs::SysfsDir;
 use crate::sysfs_files;
 
 sysfs_files! {
@@ -40,8 +40,8 @@ sysfs_files! {
 /// The directory of a path. Dropping it waits for callbacks that run.
 pub(super) struct PathDir {
     // Dropped in this order.
-    _stats: Dir,
-    _dir: Dir,
+    _stats: SysfsDir,
+    _dir: SysfsDir,
 }
 
 impl PathDir {
@@ -52,7 +52,7 @@ impl PathDir {
     ///
     /// `ENOTCONN` when it has lost its connections already, `ENOMEM`, and
     /// `EEXIST` when there is one between the same addresses.
-    pub(super) fn new(path: &Arc<Path>, paths: &Parent) -> Result<Self> {
+    pub(super) fn new(path: &Arc<Path>, paths: &SysfsParent) -> Result<Self> {
         let files = PathFiles {
             path: path.clone(),
             port: path.port().ok_or(ENOTCONN)?,
@@ -60,9 +60,9 @@ impl PathDir {
         let files = Arc::new(files, GFP_KERNEL)?;
         let ends = path.ends();
         let name = CString::try_from_fmt(fmt!("{}@{}", ends.dst, ends.src))?;
-        let dir = Dir::new(paths, &name, files.clone(), &PATH_FILES)?;
+        let dir = SysfsDir::new(paths, &name, files.clone(), &PATH_FILES)?;
         Ok(Self {
-            _stats: Dir::new(&dir, c"stats", files, &STATS_FILES)?,
+            _stats: SysfsDir::new(&dir, c"stats", files, &STATS_FILES)?,
             _dir: dir,
         })
     }
@@ -100,7 +100,7 @@ impl PathFiles {
     /// Closes the path. Does not wait for it, as the teardown removes the very
     /// file that this runs for.
     fn disconnect(this: ArcBorrow<'_, Self>, input: &[u8], _ctx: &StoreCtx<'_>) -> Result {
-        expect_1(input, &*this.path, "disconnect")?;
+        expect_one(input, &*this.path, "disconnect")?;
         this.path.close("disconnected by the administrator");
         Ok(())
     }
@@ -110,7 +110,7 @@ impl PathFiles {
     }
 
     fn reset_rdma(this: ArcBorrow<'_, Self>, input: &[u8], _ctx: &StoreCtx<'_>) -> Result {
-        expect_1(input, &*this.path, "rdma")?;
+        expect_one(input, &*this.path, "rdma")?;
         this.path.stats.reset();
         Ok(())
     }
@@ -120,7 +120,7 @@ impl PathFiles {
     }
 
     fn reset_all(this: ArcBorrow<'_, Self>, input: &[u8], _ctx: &StoreCtx<'_>) -> Result {
-        expect_1(input, &*this.path, "reset_all")?;
+        expect_one(input, &*this.path, "reset_all")?;
         this.path.stats.reset();
         Ok(())
     }

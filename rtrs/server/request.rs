@@ -8,17 +8,17 @@ use kernel::sync::Arc;
 use rnbd_proto::error;
 use rnbd_proto::limits::BufId;
 use rnbd_proto::wire::rtrs;
-use rnbd_proto::wire::rtrs::Transfer;
+use rnbd_proto::wire::rtrs::DataTransfer;
 
 use super::chunk;
 use super::chunk::Chunk;
 use super::conn::Conn;
 use super::path::Path;
-use crate::rdma::op::Idle;
-use crate::support::mem::Pages;
-use crate::support::trace;
-use crate::support::trace::Failed;
-use crate::support::trace::Side;
+use crate::kernel_ext::pages::Pages;
+use crate::kernel_ext::trace;
+use crate::kernel_ext::trace::Failed;
+use crate::kernel_ext::trace::Side;
+use crate::rdma::op::HeldOp;
 
 /// A request of a client, to be answered once.
 ///
@@ -27,16 +27,16 @@ pub struct Request {
     /// There until the answer.
     parts: Option<Parts>,
     pages: Arc<Pages>,
-    wire: rtrs::Request,
+    wire: rtrs::RequestMsg,
 }
 
 struct Parts {
-    chunk: Idle<Chunk>,
+    chunk: HeldOp<Chunk>,
     conn: Arc<Conn>,
 }
 
 impl Request {
-    pub(super) fn new(chunk: Idle<Chunk>, conn: Arc<Conn>, wire: rtrs::Request) -> Self {
+    pub(super) fn new(chunk: HeldOp<Chunk>, conn: Arc<Conn>, wire: rtrs::RequestMsg) -> Self {
         Self {
             pages: chunk.pages().clone(),
             parts: Some(Parts { chunk, conn }),
@@ -46,7 +46,7 @@ impl Request {
 
     /// Whether the client wants data back.
     pub fn is_read(&self) -> bool {
-        matches!(self.transfer(), Transfer::ToClient { .. })
+        matches!(self.transfer(), DataTransfer::ToClient { .. })
     }
 
     /// Whether nobody will get the answer, as its path is gone. A look: it may go at any
@@ -58,7 +58,7 @@ impl Request {
     }
 
     /// Which way the data of the request goes.
-    pub fn transfer(&self) -> Transfer {
+    pub fn transfer(&self) -> DataTransfer {
         self.wire.transfer()
     }
 
@@ -70,10 +70,10 @@ impl Request {
     /// Bytes of data: those that the client wrote, or those that it wants.
     pub fn data_len(&self) -> usize {
         let len = match self.wire.transfer() {
-            Transfer::ToServer => self.wire.data_len(),
-            Transfer::None => 0,
-            // Not more than the room in the chunk, see `rtrs::Request`.
-            Transfer::ToClient { desc, .. } => desc.len(),
+            DataTransfer::ToServer => self.wire.data_len(),
+            DataTransfer::None => 0,
+            // Not more than the room in the chunk, see `rtrs::RequestMsg`.
+            DataTransfer::ToClient { desc, .. } => desc.len(),
         };
         len as usize
     }
@@ -124,7 +124,7 @@ impl Request {
 
         // Before the answer, after which the client may use the id again.
         path.session.executed(chunk.id());
-        match path.with_qp(conn.id, move |qp| chunk::answer(chunk, qp, &wire, errno)) {
+        match path.with_qp(conn.id, move |qp| chunk::respond(chunk, qp, &wire, errno)) {
             Some(Ok(())) => return,
             Some(Err(e)) => path.fail(fmt!("answer not posted: {e:?}")),
             // The connections are gone, and the chunk was given up just now.
@@ -141,12 +141,12 @@ impl Drop for Request {
 }
 
 /// A request of `path` is going to be answered with an error.
-fn trace_error(path: &Path, id: BufId, wire: &rtrs::Request, error: Error) {
+fn trace_error(path: &Path, id: BufId, wire: &rtrs::RequestMsg, error: Error) {
     let failed = Failed {
         place: path,
         op: match wire.transfer() {
-            Transfer::ToServer => c"write",
-            Transfer::None | Transfer::ToClient { .. } => c"read",
+            DataTransfer::ToServer => c"write",
+            DataTransfer::None | DataTransfer::ToClient { .. } => c"read",
         },
         id: id.get().into(),
         bytes: wire.data_len(),

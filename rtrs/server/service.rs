@@ -4,11 +4,11 @@
 
 use kernel::prelude::*;
 use kernel::sync::Arc;
-use rnbd_proto::news::News;
+use rnbd_proto::async_event::EventCount;
 
 use super::request::Request;
 use super::session::SessionInfo;
-use crate::support::net::SockAddr;
+use crate::kernel_ext::net::SockAddr;
 
 /// Who serves sessions.
 pub trait Service: Send + Sync {
@@ -40,10 +40,10 @@ pub trait SessionService: Send + Sync {
     fn request(&self, request: Request);
 
     /// A number that changes whenever there is news for the client, which heartbeats
-    /// tell it; [`News::NONE`] for a client that does not listen. Process context.
+    /// tell it; [`EventCount::NONE`] for a client that does not listen. Process context.
     ///
     /// Each path that is up asks at every heartbeat.
-    fn news(&self) -> News;
+    fn async_event(&self) -> EventCount;
 
     /// The last path is gone. Process context.
     ///

@@ -11,20 +11,20 @@ use kernel::sync::Mutex;
 use kernel::sync::SetOnce;
 use rnbd_proto::wire::rtrs::Uuid;
 
-use super::lanes::Lanes;
-use super::lanes::SERVE;
 use super::listen::Shared;
+use super::resend_order::ResendOrders;
+use super::resend_order::SERVE;
 use super::service::SessionService;
 use super::session_dir::SessionDir;
-use crate::impl_has_task;
-use crate::new_task;
+use crate::impl_has_owned_work;
+use crate::kernel_ext::kobject::SysfsParent;
+use crate::kernel_ext::log::Plain;
+use crate::kernel_ext::net::SockAddr;
+use crate::kernel_ext::trace;
+use crate::kernel_ext::trace::Side;
+use crate::kernel_ext::work::OwnedWork;
+use crate::new_owned_work;
 use crate::pr_err_ratelimited;
-use crate::support::kobj::Parent;
-use crate::support::log::Plain;
-use crate::support::net::SockAddr;
-use crate::support::task::Task;
-use crate::support::trace;
-use crate::support::trace::Side;
 
 /// A client's session, for as long as it has paths.
 #[pin_data]
@@ -38,13 +38,13 @@ pub(super) struct Session {
     #[pin]
     upper: Mutex<Upper>,
     #[pin]
-    pub(super) lanes: Lanes,
+    pub(super) lanes: ResendOrders,
     #[pin]
-    serve: Task<Self, SERVE>,
+    serve: OwnedWork<Self, SERVE>,
 }
 
-impl_has_task! {
-    impl HasTask<SERVE> for Session { self.serve }
+impl_has_owned_work! {
+    impl HasOwnedWork<SERVE> for Session { self.serve }
 }
 
 /// What there is while a path is up.
@@ -64,8 +64,8 @@ impl Session {
                 uuid,
                 name: SetOnce::new(),
                 upper <- new_mutex!(Upper { paths: 0, service: None, dir: None }, "rtrs_session"),
-                lanes <- Lanes::new(),
-                serve <- new_task!(shared.queue.clone(), "rtrs_server_serve"),
+                lanes <- ResendOrders::new(),
+                serve <- new_owned_work!(shared.queue.clone(), "rtrs_server_serve"),
             }),
             GFP_KERNEL,
         )
@@ -86,7 +86,7 @@ impl Session {
         self: &Arc<Self>,
         shared: &Arc<Shared>,
         peer: &SockAddr,
-    ) -> Result<(Arc<dyn SessionService>, Parent)> {
+    ) -> Result<(Arc<dyn SessionService>, SysfsParent)> {
         let mut upper = self.upper.lock();
         let (service, paths) = match &*upper {
             Upper {
@@ -119,7 +119,7 @@ impl Session {
         self: &Arc<Self>,
         shared: &Arc<Shared>,
         upper: &mut Upper,
-    ) -> Result<(Arc<dyn SessionService>, Parent)> {
+    ) -> Result<(Arc<dyn SessionService>, SysfsParent)> {
         let dir = SessionDir::new(shared, self).inspect_err(|e| {
             pr_err_ratelimited!(
                 "session '{}' not shown in sysfs: {e:?}\n",

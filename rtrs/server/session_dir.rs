@@ -10,12 +10,12 @@ use kernel::sync::ArcBorrow;
 
 use super::listen::Shared;
 use super::session::Session;
-use crate::support::class::ClassDevice;
-use crate::support::kobj::AsParent;
-use crate::support::kobj::Parent;
-use crate::support::sysfs::Attrs;
-use crate::support::sysfs::Buf;
-use crate::support::sysfs::Dir;
+use crate::kernel_ext::class::ClassDevice;
+use crate::kernel_ext::kobject::AsSysfsParent;
+use crate::kernel_ext::kobject::SysfsParent;
+use crate::kernel_ext::sysfs::Attrs;
+use crate::kernel_ext::sysfs::Buf;
+use crate::kernel_ext::sysfs::SysfsDir;
 use crate::sysfs_files;
 
 sysfs_files! {
@@ -27,7 +27,7 @@ sysfs_files! {
 /// The directory of a session. Dropping it waits for callbacks that run.
 pub(super) struct SessionDir {
     // Dropped in this order.
-    paths: Dir,
+    paths: SysfsDir,
     _files: Attrs,
 }
 
@@ -52,12 +52,12 @@ impl SessionDir {
         let files = Arc::new(files, GFP_KERNEL)?;
         Ok(Self {
             _files: Attrs::attach(&device, files, &SESSION_FILES)?,
-            paths: Dir::bare(&device, c"paths")?,
+            paths: SysfsDir::bare(&device, c"paths")?,
         })
     }
 
     /// Where paths have their directories.
-    pub(super) fn paths(&self) -> Parent {
+    pub(super) fn paths(&self) -> SysfsParent {
         self.paths.parent()
     }
 }

@@ -15,15 +15,15 @@ use kernel::sync::Arc;
 use rnbd_proto::path_state::ServerState;
 use rnbd_proto::wire::name::SessName;
 
-use super::arrival::Notes;
-use super::arrival::Receive;
 use super::chunk;
-use super::chunk::Slot;
+use super::chunk::ChunkSlot;
 use super::conn;
 use super::conn::Conn;
 use super::info::InfoSend;
 use super::path::Path;
 use super::path_dir::PathDir;
+use super::recv::InlineImmBufs;
+use super::recv::Receive;
 use crate::pr_err_ratelimited;
 use crate::pr_info_ratelimited;
 use crate::rdma::qp::QpRef;
@@ -73,10 +73,10 @@ pub(super) fn begin(conn: &Arc<Conn>, qp: &QpRef<'_, Conn>, name: SessName<'_>) 
     // Chunks belong to one path: a request that is still being served when its
     // path is lost must not have its data overwritten by the path that the
     // client goes on with.
-    if !path.slots.populate(Slot::for_path(path)?) {
+    if !path.slots.populate(ChunkSlot::for_path(path)?) {
         return Err(EPROTO);
     }
-    Slot::keep(path, path.slots.as_ref().ok_or(ENOTCONN)?)?;
+    ChunkSlot::keep(path, path.slots.as_ref().ok_or(ENOTCONN)?)?;
     // Before the answer, as the client may send requests once it has it.
     for id in 0..path.count() {
         post_receives(path, id)?;
@@ -89,8 +89,8 @@ pub(super) fn begin(conn: &Arc<Conn>, qp: &QpRef<'_, Conn>, name: SessName<'_>) 
 
 fn post_receives(path: &Path, id: u16) -> Result {
     let count = conn::receives(id, path.shared.limits);
-    let notes = match path.req().notes() {
-        true => Some(Notes::new(&path.pd, count)?),
+    let notes = match path.req().inline_imm() {
+        true => Some(InlineImmBufs::new(&path.pd, count)?),
         false => None,
     };
     for index in 0..count {

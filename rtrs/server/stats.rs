@@ -6,9 +6,9 @@ use kernel::prelude::*;
 use rnbd_proto::stats::ServerRdma;
 use rnbd_proto::stats::Transfers;
 use rnbd_proto::wire::rtrs;
-use rnbd_proto::wire::rtrs::Transfer;
+use rnbd_proto::wire::rtrs::DataTransfer;
 
-use crate::support::percpu::PerCpu;
+use crate::kernel_ext::percpu::PerCpu;
 
 /// The requests of a path, counted by the CPUs that took them in.
 pub(super) struct Stats(PerCpu<Transfers>);
@@ -21,14 +21,14 @@ impl Stats {
 
     /// A request arrived. Its bytes are those of the data and of the user
     /// message.
-    pub(super) fn arrived(&self, request: &rtrs::Request) {
+    pub(super) fn arrived(&self, request: &rtrs::RequestMsg) {
         let Some(transfers) = self.0.this() else {
             return;
         };
         let bytes = u64::from(request.offset());
         match request.transfer() {
-            Transfer::ToServer => transfers.write(bytes),
-            Transfer::ToClient { .. } | Transfer::None => transfers.read(bytes),
+            DataTransfer::ToServer => transfers.write(bytes),
+            DataTransfer::ToClient { .. } | DataTransfer::None => transfers.read(bytes),
         }
     }
 

@@ -13,18 +13,18 @@ use rnbd_proto::path_state::ServerState;
 use super::path::Path;
 use super::path::TEARDOWN;
 use super::path::TICK;
+use crate::kernel_ext::work;
+use crate::kernel_ext::work::OwnedWorkItem;
 use crate::pr_info_ratelimited;
 use crate::pr_warn_ratelimited;
-use crate::support::task;
-use crate::support::task::TaskItem;
 
 /// How often it is said that a path has requests left.
 const PERIOD: Delta = Delta::from_secs(30);
 
-impl TaskItem<TEARDOWN> for Path {
+impl OwnedWorkItem<TEARDOWN> for Path {
     /// Runs once: the path is closing, so nobody schedules it again.
     fn run(this: Arc<Self>) {
-        task::stop_sync::<_, TICK>(&this);
+        work::stop_sync::<_, TICK>(&this);
         // Who saw the path open adds connections under this lock; nobody does
         // any more once it was free.
         drop(this.joining.lock());

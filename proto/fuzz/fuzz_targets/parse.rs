@@ -8,13 +8,13 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use rnbd_proto::backoff;
 use rnbd_proto::export_rules::line::Line;
 use rnbd_proto::glob::Glob;
 use rnbd_proto::imm::Imm;
 use rnbd_proto::imm::IoReqLayout;
 use rnbd_proto::limits::QueueDepth;
-use rnbd_proto::policy::Policy;
+use rnbd_proto::mpath_policy::MpathPolicy;
+use rnbd_proto::reconnect_backoff;
 use rnbd_proto::search_path::SearchPath;
 use rnbd_proto::search_path::MAX_PATH;
 use rnbd_proto::text::map_device::MapOptions;
@@ -27,11 +27,11 @@ use rnbd_proto::wire::rnbd::OpenRsp;
 use rnbd_proto::wire::rnbd::SessInfoRsp;
 use rnbd_proto::wire::rtrs::ConnReq;
 use rnbd_proto::wire::rtrs::ConnRsp;
+use rnbd_proto::wire::rtrs::DataTransfer;
 use rnbd_proto::wire::rtrs::InfoReq;
 use rnbd_proto::wire::rtrs::InfoRsp;
-use rnbd_proto::wire::rtrs::Request;
+use rnbd_proto::wire::rtrs::RequestMsg;
 use rnbd_proto::wire::rtrs::RkeyRsp;
-use rnbd_proto::wire::rtrs::Transfer;
 
 const CHUNK: u32 = 8192;
 
@@ -51,9 +51,9 @@ fn chunk(data: &[u8], imm: u32) -> Option<()> {
     let len = data.len().min(end);
     chunk[end - len..end].copy_from_slice(&data[data.len() - len..]);
 
-    let range = Request::message_range(offset, CHUNK).ok()?;
-    let request = Request::parse(&chunk[range], offset).ok()?;
-    if let Transfer::ToClient { desc, .. } = request.transfer() {
+    let range = RequestMsg::message_range(offset, CHUNK).ok()?;
+    let request = RequestMsg::parse(&chunk[range], offset).ok()?;
+    if let DataTransfer::ToClient { desc, .. } = request.transfer() {
         assert!(desc.len() <= request.data_len(), "more than the reply");
     }
     let user = &chunk[request.user_range()];
@@ -148,11 +148,14 @@ fn texts(kind: u8, data: &[u8]) -> Option<()> {
             assert!(path.split(|b| *b == b'/').all(|c| c != b".."));
         }
         4 => {
-            let policy = Policy::parse(data)?;
-            assert_eq!(Policy::parse(policy.to_string().as_bytes()), Some(policy));
+            let policy = MpathPolicy::parse(data)?;
+            assert_eq!(
+                MpathPolicy::parse(policy.to_string().as_bytes()),
+                Some(policy)
+            );
         }
         5 => {
-            let max = backoff::parse_max_attempts(data).ok()?;
+            let max = reconnect_backoff::parse_max_attempts(data).ok()?;
             assert!((-1..=9999).contains(&max));
         }
         _ => {

@@ -12,8 +12,8 @@
 
 use core::fmt;
 
-use super::Access;
 use super::Client;
+use super::Permission;
 use crate::error::EINVAL;
 use crate::glob::Glob;
 use crate::glob::MAX_PATTERN;
@@ -116,7 +116,7 @@ impl<'a> Line<'a> {
 pub struct Rule<'a> {
     /// As it was written, without white space at its ends.
     pub text: &'a [u8],
-    pub(super) access: Access,
+    pub(super) access: Permission,
     session: Option<Glob<'a>>,
     from: Option<Subnets<'a>>,
     pub(super) device: Option<Glob<'a>>,
@@ -137,8 +137,8 @@ impl<'a> Rule<'a> {
         let verb = words.next().unwrap_or_default();
         let mut rule = Self {
             access: match verb {
-                b"allow" => Access::Full,
-                b"deny" => Access::Denied,
+                b"allow" => Permission::Full,
+                b"deny" => Permission::Denied,
                 _ => return Err(LineError::Verb(verb)),
             },
             ..Self::deny_all(text)
@@ -154,7 +154,7 @@ impl<'a> Rule<'a> {
     pub(super) const fn deny_all(text: &'a [u8]) -> Self {
         Self {
             text,
-            access: Access::Denied,
+            access: Permission::Denied,
             session: None,
             from: None,
             device: None,
@@ -165,9 +165,9 @@ impl<'a> Rule<'a> {
     fn take(&mut self, word: &'a [u8]) -> Result<(), LineError<'a>> {
         if word == b"ro" {
             self.access = match self.access {
-                Access::Full => Access::ReadOnly,
-                Access::ReadOnly => return Err(LineError::Twice("ro")),
-                Access::Denied => return Err(LineError::ReadOnlyDeny),
+                Permission::Full => Permission::ReadOnly,
+                Permission::ReadOnly => return Err(LineError::Twice("ro")),
+                Permission::Denied => return Err(LineError::ReadOnlyDeny),
             };
         } else if let Some(value) = word.strip_prefix(b"session=") {
             let pattern = pattern("session", value)?;

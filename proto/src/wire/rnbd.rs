@@ -11,16 +11,16 @@ mod op;
 mod open;
 mod session;
 
-pub use self::device::Close;
+pub use self::device::CloseMsg;
 pub use self::device::DevInfo;
 pub use self::device::CLOSE_SIZE;
 pub use self::device::DEV_INFO_SIZE;
-pub use self::io::Io;
+pub use self::io::IoMsg;
 pub use self::io::IO_SIZE;
+pub use self::op::BlockOp;
 pub use self::op::IoFlags;
-pub use self::op::Op;
 pub use self::open::Geometry;
-pub use self::open::Open;
+pub use self::open::OpenMsg;
 pub use self::open::OpenRsp;
 pub use self::open::OPEN_RSP_SIZE;
 pub use self::open::OPEN_SIZE;
@@ -157,11 +157,11 @@ pub enum Message<'a> {
     /// Greets the server with a version.
     SessInfo(SessInfo),
     /// Opens a device.
-    Open(Open<'a>),
+    Open(OpenMsg<'a>),
     /// Closes a device.
-    Close(Close),
+    Close(CloseMsg),
     /// Reads, writes, flushes, ...
-    Io(Io),
+    Io(IoMsg),
     /// Asks what a device is like now.
     DevInfo(DevInfo),
 }
@@ -172,9 +172,9 @@ impl<'a> Message<'a> {
         let header: Header = wire::read(bytes)?;
 
         match header.kind.get() {
-            TYPE_IO => Io::parse(bytes).map(Self::Io),
-            TYPE_OPEN => Open::parse(bytes).map(Self::Open),
-            TYPE_CLOSE => Close::parse(bytes).map(Self::Close),
+            TYPE_IO => IoMsg::parse(bytes).map(Self::Io),
+            TYPE_OPEN => OpenMsg::parse(bytes).map(Self::Open),
+            TYPE_CLOSE => CloseMsg::parse(bytes).map(Self::Close),
             TYPE_SESS_INFO => SessInfo::parse(bytes).map(Self::SessInfo),
             TYPE_DEV_INFO => DevInfo::parse(bytes).map(Self::DevInfo),
             kind => Err(WireError::MessageType(kind)),

@@ -12,13 +12,13 @@ use core::sync::atomic::Ordering::Relaxed;
 use core::sync::atomic::Ordering::Release;
 use kernel::sync::Arc;
 use kernel::sync::SetOnce;
-use rnbd_proto::send_room::SendRoom;
+use rnbd_proto::sq_credits::SqCredits;
 
 use super::QpConfig;
 use super::QpRef;
 use crate::bindings;
 use crate::pr_err_ratelimited;
-use crate::rdma::kept::Keep;
+use crate::rdma::op_set::KeptOpSet;
 use crate::rdma::wc::Wc;
 
 /// Closed: no post succeeds any more. Other bits: posts that are under way.
@@ -54,24 +54,24 @@ impl Gate {
 pub(in crate::rdma) struct QpShared<C> {
     pub(in crate::rdma) gate: Gate,
     pub(in crate::rdma) context: Arc<C>,
-    pub(super) room: SendRoom,
+    pub(super) credits: SqCredits,
     /// See [`QpConfig::reserve`].
     pub(super) reserve: u32,
     /// The operations that are kept.
-    pub(super) keep: SetOnce<Keep>,
+    pub(super) keep: SetOnce<KeptOpSet>,
     /// The device took a part of a chain, or failed at one.
     pub(super) broken: AtomicBool,
     /// See [`QpConfig::notes`].
-    pub(super) notes: bool,
+    pub(super) inline_imm: bool,
     /// Sees the errors of unsignaled work requests and the completions of unowned
     /// ones.
     pub(super) chained: UnsafeCell<bindings::ib_cqe>,
     /// Sees the completion of the unowned one that gives back what is owed
-    /// ([`SendRoom::pass`]).
-    pub(super) passing: UnsafeCell<bindings::ib_cqe>,
+    /// ([`SqCredits::pass`]).
+    pub(super) nop: UnsafeCell<bindings::ib_cqe>,
 }
 
-// SAFETY: `chained` and `passing` are never written after they were made.
+// SAFETY: `chained` and `nop` are never written after they were made.
 unsafe impl<C: Send + Sync> Sync for QpShared<C> {}
 // SAFETY: As above.
 unsafe impl<C: Send + Sync> Send for QpShared<C> {}
@@ -81,16 +81,16 @@ impl<C: Send + Sync + 'static> QpShared<C> {
         Self {
             gate: Gate(AtomicU32::new(0)),
             context,
-            room: SendRoom::new(config.send),
+            credits: SqCredits::new(config.send),
             reserve: config.reserve,
             keep: SetOnce::new(),
             broken: AtomicBool::new(false),
-            notes: config.notes,
+            inline_imm: config.inline_imm,
             chained: UnsafeCell::new(bindings::ib_cqe {
                 done: Some(Self::chained_done),
             }),
-            passing: UnsafeCell::new(bindings::ib_cqe {
-                done: Some(Self::passing_done),
+            nop: UnsafeCell::new(bindings::ib_cqe {
+                done: Some(Self::nop_done),
             }),
         }
     }
@@ -116,21 +116,21 @@ impl<C: Send + Sync + 'static> QpShared<C> {
         // SAFETY: As the caller promises; both are valid for the duration of this call.
         let (qp, wc) = unsafe { (Self::of((*wc).qp), Wc::from_raw(wc)) };
         // Only what owns nothing is signaled, and is one work request.
-        qp.shared.unowned_done(wc, |room| room.give(1));
+        qp.shared.unowned_done(wc, |credits| credits.release(1));
     }
 
     /// # Safety
     ///
-    /// As for [`Self::chained_done`], posted with `passing`.
-    unsafe extern "C" fn passing_done(_cq: *mut bindings::ib_cq, wc: *mut bindings::ib_wc) {
+    /// As for [`Self::chained_done`], posted with `nop`.
+    unsafe extern "C" fn nop_done(_cq: *mut bindings::ib_cq, wc: *mut bindings::ib_wc) {
         // SAFETY: As the caller promises; both are valid for the duration of this call.
         let (qp, wc) = unsafe { (Self::of((*wc).qp), Wc::from_raw(wc)) };
-        qp.shared.unowned_done(wc, SendRoom::passed);
+        qp.shared.unowned_done(wc, SqCredits::nop_completed);
     }
 
-    fn unowned_done(&self, wc: &Wc, give_back: impl FnOnce(&SendRoom)) {
+    fn unowned_done(&self, wc: &Wc, give_back: impl FnOnce(&SqCredits)) {
         if wc.is_ok() {
-            give_back(&self.room);
+            give_back(&self.credits);
         } else if !wc.is_flush() {
             pr_err_ratelimited!("chained work request failed: {}\n", wc.status_name());
             // Perhaps nobody else is told.

@@ -17,7 +17,7 @@ GENERATED = {"Cargo.lock"}
 
 UNSAFE_FOLDERS = (
     "rtrs/rdma",
-    "rtrs/kernel",
+    "rtrs/kernel_ext",
     "rtrs/bindings",
     "rnbd-client/mq",
     "rnbd-server/bdev",

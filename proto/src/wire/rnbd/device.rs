@@ -48,12 +48,12 @@ fn encode(kind: u16, device: DeviceId) -> [u8; size_of::<WireDevice>()] {
 
 /// A client's request to close a device.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Close {
+pub struct CloseMsg {
     /// Which one.
     pub device: DeviceId,
 }
 
-impl Close {
+impl CloseMsg {
     pub(super) fn parse(bytes: &[u8]) -> Result<Self, WireError> {
         parse(bytes, TYPE_CLOSE).map(|device| Self { device })
     }
@@ -65,7 +65,7 @@ impl Close {
 }
 
 /// A client's request for the description of a device, [`super::OpenRsp`], as it is
-/// now. Not in the C drivers; only where both sides have [`super::Features::NEWS`].
+/// now. Not in the C drivers; only where both sides have [`super::Features::ASYNC_EVENTS`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DevInfo {
     /// Which one.

@@ -12,14 +12,14 @@ use zerocopy_derive::KnownLayout;
 use zerocopy_derive::Unaligned;
 
 use super::op;
+use super::BlockOp;
 use super::DeviceId;
 use super::Header;
 use super::IoFlags;
-use super::Op;
 use super::TYPE_IO;
 use crate::error::WireError;
 use crate::wire;
-use crate::wire::rtrs::Transfer;
+use crate::wire::rtrs::DataTransfer;
 
 /// Length of an IO in bytes: 26 of fields, 6 of padding.
 pub const IO_SIZE: usize = 32;
@@ -58,16 +58,16 @@ const _: () = assert!(size_of::<WireIo>() == IO_SIZE);
 /// - The range is a whole number of sectors that ends within 2^64 bytes.
 /// - It is empty, and starts at 0, for a flush; for all else it is not empty.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Io {
+pub struct IoMsg {
     device: DeviceId,
-    op: Op,
+    op: BlockOp,
     flags: IoFlags,
     sector: u64,
     len: u32,
     prio: u16,
 }
 
-impl Io {
+impl IoMsg {
     /// A request for `len` bytes from `sector` (of 512 bytes) on.
     ///
     /// For a flush `len` must be 0 and `sector` does not count: block layers put
@@ -75,15 +75,15 @@ impl Io {
     #[inline]
     pub fn new(
         device: DeviceId,
-        op: Op,
+        op: BlockOp,
         flags: IoFlags,
         sector: u64,
         len: u32,
         prio: u16,
     ) -> Result<Self, WireError> {
         let sector = match op {
-            Op::Flush if len == 0 => 0,
-            Op::Flush => return Err(WireError::SectorRange),
+            BlockOp::Flush if len == 0 => 0,
+            BlockOp::Flush => return Err(WireError::SectorRange),
             _ => {
                 let count = u64::from(len >> SECTOR_SHIFT);
                 let end = sector.checked_add(count);
@@ -144,19 +144,19 @@ impl Io {
     /// Checks that what came with the message is what the message speaks of.
     ///
     /// `data_len` is the length of the data in the chunk, or of the room for it
-    /// ([`crate::wire::rtrs::Request::data_len`]).
+    /// ([`crate::wire::rtrs::RequestMsg::data_len`]).
     #[inline]
-    pub fn check_transfer(&self, transfer: Transfer, data_len: u32) -> Result<(), WireError> {
+    pub fn check_transfer(&self, transfer: DataTransfer, data_len: u32) -> Result<(), WireError> {
         let there = match (self.op, transfer) {
-            (Op::Read, Transfer::ToClient { desc, .. }) => {
+            (BlockOp::Read, DataTransfer::ToClient { desc, .. }) => {
                 if desc.len() != self.len {
                     return Err(WireError::DescriptorLength(desc.len()));
                 }
                 data_len
             }
-            (Op::Write, Transfer::ToServer) => data_len,
+            (BlockOp::Write, DataTransfer::ToServer) => data_len,
             // A flush comes as a READ, the others as a WRITE, of nothing.
-            (Op::Read | Op::Write, _) | (_, Transfer::ToClient { .. }) => {
+            (BlockOp::Read | BlockOp::Write, _) | (_, DataTransfer::ToClient { .. }) => {
                 return Err(WireError::Direction)
             }
             _ if data_len == 0 => return Ok(()),
@@ -184,7 +184,7 @@ impl Io {
 
     /// What is to be done.
     #[inline]
-    pub const fn op(&self) -> Op {
+    pub const fn op(&self) -> BlockOp {
         self.op
     }
 

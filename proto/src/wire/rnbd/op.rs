@@ -9,25 +9,25 @@ use crate::error::WireError;
 const OP_BITS: u32 = 8;
 
 /// Takes the field apart.
-pub(super) const fn from_wire(raw: u32) -> Result<(Op, IoFlags), WireError> {
+pub(super) const fn from_wire(raw: u32) -> Result<(BlockOp, IoFlags), WireError> {
     let flags = raw & !((1 << OP_BITS) - 1);
     if flags & !IoFlags::ALL != 0 {
         return Err(WireError::Flags(flags & !IoFlags::ALL));
     }
-    match Op::from_wire(raw) {
+    match BlockOp::from_wire(raw) {
         Ok(op) => Ok((op, IoFlags(flags))),
         Err(e) => Err(e),
     }
 }
 
 /// Puts the field together.
-pub(super) const fn to_wire(op: Op, flags: IoFlags) -> u32 {
+pub(super) const fn to_wire(op: BlockOp, flags: IoFlags) -> u32 {
     op.to_wire() | flags.0
 }
 
 /// What is to be done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Op {
+pub enum BlockOp {
     /// Read sectors.
     Read,
     /// Write sectors.
@@ -42,7 +42,7 @@ pub enum Op {
     WriteZeroes,
 }
 
-impl Op {
+impl BlockOp {
     const fn to_wire(self) -> u32 {
         match self {
             Self::Read => 0,

@@ -72,14 +72,14 @@ const _: () = assert!(size_of::<WireOpenRsp>() == OPEN_RSP_SIZE);
 
 /// A client's request to open a device.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Open<'a> {
+pub struct OpenMsg<'a> {
     /// How to open it.
     pub mode: AccessMode,
     /// Which one, below the server's search path.
     pub path: DevicePath<'a>,
 }
 
-impl<'a> Open<'a> {
+impl<'a> OpenMsg<'a> {
     pub(super) fn parse(bytes: &'a [u8]) -> Result<Self, WireError> {
         let Ok((msg, _)) = WireOpen::ref_from_prefix(bytes) else {
             return Err(WireError::Short {

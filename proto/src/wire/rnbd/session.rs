@@ -17,8 +17,8 @@ use super::Header;
 use super::TYPE_SESS_INFO;
 use super::TYPE_SESS_INFO_RSP;
 use super::VERSION_MAJOR;
+use crate::async_event::EventCount;
 use crate::error::WireError;
-use crate::news::News;
 use crate::wire;
 
 /// Length of a SESS_INFO in bytes.
@@ -53,7 +53,7 @@ fn parse(bytes: &[u8], kind: u16) -> Result<WireSessInfo, WireError> {
     Ok(msg)
 }
 
-fn encode(kind: u16, ver: u8, features: Features, news: News) -> [u8; SESS_INFO_SIZE] {
+fn encode(kind: u16, ver: u8, features: Features, news: EventCount) -> [u8; SESS_INFO_SIZE] {
     let magic = match features {
         Features::NONE => 0,
         _ => Features::MAGIC,
@@ -80,11 +80,11 @@ pub struct Features(u32);
 impl Features {
     /// A C driver.
     pub const NONE: Self = Self(0);
-    /// The server tells in heartbeats when a device has changed ([`News`]) and answers
+    /// The server tells in heartbeats when a device has changed ([`EventCount`]) and answers
     /// [`super::DevInfo`].
-    pub const NEWS: Self = Self(1 << 0);
+    pub const ASYNC_EVENTS: Self = Self(1 << 0);
     /// This implementation.
-    pub const OURS: Self = Self::NEWS;
+    pub const OURS: Self = Self::ASYNC_EVENTS;
 
     /// `RNB+` as it stands on the wire.
     const MAGIC: u32 = u32::from_le_bytes(*b"RNB+");
@@ -134,7 +134,7 @@ impl SessInfo {
 
     /// The message to send.
     pub fn encode(&self) -> [u8; SESS_INFO_SIZE] {
-        encode(TYPE_SESS_INFO, self.ver, self.features, News::NONE)
+        encode(TYPE_SESS_INFO, self.ver, self.features, EventCount::NONE)
     }
 
     /// What the client can do of what this implementation can.
@@ -143,14 +143,14 @@ impl SessInfo {
     }
 
     /// The server's answer, whose news stand at `news`.
-    pub fn answer(&self, news: News) -> SessInfoRsp {
+    pub fn answer(&self, news: EventCount) -> SessInfoRsp {
         // INVARIANT: Neither is 0.
         SessInfoRsp {
             ver: self.ver.min(VERSION_MAJOR),
             features: self.features,
-            news: match self.features.has(Features::NEWS) {
+            news: match self.features.has(Features::ASYNC_EVENTS) {
                 true => news,
-                false => News::NONE,
+                false => EventCount::NONE,
             },
         }
     }
@@ -165,7 +165,7 @@ impl SessInfo {
 pub struct SessInfoRsp {
     ver: u8,
     features: Features,
-    news: News,
+    news: EventCount,
 }
 
 impl SessInfoRsp {
@@ -177,9 +177,9 @@ impl SessInfoRsp {
         Ok(Self {
             ver: msg.ver,
             features,
-            news: match features.has(Features::NEWS) {
-                true => News::new(msg.news.get()),
-                false => News::NONE,
+            news: match features.has(Features::ASYNC_EVENTS) {
+                true => EventCount::new(msg.news.get()),
+                false => EventCount::NONE,
             },
         })
     }
@@ -195,8 +195,10 @@ impl SessInfoRsp {
     }
 
     /// How the news of the session stands, if the server tells any.
-    pub fn news(&self) -> Option<News> {
-        self.features.has(Features::NEWS).then_some(self.news)
+    pub fn news(&self) -> Option<EventCount> {
+        self.features
+            .has(Features::ASYNC_EVENTS)
+            .then_some(self.news)
     }
 }
 

@@ -21,9 +21,9 @@ pub const CONN_MSG_SIZE: usize = 56;
 
 const FIRST_CONN: u8 = 1 << 0;
 /// Not in C, where it is reserved and ignored.
-const NOTES: u8 = 1 << 7;
+const INLINE_IMM: u8 = 1 << 7;
 /// Not in C either.
-const SHORT_ANSWERS: u8 = 1 << 6;
+const SHORT_RESPONSES: u8 = 1 << 6;
 
 /// Identity of a path or of a session, drawn at random by the client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,8 +62,8 @@ pub struct ConnReq {
     path: Uuid,
     session: Uuid,
     first: bool,
-    notes: bool,
-    short_answers: bool,
+    inline_imm: bool,
+    short_responses: bool,
 }
 
 impl ConnReq {
@@ -93,23 +93,23 @@ impl ConnReq {
             path,
             session,
             first,
-            notes: false,
-            short_answers: false,
+            inline_imm: false,
+            short_responses: false,
         })
     }
 
     /// The same for a device without immediates: what they say is to be sent in notes,
-    /// both ways (see [`crate::imm::NOTE_SIZE`]).
-    pub const fn with_notes(self, notes: bool) -> Self {
+    /// both ways (see [`crate::imm::INLINE_IMM_SIZE`]).
+    pub const fn with_inline_imm(self, inline_imm: bool) -> Self {
         // INVARIANT: Of the numbers nothing changes.
-        Self { notes, ..self }
+        Self { inline_imm, ..self }
     }
 
     /// The same, offering short answers (see [`super::NextKey::Stepped`]).
-    pub const fn with_short_answers(self, short_answers: bool) -> Self {
+    pub const fn with_short_responses(self, short_responses: bool) -> Self {
         // INVARIANT: Of the numbers nothing changes.
         Self {
-            short_answers,
+            short_responses,
             ..self
         }
     }
@@ -131,8 +131,8 @@ impl ConnReq {
             msg.flags & FIRST_CONN != 0,
         )
         .map(|req| {
-            req.with_notes(msg.flags & NOTES != 0)
-                .with_short_answers(msg.flags & SHORT_ANSWERS != 0)
+            req.with_inline_imm(msg.flags & INLINE_IMM != 0)
+                .with_short_responses(msg.flags & SHORT_RESPONSES != 0)
         })
     }
 
@@ -150,8 +150,8 @@ impl ConnReq {
             sess_uuid: self.path.0,
             paths_uuid: self.session.0,
             flags: flag(self.first, FIRST_CONN)
-                | flag(self.notes, NOTES)
-                | flag(self.short_answers, SHORT_ANSWERS),
+                | flag(self.inline_imm, INLINE_IMM)
+                | flag(self.short_responses, SHORT_RESPONSES),
             reserved: [0; 11],
         })
     }
@@ -182,13 +182,13 @@ impl ConnReq {
     }
 
     /// Whether immediates are to travel as notes.
-    pub const fn notes(&self) -> bool {
-        self.notes
+    pub const fn inline_imm(&self) -> bool {
+        self.inline_imm
     }
 
     /// Whether the client can do with short answers.
-    pub const fn short_answers(&self) -> bool {
-        self.short_answers
+    pub const fn short_responses(&self) -> bool {
+        self.short_responses
     }
 
     /// Whether the server may create the session.

@@ -27,9 +27,9 @@ use crate::wire;
 
 const NEW_RKEY: u32 = 1 << 1;
 /// Not in C. Never set unless the client asked for notes.
-const NOTES: u32 = 1 << 31;
+const INLINE_IMM: u32 = 1 << 31;
 /// Not in C either. Never set unless the client offered short answers.
-const SHORT_ANSWERS: u32 = 1 << 30;
+const SHORT_RESPONSES: u32 = 1 << 30;
 
 #[derive(FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
 #[repr(C)]
@@ -65,16 +65,16 @@ pub enum NextKey {
 /// `max_io_size` and `header_size` are within [`crate::limits`] and their sum is
 /// the chunk size of `layout`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Accept {
+pub struct ConnAccept {
     layout: IoReqLayout,
     max_io_size: u32,
     header_size: u32,
     new_rkey: bool,
-    notes: bool,
-    short_answers: bool,
+    inline_imm: bool,
+    short_responses: bool,
 }
 
-impl Accept {
+impl ConnAccept {
     /// The offer of a server of our own.
     ///
     /// `new_rkey` says that every answer carries a fresh key (`always_invalidate`).
@@ -109,37 +109,37 @@ impl Accept {
                 max_io_size,
                 header_size,
                 new_rkey,
-                notes: false,
-                short_answers: false,
+                inline_imm: false,
+                short_responses: false,
             }),
             Err(e) => Err(e),
         }
     }
 
     /// The same, saying yes to notes, which the client asked for.
-    pub const fn with_notes(self, notes: bool) -> Self {
+    pub const fn with_inline_imm(self, inline_imm: bool) -> Self {
         // INVARIANT: Of the numbers nothing changes.
-        Self { notes, ..self }
+        Self { inline_imm, ..self }
     }
 
-    /// Whether immediates travel as notes (see [`crate::imm::NOTE_SIZE`]).
-    pub const fn notes(&self) -> bool {
-        self.notes
+    /// Whether immediates travel as notes (see [`crate::imm::INLINE_IMM_SIZE`]).
+    pub const fn inline_imm(&self) -> bool {
+        self.inline_imm
     }
 
     /// The same, saying yes to short answers, which the client offered.
-    pub const fn with_short_answers(self, short_answers: bool) -> Self {
+    pub const fn with_short_responses(self, short_responses: bool) -> Self {
         // INVARIANT: Of the numbers nothing changes.
         Self {
-            short_answers,
+            short_responses,
             ..self
         }
     }
 
     /// Whether an answer is one RDMA write with immediate, which carries the data of a
     /// READ as well.
-    pub const fn short_answers(&self) -> bool {
-        self.short_answers
+    pub const fn short_responses(&self) -> bool {
+        self.short_responses
     }
 
     /// How requests are addressed in this session.
@@ -174,7 +174,7 @@ impl Accept {
 
     /// How the client learns that key.
     pub const fn next_key(&self) -> NextKey {
-        match (self.new_rkey, self.short_answers) {
+        match (self.new_rkey, self.short_responses) {
             (false, _) => NextKey::Same,
             (true, false) => NextKey::Sent,
             (true, true) => NextKey::Stepped,
@@ -186,7 +186,7 @@ impl Accept {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ConnRsp {
     /// Come in.
-    Accept(Accept),
+    Accept(ConnAccept),
     /// No, for the reason of this error number: positive, at most
     /// [`MAX_ERRNO`](crate::imm::MAX_ERRNO).
     Reject(i32),
@@ -207,14 +207,14 @@ impl ConnRsp {
             errno => return Ok(Self::Reject(failure(i32::from(errno as i16).abs()))),
         }
         Ok(Self::Accept(
-            Accept::new(
+            ConnAccept::new(
                 QueueDepth::new(u32::from(msg.queue_depth.get()))?,
                 msg.max_io_size.get(),
                 msg.max_hdr_size.get(),
                 msg.flags.get() & NEW_RKEY != 0,
             )?
-            .with_notes(msg.flags.get() & NOTES != 0)
-            .with_short_answers(msg.flags.get() & SHORT_ANSWERS != 0),
+            .with_inline_imm(msg.flags.get() & INLINE_IMM != 0)
+            .with_short_responses(msg.flags.get() & SHORT_RESPONSES != 0),
         ))
     }
 
@@ -237,8 +237,8 @@ impl ConnRsp {
                 msg.max_hdr_size = accept.header_size.into();
                 let flag = |set: bool, bit: u32| if set { bit } else { 0 };
                 let flags = flag(accept.new_rkey, NEW_RKEY)
-                    | flag(accept.notes, NOTES)
-                    | flag(accept.short_answers, SHORT_ANSWERS);
+                    | flag(accept.inline_imm, INLINE_IMM)
+                    | flag(accept.short_responses, SHORT_RESPONSES);
                 msg.flags = flags.into();
             }
             Self::Reject(errno) => {

@@ -12,7 +12,7 @@
 //! ```
 //!
 //! A client may go on writing to a chunk while the server reads it unless the
-//! chunk's key was invalidated first. So [`Request::parse`] takes a copy of the
+//! chunk's key was invalidated first. So [`RequestMsg::parse`] takes a copy of the
 //! RTRS message, and the user message is to be copied before it is parsed too.
 
 use core::ops::Range;
@@ -65,7 +65,7 @@ pub const MAX_REQUEST_MSG_SIZE: usize = size_of::<WireReadWithDesc>();
 
 /// Which way the data of a request goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Transfer {
+pub enum DataTransfer {
     /// WRITE: the data, if any, is in the chunk.
     ToServer,
     /// READ without a descriptor: no data at all.
@@ -86,29 +86,33 @@ pub enum Transfer {
 /// `usr_len <= offset`, and for a transfer to the client its buffer is not longer
 /// than the room for data in the chunk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Request {
+pub struct RequestMsg {
     offset: u32,
     usr_len: u16,
-    transfer: Transfer,
+    transfer: DataTransfer,
 }
 
-impl Request {
+impl RequestMsg {
     /// A request with `data_len` bytes of data and a user message of `usr_len`.
-    pub const fn new(data_len: u32, usr_len: u16, transfer: Transfer) -> Result<Self, WireError> {
+    pub const fn new(
+        data_len: u32,
+        usr_len: u16,
+        transfer: DataTransfer,
+    ) -> Result<Self, WireError> {
         let Some(offset) = data_len.checked_add(usr_len as u32) else {
             return Err(WireError::Offset(data_len));
         };
         Self::at(offset, usr_len, transfer)
     }
 
-    const fn at(offset: u32, usr_len: u16, transfer: Transfer) -> Result<Self, WireError> {
+    const fn at(offset: u32, usr_len: u16, transfer: DataTransfer) -> Result<Self, WireError> {
         let Some(data_len) = offset.checked_sub(usr_len as u32) else {
             return Err(WireError::UserLength {
                 len: usr_len,
                 offset,
             });
         };
-        if let Transfer::ToClient { desc, .. } = transfer {
+        if let DataTransfer::ToClient { desc, .. } = transfer {
             if desc.len() > data_len {
                 return Err(WireError::DescriptorLength(desc.len()));
             }
@@ -130,7 +134,7 @@ impl Request {
         let usr_len = msg.usr_len.get();
 
         match msg.kind.get() {
-            TYPE_WRITE => Self::at(offset, usr_len, Transfer::ToServer),
+            TYPE_WRITE => Self::at(offset, usr_len, DataTransfer::ToServer),
             TYPE_READ => {
                 let msg: WireRead = wire::read(message)?;
                 let flags = msg.flags.get();
@@ -139,10 +143,10 @@ impl Request {
                     return Err(WireError::Flags(u32::from(unknown)));
                 }
                 let transfer = match msg.sg_cnt.get() {
-                    0 => Transfer::None,
+                    0 => DataTransfer::None,
                     1 => {
                         let msg: WireReadWithDesc = wire::read(message)?;
-                        Transfer::ToClient {
+                        DataTransfer::ToClient {
                             desc: SgDesc::try_from(&msg.desc)?,
                             invalidate: flags & NEED_INVALIDATE != 0,
                         }
@@ -178,15 +182,15 @@ impl Request {
             sg_cnt: sg_cnt.into(),
         };
         match self.transfer {
-            Transfer::ToServer => {
+            DataTransfer::ToServer => {
                 let msg = WireWrite {
                     kind: TYPE_WRITE.into(),
                     usr_len: self.usr_len.into(),
                 };
                 wire::write(&msg, buf)
             }
-            Transfer::None => wire::write(&read(0, 0), buf),
-            Transfer::ToClient { desc, invalidate } => {
+            DataTransfer::None => wire::write(&read(0, 0), buf),
+            DataTransfer::ToClient { desc, invalidate } => {
                 let flags = if invalidate { NEED_INVALIDATE } else { 0 };
                 let msg = WireReadWithDesc {
                     read: read(flags, 1),
@@ -200,9 +204,9 @@ impl Request {
     /// Length of the RTRS message in bytes.
     pub const fn message_len(&self) -> usize {
         match self.transfer {
-            Transfer::ToServer => WRITE_MSG_SIZE,
-            Transfer::None => READ_MSG_SIZE,
-            Transfer::ToClient { .. } => MAX_REQUEST_MSG_SIZE,
+            DataTransfer::ToServer => WRITE_MSG_SIZE,
+            DataTransfer::None => READ_MSG_SIZE,
+            DataTransfer::ToClient { .. } => MAX_REQUEST_MSG_SIZE,
         }
     }
 
@@ -227,7 +231,7 @@ impl Request {
 
     /// Which way the data goes.
     #[inline]
-    pub const fn transfer(&self) -> Transfer {
+    pub const fn transfer(&self) -> DataTransfer {
         self.transfer
     }
 }

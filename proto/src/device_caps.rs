@@ -1,0 +1,164 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+//! What an RDMA device can do, and whether that is enough.
+
+use core::fmt;
+
+use crate::limits::registrable;
+use crate::limits::MIN_IO_SIZE;
+
+/// The limits of a device that matter to a transport.
+#[derive(Clone, Copy, Debug)]
+pub struct DeviceAttrs {
+    /// Work requests a queue may hold.
+    pub max_qp_wr: u32,
+    /// Entries of a completion queue.
+    pub max_cqe: u32,
+    /// Scatter/gather elements of one send work request.
+    pub max_send_sge: u32,
+    /// Pages of one fast-registered memory region.
+    pub max_fast_reg_pages: u32,
+    /// Completion vectors; at least 1.
+    pub num_comp_vectors: u32,
+    /// Whether the device has memory management extensions (fast registration
+    /// and invalidation), without which the transport cannot run on it.
+    pub mem_mgt_ext: bool,
+    /// Whether immediates can be sent. Those of a device that cannot travel as
+    /// notes, which are messages of their own.
+    pub immediates: bool,
+}
+
+/// What a device does not have. Printed behind the name of the device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MissingCapability {
+    /// Memory management extensions.
+    Registration,
+    /// Regions large enough for the smallest request: only of so many bytes.
+    Region(u32),
+    /// So many work requests in a queue of a server.
+    WorkRequests {
+        /// That are needed.
+        needed: u32,
+        /// That it can have.
+        max: u32,
+    },
+    /// So many completions in a queue.
+    Completions {
+        /// That are needed.
+        needed: u32,
+        /// That it can have.
+        max: u32,
+    },
+}
+
+impl fmt::Display for MissingCapability {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Registration => f.write_str("lacks memory management extensions"),
+            Self::Region(bytes) => write!(
+                f,
+                "registers {bytes} bytes at once, and a request can have {MIN_IO_SIZE}"
+            ),
+            Self::WorkRequests { needed, max } => write!(
+                f,
+                "has {max} work requests in a queue, and {needed} are needed; a smaller sess_queue_depth of the server needs fewer"
+            ),
+            Self::Completions { needed, max } => write!(
+                f,
+                "has {max} completions in a queue, and {needed} are needed; a smaller sess_queue_depth of the server needs fewer"
+            ),
+        }
+    }
+}
+
+impl DeviceAttrs {
+    /// Whether a server can run on it, with `sends` and `receives` under way on one
+    /// connection.
+    pub fn serves(&self, sends: u32, receives: u32) -> Result<(), MissingCapability> {
+        if !self.mem_mgt_ext {
+            return Err(MissingCapability::Registration);
+        }
+        // And one more for draining.
+        let needed = sends.max(receives).saturating_add(1);
+        if needed > self.max_qp_wr {
+            let max = self.max_qp_wr;
+            return Err(MissingCapability::WorkRequests { needed, max });
+        }
+        self.completes(sends, receives)
+    }
+
+    /// Whether a client can run on it. Its queues are made as long as they can be.
+    pub fn registers(&self) -> Result<(), MissingCapability> {
+        let bytes = registrable(self.max_fast_reg_pages);
+        match (self.mem_mgt_ext, bytes < MIN_IO_SIZE) {
+            (false, _) => Err(MissingCapability::Registration),
+            (true, true) => Err(MissingCapability::Region(bytes)),
+            (true, false) => Ok(()),
+        }
+    }
+
+    /// Whether one completion queue can do for `sends` and `receives`.
+    pub fn completes(&self, sends: u32, receives: u32) -> Result<(), MissingCapability> {
+        let needed = completions(sends, receives);
+        let max = self.max_cqe;
+        match needed > max {
+            true => Err(MissingCapability::Completions { needed, max }),
+            false => Ok(()),
+        }
+    }
+}
+
+/// Completions that a connection can have at once: one for each work request, and one
+/// for each of the two that drain it.
+pub fn completions(sends: u32, receives: u32) -> u32 {
+    sends.saturating_add(receives).saturating_add(2)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ENOUGH: DeviceAttrs = DeviceAttrs {
+        max_qp_wr: 101,
+        max_cqe: 152,
+        max_send_sge: 2,
+        max_fast_reg_pages: 2,
+        num_comp_vectors: 1,
+        mem_mgt_ext: true,
+        immediates: true,
+    };
+
+    #[test]
+    fn a_device_that_has_just_enough_will_do() {
+        assert_eq!(ENOUGH.serves(100, 50), Ok(()));
+        assert_eq!(ENOUGH.registers(), Ok(()));
+    }
+
+    #[test]
+    fn what_it_lacks_is_told_with_what_helps() {
+        let bare = DeviceAttrs {
+            mem_mgt_ext: false,
+            ..ENOUGH
+        };
+        let small = DeviceAttrs {
+            max_fast_reg_pages: 1,
+            ..ENOUGH
+        };
+        for (lack, words) in [
+            (bare.serves(1, 1), "lacks memory management extensions"),
+            (bare.registers(), "lacks memory management extensions"),
+            (small.registers(), "registers 0 bytes at once"),
+            (ENOUGH.serves(101, 1), "has 101 work requests"),
+            (ENOUGH.serves(1, 101), "102 are needed"),
+            (ENOUGH.serves(100, 51), "has 152 completions"),
+            (ENOUGH.completes(151, 0), "153 are needed"),
+            (ENOUGH.completes(u32::MAX, 9), "sess_queue_depth"),
+        ] {
+            let told = lack.map_err(|lack| lack.to_string());
+            assert!(
+                told.as_ref().is_err_and(|told| told.contains(words)),
+                "{told:?}"
+            );
+        }
+    }
+}

@@ -1,0 +1,91 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+//! The choice of a path, against the list of those that could be chosen.
+
+use std::cell::RefCell;
+
+use proptest::prelude::*;
+use rnbd_proto::mpath_policy::choose;
+use rnbd_proto::mpath_policy::MpathPolicy;
+use rnbd_proto::mpath_policy::PathLoad;
+
+fn policies() -> impl Strategy<Value = MpathPolicy> {
+    prop::sample::select(&MpathPolicy::ALL[..])
+}
+
+/// Few values, so that many are as good, and the extremes.
+fn loads() -> impl Strategy<Value = Option<PathLoad>> {
+    let inflight = prop_oneof![0..3u32, Just(u32::MAX)];
+    let latency_ns = prop_oneof![0..3u64, Just(u64::MAX)];
+    prop::option::of(
+        (inflight, latency_ns).prop_map(|(inflight, latency_ns)| PathLoad {
+            inflight,
+            latency_ns,
+        }),
+    )
+}
+
+fn starts() -> impl Strategy<Value = usize> {
+    prop_oneof![0..20usize, any::<usize>(), Just(usize::MAX)]
+}
+
+proptest! {
+    /// There is a choice whenever a path can be used, no other is better, and none
+    /// as good comes before it.
+    #[test]
+    fn the_first_of_the_best(
+        policy in policies(),
+        paths in prop::collection::vec(loads(), 0..10),
+        start in starts(),
+    ) {
+        let mut ranked: Vec<_> = (0..paths.len())
+            .filter_map(|path| {
+                let load = paths[path]?;
+                let place = (path + paths.len() - start % paths.len()) % paths.len();
+                let cost = match policy {
+                    MpathPolicy::RoundRobin => 0,
+                    MpathPolicy::MinInflight => u128::from(load.inflight),
+                    // Not measured, so behind all that were.
+                    MpathPolicy::MinLatency if load.latency_ns == 0 => u128::MAX,
+                    MpathPolicy::MinLatency => load.latency_ns.into(),
+                };
+                Some((cost, place, path))
+            })
+            .collect();
+        ranked.sort_unstable();
+        let best = ranked.first().map(|(_, _, path)| *path);
+        prop_assert_eq!(choose(policy, paths.len(), start, |path| paths[path]), best);
+    }
+
+    /// Each path is looked at once at most, and with round-robin none after the
+    /// chosen one.
+    #[test]
+    fn no_look_too_many(
+        policy in policies(),
+        paths in prop::collection::vec(loads(), 1..10),
+        start in starts(),
+    ) {
+        let seen = RefCell::new(Vec::new());
+        let chosen = choose(policy, paths.len(), start, |path| {
+            seen.borrow_mut().push(path);
+            paths[path]
+        });
+        let seen = seen.into_inner();
+        let round: Vec<_> = (0..paths.len())
+            .map(|step| (start % paths.len() + step) % paths.len())
+            .collect();
+        prop_assert!(round.starts_with(&seen));
+        if policy == MpathPolicy::RoundRobin && chosen.is_some() {
+            prop_assert_eq!(seen.last().copied(), chosen);
+        } else {
+            prop_assert_eq!(seen.len(), paths.len());
+        }
+    }
+
+    #[test]
+    fn any_text(text: Vec<u8>) {
+        if let Some(policy) = MpathPolicy::parse(&text) {
+            prop_assert_eq!(MpathPolicy::parse(policy.to_string().as_bytes()), Some(policy));
+        }
+    }
+}

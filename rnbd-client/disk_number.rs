@@ -1,0 +1,75 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+//! Numbers of disks: the `<N>` of `/dev/rnbd<N>`.
+
+#![deny(unsafe_code)]
+
+use kernel::bindings;
+use kernel::id_pool::IdPool;
+use kernel::new_mutex;
+use kernel::prelude::*;
+use kernel::sync::Arc;
+use kernel::sync::Mutex;
+
+/// Minor numbers of a disk: itself and 63 partitions.
+pub(crate) const MINORS: u32 = 64;
+/// Number of disks that the minor numbers suffice for.
+const MAX_DISKS: usize = (1 << bindings::MINORBITS) / MINORS as usize;
+
+/// The numbers in use.
+#[pin_data]
+pub(crate) struct DiskNumbers {
+    #[pin]
+    pool: Mutex<IdPool>,
+}
+
+impl DiskNumbers {
+    /// None is in use.
+    pub(crate) fn new() -> Result<Arc<Self>> {
+        Arc::pin_init(
+            pin_init!(Self {
+                pool <- new_mutex!(IdPool::new(), "rnbd_numbers"),
+            }),
+            GFP_KERNEL,
+        )
+    }
+
+    /// Takes the lowest free number.
+    pub(crate) fn take(this: &Arc<Self>) -> Result<DiskNumber> {
+        let mut pool = this.pool.lock();
+        loop {
+            if let Some(id) = pool.find_unused_id(0) {
+                if id.as_usize() >= MAX_DISKS {
+                    return Err(ENOSPC);
+                }
+                let value = u32::try_from(id.as_usize())?;
+                id.acquire();
+                return Ok(DiskNumber {
+                    value,
+                    numbers: this.clone(),
+                });
+            }
+            let larger = pool.grow_request().ok_or(ENOSPC)?.realloc(GFP_KERNEL)?;
+            pool.grow(larger);
+        }
+    }
+}
+
+/// A number in use, until it is dropped.
+pub(crate) struct DiskNumber {
+    value: u32,
+    numbers: Arc<DiskNumbers>,
+}
+
+impl DiskNumber {
+    /// The number itself.
+    pub(crate) fn get(&self) -> u32 {
+        self.value
+    }
+}
+
+impl Drop for DiskNumber {
+    fn drop(&mut self) {
+        self.numbers.pool.lock().release_id(self.value as usize);
+    }
+}

@@ -1,0 +1,79 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+//! Finding the device that a client names.
+
+#![deny(unsafe_code)]
+
+use kernel::prelude::*;
+use kernel::str::CString;
+use rnbd_proto::search_path::PathError;
+use rnbd_proto::search_path::SearchPath;
+use rnbd_proto::search_path::MAX_PATH;
+use rnbd_proto::wire::name::DevicePath;
+use rnbd_proto::wire::name::SessName;
+
+use crate::bdev::BlockDevice;
+use crate::bdev::Location;
+use crate::bdev::Mode;
+
+/// Where a device should be.
+pub(crate) struct DevicePathname {
+    path: CString,
+    /// The directory that it must be in, links included, unless that is `/`.
+    dir: Option<CString>,
+}
+
+impl DevicePathname {
+    /// The place of `device` of the session `session` below `search`.
+    ///
+    /// # Errors
+    ///
+    /// `EINVAL` if the path has a component `..`, names no file, or is too long.
+    pub(crate) fn new(
+        search: SearchPath<'_>,
+        session: SessName<'_>,
+        device: DevicePath<'_>,
+    ) -> Result<Self> {
+        let mut buf = KVec::from_elem(0_u8, MAX_PATH, GFP_KERNEL)?;
+        let path = search.resolve(session, device, &mut buf).map_err(refused)?;
+        let path = CString::try_from(path)?;
+        let dir = if search.is_root() {
+            None
+        } else {
+            let dir = search.directory(session, &mut buf).map_err(refused)?;
+
+            Some(CString::try_from(dir)?)
+        };
+
+        Ok(Self { path, dir })
+    }
+
+    /// The path on this machine.
+    pub(crate) fn path(&self) -> &CStr {
+        &self.path
+    }
+
+    /// Opens the device.
+    ///
+    /// # Errors
+    ///
+    /// What [`BlockDevice::open`] says.
+    pub(crate) fn open(&self, mode: Mode) -> Result<BlockDevice> {
+        let path = self.path();
+        let Some(dir) = &self.dir else {
+            return BlockDevice::open(&Location::Anywhere { path }, mode);
+        };
+        let below = path
+            .to_bytes_with_nul()
+            .strip_prefix(dir.to_bytes())
+            .and_then(|below| below.strip_prefix(b"/"))
+            .and_then(|below| CStr::from_bytes_with_nul(below).ok())
+            .ok_or(EINVAL)?;
+
+        BlockDevice::open(&Location::Inside { dir, below, path }, mode)
+    }
+}
+
+fn refused(reason: PathError) -> Error {
+    Error::from_errno(-reason.errno())
+}

@@ -1,0 +1,125 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+//! Things of a session by the id that its client knows them by.
+
+#![deny(unsafe_code)]
+
+use kernel::prelude::*;
+use rnbd_proto::wire::rnbd::DeviceId;
+
+/// Bits of an id that are the index into the table. The others count how often
+/// the entry was used, so that an id left over from a closed device, such as in
+/// a late request, does not mean the next one in its place.
+const INDEX_BITS: u32 = 10;
+const INDEX_MASK: u32 = (1 << INDEX_BITS) - 1;
+const GENERATION_MASK: u32 = u32::MAX >> INDEX_BITS;
+
+/// How many things a table holds.
+pub(crate) const MAX_IDS: usize = 1 << INDEX_BITS;
+
+struct Entry<T> {
+    generation: u32,
+    value: Option<T>,
+}
+
+/// A table of things by their ids. Nothing but its creation allocates.
+pub(crate) struct IdTable<T> {
+    entries: KVVec<Entry<T>>,
+}
+
+impl<T> IdTable<T> {
+    /// An empty table.
+    pub(crate) fn new() -> Result<Self> {
+        let mut entries = KVVec::with_capacity(MAX_IDS, GFP_KERNEL)?;
+
+        for _ in 0..MAX_IDS {
+            entries.push(
+                Entry {
+                    generation: 0,
+                    value: None,
+                },
+                GFP_KERNEL,
+            )?;
+        }
+        Ok(Self { entries })
+    }
+
+    /// An id that is free.
+    pub(crate) fn vacant(&self) -> Option<DeviceId> {
+        let index = self.entries.iter().position(|e| e.value.is_none())?;
+        let generation = self.entries.get(index)?.generation;
+
+        // CAST: Indices are below `MAX_IDS`.
+        Some(DeviceId(generation << INDEX_BITS | index as u32))
+    }
+
+    /// Stores `value` under an id that [`Self::vacant`] gave; gives it back if the id
+    /// is not free any more.
+    pub(crate) fn insert(&mut self, id: DeviceId, value: T) -> Result<(), T> {
+        match self.entry_mut(id) {
+            Some(entry) if entry.value.is_none() => {
+                entry.value = Some(value);
+                Ok(())
+            }
+            _ => Err(value),
+        }
+    }
+
+    /// What is stored under `id`.
+    #[inline]
+    pub(crate) fn get(&self, id: DeviceId) -> Option<&T> {
+        let (index, generation) = split(id);
+        let entry = self.entries.get(index)?;
+
+        if entry.generation != generation {
+            return None;
+        }
+        entry.value.as_ref()
+    }
+
+    /// What is stored under `id`, to be changed.
+    pub(crate) fn get_mut(&mut self, id: DeviceId) -> Option<&mut T> {
+        self.entry_mut(id)?.value.as_mut()
+    }
+
+    /// Takes out what is stored under `id`. The id is not used again for long.
+    pub(crate) fn remove(&mut self, id: DeviceId) -> Option<T> {
+        self.entry_mut(id)?.take()
+    }
+
+    /// All that is stored.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (DeviceId, &T)> {
+        self.entries
+            .iter()
+            .enumerate()
+            .filter_map(|(index, entry)| {
+                // CAST: Indices are below `MAX_IDS`.
+                let id = DeviceId(entry.generation << INDEX_BITS | index as u32);
+
+                Some((id, entry.value.as_ref()?))
+            })
+    }
+
+    fn entry_mut(&mut self, id: DeviceId) -> Option<&mut Entry<T>> {
+        let (index, generation) = split(id);
+
+        self.entries
+            .get_mut(index)
+            .filter(|entry| entry.generation == generation)
+    }
+}
+
+impl<T> Entry<T> {
+    fn take(&mut self) -> Option<T> {
+        let value = self.value.take()?;
+
+        self.generation = self.generation.wrapping_add(1) & GENERATION_MASK;
+        Some(value)
+    }
+}
+
+#[inline]
+fn split(id: DeviceId) -> (usize, u32) {
+    // CAST: Lossless where Linux runs.
+    ((id.0 & INDEX_MASK) as usize, id.0 >> INDEX_BITS)
+}

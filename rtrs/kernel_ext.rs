@@ -1,0 +1,50 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+//! Safe abstractions over what the `kernel` crate lacks, for all three modules.
+//!
+//! Generic code ends up in the module that uses it, so generics here are thin
+//! shells over functions of this crate or over symbols the kernel exports.
+
+pub mod class;
+pub mod clock;
+pub mod completion;
+pub mod cpu;
+pub mod debugfs;
+pub mod kobject;
+pub mod latency;
+pub mod log;
+pub mod net;
+pub mod noio;
+pub mod pages;
+pub mod params;
+pub mod percpu;
+pub mod random;
+pub mod rcu;
+pub mod sysfs;
+pub mod trace;
+pub mod work;
+pub mod workqueue;
+
+use kernel::prelude::*;
+use kernel::time::Delta;
+use kernel::time::Jiffies;
+
+/// Converts a span of time to jiffies, rounding up; negative spans are zero.
+fn jiffies(delta: Delta) -> Jiffies {
+    let millis = delta.as_millis_ceil().clamp(0, i64::from(i32::MAX));
+
+    // CAST: Clamped to the range of an `i32` above.
+    kernel::time::msecs_to_jiffies(millis as u32)
+}
+
+/// Checks a name that is to appear in sysfs.
+///
+/// A `/` is refused as kobjects would silently turn it into a `!`, and links
+/// would take it as it is.
+fn check_name(name: &CStr) -> Result {
+    match name.to_bytes() {
+        b"" | b"." | b".." => Err(EINVAL),
+        bytes if bytes.contains(&b'/') => Err(EINVAL),
+        _ => Ok(()),
+    }
+}
