@@ -61,7 +61,7 @@ fn unmap_device(device: ArcBorrow<'_, Device>, input: &[u8], ctx: &StoreCtx<'_>)
 }
 
 fn resize(device: ArcBorrow<'_, Device>, input: &[u8], _ctx: &StoreCtx<'_>) -> Result {
-    let sectors = text::unsigned(input).map_err(|why| {
+    let sectors = text::parse_u64(input).map_err(|why| {
         pr_err!(
             "rnbd{}: resize: '{}' is not a number of sectors\n",
             device.number,

@@ -183,7 +183,7 @@ pub(crate) fn greet(session: &Session) -> Result {
     let mut reply = [0; SESS_INFO_RSP_SIZE];
     let len = session.call(Direction::Read, &SessInfo::OURS.encode(), &mut reply)?;
     let greeting = SessInfoRsp::parse(reply.get(..len).ok_or(EPROTO)?).map_err(refused)?;
-    session.listen(greeting.news());
+    session.listen(greeting.event_count());
     Ok(())
 }
 

@@ -125,7 +125,7 @@ impl BlockSession {
         let listens = info.features().has(Features::ASYNC_EVENTS);
         self.listens.store(listens, Relaxed);
 
-        reply(request, Ok(info.answer(self.async_event()).encode()));
+        reply(request, Ok(info.respond(self.async_event()).encode()));
     }
 
     /// Tells the client how a device is now.

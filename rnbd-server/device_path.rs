@@ -6,8 +6,8 @@
 
 use kernel::prelude::*;
 use kernel::str::CString;
-use rnbd_proto::search_path::PathError;
 use rnbd_proto::search_path::SearchPath;
+use rnbd_proto::search_path::SearchPathError;
 use rnbd_proto::search_path::MAX_PATH;
 use rnbd_proto::wire::name::DevicePath;
 use rnbd_proto::wire::name::SessName;
@@ -74,6 +74,6 @@ impl DevicePathname {
     }
 }
 
-fn refused(reason: PathError) -> Error {
+fn refused(reason: SearchPathError) -> Error {
     Error::from_errno(-reason.errno())
 }

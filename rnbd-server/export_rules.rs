@@ -16,7 +16,7 @@ use kernel::sync::Arc;
 use kernel::sync::ArcBorrow;
 use kernel::sync::Mutex;
 use rnbd_proto::export_rules::line::Line;
-use rnbd_proto::export_rules::Client;
+use rnbd_proto::export_rules::ClientIdentity;
 use rnbd_proto::export_rules::Permission;
 use rnbd_proto::export_rules::Rules;
 use rnbd_proto::wire::name::SessName;
@@ -100,8 +100,8 @@ pub(crate) struct OpenRequest<'a> {
 }
 
 impl OpenRequest<'_> {
-    fn client(&self) -> Result<Client<'_>> {
-        Ok(Client {
+    fn client(&self) -> Result<ClientIdentity<'_>> {
+        Ok(ClientIdentity {
             session: self.session,
             peer: self.peer.addr().ok_or(EAFNOSUPPORT)?.into(),
         })
@@ -109,7 +109,7 @@ impl OpenRequest<'_> {
 
     /// What becomes of it if this much access is allowed.
     fn answer(&self, access: Permission, why: fmt::Arguments<'_>) -> Result<(), OpenError> {
-        let Err(errno) = access.refuse(self.mode) else {
+        let Err(errno) = access.check(self.mode) else {
             return Ok(());
         };
         let error = Error::from_errno(-errno);
@@ -151,7 +151,7 @@ impl ExportRules {
             return request.answer(self.default, fmt!("by export_default"));
         };
 
-        if Rules::new(&list).hide_all(&request.client()?) {
+        if Rules::new(&list).denies_all(&request.client()?) {
             let why = fmt!("as no rule allows it anything");
             return request.answer(Permission::Denied, why);
         }

@@ -10,9 +10,8 @@
 //! A number that is mistaken for another one, as can happen around the loss of a
 //! session, costs a look at the devices, or puts it off until the next heartbeat.
 
-use core::sync::atomic::AtomicU32;
-use core::sync::atomic::Ordering::Relaxed;
-
+use crate::atomic::AtomicU32;
+use crate::atomic::Ordering::Relaxed;
 use crate::imm;
 
 const MASK: u32 = (1 << imm::PAYLOAD_BITS) - 1;

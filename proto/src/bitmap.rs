@@ -6,9 +6,9 @@
 //! in flight in another, and so finds a client that uses an id twice.
 
 use core::ops::Deref;
-use core::sync::atomic::AtomicUsize;
-use core::sync::atomic::Ordering;
 
+use crate::atomic::AtomicUsize;
+use crate::atomic::Ordering;
 use crate::limits::BufId;
 use crate::limits::QueueDepth;
 

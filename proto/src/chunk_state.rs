@@ -15,8 +15,8 @@
 //! connection. So one request may arrive early and waits. Anything else that
 //! arrives for a chunk in use breaks the protocol.
 
-use core::sync::atomic::AtomicU64;
-use core::sync::atomic::Ordering;
+use crate::atomic::AtomicU64;
+use crate::atomic::Ordering;
 
 const FREE: u64 = 0;
 const SERVING: u64 = 1;

@@ -4,7 +4,7 @@
 
 use core::fmt;
 
-use crate::limits::registrable;
+use crate::limits::registrable_bytes;
 use crate::limits::MIN_IO_SIZE;
 
 /// The limits of a device that matter to a transport.
@@ -74,7 +74,7 @@ impl fmt::Display for MissingCapability {
 impl DeviceAttrs {
     /// Whether a server can run on it, with `sends` and `receives` under way on one
     /// connection.
-    pub fn serves(&self, sends: u32, receives: u32) -> Result<(), MissingCapability> {
+    pub fn check_server(&self, sends: u32, receives: u32) -> Result<(), MissingCapability> {
         if !self.mem_mgt_ext {
             return Err(MissingCapability::Registration);
         }
@@ -84,12 +84,12 @@ impl DeviceAttrs {
             let max = self.max_qp_wr;
             return Err(MissingCapability::WorkRequests { needed, max });
         }
-        self.completes(sends, receives)
+        self.check_cq(sends, receives)
     }
 
     /// Whether a client can run on it. Its queues are made as long as they can be.
-    pub fn registers(&self) -> Result<(), MissingCapability> {
-        let bytes = registrable(self.max_fast_reg_pages);
+    pub fn check_client(&self) -> Result<(), MissingCapability> {
+        let bytes = registrable_bytes(self.max_fast_reg_pages);
         match (self.mem_mgt_ext, bytes < MIN_IO_SIZE) {
             (false, _) => Err(MissingCapability::Registration),
             (true, true) => Err(MissingCapability::Region(bytes)),
@@ -98,8 +98,8 @@ impl DeviceAttrs {
     }
 
     /// Whether one completion queue can do for `sends` and `receives`.
-    pub fn completes(&self, sends: u32, receives: u32) -> Result<(), MissingCapability> {
-        let needed = completions(sends, receives);
+    pub fn check_cq(&self, sends: u32, receives: u32) -> Result<(), MissingCapability> {
+        let needed = cq_entries(sends, receives);
         let max = self.max_cqe;
         match needed > max {
             true => Err(MissingCapability::Completions { needed, max }),
@@ -110,7 +110,7 @@ impl DeviceAttrs {
 
 /// Completions that a connection can have at once: one for each work request, and one
 /// for each of the two that drain it.
-pub fn completions(sends: u32, receives: u32) -> u32 {
+pub fn cq_entries(sends: u32, receives: u32) -> u32 {
     sends.saturating_add(receives).saturating_add(2)
 }
 
@@ -130,8 +130,8 @@ mod tests {
 
     #[test]
     fn a_device_that_has_just_enough_will_do() {
-        assert_eq!(ENOUGH.serves(100, 50), Ok(()));
-        assert_eq!(ENOUGH.registers(), Ok(()));
+        assert_eq!(ENOUGH.check_server(100, 50), Ok(()));
+        assert_eq!(ENOUGH.check_client(), Ok(()));
     }
 
     #[test]
@@ -145,14 +145,17 @@ mod tests {
             ..ENOUGH
         };
         for (lack, words) in [
-            (bare.serves(1, 1), "lacks memory management extensions"),
-            (bare.registers(), "lacks memory management extensions"),
-            (small.registers(), "registers 0 bytes at once"),
-            (ENOUGH.serves(101, 1), "has 101 work requests"),
-            (ENOUGH.serves(1, 101), "102 are needed"),
-            (ENOUGH.serves(100, 51), "has 152 completions"),
-            (ENOUGH.completes(151, 0), "153 are needed"),
-            (ENOUGH.completes(u32::MAX, 9), "sess_queue_depth"),
+            (
+                bare.check_server(1, 1),
+                "lacks memory management extensions",
+            ),
+            (bare.check_client(), "lacks memory management extensions"),
+            (small.check_client(), "registers 0 bytes at once"),
+            (ENOUGH.check_server(101, 1), "has 101 work requests"),
+            (ENOUGH.check_server(1, 101), "102 are needed"),
+            (ENOUGH.check_server(100, 51), "has 152 completions"),
+            (ENOUGH.check_cq(151, 0), "153 are needed"),
+            (ENOUGH.check_cq(u32::MAX, 9), "sess_queue_depth"),
         ] {
             let told = lack.map_err(|lack| lack.to_string());
             assert!(

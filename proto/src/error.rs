@@ -17,11 +17,9 @@ pub const EACCES: i32 = 13;
 /// Invalid argument.
 pub const EINVAL: i32 = 22;
 /// Read-only file system.
-pub const EROFS: i32 = 30;
+pub(crate) const EROFS: i32 = 30;
 /// Result not representable: a number that is too large.
 pub const ERANGE: i32 = 34;
-/// File name too long.
-pub const ENAMETOOLONG: i32 = 36;
 /// Message too long.
 pub const EMSGSIZE: i32 = 90;
 
@@ -99,15 +97,6 @@ pub enum WireError {
     Operation(u8),
     /// A range of sectors that is not whole or ends beyond 2^64 bytes.
     SectorRange,
-    /// The length of the data and the message disagree.
-    DataLength {
-        /// What the message says, in bytes.
-        said: u32,
-        /// What there is, in bytes.
-        there: u32,
-    },
-    /// Operation and direction of the transfer disagree.
-    Direction,
     /// Block sizes or limits of a device that cannot be.
     Geometry,
 }
@@ -154,10 +143,6 @@ impl fmt::Display for WireError {
             Self::AccessMode(v) => write!(f, "unknown access mode {v}"),
             Self::Operation(v) => write!(f, "unknown operation {v}"),
             Self::SectorRange => f.write_str("malformed range of sectors"),
-            Self::DataLength { said, there } => {
-                write!(f, "data length {there}, message says {said}")
-            }
-            Self::Direction => f.write_str("operation does not fit the direction of transfer"),
             Self::Geometry => f.write_str("impossible device geometry"),
         }
     }

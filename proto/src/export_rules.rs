@@ -14,7 +14,7 @@ use core::fmt;
 use crate::error::EACCES;
 use crate::error::ENOENT;
 use crate::glob::Glob;
-use crate::subnet::Peer;
+use crate::subnet::PeerAddr;
 use crate::wire::name::SessName;
 use crate::wire::rnbd::AccessMode;
 use line::Rule;
@@ -35,7 +35,7 @@ impl Permission {
     ///
     /// What a client may not see is not there, for all that it can tell. What it may
     /// only read looks like a device that is read-only.
-    pub const fn refuse(self, mode: AccessMode) -> Result<(), i32> {
+    pub const fn check(self, mode: AccessMode) -> Result<(), i32> {
         match self {
             Self::Denied => Err(ENOENT),
             Self::ReadOnly if mode.writes() => Err(EACCES),
@@ -46,11 +46,11 @@ impl Permission {
 
 /// Who asks.
 #[derive(Clone, Copy, Debug)]
-pub struct Client<'a> {
+pub struct ClientIdentity<'a> {
     /// What it calls its session, which can be anything.
     pub session: SessName<'a>,
     /// Where it connects from.
-    pub peer: Peer,
+    pub peer: PeerAddr,
 }
 
 /// What decided.
@@ -100,7 +100,7 @@ impl<'a> Rules<'a> {
     }
 
     /// Whether `client` is denied every device, whichever it is.
-    pub fn hide_all(self, client: &Client<'_>) -> bool {
+    pub fn denies_all(self, client: &ClientIdentity<'_>) -> bool {
         let mut fitting = self.iter().filter(|(_, rule)| rule.speaks_of(client));
         let first =
             fitting.find(|(_, rule)| rule.access != Permission::Denied || rule.device.is_none());
@@ -115,7 +115,7 @@ impl<'a> Rules<'a> {
     /// What `is` says, which is asked for the rules that could decide only.
     pub fn decide<E>(
         self,
-        client: &Client<'_>,
+        client: &ClientIdentity<'_>,
         mut is: impl FnMut(Glob<'a>) -> Result<bool, E>,
     ) -> Result<(Permission, DecidedBy<'a>), E> {
         for (number, rule) in self.iter() {

@@ -12,7 +12,7 @@
 //! names that udev makes, and what a pattern cannot say, such as a space, a `?` covers.
 
 /// Longest pattern, in bytes.
-pub const MAX_PATTERN: usize = 255;
+pub(crate) const MAX_PATTERN: usize = 255;
 
 /// A pattern.
 ///

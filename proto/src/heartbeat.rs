@@ -11,14 +11,14 @@
 //! that is not acknowledged makes it grow at each tick, so that a path that stalls does
 //! not look as quick as it was.
 
-use core::sync::atomic::AtomicU32;
-use core::sync::atomic::AtomicU64;
-use core::sync::atomic::Ordering;
+use crate::atomic::AtomicU32;
+use crate::atomic::AtomicU64;
+use crate::atomic::Ordering;
 
 /// Time between two ticks in milliseconds.
 pub const INTERVAL_MS: u32 = 5_000;
 /// Ticks without a sign of life that are put up with.
-pub const MISSED_MAX: u32 = 5;
+const MISSED_MAX: u32 = 5;
 
 /// No time: of no heartbeat an acknowledgement is awaited.
 const NEVER: u64 = u64::MAX;
@@ -121,6 +121,60 @@ impl Heartbeat {
                 HeartbeatAction::Send
             }
             _ => HeartbeatAction::Wait,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn a_clock_that_goes_back_does_no_harm() {
+        let heartbeat = Heartbeat::default();
+        assert_eq!(heartbeat.tick(u64::MAX - 1), HeartbeatAction::Send);
+        heartbeat.acked(5);
+        assert_eq!(heartbeat.latency_ns(), 0);
+    }
+
+    proptest! {
+        /// A path is given up after exactly as many silent ticks as it should be, and
+        /// the latency is that of the last heartbeat that was answered, or what the oldest
+        /// unanswered one has taken by the last tick if that is more.
+        #[test]
+        fn heartbeat(events in prop::collection::vec((0..3u8, 0..10_000u64), 0..100)) {
+            let heartbeat = Heartbeat::new();
+            let (mut silent, mut now, mut sent, mut latency) = (0, 0, None, 0);
+            for (event, pause) in events {
+                now += pause;
+                match event {
+                    0 => {
+                        let expected = match silent {
+                            0 => HeartbeatAction::Send,
+                            n if n > MISSED_MAX => HeartbeatAction::Dead,
+                            _ => HeartbeatAction::Wait,
+                        };
+                        prop_assert_eq!(heartbeat.tick(now), expected);
+                        if silent <= MISSED_MAX {
+                            latency = sent.map_or(latency, |sent| latency.max(now - sent));
+                        }
+                        if silent == 0 {
+                            sent = sent.or(Some(now));
+                        }
+                        silent += 1;
+                    }
+                    1 => {
+                        heartbeat.received();
+                        silent = 0;
+                    }
+                    _ => {
+                        heartbeat.acked(now);
+                        latency = sent.take().map_or(latency, |sent| now - sent);
+                    }
+                }
+                prop_assert_eq!(heartbeat.latency_ns(), latency);
+            }
         }
     }
 }

@@ -17,14 +17,14 @@ use crate::limits::BufId;
 use crate::limits::QueueDepth;
 
 /// Bits of the payload.
-pub const PAYLOAD_BITS: u32 = 28;
+pub(crate) const PAYLOAD_BITS: u32 = 28;
 const PAYLOAD_MASK: u32 = (1 << PAYLOAD_BITS) - 1;
 
 /// Bits of the message id in a response; 9 bits of error number are above them.
 const RESPONSE_ID_BITS: u32 = 19;
 const RESPONSE_ID_MASK: u32 = (1 << RESPONSE_ID_BITS) - 1;
 /// Largest error number that a response can carry, and that a program may be told of.
-pub const MAX_ERRNO: i32 = 0x1ff;
+pub(crate) const MAX_ERRNO: i32 = 0x1ff;
 
 /// Why something failed, as a peer and a program may be told: `errno`, if that is from 1 to
 /// [`MAX_ERRNO`], otherwise `EINVAL`. So no failure turns into a success on its way, and

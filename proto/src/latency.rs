@@ -3,11 +3,12 @@
 //! Histograms of how long requests take, stage by stage.
 
 use core::fmt;
-use core::sync::atomic::AtomicU64;
-use core::sync::atomic::Ordering::Relaxed;
+
+use crate::atomic::AtomicU64;
+use crate::atomic::Ordering::Relaxed;
 
 /// Buckets of a histogram.
-pub const BUCKETS: usize = 24;
+const BUCKETS: usize = 24;
 /// The first bucket has what takes less than 2 to the power of this, in nanoseconds.
 const FIRST_BITS: u32 = 10;
 /// Stages that a request passes through.
@@ -35,7 +36,7 @@ const KINDS: [(OpKind, &str); 3] = [
 /// Bucket `n` is for less than 1024 * 2^n, and not less than half of that but for the
 /// first one; the last one is for all that takes longer.
 #[inline]
-pub const fn bucket(ns: u64) -> usize {
+const fn bucket(ns: u64) -> usize {
     let bits = u64::BITS - ns.leading_zeros();
     let index = bits.saturating_sub(FIRST_BITS) as usize;
 

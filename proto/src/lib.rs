@@ -22,6 +22,7 @@
 #![forbid(unsafe_code)]
 
 pub mod async_event;
+mod atomic;
 pub mod bitmap;
 pub mod block_command;
 pub mod chunk_state;

@@ -18,9 +18,9 @@ pub const HEADER_SIZE: u32 = 4096;
 ///
 /// The longest user message (OPEN, 264 bytes) and a READ with its descriptor
 /// have to fit.
-pub const MIN_HEADER_SIZE: u32 = 512;
+pub(crate) const MIN_HEADER_SIZE: u32 = 512;
 /// Largest room for headers accepted of a server, in bytes (a page of 64 KiB).
-pub const MAX_HEADER_SIZE: u32 = 64 * 1024;
+pub(crate) const MAX_HEADER_SIZE: u32 = 64 * 1024;
 /// Smallest maximum I/O size accepted of a server, in bytes.
 pub const MIN_IO_SIZE: u32 = 4096;
 /// Scatter-gather segments of one request.
@@ -30,7 +30,7 @@ pub const REGISTRATION_UNIT: u32 = 4096;
 /// Paths of one session.
 pub const MAX_PATHS: usize = 128;
 /// Connections of one path.
-pub const MAX_CONNECTIONS: u16 = 4096;
+pub(crate) const MAX_CONNECTIONS: u16 = 4096;
 
 /// Depth of a session's queue: how many requests may be in flight.
 ///
@@ -73,7 +73,7 @@ impl QueueDepth {
     }
 
     /// Bits that an id of this queue takes: 0 for a depth of 1.
-    pub const fn bits(self) -> u32 {
+    pub(crate) const fn bits(self) -> u32 {
         bits_below(self.0 as u32)
     }
 }
@@ -101,7 +101,7 @@ impl BufId {
 }
 
 /// Registration units that `len` bytes of memory touch at most, wherever they start.
-pub const fn units_touched(len: u32) -> u32 {
+pub const fn registration_units(len: u32) -> u32 {
     if len == 0 {
         return 0;
     }
@@ -112,7 +112,7 @@ pub const fn units_touched(len: u32) -> u32 {
 
 /// The most bytes, in whole units, that can be registered with `units` of them wherever
 /// they start.
-pub const fn registrable(units: u32) -> u32 {
+pub const fn registrable_bytes(units: u32) -> u32 {
     units.saturating_sub(1).saturating_mul(REGISTRATION_UNIT)
 }
 

@@ -49,7 +49,7 @@ impl MpathPolicy {
     /// Reads a number, a short name, or anything that begins with a long name; in
     /// upper or lower case, with no more white space than a newline at the end.
     pub fn parse(text: &[u8]) -> Option<Self> {
-        if let Ok(number) = text::integer(text) {
+        if let Ok(number) = text::parse_i32(text) {
             return Self::from_number(u8::try_from(number).ok()?);
         }
         let line = text.strip_suffix(b"\n").unwrap_or(text);

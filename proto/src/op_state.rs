@@ -19,10 +19,10 @@
 //! A flight also counts how often somebody asked for it in vain
 //! ([`OpState::count_timeout`]); each launch begins anew.
 
-use core::sync::atomic::AtomicU32;
-use core::sync::atomic::Ordering::AcqRel;
-use core::sync::atomic::Ordering::Acquire;
-use core::sync::atomic::Ordering::Release;
+use crate::atomic::AtomicU32;
+use crate::atomic::Ordering::AcqRel;
+use crate::atomic::Ordering::Acquire;
+use crate::atomic::Ordering::Release;
 
 const IDLE: u32 = 0;
 const HELD: u32 = 1;
@@ -181,11 +181,6 @@ impl OpState {
         }
     }
 
-    /// Whether it is neither held nor in flight, at this moment.
-    pub fn is_idle(&self) -> bool {
-        self.0.load(Acquire) == IDLE
-    }
-
     fn clear(&self, bit: u32) -> EventOutcome {
         let mut now = self.0.load(Acquire);
         loop {
@@ -206,6 +201,12 @@ impl OpState {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    impl OpState {
+        fn is_idle(&self) -> bool {
+            self.0.load(Acquire) == IDLE
+        }
+    }
 
     #[test]
     fn the_last_of_wire_and_answer_holds_the_operation_in_either_order() {

@@ -17,8 +17,9 @@
 //! ```
 
 use core::marker::PhantomData;
-use core::sync::atomic::AtomicU8;
-use core::sync::atomic::Ordering;
+
+use crate::atomic::AtomicU8;
+use crate::atomic::Ordering;
 
 /// States that a [`StateCell`] can hold.
 pub trait State: Copy + Eq + 'static {

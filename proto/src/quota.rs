@@ -53,7 +53,7 @@ impl Default for Quota {
 
 /// What a path would exceed, with the number that there may be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Exceeded {
+pub enum QuotaExceeded {
     /// [`Quota::paths`].
     Paths(u32),
     /// [`Quota::peer_paths`].
@@ -69,7 +69,7 @@ pub enum Exceeded {
 }
 
 /// Names the parameter of the module that is to be changed, if that helps.
-impl fmt::Display for Exceeded {
+impl fmt::Display for QuotaExceeded {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Paths(max) => write!(f, "more than max_paths={max} paths"),
@@ -97,7 +97,7 @@ impl fmt::Display for Exceeded {
 
 /// Where a path comes from, what it belongs to, and how much it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Origin<S, P> {
+pub struct PathUsage<S, P> {
     /// Identifies the session.
     pub session: S,
     /// Identifies the peer.
@@ -114,29 +114,29 @@ impl Quota {
     /// The first thing that it would exceed.
     pub fn admit<S: PartialEq, P: PartialEq>(
         &self,
-        others: impl Iterator<Item = Origin<S, P>> + Clone,
-        origin: &Origin<S, P>,
-    ) -> Result<(), Exceeded> {
+        others: impl Iterator<Item = PathUsage<S, P>> + Clone,
+        origin: &PathUsage<S, P>,
+    ) -> Result<(), QuotaExceeded> {
         let fits = |count: usize, max: u32| u32::try_from(count).is_ok_and(|count| count < max);
 
         let connections = u32::from(origin.connections);
         if connections > self.connections {
-            return Err(Exceeded::Connections(self.connections));
+            return Err(QuotaExceeded::Connections(self.connections));
         }
         if !fits(others.clone().count(), self.paths) {
-            return Err(Exceeded::Paths(self.paths));
+            return Err(QuotaExceeded::Paths(self.paths));
         }
         let session = others.clone().filter(|one| one.session == origin.session);
         if session.count() >= MAX_PATHS {
-            return Err(Exceeded::SessionPaths);
+            return Err(QuotaExceeded::SessionPaths);
         }
         let peer = others.filter(|one| one.peer == origin.peer);
         if !fits(peer.clone().count(), self.peer_paths) {
-            return Err(Exceeded::PeerPaths(self.peer_paths));
+            return Err(QuotaExceeded::PeerPaths(self.peer_paths));
         }
         let has = peer.clone().map(|one| u32::from(one.connections)).sum();
         if connections.saturating_add(has) > self.peer_connections {
-            return Err(Exceeded::PeerConnections(self.peer_connections));
+            return Err(QuotaExceeded::PeerConnections(self.peer_connections));
         }
         if peer.clone().any(|one| one.session == origin.session) {
             return Ok(());
@@ -147,7 +147,7 @@ impl Quota {
             !before.into_iter().any(|known| known.session == one.session)
         });
         if !fits(firsts.count(), self.peer_sessions) {
-            return Err(Exceeded::PeerSessions(self.peer_sessions));
+            return Err(QuotaExceeded::PeerSessions(self.peer_sessions));
         }
         Ok(())
     }
@@ -167,12 +167,12 @@ mod tests {
         peer_connections: 14,
     };
 
-    fn at(session: u8, peer: u8) -> Origin<u8, u8> {
+    fn at(session: u8, peer: u8) -> PathUsage<u8, u8> {
         sized(session, peer, 3)
     }
 
-    fn sized(session: u8, peer: u8, connections: u16) -> Origin<u8, u8> {
-        Origin {
+    fn sized(session: u8, peer: u8, connections: u16) -> PathUsage<u8, u8> {
+        PathUsage {
             session,
             peer,
             connections,
@@ -181,9 +181,9 @@ mod tests {
 
     fn admit(
         quota: &Quota,
-        others: &[Origin<u8, u8>],
-        new: Origin<u8, u8>,
-    ) -> Result<(), Exceeded> {
+        others: &[PathUsage<u8, u8>],
+        new: PathUsage<u8, u8>,
+    ) -> Result<(), QuotaExceeded> {
         quota.admit(others.iter().copied(), &new)
     }
 
@@ -191,25 +191,25 @@ mod tests {
     fn each_limit_is_reached_exactly() {
         let full = [at(1, 1), at(1, 1), at(2, 1), at(2, 1), at(1, 2), at(1, 2)];
         assert_eq!(admit(&SMALL, &full[..5], at(1, 2)), Ok(()));
-        assert_eq!(admit(&SMALL, &full, at(1, 2)), Err(Exceeded::Paths(6)));
+        assert_eq!(admit(&SMALL, &full, at(1, 2)), Err(QuotaExceeded::Paths(6)));
         assert_eq!(admit(&SMALL, &full[..3], at(2, 1)), Ok(()));
         assert_eq!(
             admit(&SMALL, &full[..4], at(2, 1)),
-            Err(Exceeded::PeerPaths(4))
+            Err(QuotaExceeded::PeerPaths(4))
         );
         assert_eq!(admit(&SMALL, &full[..2], at(2, 1)), Ok(()));
         assert_eq!(
             admit(&SMALL, &full[..3], at(3, 1)),
-            Err(Exceeded::PeerSessions(2))
+            Err(QuotaExceeded::PeerSessions(2))
         );
         assert_eq!(
             admit(&SMALL, &full[..1], sized(1, 1, 10)),
-            Err(Exceeded::Connections(9))
+            Err(QuotaExceeded::Connections(9))
         );
         assert_eq!(admit(&SMALL, &full[..2], sized(1, 1, 8)), Ok(()));
         assert_eq!(
             admit(&SMALL, &full[..2], sized(1, 1, 9)),
-            Err(Exceeded::PeerConnections(14))
+            Err(QuotaExceeded::PeerConnections(14))
         );
     }
 
@@ -220,7 +220,7 @@ mod tests {
         assert_eq!(admit(&quota, &others[1..], at(1, 0)), Ok(()));
         assert_eq!(
             admit(&quota, &others, at(1, 200)),
-            Err(Exceeded::SessionPaths)
+            Err(QuotaExceeded::SessionPaths)
         );
         assert_eq!(admit(&quota, &others, at(2, 0)), Ok(()));
     }
@@ -228,11 +228,14 @@ mod tests {
     #[test]
     fn the_reason_names_the_parameter() {
         for (reason, name) in [
-            (Exceeded::Paths(1), "max_paths=1"),
-            (Exceeded::PeerPaths(2), "max_paths_per_peer=2"),
-            (Exceeded::PeerSessions(3), "max_sessions_per_peer=3"),
-            (Exceeded::Connections(4), "max_connections_per_path=4"),
-            (Exceeded::PeerConnections(5), "max_connections_per_peer=5"),
+            (QuotaExceeded::Paths(1), "max_paths=1"),
+            (QuotaExceeded::PeerPaths(2), "max_paths_per_peer=2"),
+            (QuotaExceeded::PeerSessions(3), "max_sessions_per_peer=3"),
+            (QuotaExceeded::Connections(4), "max_connections_per_path=4"),
+            (
+                QuotaExceeded::PeerConnections(5),
+                "max_connections_per_peer=5",
+            ),
         ] {
             assert!(reason.to_string().contains(name), "{reason}");
         }

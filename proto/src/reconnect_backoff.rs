@@ -2,31 +2,30 @@
 
 //! When, and how often, to try to connect a lost path again.
 //!
-//! How often is what users write to and read from `max_reconnect_attempts`, see
-//! [`parse_max_attempts`] and [`ReconnectBackoff::max_attempts`].
+//! Users set the number of attempts in `max_reconnect_attempts`, see [`parse_max_attempts`].
 
 use crate::text;
 use crate::text::ParseNumberError;
 
 /// Shortest delay before the first attempt, in milliseconds: a peer that is restarted
 /// in good order is back at once.
-pub const FIRST_DELAY_MS: u32 = 500;
+const FIRST_DELAY_MS: u32 = 500;
 /// A random time up to this one is added, in milliseconds, so that not all paths
 /// of all clients come back at the same moment.
-pub const FIRST_JITTER_MS: u32 = 1_000;
+const FIRST_JITTER_MS: u32 = 1_000;
 /// Shortest time from the beginning of an attempt to the next one, in milliseconds.
-pub const DELAY_MS: u32 = 30_000;
+const DELAY_MS: u32 = 30_000;
 /// A random time up to this one is added, in milliseconds.
-pub const JITTER_MS: u32 = 8_000;
+const JITTER_MS: u32 = 8_000;
 
 /// Fewest attempts that can be set: no end.
-pub const MIN_ATTEMPTS: i32 = -1;
+const MIN_ATTEMPTS: i32 = -1;
 /// Most attempts that can be set.
-pub const MAX_ATTEMPTS: i32 = 9999;
+const MAX_ATTEMPTS: i32 = 9999;
 
 /// Reads `max_reconnect_attempts`: an integer from -1 to 9999.
 pub fn parse_max_attempts(text: &[u8]) -> Result<i32, ParseNumberError> {
-    match text::integer(text)? {
+    match text::parse_i32(text)? {
         max if in_range(max) => Ok(max),
         _ => Err(ParseNumberError::Malformed),
     }
@@ -72,11 +71,6 @@ impl ReconnectBackoff {
         in_range(max_attempts).then(|| self.max = max_attempts)
     }
 
-    /// Attempts that are allowed, as users read it.
-    pub const fn max_attempts(&self) -> i32 {
-        self.max
-    }
-
     /// Delay in milliseconds before the next attempt, unless all are used up.
     ///
     /// `spent_ms` is how long ago the last attempt began: one that waits long for an
@@ -101,17 +95,97 @@ impl ReconnectBackoff {
     }
 
     /// Whether no more attempts are allowed.
-    pub const fn is_used_up(&self) -> bool {
+    const fn is_used_up(&self) -> bool {
         self.max != MIN_ATTEMPTS && self.done >= self.max.unsigned_abs()
-    }
-
-    /// Attempts planned since the path was up.
-    pub const fn attempts(&self) -> u32 {
-        self.done
     }
 
     /// The path is up: the next time counts from zero.
     pub fn connected(&mut self) {
         self.done = 0;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn backoff_ends_and_starts_again() {
+        let mut backoff = ReconnectBackoff::new(3).unwrap();
+        for _ in 0..2 {
+            let delays = std::iter::from_fn(|| backoff.next_delay_ms(0, 0)).count();
+            assert_eq!((delays, backoff.done), (3, 3));
+            backoff.connected();
+        }
+        // Fewer than were made, then more.
+        let _all = std::iter::from_fn(|| backoff.next_delay_ms(0, 0)).count();
+        assert!(!backoff.is_exceeded());
+        assert_eq!(backoff.set_limit(2), Some(()));
+        assert!(backoff.is_exceeded());
+        assert_eq!(backoff.next_delay_ms(0, 0), None);
+        assert_eq!(backoff.set_limit(4), Some(()));
+        assert_eq!(backoff.next_delay_ms(0, 0), Some(DELAY_MS));
+        assert_eq!(backoff.next_delay_ms(0, JITTER_MS), None);
+        let mut endless = ReconnectBackoff::new(-1).unwrap();
+        assert!((0..20_000).all(|i| endless.next_delay_ms(i, i).is_some()));
+    }
+
+    proptest! {
+        /// Attempts end at the limit of the day, delays are within their bounds: the first
+        /// one is short, and so is each one after an attempt that took long.
+        #[test]
+        fn backoff(
+            limit in -5..20i32,
+            steps in prop::collection::vec((0..8u8, -5..20i32, 0..60_000u32, any::<u32>()), 0..60),
+        ) {
+            let made = ReconnectBackoff::new(limit);
+            prop_assert_eq!(made.is_some(), limit >= -1);
+            let Some(mut backoff) = made else {
+                return Ok(());
+            };
+            let (mut limit, mut done) = (limit, 0);
+            for (step, number, spent, random) in steps {
+                match step {
+                    0 => {
+                        backoff.connected();
+                        done = 0;
+                    }
+                    1 => {
+                        let set = backoff.set_limit(number).is_some();
+                        prop_assert_eq!(set, number >= -1);
+                        limit = if set { number } else { limit };
+                    }
+                    _ => {
+                        let delay = backoff.next_delay_ms(spent, random);
+                        prop_assert_eq!(delay.is_some(), limit == -1 || done < limit);
+                        let (least, most) = match done {
+                            0 => (FIRST_DELAY_MS, FIRST_DELAY_MS + FIRST_JITTER_MS),
+                            _ => (
+                                DELAY_MS.saturating_sub(spent).max(FIRST_DELAY_MS),
+                                (DELAY_MS + JITTER_MS)
+                                    .saturating_sub(spent)
+                                    .max(FIRST_DELAY_MS + FIRST_JITTER_MS),
+                            ),
+                        };
+                        prop_assert!(delay.is_none_or(|ms| (least..=most).contains(&ms)));
+                        done += i32::from(delay.is_some());
+                    }
+                }
+                prop_assert_eq!(i64::from(backoff.done), i64::from(done));
+                prop_assert_eq!(backoff.is_exceeded(), limit != -1 && done > limit);
+                prop_assert_eq!(backoff.max, limit);
+            }
+        }
+
+        /// What can be set can be written, and the other way round.
+        #[test]
+        fn max_attempts(max in prop_oneof![-5..5i32, 9_990..10_010i32, any::<i32>()]) {
+            let mut backoff = ReconnectBackoff::new(0).unwrap();
+            let valid = (-1..=9999).contains(&max).then_some(max);
+            prop_assert_eq!(parse_max_attempts(format!("{max}\n").as_bytes()).ok(), valid);
+            prop_assert_eq!(ReconnectBackoff::new(max).map(|made| made.max), valid);
+            prop_assert_eq!(backoff.set_limit(max).map(|()| backoff.max), valid);
+        }
     }
 }

@@ -8,7 +8,7 @@
 //! over the lost connections is executed, nothing is done out of order.
 
 /// For how many periods an answer is waited for.
-pub const RESET_AFTER: u32 = 4;
+const RESET_AFTER: u32 = 4;
 
 /// What to do about it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -23,11 +23,11 @@
 //! operation each. The others need the [`ResendWaiter`] of the lane, and thereby
 //! exclude each other.
 
-use core::sync::atomic::AtomicU32;
-use core::sync::atomic::Ordering::AcqRel;
-use core::sync::atomic::Ordering::Acquire;
-use core::sync::atomic::Ordering::Relaxed;
-use core::sync::atomic::Ordering::Release;
+use crate::atomic::AtomicU32;
+use crate::atomic::Ordering::AcqRel;
+use crate::atomic::Ordering::Acquire;
+use crate::atomic::Ordering::Relaxed;
+use crate::atomic::Ordering::Release;
 
 const FREE: u32 = 0;
 /// A request is being executed.

@@ -17,11 +17,11 @@ use crate::wire::name::SessName;
 /// Longest path with its NUL, in bytes (`PATH_MAX`).
 pub const MAX_PATH: usize = 4096;
 /// Stands for the name of the session.
-pub const PLACEHOLDER: &[u8] = b"%SESSNAME%";
+const PLACEHOLDER: &[u8] = b"%SESSNAME%";
 
 /// Why a path was refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum PathError {
+pub enum SearchPathError {
     /// The search path does not start with `/`.
     Relative,
     /// The search path has control characters in it.
@@ -34,14 +34,14 @@ pub enum PathError {
     TooLong,
 }
 
-impl PathError {
+impl SearchPathError {
     /// The error number (positive) for the client.
     pub const fn errno(self) -> i32 {
         EINVAL
     }
 }
 
-impl fmt::Display for PathError {
+impl fmt::Display for SearchPathError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Relative => "search path does not start with /",
@@ -70,18 +70,18 @@ pub struct SearchPath<'a>(&'a [u8]);
 
 impl<'a> SearchPath<'a> {
     /// Checks what the administrator set.
-    pub fn new(path: &'a [u8]) -> Result<Self, PathError> {
+    pub fn new(path: &'a [u8]) -> Result<Self, SearchPathError> {
         if path.first() != Some(&b'/') {
-            return Err(PathError::Relative);
+            return Err(SearchPathError::Relative);
         }
         if path.len() >= MAX_PATH {
-            return Err(PathError::TooLong);
+            return Err(SearchPathError::TooLong);
         }
         if path.iter().any(u8::is_ascii_control) {
-            return Err(PathError::Control);
+            return Err(SearchPathError::Control);
         }
         if components(path).any(|c| c == b"..") {
-            return Err(PathError::Parent);
+            return Err(SearchPathError::Parent);
         }
         // INVARIANT: All checked above.
         Ok(Self(path))
@@ -97,7 +97,7 @@ impl<'a> SearchPath<'a> {
         self,
         sessname: SessName<'_>,
         buf: &'b mut [u8],
-    ) -> Result<&'b CStr, PathError> {
+    ) -> Result<&'b CStr, SearchPathError> {
         let mut out = Writer { buf, len: 0 };
         self.write_directory(sessname, &mut out)?;
         if out.len == 0 {
@@ -112,15 +112,15 @@ impl<'a> SearchPath<'a> {
         sessname: SessName<'_>,
         device: DevicePath<'_>,
         buf: &'b mut [u8],
-    ) -> Result<&'b CStr, PathError> {
+    ) -> Result<&'b CStr, SearchPathError> {
         if components(device.as_bytes()).next().is_none() {
-            return Err(PathError::Empty);
+            return Err(SearchPathError::Empty);
         }
         let mut out = Writer { buf, len: 0 };
         self.write_directory(sessname, &mut out)?;
         for component in components(device.as_bytes()) {
             if component == b".." {
-                return Err(PathError::Parent);
+                return Err(SearchPathError::Parent);
             }
             out.push(b"/")?;
             out.push(component)?;
@@ -132,7 +132,7 @@ impl<'a> SearchPath<'a> {
         self,
         sessname: SessName<'_>,
         out: &mut Writer<'_>,
-    ) -> Result<(), PathError> {
+    ) -> Result<(), SearchPathError> {
         for component in components(self.0) {
             out.push(b"/")?;
             let mut rest = component;
@@ -158,23 +158,23 @@ struct Writer<'b> {
 }
 
 impl<'b> Writer<'b> {
-    fn push(&mut self, bytes: &[u8]) -> Result<(), PathError> {
+    fn push(&mut self, bytes: &[u8]) -> Result<(), SearchPathError> {
         let end = self.len.saturating_add(bytes.len());
         // `end` is the place of the NUL.
         if end >= self.buf.len() || end >= MAX_PATH {
-            return Err(PathError::TooLong);
+            return Err(SearchPathError::TooLong);
         }
         let to = self.buf.get_mut(self.len..end);
-        to.ok_or(PathError::TooLong)?.copy_from_slice(bytes);
+        to.ok_or(SearchPathError::TooLong)?.copy_from_slice(bytes);
         self.len = end;
         Ok(())
     }
 
-    fn finish(self) -> Result<&'b CStr, PathError> {
+    fn finish(self) -> Result<&'b CStr, SearchPathError> {
         let Some(end) = self.buf.get_mut(self.len) else {
-            return Err(PathError::TooLong);
+            return Err(SearchPathError::TooLong);
         };
         *end = 0;
-        CStr::from_bytes_until_nul(self.buf).map_err(|_| PathError::TooLong)
+        CStr::from_bytes_until_nul(self.buf).map_err(|_| SearchPathError::TooLong)
     }
 }

@@ -16,10 +16,10 @@
 //!                      owed ------------> taken over by a later one
 //! ```
 
-use core::sync::atomic::AtomicU32;
-use core::sync::atomic::Ordering::Acquire;
-use core::sync::atomic::Ordering::Relaxed;
-use core::sync::atomic::Ordering::Release;
+use crate::atomic::AtomicU32;
+use crate::atomic::Ordering::Acquire;
+use crate::atomic::Ordering::Relaxed;
+use crate::atomic::Ordering::Release;
 
 /// What has become of a queue since the last look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,7 +37,7 @@ pub enum QueueProgress {
 
 /// Looks in a row at a queue that gives nothing back, after which it is dead. With one each
 /// 5 s it has as long as a peer that is silent.
-pub const MAX_STALLED_CHECKS: u32 = 6;
+const MAX_STALLED_CHECKS: u32 = 6;
 
 /// The room of one send queue, in work requests.
 ///
@@ -154,7 +154,7 @@ impl SqCredits {
     }
 
     /// Something was posted because of the last look, which is no sign that anything moves.
-    pub fn nudged(&self) {
+    pub fn nop_posted(&self) {
         let seen = self.seen.load(Relaxed);
         self.seen.store(seen.saturating_sub(1), Relaxed);
     }
@@ -188,10 +188,10 @@ impl SqCredits {
 /// requests may be answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ResponseCredits {
-    /// Work requests.
-    pub all: u32,
-    /// With less than this, answers are not quiet, see [`SqCredits::is_below`].
-    pub reserve: u32,
+    /// Work requests that the queue holds.
+    pub capacity: u32,
+    /// Below so many free credits, responses are signaled, see [`SqCredits::is_below`].
+    pub low_watermark: u32,
 }
 
 impl ResponseCredits {
@@ -210,15 +210,18 @@ impl ResponseCredits {
     /// there must be room for one of that kind to every request until the first has ended.
     /// Some more, as several may find room at the same moment.
     pub const fn new(depth: u32, new_rkey: bool) -> Self {
-        let all = depth.saturating_mul(Self::MOST).saturating_add(1);
-        let reserve = match new_rkey {
-            true => all / 2,
+        let capacity = depth.saturating_mul(Self::MOST).saturating_add(1);
+        let low_watermark = match new_rkey {
+            true => capacity / 2,
             false => depth
                 .saturating_mul(Self::PLAIN)
                 .saturating_add(depth / 2)
                 .saturating_add(Self::PLAIN),
         };
-        Self { all, reserve }
+        Self {
+            capacity,
+            low_watermark,
+        }
     }
 }
 
@@ -320,7 +323,7 @@ mod tests {
                 // Whether or not the one before has ended.
                 let _ = credits.begin_nop();
                 assert!(credits.reserve(1));
-                credits.nudged();
+                credits.nop_posted();
             }
             look == QueueProgress::Dead
         })
@@ -443,7 +446,7 @@ mod tests {
             steps in prop::collection::vec((0..40_usize, 1..=3_u32, any::<bool>()), 1..400),
         ) {
             let size = ResponseCredits::new(depth, new_rkey);
-            let credits = SqCredits::new(size.all);
+            let credits = SqCredits::new(size.capacity);
             let mut queue = VecDeque::new();
             // Chunks that are with the device until it has told the end.
             let mut busy = vec![false; depth as usize];
@@ -459,7 +462,7 @@ mod tests {
                         queue.push_back((chunk, 1 + credits.take_deferred()));
                     } else {
                         let wrs = wrs + u32::from(new_rkey);
-                        busy[chunk] = credits.is_below(size.reserve);
+                        busy[chunk] = credits.is_below(size.low_watermark);
                         answered[chunk] = true;
                         prop_assert!(credits.reserve(wrs), "no room for an answer");
                         match busy[chunk] {

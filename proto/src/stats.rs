@@ -6,22 +6,23 @@
 //! byte as the C drivers do.
 
 use core::fmt;
-use core::sync::atomic::AtomicU64;
-use core::sync::atomic::Ordering::Relaxed;
+
+use crate::atomic::AtomicU64;
+use crate::atomic::Ordering::Relaxed;
 
 /// Counters of the requests that one CPU handled.
 ///
 /// Any CPU may use them at any time; a request that comes in while they are summed
 /// up or reset is counted or is not.
 #[derive(Debug, Default)]
-pub struct Transfers {
+pub struct TransferCounters {
     reads: AtomicU64,
     read_bytes: AtomicU64,
     writes: AtomicU64,
     write_bytes: AtomicU64,
 }
 
-impl Transfers {
+impl TransferCounters {
     /// Nothing so far.
     pub const fn new() -> Self {
         Self {
@@ -61,7 +62,7 @@ impl Transfers {
 
 /// `stats/rdma` of a path at the server.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct ServerRdma {
+pub struct ServerRdmaStats {
     /// Requests for data.
     pub reads: u64,
     /// Bytes of the data that were asked for, and of the user messages.
@@ -72,9 +73,9 @@ pub struct ServerRdma {
     pub write_bytes: u64,
 }
 
-impl ServerRdma {
+impl ServerRdmaStats {
     /// The sum over all CPUs.
-    pub fn sum<'a>(cpus: impl IntoIterator<Item = &'a Transfers>) -> Self {
+    pub fn sum<'a>(cpus: impl IntoIterator<Item = &'a TransferCounters>) -> Self {
         cpus.into_iter().fold(Self::default(), |sum, cpu| Self {
             reads: sum.reads.wrapping_add(cpu.reads.load(Relaxed)),
             read_bytes: sum.read_bytes.wrapping_add(cpu.read_bytes.load(Relaxed)),
@@ -84,7 +85,7 @@ impl ServerRdma {
     }
 }
 
-impl fmt::Display for ServerRdma {
+impl fmt::Display for ServerRdmaStats {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(
             f,
@@ -96,7 +97,7 @@ impl fmt::Display for ServerRdma {
 
 /// `stats/rdma` of a path at the client.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct ClientRdma {
+pub struct ClientRdmaStats {
     /// Requests for data; one that moved to another path counts on both.
     pub reads: u64,
     /// Bytes of the data they asked for, and of their user messages.
@@ -111,14 +112,14 @@ pub struct ClientRdma {
     pub failovers: u64,
 }
 
-impl ClientRdma {
+impl ClientRdmaStats {
     /// The sum over all CPUs, and what is counted for the path as a whole.
     pub fn sum<'a>(
-        cpus: impl IntoIterator<Item = &'a Transfers>,
+        cpus: impl IntoIterator<Item = &'a TransferCounters>,
         inflight: u32,
         failovers: u64,
     ) -> Self {
-        let sum = ServerRdma::sum(cpus);
+        let sum = ServerRdmaStats::sum(cpus);
         Self {
             reads: sum.reads,
             read_bytes: sum.read_bytes,
@@ -130,7 +131,7 @@ impl ClientRdma {
     }
 }
 
-impl fmt::Display for ClientRdma {
+impl fmt::Display for ClientRdmaStats {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(
             f,
@@ -147,20 +148,20 @@ impl fmt::Display for ClientRdma {
 
 /// `stats/reconnects` of a path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Reconnects {
+pub struct ReconnectStats {
     /// Times the path came up again; -1 before it was up for the first time.
     pub successful: i32,
     /// Attempts that failed.
     pub failed: i32,
 }
 
-impl Default for Reconnects {
+impl Default for ReconnectStats {
     fn default() -> Self {
         Self::new()
     }
 }
 
-impl Reconnects {
+impl ReconnectStats {
     /// A path that was never up.
     pub const fn new() -> Self {
         Self {
@@ -186,7 +187,7 @@ impl Reconnects {
     }
 }
 
-impl fmt::Display for Reconnects {
+impl fmt::Display for ReconnectStats {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "{} {}", self.successful, self.failed)
     }
@@ -195,9 +196,9 @@ impl fmt::Display for Reconnects {
 /// `cur_latency` of a path: nanoseconds from the last heartbeat to its
 /// acknowledgement, 0 before the first one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Latency(pub u64);
+pub struct CurLatency(pub u64);
 
-impl fmt::Display for Latency {
+impl fmt::Display for CurLatency {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "{} ns", self.0)
     }
@@ -229,15 +230,15 @@ mod tests {
 
     #[test]
     fn texts_are_those_of_c() {
-        let cpus = [Transfers::new(), Transfers::new()];
+        let cpus = [TransferCounters::new(), TransferCounters::new()];
         cpus[0].read(4096 + 32);
         cpus[1].read(32);
         cpus[1].write(512 + 32);
-        let server = ServerRdma::sum(&cpus);
+        let server = ServerRdmaStats::sum(&cpus);
         assert_eq!(server.to_string(), "2 4160 1 544\n");
-        let client = ClientRdma::sum(&cpus, 3, 1);
+        let client = ClientRdmaStats::sum(&cpus, 3, 1);
         assert_eq!(client.to_string(), "2 4160 1 544 3 1\n");
-        assert_eq!(Latency(12_345).to_string(), "12345 ns\n");
+        assert_eq!(CurLatency(12_345).to_string(), "12345 ns\n");
 
         let mut text = String::new();
         print_migrations(&mut text, [0, 10, 2]).unwrap();
@@ -249,23 +250,23 @@ mod tests {
 
     #[test]
     fn counters_are_reset_and_wrap() {
-        let cpus = [Transfers::new(), Transfers::default()];
+        let cpus = [TransferCounters::new(), TransferCounters::default()];
         cpus[0].write(u64::MAX);
         cpus[0].write(3);
         cpus[1].write(u64::MAX);
-        let sum = ServerRdma::sum(&cpus);
+        let sum = ServerRdmaStats::sum(&cpus);
         assert_eq!((sum.writes, sum.write_bytes), (3, 1));
         cpus[1].read(1);
         for cpu in &cpus {
             cpu.reset();
         }
-        assert_eq!(ServerRdma::sum(&cpus), ServerRdma::default());
-        assert_eq!(ClientRdma::sum([], 0, 0).to_string(), "0 0 0 0 0 0\n");
+        assert_eq!(ServerRdmaStats::sum(&cpus), ServerRdmaStats::default());
+        assert_eq!(ClientRdmaStats::sum([], 0, 0).to_string(), "0 0 0 0 0 0\n");
     }
 
     #[test]
     fn the_first_connect_is_no_reconnect() {
-        let mut reconnects = Reconnects::new();
+        let mut reconnects = ReconnectStats::new();
         assert_eq!(reconnects.to_string(), "-1 0\n");
         reconnects.connected();
         assert_eq!(reconnects.to_string(), "0 0\n");

@@ -32,7 +32,7 @@ impl Family {
 
 /// The address of a peer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Peer {
+pub struct PeerAddr {
     family: Family,
     bits: u128,
 }
@@ -40,7 +40,7 @@ pub struct Peer {
 /// Bits that all IPv6 addresses which stand for IPv4 ones begin with.
 const MAPPED_BITS: u32 = 96;
 
-impl Peer {
+impl PeerAddr {
     fn from_ip(ip: IpAddr) -> Self {
         match ip.to_canonical() {
             IpAddr::V4(ip) => Self {
@@ -62,7 +62,7 @@ impl Peer {
     }
 }
 
-impl From<Addr<'_>> for Peer {
+impl From<Addr<'_>> for PeerAddr {
     /// The scope of an address does not count.
     fn from(addr: Addr<'_>) -> Self {
         match addr {
@@ -93,15 +93,15 @@ impl fmt::Display for SubnetError {
 
 /// A range of addresses: those that begin with the same bits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Subnet {
-    first: Peer,
+pub(crate) struct Subnet {
+    first: PeerAddr,
     /// At most the width of an address.
     len: u32,
 }
 
 impl Subnet {
     /// Reads a range.
-    pub fn parse(text: &[u8]) -> Result<Self, SubnetError> {
+    pub(crate) fn parse(text: &[u8]) -> Result<Self, SubnetError> {
         let text = core::str::from_utf8(text).map_err(|_| SubnetError::Addr)?;
         let (addr, len) = match text.split_once('/') {
             Some((addr, len)) => (addr, Some(len)),
@@ -110,13 +110,13 @@ impl Subnet {
         let (first, width) = match addr.strip_prefix("gid:") {
             Some(gid) => {
                 let gid = gid.parse().map_err(|_| SubnetError::Addr)?;
-                (Peer::from_gid(gid), Family::Gid.width())
+                (PeerAddr::from_gid(gid), Family::Gid.width())
             }
             None => {
                 let ip = addr.strip_prefix("ip:").unwrap_or(addr);
                 let ip: IpAddr = ip.parse().map_err(|_| SubnetError::Addr)?;
                 // Of the address as it is written, mapped or not.
-                (Peer::from_ip(ip), if ip.is_ipv4() { 32 } else { 128 })
+                (PeerAddr::from_ip(ip), if ip.is_ipv4() { 32 } else { 128 })
             }
         };
         let len = match len {
@@ -135,7 +135,7 @@ impl Subnet {
     }
 
     /// Whether `peer` is one of them.
-    pub fn contains(self, peer: Peer) -> bool {
+    pub(crate) fn contains(self, peer: PeerAddr) -> bool {
         let rest = self.first.family.width().saturating_sub(self.len);
         let differ = self.first.bits ^ peer.bits;
 
@@ -160,11 +160,11 @@ fn bits(text: &str) -> Option<u32> {
 ///
 /// At least one range, and all can be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Subnets<'a>(&'a [u8]);
+pub(crate) struct Subnets<'a>(&'a [u8]);
 
 impl<'a> Subnets<'a> {
     /// Reads ranges; the error has the one that is wrong.
-    pub fn parse(text: &'a [u8]) -> Result<Self, (&'a [u8], SubnetError)> {
+    pub(crate) fn parse(text: &'a [u8]) -> Result<Self, (&'a [u8], SubnetError)> {
         for range in split(text) {
             Subnet::parse(range).map_err(|reason| (range, reason))?;
         }
@@ -173,11 +173,75 @@ impl<'a> Subnets<'a> {
     }
 
     /// Whether `peer` is in any of them.
-    pub fn contain(self, peer: Peer) -> bool {
+    pub(crate) fn contain(self, peer: PeerAddr) -> bool {
         split(self.0).any(|range| Subnet::parse(range).is_ok_and(|range| range.contains(peer)))
     }
 }
 
 fn split(text: &[u8]) -> impl Iterator<Item = &[u8]> {
     text.split(|byte| *byte == b',')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ranges_of_addresses() {
+        for (range, addr, expected) in [
+            ("10.0.0.5", "ip:10.0.0.5", true),
+            ("ip:10.0.0.5", "ip:10.0.0.5", true),
+            ("10.0.0.5", "ip:10.0.0.6", false),
+            ("10.0.0.0/24", "ip:10.0.0.255", true),
+            ("10.0.0.0/24", "ip:10.0.1.0", false),
+            ("10.0.0.77/24", "ip:10.0.0.5", true),
+            ("10.0.0.4/31", "ip:10.0.0.5", true),
+            ("10.0.0.4/31", "ip:10.0.0.6", false),
+            ("0.0.0.0/0", "ip:203.0.113.9", true),
+            ("0.0.0.0/0", "ip:::1", false),
+            ("::/0", "ip:203.0.113.9", false),
+            ("::/0", "ip:fd00::1", true),
+            ("fd00:50::/32", "ip:fd00:50:ffff::1", true),
+            ("fd00:50::/32", "ip:fd00:51::", false),
+            ("fd00::1", "ip:fd00::1", true),
+            ("fd00::1/127", "ip:fd00::", true),
+            ("fd00::1/128", "ip:fd00::", false),
+            ("fe80::1", "ip:fe80::1%eth0", true),
+            ("::ffff:10.0.0.0/104", "ip:10.255.0.1", true),
+            ("::ffff:10.0.0.5", "ip:10.0.0.5", true),
+            ("10.0.0.5", "ip:::ffff:10.0.0.5", true),
+            ("gid:fe80::/10", "gid:fe80::1", true),
+            ("gid:fe80::1", "ip:fe80::1", false),
+            ("fe80::1", "gid:fe80::1", false),
+        ] {
+            let peer = Addr::parse(addr.as_bytes()).unwrap().into();
+            let parsed = Subnet::parse(range.as_bytes()).unwrap();
+            assert_eq!(parsed.contains(peer), expected, "{range} {addr}");
+        }
+        for bad in [
+            "",
+            "/",
+            "/24",
+            "10.0.0",
+            "10.0.0.5/",
+            "10.0.0.5/33",
+            "10.0.0.5/-1",
+            "10.0.0.5/+1",
+            "10.0.0.5/024",
+            "10.0.0.5/8/8",
+            "fd00::/129",
+            "fd00::1::2",
+            "gid:",
+            "gid:10.0.0.5",
+            "gid:fe80::/129",
+            "ip:gid:fe80::",
+            "host",
+            "::ffff:10.0.0.5/64",
+            "fe80::1%eth0",
+            "10.0.0.5/4294967297",
+            "10.0.0.5 ",
+        ] {
+            assert!(Subnet::parse(bad.as_bytes()).is_err(), "{bad}");
+        }
+    }
 }

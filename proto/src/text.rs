@@ -16,12 +16,12 @@ use crate::error::EINVAL;
 use crate::error::ERANGE;
 
 /// `text` without white space at both ends.
-pub const fn trim(text: &[u8]) -> &[u8] {
+pub(crate) const fn trim(text: &[u8]) -> &[u8] {
     text.trim_ascii()
 }
 
 /// A decimal number within the range of `i32`, with or without a `-`.
-pub fn number(text: &[u8]) -> Option<i32> {
+fn parse_option_number(text: &[u8]) -> Option<i32> {
     let (digits, sign) = match trim(text) {
         [b'-', digits @ ..] => (digits, -1),
         digits => (digits, 1),
@@ -68,7 +68,7 @@ impl From<ParseIntError> for ParseNumberError {
 /// within the range of `i32`; no white space but one newline at the end.
 ///
 /// C: [`kstrtoint`](srctree/lib/kstrtox.c).
-pub fn integer(text: &[u8]) -> Result<i32, ParseNumberError> {
+pub fn parse_i32(text: &[u8]) -> Result<i32, ParseNumberError> {
     let line = text.strip_suffix(b"\n").unwrap_or(text);
     let digits = match line {
         [b'+' | b'-', digits @ ..] => digits,
@@ -86,7 +86,7 @@ pub fn integer(text: &[u8]) -> Result<i32, ParseNumberError> {
 /// newline at the end.
 ///
 /// C: [`kstrtoull`](srctree/lib/kstrtox.c) of base 0.
-pub fn unsigned(text: &[u8]) -> Result<u64, ParseNumberError> {
+pub fn parse_u64(text: &[u8]) -> Result<u64, ParseNumberError> {
     let line = text.strip_suffix(b"\n").unwrap_or(text);
     let line = line.strip_prefix(b"+").unwrap_or(line);
     let (digits, base) = match line {
@@ -135,14 +135,10 @@ impl UnmapMode {
     }
 }
 
-/// Whether `text` is the `1` that files without any other value take.
-pub fn is_one(text: &[u8]) -> bool {
-    trim(text) == b"1"
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     #[test]
     fn unsigned_numbers() {
@@ -165,7 +161,49 @@ mod tests {
             ("1 \n", BAD),
         ];
         for (text, number) in cases {
-            assert_eq!(unsigned(text.as_bytes()), number, "{text:?}");
+            assert_eq!(parse_u64(text.as_bytes()), number, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn signed_numbers() {
+        for (word, number) in [
+            ("0", Some(0)),
+            ("-1\n", Some(-1)),
+            ("2147483647", Some(i32::MAX)),
+            ("-2147483648", Some(i32::MIN)),
+            ("2147483648", None),
+            ("", None),
+            ("-", None),
+            ("--1", None),
+            ("1 2", None),
+            ("0x10", None),
+        ] {
+            assert_eq!(parse_option_number(word.as_bytes()), number, "{word}");
+            assert_eq!(parse_i32(word.as_bytes()).ok(), number, "{word}");
+        }
+        for bad in [&b" 1"[..], b"1 ", b"1\n\n", b"\n", b"+-1", b"1\xff", b"1\0"] {
+            assert_eq!(parse_i32(bad), Err(ParseNumberError::Malformed));
+        }
+        for large in ["2147483648\n", "-2147483649", "+99999999999999999999"] {
+            let refused = parse_i32(large.as_bytes());
+            assert_eq!(refused, Err(ParseNumberError::Range), "{large}");
+            assert_eq!(refused.map_err(ParseNumberError::errno), Err(34));
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn numbers_are_read_as_printed(n: i32) {
+            prop_assert_eq!(parse_option_number(n.to_string().as_bytes()), Some(n));
+            prop_assert_eq!(parse_i32(n.to_string().as_bytes()), Ok(n));
+        }
+
+        /// The kernel and the standard library agree on what an integer is.
+        #[test]
+        fn integers(word in "[+-]?[0-9]{0,12}", newline: bool) {
+            let line = format!("{word}{}", if newline { "\n" } else { "" });
+            prop_assert_eq!(parse_i32(line.as_bytes()).ok(), word.parse().ok());
         }
     }
 }

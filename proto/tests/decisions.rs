@@ -9,20 +9,11 @@ use std::sync::atomic::Ordering;
 use proptest::prelude::*;
 use rnbd_proto::bitmap;
 use rnbd_proto::bitmap::IdMap;
-use rnbd_proto::heartbeat::Heartbeat;
-use rnbd_proto::heartbeat::HeartbeatAction;
-use rnbd_proto::heartbeat::MISSED_MAX;
-use rnbd_proto::limits::registrable;
-use rnbd_proto::limits::units_touched;
+use rnbd_proto::limits::registrable_bytes;
+use rnbd_proto::limits::registration_units;
 use rnbd_proto::limits::QueueDepth;
 use rnbd_proto::limits::REGISTRATION_UNIT;
 use rnbd_proto::openers::Openers;
-use rnbd_proto::reconnect_backoff::parse_max_attempts;
-use rnbd_proto::reconnect_backoff::ReconnectBackoff;
-use rnbd_proto::reconnect_backoff::DELAY_MS;
-use rnbd_proto::reconnect_backoff::FIRST_DELAY_MS;
-use rnbd_proto::reconnect_backoff::FIRST_JITTER_MS;
-use rnbd_proto::reconnect_backoff::JITTER_MS;
 use rnbd_proto::wire::rnbd::AccessMode;
 
 fn id_map(depth: u32) -> IdMap<Vec<AtomicUsize>> {
@@ -101,129 +92,6 @@ proptest! {
             prop_assert_eq!(map.taken(), model.len());
         }
     }
-
-    /// A path is given up after exactly as many silent ticks as it should be, and
-    /// the latency is that of the last heartbeat that was answered, or what the oldest
-    /// unanswered one has taken by the last tick if that is more.
-    #[test]
-    fn heartbeat(events in prop::collection::vec((0..3u8, 0..10_000u64), 0..100)) {
-        let heartbeat = Heartbeat::new();
-        let (mut silent, mut now, mut sent, mut latency) = (0, 0, None, 0);
-        for (event, pause) in events {
-            now += pause;
-            match event {
-                0 => {
-                    let expected = match silent {
-                        0 => HeartbeatAction::Send,
-                        n if n > MISSED_MAX => HeartbeatAction::Dead,
-                        _ => HeartbeatAction::Wait,
-                    };
-                    prop_assert_eq!(heartbeat.tick(now), expected);
-                    if silent <= MISSED_MAX {
-                        latency = sent.map_or(latency, |sent| latency.max(now - sent));
-                    }
-                    if silent == 0 {
-                        sent = sent.or(Some(now));
-                    }
-                    silent += 1;
-                }
-                1 => {
-                    heartbeat.received();
-                    silent = 0;
-                }
-                _ => {
-                    heartbeat.acked(now);
-                    latency = sent.take().map_or(latency, |sent| now - sent);
-                }
-            }
-            prop_assert_eq!(heartbeat.latency_ns(), latency);
-        }
-    }
-
-    /// Attempts end at the limit of the day, delays are within their bounds: the first
-    /// one is short, and so is each one after an attempt that took long.
-    #[test]
-    fn backoff(
-        limit in -5..20i32,
-        steps in prop::collection::vec((0..8u8, -5..20i32, 0..60_000u32, any::<u32>()), 0..60),
-    ) {
-        let made = ReconnectBackoff::new(limit);
-        prop_assert_eq!(made.is_some(), limit >= -1);
-        let Some(mut backoff) = made else {
-            return Ok(());
-        };
-        let (mut limit, mut done) = (limit, 0);
-        for (step, number, spent, random) in steps {
-            match step {
-                0 => {
-                    backoff.connected();
-                    done = 0;
-                }
-                1 => {
-                    let set = backoff.set_limit(number).is_some();
-                    prop_assert_eq!(set, number >= -1);
-                    limit = if set { number } else { limit };
-                }
-                _ => {
-                    let delay = backoff.next_delay_ms(spent, random);
-                    prop_assert_eq!(delay.is_some(), limit == -1 || done < limit);
-                    let (least, most) = match done {
-                        0 => (FIRST_DELAY_MS, FIRST_DELAY_MS + FIRST_JITTER_MS),
-                        _ => (
-                            DELAY_MS.saturating_sub(spent).max(FIRST_DELAY_MS),
-                            (DELAY_MS + JITTER_MS)
-                                .saturating_sub(spent)
-                                .max(FIRST_DELAY_MS + FIRST_JITTER_MS),
-                        ),
-                    };
-                    prop_assert!(delay.is_none_or(|ms| (least..=most).contains(&ms)));
-                    done += i32::from(delay.is_some());
-                }
-            }
-            prop_assert_eq!(i64::from(backoff.attempts()), i64::from(done));
-            prop_assert_eq!(backoff.is_exceeded(), limit != -1 && done > limit);
-            prop_assert_eq!(backoff.max_attempts(), limit);
-        }
-    }
-
-    /// What can be set can be written, and the other way round.
-    #[test]
-    fn max_attempts(max in prop_oneof![-5..5i32, 9_990..10_010i32, any::<i32>()]) {
-        let mut backoff = ReconnectBackoff::new(0).unwrap();
-        let valid = (-1..=9999).contains(&max).then_some(max);
-        prop_assert_eq!(parse_max_attempts(format!("{max}\n").as_bytes()).ok(), valid);
-        prop_assert_eq!(ReconnectBackoff::new(max).map(|made| made.max_attempts()), valid);
-        prop_assert_eq!(backoff.set_limit(max).map(|()| backoff.max_attempts()), valid);
-    }
-}
-
-#[test]
-fn a_clock_that_goes_back_does_no_harm() {
-    let heartbeat = Heartbeat::default();
-    assert_eq!(heartbeat.tick(u64::MAX - 1), HeartbeatAction::Send);
-    heartbeat.acked(5);
-    assert_eq!(heartbeat.latency_ns(), 0);
-}
-
-#[test]
-fn backoff_ends_and_starts_again() {
-    let mut backoff = ReconnectBackoff::new(3).unwrap();
-    for _ in 0..2 {
-        let delays = std::iter::from_fn(|| backoff.next_delay_ms(0, 0)).count();
-        assert_eq!((delays, backoff.attempts()), (3, 3));
-        backoff.connected();
-    }
-    // Fewer than were made, then more.
-    let _all = std::iter::from_fn(|| backoff.next_delay_ms(0, 0)).count();
-    assert!(!backoff.is_exceeded());
-    assert_eq!(backoff.set_limit(2), Some(()));
-    assert!(backoff.is_exceeded());
-    assert_eq!(backoff.next_delay_ms(0, 0), None);
-    assert_eq!(backoff.set_limit(4), Some(()));
-    assert_eq!(backoff.next_delay_ms(0, 0), Some(DELAY_MS));
-    assert_eq!(backoff.next_delay_ms(0, JITTER_MS), None);
-    let mut endless = ReconnectBackoff::new(-1).unwrap();
-    assert!((0..20_000).all(|i| endless.next_delay_ms(i, i).is_some()));
 }
 
 /// The table at the head of `access`.
@@ -269,12 +137,12 @@ fn data_touches_no_more_units_than_said() {
         let most = (0..REGISTRATION_UNIT)
             .map(|start| (start + len).div_ceil(REGISTRATION_UNIT))
             .max();
-        assert_eq!(most, Some(units_touched(len)), "{len} bytes");
+        assert_eq!(most, Some(registration_units(len)), "{len} bytes");
     }
-    assert_eq!(units_touched(0), 0);
-    assert_eq!(registrable(0), 0);
+    assert_eq!(registration_units(0), 0);
+    assert_eq!(registrable_bytes(0), 0);
     assert_eq!(
-        registrable(1),
+        registrable_bytes(1),
         0,
         "a unit is not enough for one that starts inside of it"
     );
@@ -284,13 +152,13 @@ proptest! {
     /// What is said to fit does, and no whole unit more.
     #[test]
     fn registers_what_it_says(units in 1..=u32::MAX / REGISTRATION_UNIT) {
-        prop_assert!(units_touched(registrable(units)) <= units);
-        prop_assert!(units_touched(registrable(units) + REGISTRATION_UNIT) > units);
+        prop_assert!(registration_units(registrable_bytes(units)) <= units);
+        prop_assert!(registration_units(registrable_bytes(units) + REGISTRATION_UNIT) > units);
     }
 
     /// I/O of whole sectors needs no more units than it is said to touch.
     #[test]
     fn units_suffice_for_sectors(sectors in 0..=u32::MAX >> 9) {
-        prop_assert!(registrable(units_touched(sectors << 9)) >= sectors << 9);
+        prop_assert!(registrable_bytes(registration_units(sectors << 9)) >= sectors << 9);
     }
 }

@@ -6,22 +6,21 @@ use core::convert::Infallible;
 
 use proptest::prelude::*;
 use rnbd_proto::export_rules::line::Line;
-use rnbd_proto::export_rules::Client;
+use rnbd_proto::export_rules::ClientIdentity;
 use rnbd_proto::export_rules::DecidedBy;
 use rnbd_proto::export_rules::Permission;
 use rnbd_proto::export_rules::Rules;
-use rnbd_proto::subnet::Peer;
-use rnbd_proto::subnet::Subnet;
+use rnbd_proto::subnet::PeerAddr;
 use rnbd_proto::text::path_addr::Addr;
 use rnbd_proto::wire::name::SessName;
 use rnbd_proto::wire::rnbd::AccessMode;
 
-fn peer(text: &str) -> Peer {
+fn peer(text: &str) -> PeerAddr {
     Addr::parse(text.as_bytes()).unwrap().into()
 }
 
-fn client<'a>(session: &'a str, from: &str) -> Client<'a> {
-    Client {
+fn client<'a>(session: &'a str, from: &str) -> ClientIdentity<'a> {
+    ClientIdentity {
         session: SessName::new(session.as_bytes()).unwrap(),
         peer: peer(from),
     }
@@ -38,64 +37,6 @@ fn decide<'a>(
             Ok(pattern.matches(device.as_bytes()))
         });
     decided.unwrap()
-}
-
-#[test]
-fn ranges_of_addresses() {
-    for (range, addr, expected) in [
-        ("10.0.0.5", "ip:10.0.0.5", true),
-        ("ip:10.0.0.5", "ip:10.0.0.5", true),
-        ("10.0.0.5", "ip:10.0.0.6", false),
-        ("10.0.0.0/24", "ip:10.0.0.255", true),
-        ("10.0.0.0/24", "ip:10.0.1.0", false),
-        ("10.0.0.77/24", "ip:10.0.0.5", true),
-        ("10.0.0.4/31", "ip:10.0.0.5", true),
-        ("10.0.0.4/31", "ip:10.0.0.6", false),
-        ("0.0.0.0/0", "ip:203.0.113.9", true),
-        ("0.0.0.0/0", "ip:::1", false),
-        ("::/0", "ip:203.0.113.9", false),
-        ("::/0", "ip:fd00::1", true),
-        ("fd00:50::/32", "ip:fd00:50:ffff::1", true),
-        ("fd00:50::/32", "ip:fd00:51::", false),
-        ("fd00::1", "ip:fd00::1", true),
-        ("fd00::1/127", "ip:fd00::", true),
-        ("fd00::1/128", "ip:fd00::", false),
-        ("fe80::1", "ip:fe80::1%eth0", true),
-        ("::ffff:10.0.0.0/104", "ip:10.255.0.1", true),
-        ("::ffff:10.0.0.5", "ip:10.0.0.5", true),
-        ("10.0.0.5", "ip:::ffff:10.0.0.5", true),
-        ("gid:fe80::/10", "gid:fe80::1", true),
-        ("gid:fe80::1", "ip:fe80::1", false),
-        ("fe80::1", "gid:fe80::1", false),
-    ] {
-        let parsed = Subnet::parse(range.as_bytes()).unwrap();
-        assert_eq!(parsed.contains(peer(addr)), expected, "{range} {addr}");
-    }
-    for bad in [
-        "",
-        "/",
-        "/24",
-        "10.0.0",
-        "10.0.0.5/",
-        "10.0.0.5/33",
-        "10.0.0.5/-1",
-        "10.0.0.5/+1",
-        "10.0.0.5/024",
-        "10.0.0.5/8/8",
-        "fd00::/129",
-        "fd00::1::2",
-        "gid:",
-        "gid:10.0.0.5",
-        "gid:fe80::/129",
-        "ip:gid:fe80::",
-        "host",
-        "::ffff:10.0.0.5/64",
-        "fe80::1%eth0",
-        "10.0.0.5/4294967297",
-        "10.0.0.5 ",
-    ] {
-        assert!(Subnet::parse(bad.as_bytes()).is_err(), "{bad}");
-    }
 }
 
 #[test]
@@ -196,7 +137,7 @@ fn without_rules_nothing_is_allowed() {
         decide("", "a", "ip:10.0.0.1", "/dev/a").0,
         Permission::Denied
     );
-    assert!(Rules::new(b"").hide_all(&client("a", "ip:10.0.0.1")));
+    assert!(Rules::new(b"").denies_all(&client("a", "ip:10.0.0.1")));
 }
 
 /// Which cannot be in a list, as all were read before; if so, it is safe.
@@ -238,7 +179,7 @@ fn what_clients_are_told() {
         (Permission::Full, ReadWrite, Ok(())),
         (Permission::Full, Migration, Ok(())),
     ] {
-        assert_eq!(access.refuse(mode), answer, "{access:?} {mode:?}");
+        assert_eq!(access.check(mode), answer, "{access:?} {mode:?}");
     }
 }
 
@@ -279,7 +220,7 @@ proptest! {
         from in "ip:10\\.0\\.[01]\\.1|ip:fd00::1",
     ) {
         let text = rules.concat();
-        let hidden = Rules::new(text.as_bytes()).hide_all(&client(&session, &from));
+        let hidden = Rules::new(text.as_bytes()).denies_all(&client(&session, &from));
         let denied = ["/dev/a", "/dev/ab", "/dev/b", "/dev/c"]
             .map(|device| decide(&text, &session, &from, device).0 == Permission::Denied);
         prop_assert!(!hidden || denied == [true; 4]);

@@ -3,13 +3,13 @@
 //! Where a client's path of a device leads to, and where it must not.
 
 use proptest::prelude::*;
-use rnbd_proto::search_path::PathError;
 use rnbd_proto::search_path::SearchPath;
+use rnbd_proto::search_path::SearchPathError;
 use rnbd_proto::search_path::MAX_PATH;
 use rnbd_proto::wire::name::DevicePath;
 use rnbd_proto::wire::name::SessName;
 
-fn resolve(search: &str, sess: &str, device: &str) -> Result<String, PathError> {
+fn resolve(search: &str, sess: &str, device: &str) -> Result<String, SearchPathError> {
     let mut buf = [0xff; MAX_PATH];
     let sess = SessName::new(sess.as_bytes()).unwrap();
     let device = DevicePath::new(device.as_bytes()).unwrap();
@@ -41,18 +41,18 @@ fn resolves() {
 #[test]
 fn refuses() {
     for (search, device, error) in [
-        ("/dev", "..", PathError::Parent),
-        ("/dev", "../etc", PathError::Parent),
-        ("/dev", "a/../../etc", PathError::Parent),
-        ("/dev", "a/..", PathError::Parent),
-        ("/dev/..", "a", PathError::Parent),
-        ("/dev", "/", PathError::Empty),
-        ("/dev", "./.", PathError::Empty),
-        ("dev", "a", PathError::Relative),
-        ("", "a", PathError::Relative),
-        ("/dev\n", "a", PathError::Control),
-        (&"/a".repeat(2048), "a", PathError::TooLong),
-        (&"/a".repeat(2047), "a", PathError::TooLong),
+        ("/dev", "..", SearchPathError::Parent),
+        ("/dev", "../etc", SearchPathError::Parent),
+        ("/dev", "a/../../etc", SearchPathError::Parent),
+        ("/dev", "a/..", SearchPathError::Parent),
+        ("/dev/..", "a", SearchPathError::Parent),
+        ("/dev", "/", SearchPathError::Empty),
+        ("/dev", "./.", SearchPathError::Empty),
+        ("dev", "a", SearchPathError::Relative),
+        ("", "a", SearchPathError::Relative),
+        ("/dev\n", "a", SearchPathError::Control),
+        (&"/a".repeat(2048), "a", SearchPathError::TooLong),
+        (&"/a".repeat(2047), "a", SearchPathError::TooLong),
     ] {
         assert_eq!(resolve(search, "s", device), Err(error), "{device}");
         assert_eq!(error.errno(), 22);
@@ -62,7 +62,7 @@ fn refuses() {
     // Each placeholder grows.
     let grows = "/%SESSNAME%".repeat(20);
     let sess = "s".repeat(255);
-    assert_eq!(resolve(&grows, &sess, "a"), Err(PathError::TooLong));
+    assert_eq!(resolve(&grows, &sess, "a"), Err(SearchPathError::TooLong));
 }
 
 #[test]
@@ -79,7 +79,7 @@ fn directory() {
         assert_eq!(search.is_root(), is_root);
     }
     let search = SearchPath::new(b"/").unwrap();
-    let too_long = Err(PathError::TooLong);
+    let too_long = Err(SearchPathError::TooLong);
     assert_eq!(search.directory(sess, &mut buf[..1]), too_long);
     assert_eq!(search.directory(sess, &mut []), too_long);
 }
@@ -100,8 +100,8 @@ proptest! {
                 prop_assert!(path.split('/').skip(1).all(|c| !["", ".", ".."].contains(&c)));
                 prop_assert!(!parts.contains(&".."));
             }
-            Err(PathError::Parent) => prop_assert!(parts.contains(&"..")),
-            Err(e) => prop_assert_eq!(e, PathError::Empty),
+            Err(SearchPathError::Parent) => prop_assert!(parts.contains(&"..")),
+            Err(e) => prop_assert_eq!(e, SearchPathError::Empty),
         }
     }
 }

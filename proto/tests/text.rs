@@ -3,13 +3,11 @@
 //! What users write, and what they read.
 
 use proptest::prelude::*;
-use rnbd_proto::text;
 use rnbd_proto::text::device_link::DeviceLink;
 use rnbd_proto::text::map_device::MapOptions;
 use rnbd_proto::text::path_addr::Addr;
 use rnbd_proto::text::path_addr::AddrError;
 use rnbd_proto::text::path_addr::PathAddr;
-use rnbd_proto::text::ParseNumberError;
 use rnbd_proto::text::UnmapMode;
 use rnbd_proto::wire::name::DevicePath;
 use rnbd_proto::wire::name::SessName;
@@ -231,53 +229,15 @@ fn path_with_source() {
 }
 
 #[test]
-fn words() {
+fn unmap_modes() {
     assert_eq!(UnmapMode::parse(b"normal\n"), Some(UnmapMode::Normal));
     assert_eq!(UnmapMode::parse(b" force "), Some(UnmapMode::Force));
     for bad in [&b""[..], b"forced", b"Normal", b"1"] {
         assert_eq!(UnmapMode::parse(bad), None);
     }
-    assert!(text::is_one(b"1\n"));
-    assert!(!text::is_one(b"11"));
-    for (word, number) in [
-        ("0", Some(0)),
-        ("-1\n", Some(-1)),
-        ("2147483647", Some(i32::MAX)),
-        ("-2147483648", Some(i32::MIN)),
-        ("2147483648", None),
-        ("", None),
-        ("-", None),
-        ("--1", None),
-        ("1 2", None),
-        ("0x10", None),
-    ] {
-        assert_eq!(text::number(word.as_bytes()), number, "{word}");
-        assert_eq!(text::integer(word.as_bytes()).ok(), number, "{word}");
-    }
-    for bad in [&b" 1"[..], b"1 ", b"1\n\n", b"\n", b"+-1", b"1\xff", b"1\0"] {
-        assert_eq!(text::integer(bad), Err(ParseNumberError::Malformed));
-    }
-    for large in ["2147483648\n", "-2147483649", "+99999999999999999999"] {
-        let refused = text::integer(large.as_bytes());
-        assert_eq!(refused, Err(ParseNumberError::Range), "{large}");
-        assert_eq!(refused.map_err(ParseNumberError::errno), Err(34));
-    }
 }
 
 proptest! {
-    #[test]
-    fn numbers_are_read_as_printed(n: i32) {
-        prop_assert_eq!(text::number(n.to_string().as_bytes()), Some(n));
-        prop_assert_eq!(text::integer(n.to_string().as_bytes()), Ok(n));
-    }
-
-    /// The kernel and the standard library agree on what an integer is.
-    #[test]
-    fn integers(word in "[+-]?[0-9]{0,12}", newline: bool) {
-        let line = format!("{word}{}", if newline { "\n" } else { "" });
-        prop_assert_eq!(text::integer(line.as_bytes()).ok(), word.parse().ok());
-    }
-
     #[test]
     fn addresses_are_read_as_shown(v4: [u8; 4], v6: [u8; 16], gid: [u8; 16]) {
         let scope = None;

@@ -33,8 +33,8 @@ use crate::rdma::wr::MAX_DATA_SGES;
 use kernel::prelude::*;
 use kernel::sync::Arc;
 use kernel::time::Delta;
-use rnbd_proto::limits::registrable;
-use rnbd_proto::limits::units_touched;
+use rnbd_proto::limits::registrable_bytes;
+use rnbd_proto::limits::registration_units;
 use rnbd_proto::op_state::AwaitedEvents;
 use rnbd_proto::wire::name::SessName;
 use rnbd_proto::wire::rtrs::info_rsp_size;
@@ -100,10 +100,10 @@ pub(super) fn connect(plan: &Plan<'_>, fits: impl FnOnce(PathLimits) -> Result) 
     let attrs = pd.attrs();
     let depth = accept.queue_depth();
     // Segments can be long: what counts for a region is the memory that they cover.
-    let units = units_touched(accept.max_io_size()).min(attrs.max_fast_reg_pages);
+    let units = registration_units(accept.max_io_size()).min(attrs.max_fast_reg_pages);
     let offer = PathLimits {
         depth: depth.get(),
-        max_io_size: accept.max_io_size().min(registrable(units)),
+        max_io_size: accept.max_io_size().min(registrable_bytes(units)),
     };
     fits(offer)?;
 
@@ -147,7 +147,7 @@ impl Plan<'_> {
         let way = Resolved::new(self.src, self.dst, TIMEOUT_MS, self.interrupt)?;
         let pd = Pd::new(&way.device()?)?;
         let attrs = pd.attrs();
-        attrs.registers().map_err(|lack| {
+        attrs.check_client().map_err(|lack| {
             let (name, device, lack) = (Plain(self.name), pd.device_name(), Plain(lack));
             pr_err!("{name}: RDMA device {device} {lack}\n");
             EOPNOTSUPP

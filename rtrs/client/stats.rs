@@ -14,13 +14,13 @@ use kernel::prelude::*;
 use kernel::sync::Arc;
 use kernel::sync::SpinLock;
 use rnbd_proto::stats;
-use rnbd_proto::stats::ClientRdma;
-use rnbd_proto::stats::Reconnects;
-use rnbd_proto::stats::Transfers;
+use rnbd_proto::stats::ClientRdmaStats;
+use rnbd_proto::stats::ReconnectStats;
+use rnbd_proto::stats::TransferCounters;
 
 /// Counters of one CPU.
 struct Counters {
-    transfers: Transfers,
+    transfers: TransferCounters,
     failovers: AtomicU64,
     /// Answers to requests of this CPU that arrived on another one.
     migrated_from: AtomicU64,
@@ -37,13 +37,13 @@ pub(super) struct Stats {
     /// Requests in flight, for choosing a path.
     pub(super) inflight: AtomicU32,
     #[pin]
-    reconnects: SpinLock<Reconnects>,
+    reconnects: SpinLock<ReconnectStats>,
 }
 
 impl Stats {
     pub(super) fn new() -> Result<Arc<Self>> {
         let counters = || Counters {
-            transfers: Transfers::new(),
+            transfers: TransferCounters::new(),
             failovers: AtomicU64::new(0),
             migrated_from: AtomicU64::new(0),
             migrated_to: AtomicU64::new(0),
@@ -53,7 +53,7 @@ impl Stats {
             try_pin_init!(Self {
                 cpus: PerCpu::new(counters)?,
                 inflight: AtomicU32::new(0),
-                reconnects <- new_spinlock!(Reconnects::new(), "rtrs_path_reconnects"),
+                reconnects <- new_spinlock!(ReconnectStats::new(), "rtrs_path_reconnects"),
             }),
             GFP_KERNEL,
         )
@@ -114,7 +114,7 @@ impl Stats {
 
     pub(super) fn print_rdma(&self, out: &mut impl fmt::Write) -> fmt::Result {
         let failovers = self.cpus.iter().map(|cpu| cpu.failovers.load(Relaxed));
-        let rdma = ClientRdma::sum(
+        let rdma = ClientRdmaStats::sum(
             self.cpus.iter().map(|cpu| &cpu.transfers),
             self.inflight.load(Relaxed),
             failovers.fold(0, u64::wrapping_add),

@@ -29,7 +29,7 @@ use kernel::sync::Arc;
 use kernel::sync::ArcBorrow;
 use rnbd_proto::mpath_policy::MpathPolicy;
 use rnbd_proto::reconnect_backoff;
-use rnbd_proto::stats::Latency;
+use rnbd_proto::stats::CurLatency;
 use rnbd_proto::text;
 use rnbd_proto::text::path_addr::PathAddr;
 use rnbd_proto::text::ParseNumberError;
@@ -172,7 +172,7 @@ fn show_latency(path: ArcBorrow<'_, Path>, buf: &mut Buf<'_>) -> Result {
     let section = rcu::read_lock();
     let link = path.link.get(&section);
     let latency = link.map_or(0, |link| link.shared.heartbeat.latency_ns());
-    Ok(write!(buf, "{}", Latency(latency))?)
+    Ok(write!(buf, "{}", CurLatency(latency))?)
 }
 
 fn reset(input: &[u8], file: &str, reset: impl FnOnce()) -> Result {
@@ -213,7 +213,7 @@ fn show_fail_io_after(session: ArcBorrow<'_, Session>, buf: &mut Buf<'_>) -> Res
 fn set_fail_io_after(session: ArcBorrow<'_, Session>, input: &[u8], _ctx: &StoreCtx<'_>) -> Result {
     let seconds = match input {
         b"off" => Ok(-1),
-        _ => match text::integer(input) {
+        _ => match text::parse_i32(input) {
             Ok(seconds) if seconds < 0 => Err(ParseNumberError::Malformed),
             read => read,
         },

@@ -21,7 +21,7 @@ use kernel::error::from_err_ptr;
 use kernel::error::to_result;
 use kernel::prelude::*;
 use kernel::sync::Arc;
-use rnbd_proto::device_caps::completions;
+use rnbd_proto::device_caps::cq_entries;
 
 /// Completions that one call of [`Connection::poll`] handles at most.
 pub const POLL_BUDGET: c_int = 64;
@@ -37,11 +37,11 @@ unsafe impl Sync for Cq {}
 impl Cq {
     fn new(pd: &Pd, config: &QpConfig) -> Result<Self> {
         let attrs = pd.attrs();
-        attrs.completes(config.send, config.recv).map_err(|lack| {
+        attrs.check_cq(config.send, config.recv).map_err(|lack| {
             pr_err_ratelimited!("RDMA device {} {}\n", pd.device_name(), Plain(lack));
             EOPNOTSUPP
         })?;
-        let entries = completions(config.send, config.recv);
+        let entries = cq_entries(config.send, config.recv);
         let poll = match config.poll {
             PollContext::Softirq => bindings::ib_poll_context_IB_POLL_SOFTIRQ,
             PollContext::Worker => bindings::ib_poll_context_IB_POLL_WORKQUEUE,

@@ -379,7 +379,7 @@ impl<'a, C: Send + Sync + 'static> QpRef<'a, C> {
         };
         let posted = self.post_unowned(cqe, |chain| chain.rdma_write(&[], nowhere));
         match posted {
-            Ok(()) => credits.nudged(),
+            Ok(()) => credits.nop_posted(),
             Err(_) if passes => credits.nop_failed(),
             Err(_) => {}
         }

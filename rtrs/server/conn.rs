@@ -89,21 +89,21 @@ pub(super) fn qp_config(path: &Path, id: u16) -> Result<QpConfig> {
     let room = match id {
         // Control messages are few; room for heartbeats and their answers.
         0 => ResponseCredits {
-            all: 2 * CONTROL_DEPTH + 2,
-            reserve: CONTROL_DEPTH,
+            capacity: 2 * CONTROL_DEPTH + 2,
+            low_watermark: CONTROL_DEPTH,
         },
         _ => ResponseCredits::new(receives, path.offer.new_rkey()),
     };
-    let send = room.all;
+    let send = room.capacity;
     // And one for the message that sets up the path.
     let recv = receives + 1;
-    device.serves(send, recv).map_err(|lack| {
+    device.check_server(send, recv).map_err(|lack| {
         pr_err_ratelimited!("{path}: RDMA device {name} {}\n", Plain(lack));
         EOPNOTSUPP
     })?;
     Ok(QpConfig {
         send,
-        reserve: room.reserve,
+        reserve: room.low_watermark,
         recv,
         // A note, and the new key behind it.
         send_sge: if inline_imm { 2 } else { 1 },

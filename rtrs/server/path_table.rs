@@ -6,7 +6,7 @@ use kernel::prelude::*;
 use kernel::str::CString;
 use kernel::sync::Arc;
 use rnbd_proto::path_state::ServerState;
-use rnbd_proto::quota::Origin;
+use rnbd_proto::quota::PathUsage;
 use rnbd_proto::wire::name::SessName;
 use rnbd_proto::wire::rtrs::ConnReq;
 
@@ -131,12 +131,12 @@ impl PathTable {
     ) -> Result {
         let is_replaced = |path: &Arc<Path>| replaced.is_some_and(|old| Arc::ptr_eq(old, path));
         let others = self.paths.iter().filter(|path| !is_replaced(path));
-        let others = others.map(|path| Origin {
+        let others = others.map(|path| PathUsage {
             session: path.req().session(),
             peer: path.ends().peer(),
             connections: path.count(),
         });
-        let origin = Origin {
+        let origin = PathUsage {
             session: req.session(),
             peer: ends.peer(),
             connections: req.count(),

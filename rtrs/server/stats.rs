@@ -3,20 +3,20 @@
 //! How many requests came by a path, and how large they were.
 
 use kernel::prelude::*;
-use rnbd_proto::stats::ServerRdma;
-use rnbd_proto::stats::Transfers;
+use rnbd_proto::stats::ServerRdmaStats;
+use rnbd_proto::stats::TransferCounters;
 use rnbd_proto::wire::rtrs;
 use rnbd_proto::wire::rtrs::DataTransfer;
 
 use crate::kernel_ext::percpu::PerCpu;
 
 /// The requests of a path, counted by the CPUs that took them in.
-pub(super) struct Stats(PerCpu<Transfers>);
+pub(super) struct Stats(PerCpu<TransferCounters>);
 
 impl Stats {
     /// Nothing counted yet.
     pub(super) fn new() -> Result<Self> {
-        PerCpu::new(Transfers::new).map(Self)
+        PerCpu::new(TransferCounters::new).map(Self)
     }
 
     /// A request arrived. Its bytes are those of the data and of the user
@@ -40,7 +40,7 @@ impl Stats {
     }
 
     /// What `stats/rdma` shows.
-    pub(super) fn rdma(&self) -> ServerRdma {
-        ServerRdma::sum(self.0.iter())
+    pub(super) fn rdma(&self) -> ServerRdmaStats {
+        ServerRdmaStats::sum(self.0.iter())
     }
 }

@@ -8,6 +8,9 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
+use rnbd_proto::block_command::BlockCommand;
+use rnbd_proto::block_command::RequestData;
+use rnbd_proto::block_command::TargetDisk;
 use rnbd_proto::export_rules::line::Line;
 use rnbd_proto::glob::Glob;
 use rnbd_proto::imm::Imm;
@@ -22,6 +25,8 @@ use rnbd_proto::text::path_addr::PathAddr;
 use rnbd_proto::text::UnmapMode;
 use rnbd_proto::wire::name::DevicePath;
 use rnbd_proto::wire::name::SessName;
+use rnbd_proto::wire::rnbd::AccessMode;
+use rnbd_proto::wire::rnbd::IoMsg;
 use rnbd_proto::wire::rnbd::Message;
 use rnbd_proto::wire::rnbd::OpenRsp;
 use rnbd_proto::wire::rnbd::SessInfoRsp;
@@ -34,6 +39,22 @@ use rnbd_proto::wire::rtrs::RequestMsg;
 use rnbd_proto::wire::rtrs::RkeyRsp;
 
 const CHUNK: u32 = 8192;
+
+/// What the block layer is asked for fits the data that came with the request.
+fn check_command(io: &IoMsg, request: &RequestMsg) {
+    let data = RequestData {
+        to_client: matches!(request.transfer(), DataTransfer::ToClient { .. }),
+        len: request.data_len() as usize,
+    };
+    let disk = TargetDisk {
+        mode: AccessMode::ReadWrite,
+        sectors: u64::MAX,
+        block_size: 512,
+    };
+    if BlockCommand::new(io, data, disk).is_ok() {
+        assert!(io.len() <= CHUNK || !io.op().has_data());
+    }
+}
 
 fn layout(depth: u32) -> Option<IoReqLayout> {
     IoReqLayout::new(QueueDepth::new(depth).ok()?, CHUNK).ok()
@@ -58,12 +79,7 @@ fn chunk(data: &[u8], imm: u32) -> Option<()> {
     }
     let user = &chunk[request.user_range()];
     if let Message::Io(io) = Message::parse(user).ok()? {
-        if io
-            .check_transfer(request.transfer(), request.data_len())
-            .is_ok()
-        {
-            assert!(io.len() <= CHUNK || !io.op().has_data());
-        }
+        check_command(&io, &request);
     }
     Some(())
 }

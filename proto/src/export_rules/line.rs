@@ -12,7 +12,7 @@
 
 use core::fmt;
 
-use super::Client;
+use super::ClientIdentity;
 use super::Permission;
 use crate::error::EINVAL;
 use crate::glob::Glob;
@@ -194,7 +194,7 @@ impl<'a> Rule<'a> {
     }
 
     /// Whether it is about `client`, and perhaps about the device.
-    pub(super) fn speaks_of(&self, client: &Client<'_>) -> bool {
+    pub(super) fn speaks_of(&self, client: &ClientIdentity<'_>) -> bool {
         let session = client.session.as_bytes();
 
         self.session.is_none_or(|pattern| pattern.matches(session))

@@ -258,7 +258,7 @@ impl<'a> Raw<'a> {
             Opt::Path => self.add_path(value)?,
             Opt::DestPort => {
                 let (min, max) = (0, u16::MAX.into());
-                let port = super::number(value).and_then(|n| u16::try_from(n).ok());
+                let port = super::parse_option_number(value).and_then(|n| u16::try_from(n).ok());
                 self.dest_port = Some(port.ok_or(Reason::Range { min, max })?);
             }
             Opt::AccessMode => {
@@ -266,7 +266,7 @@ impl<'a> Raw<'a> {
             }
             Opt::NrPollQueues => {
                 let (min, max) = (-1, i32::try_from(nr_cpus).unwrap_or(i32::MAX));
-                self.nr_poll_queues = match super::number(value) {
+                self.nr_poll_queues = match super::parse_option_number(value) {
                     Some(-1) => nr_cpus,
                     Some(n) if (0..=max).contains(&n) => n.unsigned_abs(),
                     _ => return Err(Reason::Range { min, max }),

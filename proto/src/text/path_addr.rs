@@ -8,7 +8,7 @@ use core::net::Ipv4Addr;
 use core::net::Ipv6Addr;
 
 /// Longest scope: the name of a network interface, in bytes.
-pub const MAX_SCOPE: usize = 15;
+const MAX_SCOPE: usize = 15;
 
 /// Why an address was refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

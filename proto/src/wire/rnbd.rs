@@ -13,22 +13,17 @@ mod session;
 
 pub use self::device::CloseMsg;
 pub use self::device::DevInfo;
-pub use self::device::CLOSE_SIZE;
-pub use self::device::DEV_INFO_SIZE;
 pub use self::io::IoMsg;
-pub use self::io::IO_SIZE;
 pub use self::op::BlockOp;
 pub use self::op::IoFlags;
 pub use self::open::Geometry;
 pub use self::open::OpenMsg;
 pub use self::open::OpenRsp;
 pub use self::open::OPEN_RSP_SIZE;
-pub use self::open::OPEN_SIZE;
 pub use self::session::Features;
 pub use self::session::SessInfo;
 pub use self::session::SessInfoRsp;
 pub use self::session::SESS_INFO_RSP_SIZE;
-pub use self::session::SESS_INFO_SIZE;
 
 use core::fmt;
 
@@ -42,14 +37,12 @@ use zerocopy_derive::Unaligned;
 use crate::error::WireError;
 use crate::wire;
 
-/// Major version, exchanged when a session starts.
-pub const VERSION_MAJOR: u8 = 2;
-/// Minor version; never sent.
-pub const VERSION_MINOR: u8 = 2;
+/// Major version, exchanged when a session starts. (The minor one is never sent.)
+const VERSION_MAJOR: u8 = 2;
 /// TCP-like port (or the low bits of the service id) servers listen on.
-pub const DEFAULT_PORT: u16 = 1234;
+pub(crate) const DEFAULT_PORT: u16 = 1234;
 /// Length of the longest message to a server in bytes.
-pub const MAX_MSG_SIZE: usize = OPEN_SIZE;
+pub const MAX_MSG_SIZE: usize = open::OPEN_SIZE;
 
 const TYPE_SESS_INFO: u16 = 0;
 const TYPE_SESS_INFO_RSP: u16 = 1;
@@ -115,7 +108,7 @@ impl AccessMode {
     }
 
     /// The mode that a user calls `text`.
-    pub fn from_bytes(text: &[u8]) -> Option<Self> {
+    pub(crate) fn from_bytes(text: &[u8]) -> Option<Self> {
         [Self::ReadOnly, Self::ReadWrite, Self::Migration]
             .into_iter()
             .find(|mode| mode.as_str().as_bytes() == text)

@@ -24,8 +24,6 @@ pub use self::info::INFO_REQ_SIZE;
 pub use self::request::DataTransfer;
 pub use self::request::RequestMsg;
 pub use self::request::MAX_REQUEST_MSG_SIZE;
-pub use self::request::READ_MSG_SIZE;
-pub use self::request::WRITE_MSG_SIZE;
 pub use self::rkey::next_key;
 pub use self::rkey::RkeyRsp;
 pub use self::rkey::RKEY_RSP_SIZE;
@@ -41,23 +39,23 @@ use zerocopy_derive::Unaligned;
 use crate::error::WireError;
 
 /// First field of the private data of a connect.
-pub const MAGIC: u16 = 0x1bbd;
+const MAGIC: u16 = 0x1bbd;
 /// Major version: sides of different ones do not talk.
-pub const VERSION_MAJOR: u8 = 2;
+const VERSION_MAJOR: u8 = 2;
 /// Minor version.
-pub const VERSION_MINOR: u8 = 0;
+const VERSION_MINOR: u8 = 0;
 const VERSION: u16 = u16::from_be_bytes([VERSION_MAJOR, VERSION_MINOR]);
 
 /// Type of an INFO_REQ.
-pub const TYPE_INFO_REQ: u16 = 0;
+const TYPE_INFO_REQ: u16 = 0;
 /// Type of an INFO_RSP.
-pub const TYPE_INFO_RSP: u16 = 1;
+const TYPE_INFO_RSP: u16 = 1;
 /// Type of a WRITE.
-pub const TYPE_WRITE: u16 = 2;
+const TYPE_WRITE: u16 = 2;
 /// Type of a READ.
-pub const TYPE_READ: u16 = 3;
+const TYPE_READ: u16 = 3;
 /// Type of an RKEY_RSP.
-pub const TYPE_RKEY_RSP: u16 = 4;
+const TYPE_RKEY_RSP: u16 = 4;
 
 const fn check_version(version: u16) -> Result<(), WireError> {
     if version >> 8 == VERSION_MAJOR as u16 {

@@ -18,9 +18,9 @@ use crate::error::WireError;
 use crate::wire;
 
 /// Length of a CLOSE in bytes.
-pub const CLOSE_SIZE: usize = 8;
+const CLOSE_SIZE: usize = 8;
 /// Length of a DEV_INFO in bytes.
-pub const DEV_INFO_SIZE: usize = 8;
+const DEV_INFO_SIZE: usize = 8;
 
 #[derive(FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
 #[repr(C)]

@@ -19,10 +19,9 @@ use super::IoFlags;
 use super::TYPE_IO;
 use crate::error::WireError;
 use crate::wire;
-use crate::wire::rtrs::DataTransfer;
 
 /// Length of an IO in bytes: 26 of fields, 6 of padding.
-pub const IO_SIZE: usize = 32;
+const IO_SIZE: usize = 32;
 
 const SECTOR_SHIFT: u32 = 9;
 const SECTOR_MASK: u32 = (1 << SECTOR_SHIFT) - 1;
@@ -139,41 +138,6 @@ impl IoMsg {
             prio: self.prio.into(),
             padding: [0; 6],
         })
-    }
-
-    /// Checks that what came with the message is what the message speaks of.
-    ///
-    /// `data_len` is the length of the data in the chunk, or of the room for it
-    /// ([`crate::wire::rtrs::RequestMsg::data_len`]).
-    #[inline]
-    pub fn check_transfer(&self, transfer: DataTransfer, data_len: u32) -> Result<(), WireError> {
-        let there = match (self.op, transfer) {
-            (BlockOp::Read, DataTransfer::ToClient { desc, .. }) => {
-                if desc.len() != self.len {
-                    return Err(WireError::DescriptorLength(desc.len()));
-                }
-                data_len
-            }
-            (BlockOp::Write, DataTransfer::ToServer) => data_len,
-            // A flush comes as a READ, the others as a WRITE, of nothing.
-            (BlockOp::Read | BlockOp::Write, _) | (_, DataTransfer::ToClient { .. }) => {
-                return Err(WireError::Direction)
-            }
-            _ if data_len == 0 => return Ok(()),
-            _ => {
-                return Err(WireError::DataLength {
-                    said: 0,
-                    there: data_len,
-                })
-            }
-        };
-        if there != self.len {
-            return Err(WireError::DataLength {
-                said: self.len,
-                there,
-            });
-        }
-        Ok(())
     }
 
     /// The device.

@@ -69,7 +69,7 @@ impl BlockOp {
 
     /// Whether the operation changes the device. (A flush does not.)
     #[inline]
-    pub const fn modifies(self) -> bool {
+    pub(crate) const fn modifies(self) -> bool {
         !matches!(self, Self::Read | Self::Flush)
     }
 

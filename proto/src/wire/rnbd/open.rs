@@ -23,7 +23,7 @@ use crate::wire::name::DevicePath;
 use crate::wire::name::NameBuf;
 
 /// Length of an OPEN in bytes.
-pub const OPEN_SIZE: usize = 264;
+pub(super) const OPEN_SIZE: usize = 264;
 /// Length of an OPEN_RSP in bytes.
 pub const OPEN_RSP_SIZE: usize = 56;
 

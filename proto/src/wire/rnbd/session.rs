@@ -22,7 +22,7 @@ use crate::error::WireError;
 use crate::wire;
 
 /// Length of a SESS_INFO in bytes.
-pub const SESS_INFO_SIZE: usize = 36;
+const SESS_INFO_SIZE: usize = 36;
 /// Length of a SESS_INFO_RSP in bytes.
 pub const SESS_INFO_RSP_SIZE: usize = 36;
 
@@ -143,7 +143,7 @@ impl SessInfo {
     }
 
     /// The server's answer, whose news stand at `news`.
-    pub fn answer(&self, news: EventCount) -> SessInfoRsp {
+    pub fn respond(&self, news: EventCount) -> SessInfoRsp {
         // INVARIANT: Neither is 0.
         SessInfoRsp {
             ver: self.ver.min(VERSION_MAJOR),
@@ -189,13 +189,8 @@ impl SessInfoRsp {
         encode(TYPE_SESS_INFO_RSP, self.ver, self.features, self.news)
     }
 
-    /// The version both sides speak from now on.
-    pub fn version(&self) -> u8 {
-        self.ver.min(VERSION_MAJOR)
-    }
-
     /// How the news of the session stands, if the server tells any.
-    pub fn news(&self) -> Option<EventCount> {
+    pub fn event_count(&self) -> Option<EventCount> {
         self.features
             .has(Features::ASYNC_EVENTS)
             .then_some(self.news)

@@ -162,11 +162,6 @@ impl ConnAccept {
         self.max_io_size
     }
 
-    /// Room for user message and RTRS message in bytes.
-    pub const fn header_size(&self) -> u32 {
-        self.header_size
-    }
-
     /// Whether a chunk has a new key after every answer.
     pub const fn new_rkey(&self) -> bool {
         self.new_rkey

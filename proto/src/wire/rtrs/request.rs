@@ -57,9 +57,7 @@ struct WireReadWithDesc {
 }
 
 /// Length of a WRITE in bytes.
-pub const WRITE_MSG_SIZE: usize = size_of::<WireWrite>();
-/// Length of a READ without descriptor in bytes.
-pub const READ_MSG_SIZE: usize = size_of::<WireRead>();
+const WRITE_MSG_SIZE: usize = size_of::<WireWrite>();
 /// Length of the longest request, a READ with its descriptor, in bytes.
 pub const MAX_REQUEST_MSG_SIZE: usize = size_of::<WireReadWithDesc>();
 
@@ -198,15 +196,6 @@ impl RequestMsg {
                 };
                 wire::write(&msg, buf)
             }
-        }
-    }
-
-    /// Length of the RTRS message in bytes.
-    pub const fn message_len(&self) -> usize {
-        match self.transfer {
-            DataTransfer::ToServer => WRITE_MSG_SIZE,
-            DataTransfer::None => READ_MSG_SIZE,
-            DataTransfer::ToClient { .. } => MAX_REQUEST_MSG_SIZE,
         }
     }
 
