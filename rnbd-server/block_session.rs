@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
-//! A session: what its client asks for.
+//! A session with a client: dispatches its messages.
 
 #![deny(unsafe_code)]
 
@@ -29,36 +29,36 @@ use rtrs::server::SessionService;
 
 use crate::bdev::BioOwner as _;
 use crate::bdev::BioPool;
+use crate::block_request;
+use crate::block_request::BlockRequest;
 use crate::devices::Devices;
-use crate::disks::Disks;
+use crate::disk_registry::DiskRegistry;
 use crate::export_acl::ExportAcl;
 use crate::export_rules::ExportRules;
-use crate::io;
-use crate::io::Inflight;
 use crate::open_close::OpenCloseQueue;
+use crate::response::check_response_space;
 use crate::response::reply;
-use crate::response::room_for_description;
 
-/// What all sessions share.
+/// State that all sessions share.
 pub(crate) struct Target {
     pub(crate) search: SearchPath<'static>,
     pub(crate) rules: Arc<ExportRules>,
-    pub(crate) disks: Arc<Disks>,
-    /// Where devices are opened and closed.
+    pub(crate) disks: Arc<DiskRegistry>,
+    /// The workqueue on which devices are opened and closed.
     pub(crate) queue: WorkqueueHandle,
 }
 
 impl Service for Target {
     fn session_up(&self, info: SessionInfo) -> Result<Arc<dyn SessionService>> {
         let depth = QueueDepth::new(info.queue_depth()).map_err(|_| EINVAL)?;
-        let gate = ExportAcl::new(info.name(), self.rules.clone())?;
-        let devices = Devices::new(gate, self.search, self.disks.clone(), self.queue.clone())?;
+        let acl = ExportAcl::new(info.name(), self.rules.clone())?;
+        let devices = Devices::new(acl, self.search, self.disks.clone(), self.queue.clone())?;
         let session = Arc::new(
             BlockSession {
-                admin: OpenCloseQueue::new(devices.clone(), depth, self.queue.clone())?,
+                open_close: OpenCloseQueue::new(devices.clone(), depth, self.queue.clone())?,
                 devices,
                 bios: BioPool::new(depth)?,
-                listens: Atomic::new(false),
+                wants_events: Atomic::new(false),
             },
             GFP_KERNEL,
         )?;
@@ -70,32 +70,32 @@ impl Service for Target {
 /// A session with a client.
 struct BlockSession {
     devices: Arc<Devices>,
-    admin: Arc<OpenCloseQueue>,
-    /// As many as the transport lets a path have requests in flight.
-    bios: BioPool<Inflight>,
-    /// Whether the client wants to know when a device changes.
-    listens: Atomic<bool>,
+    open_close: Arc<OpenCloseQueue>,
+    /// As many bios as a path may have requests in flight.
+    bios: BioPool<BlockRequest>,
+    /// Whether the client wants to be notified when a device changes.
+    wants_events: Atomic<bool>,
 }
 
 impl SessionService for BlockSession {
     fn path_up(&self, peer: &SockAddr) -> Result {
-        self.devices.gate().enter(peer)
+        self.devices.acl().add_peer(peer)
     }
 
     fn path_down(&self, peer: &SockAddr) {
-        self.devices.gate().leave(peer);
+        self.devices.acl().remove_peer(peer);
     }
 
     fn request(&self, request: Request) {
         match Message::parse(request.message()) {
             Ok(Message::Io(io)) => self.io(request, &io),
-            Ok(Message::SessInfo(info)) => self.greet(request, &info),
+            Ok(Message::SessInfo(info)) => self.exchange_info(request, &info),
             Ok(Message::DevInfo(info)) => {
-                let answer = self.describe(&request, info);
+                let description = self.describe(&request, info);
 
-                reply(request, answer);
+                reply(request, description);
             }
-            Ok(Message::Open(_) | Message::Close(_)) => self.admin.submit(request),
+            Ok(Message::Open(_) | Message::Close(_)) => self.open_close.submit(request),
             Err(reason) => {
                 rtrs::pr_warn_ratelimited!(
                     "{}: refused a message: {}\n",
@@ -108,39 +108,39 @@ impl SessionService for BlockSession {
     }
 
     fn async_event(&self) -> EventCount {
-        match self.listens.load(Relaxed) {
+        match self.wants_events.load(Relaxed) {
             true => self.devices.async_event(),
             false => EventCount::NONE,
         }
     }
 
     fn session_down(&self) {
-        self.devices.end();
+        self.devices.close_all();
     }
 }
 
 impl BlockSession {
-    /// Greets the client, perhaps once more.
-    fn greet(&self, request: Request, info: &SessInfo) {
-        let listens = info.features().has(Features::ASYNC_EVENTS);
-        self.listens.store(listens, Relaxed);
+    /// Handles the client's `SESS_INFO`, which may come more than once.
+    fn exchange_info(&self, request: Request, info: &SessInfo) {
+        let wants_events = info.features().has(Features::ASYNC_EVENTS);
+        self.wants_events.store(wants_events, Relaxed);
 
         reply(request, Ok(info.respond(self.async_event()).encode()));
     }
 
-    /// Tells the client how a device is now.
+    /// Encodes the current description of a device.
     fn describe(&self, request: &Request, info: DevInfo) -> Result<[u8; OPEN_RSP_SIZE]> {
-        if !self.listens.load(Relaxed) {
-            // Not agreed upon, so whoever sends it means something else.
+        if !self.wants_events.load(Relaxed) {
+            // The feature was not negotiated, so the message is not valid.
             return Err(EINVAL);
         }
-        room_for_description(request)?;
+        check_response_space(request)?;
         self.devices
             .describe(info.device)
-            .map(|answer| answer.encode())
+            .map(|description| description.encode())
     }
 
-    /// Has the block layer execute a block request, or refuses it.
+    /// Submits a block request to the block layer, or fails it.
     fn io(&self, request: Request, io: &IoMsg) {
         let Some(export) = self.devices.export(io.device()) else {
             rtrs::pr_warn_ratelimited!(
@@ -150,7 +150,7 @@ impl BlockSession {
             );
             return request.complete(Err(ENOTCONN));
         };
-        let command = match io::command(io, &request, &export) {
+        let command = match block_request::bio_command(io, &request, &export) {
             Ok(command) => command,
             Err(error) => {
                 rtrs::pr_warn_ratelimited!(
@@ -164,18 +164,18 @@ impl BlockSession {
                 return request.complete(Err(error));
             }
         };
-        let mut inflight = Inflight::new(request, export, io.op());
+        let mut block_request = BlockRequest::new(request, export, io.op());
 
-        // There are bios for all requests of one path. More come in while a client goes
-        // over to another path and the disk still works on those of the old one.
-        inflight.submitting();
-        while let Err((back, error)) = self.bios.submit(inflight, &command) {
+        // There are bios for all requests of one path. More requests arrive when a client
+        // fails over to another path while the disk still executes those of the old one.
+        block_request.mark_submitted();
+        while let Err((back, error)) = self.bios.submit(block_request, &command) {
             if error != EBUSY {
-                return back.done(Err(error));
+                return back.complete(Err(error));
             }
-            inflight = back;
+            block_request = back;
             fsleep(Delta::from_millis(1));
-            inflight.submitting();
+            block_request.mark_submitted();
         }
     }
 }

@@ -30,7 +30,7 @@ use rtrs::new_owned_work;
 use rtrs::server::Request;
 
 use crate::devices::Devices;
-use crate::export::Held;
+use crate::open_device::Held;
 
 const FINISH: u64 = 0;
 const REPORT: u64 = 1;
@@ -148,7 +148,7 @@ impl OwnedWorkItem<FINISH> for DeferredClose {
 
         drop(held);
         // Only now may the session open it again.
-        devices.forget(id);
+        devices.remove(id);
         if let Some(request) = asked {
             request.complete(Ok(()));
         }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
-//! Finding the device that a client names.
+//! Resolves the path by which a client names a device.
 
 #![deny(unsafe_code)]
 
@@ -16,15 +16,16 @@ use crate::bdev::BlockDevice;
 use crate::bdev::Location;
 use crate::bdev::Mode;
 
-/// Where a device should be.
+/// The path of a device on this machine.
 pub(crate) struct DevicePathname {
     path: CString,
-    /// The directory that it must be in, links included, unless that is `/`.
+    /// The directory that the path must stay in after symbolic links are followed; `None`
+    /// for `/`.
     dir: Option<CString>,
 }
 
 impl DevicePathname {
-    /// The place of `device` of the session `session` below `search`.
+    /// Resolves `device`, as named by the session `session`, below `search`.
     ///
     /// # Errors
     ///
@@ -35,12 +36,14 @@ impl DevicePathname {
         device: DevicePath<'_>,
     ) -> Result<Self> {
         let mut buf = KVec::from_elem(0_u8, MAX_PATH, GFP_KERNEL)?;
-        let path = search.resolve(session, device, &mut buf).map_err(refused)?;
+        let path = search
+            .resolve(session, device, &mut buf)
+            .map_err(path_error)?;
         let path = CString::try_from(path)?;
         let dir = if search.is_root() {
             None
         } else {
-            let dir = search.directory(session, &mut buf).map_err(refused)?;
+            let dir = search.directory(session, &mut buf).map_err(path_error)?;
 
             Some(CString::try_from(dir)?)
         };
@@ -57,7 +60,7 @@ impl DevicePathname {
     ///
     /// # Errors
     ///
-    /// What [`BlockDevice::open`] says.
+    /// Those of [`BlockDevice::open`].
     pub(crate) fn open(&self, mode: Mode) -> Result<BlockDevice> {
         let path = self.path();
         let Some(dir) = &self.dir else {
@@ -74,6 +77,6 @@ impl DevicePathname {
     }
 }
 
-fn refused(reason: SearchPathError) -> Error {
+fn path_error(reason: SearchPathError) -> Error {
     Error::from_errno(-reason.errno())
 }

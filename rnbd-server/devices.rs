@@ -2,7 +2,7 @@
 
 //! The devices that a session has open.
 //!
-//! Lock order: `admin`, then the lock of [`Disks`] or that of [`ExportAcl`]; and `admin`, then
+//! Lock order: `opening`, then the lock of [`DiskRegistry`] or that of [`ExportAcl`]; and `opening`, then
 //! `table`. The latter is held for a look into the table only, nothing is closed under it.
 //! To close a device takes no lock but that one, so that it does not wait for another that
 //! takes long to open.
@@ -31,65 +31,65 @@ use crate::bdev::BlockDevice;
 use crate::bdev::Mode;
 use crate::deferred_close::DeferredClose;
 use crate::device_path::DevicePathname;
-use crate::disks::Disks;
-use crate::export::Export;
-use crate::export::Held;
-use crate::export::Opened;
+use crate::disk_registry::DiskRegistry;
 use crate::export_acl::ExportAcl;
 use crate::export_rules::OpenError;
-use crate::files::ExportFiles;
 use crate::id_table::IdTable;
+use crate::open_device::Export;
+use crate::open_device::Held;
+use crate::open_device::Opened;
 use crate::rule_target::RuleTarget;
 use crate::slot::DeviceSlot;
+use crate::sysfs::DeviceFiles;
 
 /// The devices of one session.
 ///
-/// Files of open devices refer to this, so [`Self::end`] must be called before the
+/// Files of open devices refer to this, so [`Self::close_all`] must be called before the
 /// last other reference goes.
 #[pin_data]
 pub(crate) struct Devices {
-    gate: Arc<ExportAcl>,
+    acl: Arc<ExportAcl>,
     search: SearchPath<'static>,
-    disks: Arc<Disks>,
-    /// Where devices are closed.
+    disks: Arc<DiskRegistry>,
+    /// The workqueue on which devices are closed.
     queue: WorkqueueHandle,
     /// Held while a device is opened, which may take long. The value is whether the
     /// session has ended.
     #[pin]
-    admin: Mutex<bool>,
+    opening: Mutex<bool>,
     #[pin]
     table: SpinLock<IdTable<DeviceSlot>>,
-    /// How the news of the session stands. Changed under the lock of `table`.
-    news: Atomic<u32>,
+    /// The event count of the session. Changed under the lock of `table`.
+    events: Atomic<u32>,
 }
 
 /// A device that a client wants is open.
-pub(crate) struct Opening {
-    /// What the client is told.
-    pub(crate) answer: OpenRsp,
-    /// Whether it was not before.
-    pub(crate) fresh: bool,
+pub(crate) struct OpenResult {
+    /// The response to the client.
+    pub(crate) response: OpenRsp,
+    /// Whether this request opened it.
+    pub(crate) newly_opened: bool,
 }
 
 impl Devices {
     /// No devices yet.
     pub(crate) fn new(
-        gate: Arc<ExportAcl>,
+        acl: Arc<ExportAcl>,
         search: SearchPath<'static>,
-        disks: Arc<Disks>,
+        disks: Arc<DiskRegistry>,
         queue: WorkqueueHandle,
     ) -> Result<Arc<Self>> {
         let table = IdTable::new()?;
 
         Arc::pin_init(
             pin_init!(Self {
-                gate,
+                acl,
                 search,
                 disks,
                 queue,
-                admin <- new_mutex!(false, "rnbd_devices_admin"),
+                opening <- new_mutex!(false, "rnbd_devices_opening"),
                 table <- new_spinlock!(table, "rnbd_devices_table"),
-                news: Atomic::new(EventCount::NONE.get()),
+                events: Atomic::new(EventCount::NONE.get()),
             }),
             GFP_KERNEL,
         )
@@ -97,12 +97,12 @@ impl Devices {
 
     /// Name of the session.
     pub(crate) fn name(&self) -> &CStr {
-        self.gate.name()
+        self.acl.name()
     }
 
     /// What lets devices and paths in.
-    pub(crate) fn gate(&self) -> &ExportAcl {
-        &self.gate
+    pub(crate) fn acl(&self) -> &ExportAcl {
+        &self.acl
     }
 
     /// The device `id`, for a request to use.
@@ -111,9 +111,9 @@ impl Devices {
         Some(self.table.lock().get(id)?.opened()?.export())
     }
 
-    /// Opens a device. One that the session has open already by the same path and in
-    /// the same mode is just described again: that is what a client does that is not
-    /// sure whether an earlier request was answered.
+    /// Opens a device. A device that the session has open already by the same path and in
+    /// the same mode is described again, for a client that retries a request whose
+    /// response was lost.
     ///
     /// # Errors
     ///
@@ -124,24 +124,24 @@ impl Devices {
     /// - `ENODEV` if the session has ended;
     /// - [`OpenError::Denied`] if the administrator has not exported it to the client;
     /// - what [`DevicePathname::new`] and [`DevicePathname::open`] say.
-    pub(crate) fn open(self: &Arc<Self>, open: &OpenMsg<'_>) -> Result<Opening, OpenError> {
-        let ended = self.admin.lock();
+    pub(crate) fn open(self: &Arc<Self>, open: &OpenMsg<'_>) -> Result<OpenResult, OpenError> {
+        let ended = self.opening.lock();
 
         if *ended {
             return Err(ENODEV.into());
         }
-        if let Some(answer) = self.again(open) {
-            return Ok(Opening {
-                answer: answer?,
-                fresh: false,
+        if let Some(response) = self.describe_if_open(open) {
+            return Ok(OpenResult {
+                response: response?,
+                newly_opened: false,
             });
         }
 
-        let place = DevicePathname::new(self.search, self.gate.session()?, open.path)?;
-        let device = self.find(&place, open.mode)?;
-        let subject = RuleTarget::opened(place.path(), &device)?;
-        let pass = self.gate.admit(subject, open.mode)?;
-        let device = Self::for_writing(device, &place, open.mode)?;
+        let pathname = DevicePathname::new(self.search, self.acl.session()?, open.path)?;
+        let device = self.open_for_reading(&pathname, open.mode)?;
+        let target = RuleTarget::opened(pathname.path(), &device)?;
+        let grant = self.acl.grant(target, open.mode)?;
+        let device = Self::reopen_for_writing(device, &pathname, open.mode)?;
         let device = Arc::new(device, GFP_KERNEL)?;
         let id = {
             let table = self.table.lock();
@@ -151,25 +151,25 @@ impl Devices {
             }
             table.vacant().ok_or(EMFILE)?
         };
-        let (share, place) = self.disks.share(&device, open.mode)?;
-        let files = ExportFiles {
+        let (opener, parent) = self.disks.add_opener(&device, open.mode)?;
+        let files = DeviceFiles {
             devices: self.clone(),
             id,
             mode: open.mode,
             path: copy(open.path.as_bytes())?,
         };
-        let files = files.create(&place)?;
+        let files = files.create(&parent)?;
         let path = copy(open.path.as_bytes())?;
         let (latency, latency_file) = self.disks.show_latency(self.name(), &device)?;
         let held = Held {
             _latency: latency_file,
             device,
-            _share: share,
-            _pass: pass,
+            _opener: opener,
+            _grant: grant,
             path,
         };
         let opened = Opened::new(&self.queue, held, open.mode, latency, files)?;
-        let answer = opened.describe(id)?;
+        let response = opened.describe(id)?;
         let opened = KBox::new(opened, GFP_KERNEL)?;
 
         rtrs::pr_info_ratelimited!(
@@ -179,54 +179,59 @@ impl Devices {
             opened.device_name(),
             Plain(open.mode)
         );
-        // The id is still free: who uses one holds `admin`.
-        let rest = self.table.lock().insert(id, DeviceSlot::Open(opened));
+        // The id is still free, as only `open` inserts, and holds `opening`.
+        let inserted = self.table.lock().insert(id, DeviceSlot::Open(opened));
 
-        match rest {
-            Ok(()) => Ok(Opening {
-                answer,
-                fresh: true,
+        match inserted {
+            Ok(()) => Ok(OpenResult {
+                response,
+                newly_opened: true,
             }),
             Err(_) => Err(EMFILE.into()),
         }
     }
 
-    /// Opens the block device at `place` to be read, if there is a chance that the client
-    /// may have it.
+    /// Opens the block device at `pathname` for reading, unless the rules deny the client
+    /// everything.
     ///
-    /// Which device it is, and so which rules speak of it, is known once it is open. Until
-    /// then it is not opened for writing, which others may notice.
-    fn find(&self, place: &DevicePathname, mode: AccessMode) -> Result<BlockDevice, OpenError> {
-        self.gate.expect_any(place.path(), mode)?;
+    /// The device, and so the rules that match it, are known once it is open. Until then
+    /// it is not opened for writing, which other users may notice.
+    fn open_for_reading(
+        &self,
+        pathname: &DevicePathname,
+        mode: AccessMode,
+    ) -> Result<BlockDevice, OpenError> {
+        self.acl.check_any(pathname.path(), mode)?;
 
-        place.open(Mode::Read).or_else(|error| {
-            // What is there, and what is wrong with it, is for those to know who may have
-            // it. To others nothing is there.
-            self.gate.check(&RuleTarget::unknown(place.path())?, mode)?;
+        pathname.open(Mode::Read).or_else(|error| {
+            // The error tells whether the device exists. A client that may not open it is
+            // told `ENOENT`.
+            self.acl
+                .check(&RuleTarget::unopened(pathname.path())?, mode)?;
             Err(error.into())
         })
     }
 
-    /// `device` as the client is to have it, which may have it in `mode`.
-    fn for_writing(
+    /// Opens `device` once more for writing, if `mode` writes.
+    fn reopen_for_writing(
         device: BlockDevice,
-        place: &DevicePathname,
+        pathname: &DevicePathname,
         mode: AccessMode,
     ) -> Result<BlockDevice> {
         if !mode.writes() {
             return Ok(device);
         }
-        let writable = place.open(Mode::ReadWrite)?;
+        let writable = pathname.open(Mode::ReadWrite)?;
 
-        // What was decided about is that one.
+        // The rules were evaluated for `device`.
         match writable.id() == device.id() {
             true => Ok(writable),
             false => Err(EAGAIN),
         }
     }
 
-    /// The answer for a path that is open already.
-    fn again(&self, open: &OpenMsg<'_>) -> Option<Result<OpenRsp>> {
+    /// Returns the response for a path that is open already.
+    fn describe_if_open(&self, open: &OpenMsg<'_>) -> Option<Result<OpenRsp>> {
         let table = self.table.lock();
         let (id, opened) = table
             .iter()
@@ -259,21 +264,21 @@ impl Devices {
             .count();
 
         match changed {
-            0 => EventCount::new(self.news.load(Relaxed)),
-            _ => self.count_news(),
+            0 => EventCount::new(self.events.load(Relaxed)),
+            _ => self.count_event(),
         }
     }
 
     /// There is one more thing to tell. With the lock of `table`.
-    fn count_news(&self) -> EventCount {
-        let news = EventCount::new(self.news.load(Relaxed)).next();
+    fn count_event(&self) -> EventCount {
+        let events = EventCount::new(self.events.load(Relaxed)).next();
 
-        self.news.store(news.get(), Relaxed);
-        news
+        self.events.store(events.get(), Relaxed);
+        events
     }
 
-    /// Closes the device `id` when all requests for it are finished, and then answers the
-    /// request that `asked` for it, if one did. No new one finds it from here on.
+    /// Closes the device `id` once its requests have completed, and then completes the
+    /// CLOSE `asked`. New requests do not find the device.
     ///
     /// One that is closed already, by the server's administrator or by the same message
     /// sent twice, is as closed as the client wants it.
@@ -281,13 +286,13 @@ impl Devices {
         let opened = self.table.lock().get_mut(id).and_then(DeviceSlot::take);
 
         match (opened, asked) {
-            (Some(opened), asked) => self.give_up(id, opened, asked),
+            (Some(opened), asked) => self.start_close(id, opened, asked),
             (None, Some(request)) => request.complete(Ok(())),
             (None, None) => {}
         }
     }
 
-    /// As [`Self::close`], though the client did not ask for it, which is news for it.
+    /// As [`Self::close`], but notifies the client.
     /// What closes the device, unless that is over.
     pub(crate) fn force_close(self: &Arc<Self>, id: DeviceId) -> Option<Arc<DeferredClose>> {
         let (opened, drain) = {
@@ -297,47 +302,47 @@ impl Devices {
             let drain = slot.drain().clone();
 
             if opened.is_some() {
-                self.count_news();
+                self.count_event();
             }
             (opened, drain)
         };
 
         if let Some(opened) = opened {
-            self.give_up(id, opened, None);
+            self.start_close(id, opened, None);
         }
         Some(drain)
     }
 
     /// Closes all devices and refuses new ones: the session is over.
     ///
-    /// All requests were answered, so that it takes no longer than closing the devices.
-    pub(crate) fn end(self: &Arc<Self>) {
-        *self.admin.lock() = true;
+    /// All requests have completed, so this takes no longer than closing the devices.
+    pub(crate) fn close_all(self: &Arc<Self>) {
+        *self.opening.lock() = true;
 
-        while let Some((id, ())) = self.any(|slot| slot.opened().map(|_| ())) {
+        while let Some((id, ())) = self.find_first(|slot| slot.opened().map(|_| ())) {
             self.close(id, None);
         }
-        while let Some((_, drain)) = self.any(|slot| Some(slot.drain().clone())) {
+        while let Some((_, drain)) = self.find_first(|slot| Some(slot.drain().clone())) {
             drain.wait();
         }
     }
 
     /// The device `id` is closed, and what it had may be used again.
-    pub(crate) fn forget(&self, id: DeviceId) {
+    pub(crate) fn remove(&self, id: DeviceId) {
         let slot = self.table.lock().remove(id);
 
         drop(slot);
     }
 
     /// What `f` says of the first device that it says something of.
-    fn any<T>(&self, f: impl Fn(&DeviceSlot) -> Option<T>) -> Option<(DeviceId, T)> {
+    fn find_first<T>(&self, f: impl Fn(&DeviceSlot) -> Option<T>) -> Option<(DeviceId, T)> {
         let table = self.table.lock();
         let mut found = table.iter().filter_map(|(id, slot)| Some((id, f(slot)?)));
 
         found.next()
     }
 
-    fn give_up(self: &Arc<Self>, id: DeviceId, opened: KBox<Opened>, asked: Option<Request>) {
+    fn start_close(self: &Arc<Self>, id: DeviceId, opened: KBox<Opened>, asked: Option<Request>) {
         rtrs::pr_info_ratelimited!(
             "{}: closing '{}' ({})\n",
             self.name(),

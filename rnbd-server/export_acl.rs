@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
-//! What a session may open, seen from all the places that it comes from.
+//! Access control of a session.
 //!
-//! Whoever has a path into a session can use all that the session has open. So a
-//! device is opened only if the rules allow it to each peer that has a path, and a path
-//! is added only if they allow its peer each device that is open.
+//! Every path of a session reaches every device that the session has open. So a device is
+//! opened only if the rules allow it to the peer of each path, and a path is added only if
+//! the rules allow its peer each device that is open.
 //!
-//! Lock: `state`, taken after the locks of [`Devices`](crate::devices::Devices) and held
-//! while paths and rules are looked at.
+//! Lock: `state`, taken after the lock under which a session opens devices, and held while
+//! the rules are evaluated.
 
 #![deny(unsafe_code)]
 
@@ -25,10 +25,10 @@ use crate::export_rules::OpenError;
 use crate::export_rules::OpenRequest;
 use crate::rule_target::RuleTarget;
 
-/// Lets devices and paths into a session.
+/// The peers of a session and the devices it was granted.
 #[pin_data]
 pub(crate) struct ExportAcl {
-    /// Name of the session.
+    /// The name of the session.
     name: CString,
     rules: Arc<ExportRules>,
     #[pin]
@@ -36,29 +36,29 @@ pub(crate) struct ExportAcl {
 }
 
 struct State {
-    /// Of each path, so one may be there more than once.
+    /// The peer of each path; a peer with several paths is listed several times.
     peers: KVec<SockAddr>,
-    admitted: KVec<Arc<Admitted>>,
+    granted: KVec<Arc<Granted>>,
 }
 
-struct Admitted {
-    subject: RuleTarget,
+struct Granted {
+    target: RuleTarget,
     mode: AccessMode,
 }
 
-/// The permission to have a device open, to be kept as long as it is.
+/// The permission of a session to have a device open. Drop revokes it.
 pub(crate) struct AccessGrant {
-    gate: Arc<ExportAcl>,
-    admitted: Arc<Admitted>,
+    acl: Arc<ExportAcl>,
+    granted: Arc<Granted>,
 }
 
 impl ExportAcl {
-    /// Nothing is in yet.
+    /// Creates the access control of a session without paths and devices.
     pub(crate) fn new(name: &CStr, rules: Arc<ExportRules>) -> Result<Arc<Self>> {
         let name = CString::try_from(name)?;
         let state = State {
             peers: KVec::new(),
-            admitted: KVec::new(),
+            granted: KVec::new(),
         };
 
         Arc::pin_init(
@@ -71,41 +71,41 @@ impl ExportAcl {
         )
     }
 
-    /// Name of the session.
+    /// The name of the session.
     pub(crate) fn name(&self) -> &CStr {
         &self.name
     }
 
-    /// Name of the session, as the protocol has it.
+    /// The name of the session as a protocol type.
     pub(crate) fn session(&self) -> Result<SessName<'_>> {
         SessName::new(self.name.to_bytes()).map_err(|_| EINVAL)
     }
 
-    /// A path from `peer` comes up.
+    /// Adds a path from `peer`.
     ///
     /// # Errors
     ///
-    /// `EACCES`, with a line in the log, if the session has something open that is not
-    /// for `peer`.
-    pub(crate) fn enter(&self, peer: &SockAddr) -> Result {
+    /// `EACCES`, with a line in the log, if the rules deny `peer` a device that the session
+    /// has open.
+    pub(crate) fn add_peer(&self, peer: &SockAddr) -> Result {
         let session = self.session()?;
         let mut state = self.state.lock();
 
-        // No rule could speak of it.
+        // Rules match IP addresses only.
         peer.addr().ok_or(EAFNOSUPPORT)?;
-        for Admitted { subject, mode } in state.admitted.iter().map(|admitted| &**admitted) {
+        for Granted { target, mode } in state.granted.iter().map(|granted| &**granted) {
             let request = OpenRequest {
                 session,
                 peer: *peer,
-                path: subject.path(),
+                path: target.path(),
                 mode: *mode,
             };
 
             self.rules
-                .check(&request, subject)
-                .map_err(|refusal| match refusal {
+                .check(&request, target)
+                .map_err(|error| match error {
                     OpenError::Failed(error) => error,
-                    // The session is there for all to see.
+                    // The existence of the session is no secret.
                     OpenError::Denied(_) => EACCES,
                 })?;
         }
@@ -113,53 +113,53 @@ impl ExportAcl {
         Ok(())
     }
 
-    /// A path from `peer` is gone.
-    pub(crate) fn leave(&self, peer: &SockAddr) {
+    /// Removes a path from `peer`.
+    pub(crate) fn remove_peer(&self, peer: &SockAddr) {
         let mut state = self.state.lock();
 
         if let Some(index) = state.peers.iter().position(|other| other == peer) {
-            // It is there.
+            // The index was just found.
             let _ = state.peers.remove(index);
         }
     }
 
-    /// Refuses to open anything for a session that may have nothing.
-    pub(crate) fn expect_any(&self, path: &CStr, mode: AccessMode) -> Result<(), OpenError> {
+    /// Fails if the rules deny the session every device.
+    pub(crate) fn check_any(&self, path: &CStr, mode: AccessMode) -> Result<(), OpenError> {
         self.for_each_peer(&self.state.lock(), path.to_bytes(), mode, |request| {
-            self.rules.expect_any(request)
+            self.rules.check_any(request)
         })
     }
 
-    /// Refuses to tell what is wrong with a device that the session may not have.
-    pub(crate) fn check(&self, subject: &RuleTarget, mode: AccessMode) -> Result<(), OpenError> {
-        self.check_for_all(&self.state.lock(), subject, mode)
+    /// Fails if the rules deny the session `target`.
+    pub(crate) fn check(&self, target: &RuleTarget, mode: AccessMode) -> Result<(), OpenError> {
+        self.check_for_all(&self.state.lock(), target, mode)
     }
 
-    /// Lets a device in.
-    pub(crate) fn admit(
+    /// Grants the session access to `target`, if the rules allow it.
+    pub(crate) fn grant(
         self: &Arc<Self>,
-        subject: RuleTarget,
+        target: RuleTarget,
         mode: AccessMode,
     ) -> Result<AccessGrant, OpenError> {
         let mut state = self.state.lock();
 
-        self.check_for_all(&state, &subject, mode)?;
-        let admitted = Arc::new(Admitted { subject, mode }, GFP_KERNEL)?;
-        state.admitted.push(admitted.clone(), GFP_KERNEL)?;
+        self.check_for_all(&state, &target, mode)?;
+        let granted = Arc::new(Granted { target, mode }, GFP_KERNEL)?;
+        state.granted.push(granted.clone(), GFP_KERNEL)?;
         Ok(AccessGrant {
-            gate: self.clone(),
-            admitted,
+            acl: self.clone(),
+            granted,
         })
     }
 
     fn check_for_all(
         &self,
         state: &State,
-        subject: &RuleTarget,
+        target: &RuleTarget,
         mode: AccessMode,
     ) -> Result<(), OpenError> {
-        self.for_each_peer(state, subject.path(), mode, |request| {
-            self.rules.check(request, subject)
+        self.for_each_peer(state, target.path(), mode, |request| {
+            self.rules.check(request, target)
         })
     }
 
@@ -172,7 +172,7 @@ impl ExportAcl {
     ) -> Result<(), OpenError> {
         let session = self.session()?;
 
-        // Who asks came by some path.
+        // An OPEN arrives over a path.
         if state.peers.is_empty() {
             return Err(ENOTCONN.into());
         }
@@ -190,10 +190,10 @@ impl ExportAcl {
 
 impl Drop for AccessGrant {
     fn drop(&mut self) {
-        let mut state = self.gate.state.lock();
+        let mut state = self.acl.state.lock();
 
         state
-            .admitted
-            .retain(|admitted| !Arc::ptr_eq(admitted, &self.admitted));
+            .granted
+            .retain(|granted| !Arc::ptr_eq(granted, &self.granted));
     }
 }

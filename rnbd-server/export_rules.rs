@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
-//! What clients may open, as the administrator says:
+//! The administrator's rules about which client may open which device:
 //! `/sys/class/rnbd-server/ctl/export_rules`.
 //!
-//! What rules look like and how they decide is in [`rnbd_proto::export_rules`], what
-//! they are good for in `Documentation/exports.md`.
+//! [`rnbd_proto::export_rules`] defines their syntax and evaluation,
+//! `Documentation/exports.md` describes their use.
 
 #![deny(unsafe_code)]
 
@@ -30,14 +30,14 @@ use rtrs::kernel_ext::sysfs::StoreCtx;
 
 use crate::rule_target::RuleTarget;
 
-/// Most bytes of all rules together: they are read as one page of sysfs, which also
-/// cuts off what is written beyond one.
+/// The maximum size of all rules in bytes. They are read as one page of sysfs, which also
+/// truncates what is written beyond one page.
 const MAX_TEXT: usize = 4000;
 
-/// What the file prints before the rules, so that they can be written as they were read.
+/// Printed before the rules, so that the content can be written back as it was read.
 const CLEAR: &[u8] = b"clear\n";
 
-/// What the file prints when there are no rules.
+/// Printed when there are no rules.
 const USAGE: &[u8] = b"\
 # There are no rules, so the parameter export_default decides. Lines to write, of which
 # those of one write take effect at once:
@@ -53,24 +53,24 @@ rtrs::sysfs_files! {
     ];
 }
 
-/// Rules, each on a line of its own.
-type List = KVec<u8>;
+/// The text of the rules, one per line.
+type RuleText = KVec<u8>;
 
-/// Who may open what.
+/// The rules of all clients.
 #[pin_data]
 pub(crate) struct ExportRules {
-    /// What counts while there is no list.
+    /// The permission while there are no rules.
     default: Permission,
-    /// Held for a look at it, not while somebody decides by it.
+    /// Locked to take a reference or to replace the rules, not while they are evaluated.
     #[pin]
-    list: Mutex<Option<Arc<List>>>,
+    list: Mutex<Option<Arc<RuleText>>>,
 }
 
-/// Why a device is not opened.
+/// The reason why a device is not opened.
 pub(crate) enum OpenError {
-    /// Something went wrong.
+    /// Opening failed.
     Failed(Error),
-    /// The client may not have it, which the log says already. This is what it is told.
+    /// The rules deny it, which was logged. The error goes to the client.
     Denied(Error),
 }
 
@@ -86,16 +86,16 @@ impl From<AllocError> for OpenError {
     }
 }
 
-/// Who wants to open a device, and how.
+/// A client's request to open a device.
 #[derive(Clone, Copy)]
 pub(crate) struct OpenRequest<'a> {
     /// Name of the session.
     pub(crate) session: SessName<'a>,
-    /// Where one of its paths comes from.
+    /// The address of one of its paths.
     pub(crate) peer: SockAddr,
-    /// The path asked for.
+    /// The requested path.
     pub(crate) path: &'a [u8],
-    /// How it is to be opened.
+    /// The requested access mode.
     pub(crate) mode: AccessMode,
 }
 
@@ -107,8 +107,8 @@ impl OpenRequest<'_> {
         })
     }
 
-    /// What becomes of it if this much access is allowed.
-    fn answer(&self, access: Permission, why: fmt::Arguments<'_>) -> Result<(), OpenError> {
+    /// Fails, with a line in the log, if `access` does not include the requested mode.
+    fn enforce(&self, access: Permission, why: fmt::Arguments<'_>) -> Result<(), OpenError> {
         let Err(errno) = access.check(self.mode) else {
             return Ok(());
         };
@@ -128,7 +128,7 @@ impl OpenRequest<'_> {
 }
 
 impl ExportRules {
-    /// No list, and `default` as long as it stays like that.
+    /// Creates an empty list; `default` applies until rules are written.
     pub(crate) fn new(default: Permission) -> Result<Arc<Self>> {
         Arc::pin_init(
             pin_init!(Self {
@@ -139,46 +139,47 @@ impl ExportRules {
         )
     }
 
-    /// Shows the list in `ctl`. What is returned must be dropped before the module
-    /// goes.
-    pub(crate) fn show_in(self: &Arc<Self>, ctl: &ClassDevice) -> Result<Attrs> {
+    /// Creates the file in `ctl`. The returned value must be dropped before the module
+    /// is unloaded.
+    pub(crate) fn create_file(self: &Arc<Self>, ctl: &ClassDevice) -> Result<Attrs> {
         Attrs::attach(ctl, self.clone(), &CTL_FILES)
     }
 
-    /// Refuses what would be refused for every device there is.
-    pub(crate) fn expect_any(&self, request: &OpenRequest<'_>) -> Result<(), OpenError> {
+    /// Fails if the client of `request` is denied every device.
+    pub(crate) fn check_any(&self, request: &OpenRequest<'_>) -> Result<(), OpenError> {
         let Some(list) = self.list() else {
-            return request.answer(self.default, fmt!("by export_default"));
+            return request.enforce(self.default, fmt!("by export_default"));
         };
 
         if Rules::new(&list).denies_all(&request.client()?) {
             let why = fmt!("as no rule allows it anything");
-            return request.answer(Permission::Denied, why);
+            return request.enforce(Permission::Denied, why);
         }
         Ok(())
     }
 
-    /// Refuses what is not allowed.
+    /// Fails if the rules do not allow `request` to open `target`.
     ///
     /// # Errors
     ///
-    /// `ENOENT` for a device that the client is not to see, `EACCES` to write to one
-    /// that it may read; what [`RuleTarget::is`] says.
+    /// - `ENOENT` for a device that is hidden from the client;
+    /// - `EACCES` to write to a device that the client may only read;
+    /// - those of [`RuleTarget::matches`].
     pub(crate) fn check(
         &self,
         request: &OpenRequest<'_>,
-        subject: &RuleTarget,
+        target: &RuleTarget,
     ) -> Result<(), OpenError> {
         let Some(list) = self.list() else {
-            return request.answer(self.default, fmt!("by export_default"));
+            return request.enforce(self.default, fmt!("by export_default"));
         };
         let client = request.client()?;
-        let (access, why) = Rules::new(&list).decide(&client, |pattern| subject.is(pattern))?;
+        let (access, why) = Rules::new(&list).decide(&client, |pattern| target.matches(pattern))?;
 
-        request.answer(access, fmt!("{}", Plain(why)))
+        request.enforce(access, fmt!("{}", Plain(why)))
     }
 
-    fn list(&self) -> Option<Arc<List>> {
+    fn list(&self) -> Option<Arc<RuleText>> {
         self.list.lock().clone()
     }
 
@@ -192,9 +193,9 @@ impl ExportRules {
         }
     }
 
-    /// Does what all lines say, or nothing.
+    /// Applies all lines of `input`, or none.
     fn store(this: ArcBorrow<'_, Self>, input: &[u8], _ctx: &StoreCtx<'_>) -> Result {
-        // Not less than what `show` gives.
+        // What `show` prints can be written back.
         if input.len() > CLEAR.len() + MAX_TEXT {
             return Err(too_long());
         }
@@ -203,14 +204,14 @@ impl ExportRules {
 
         *list = match new {
             None => {
-                pr_info!("export_rules: none, export_default decides\n");
+                pr_info!("export_rules: no rules, export_default decides\n");
                 None
             }
             Some(new) => {
                 let new = Arc::new(new, GFP_KERNEL)?;
 
                 pr_info!(
-                    "export_rules: {}, what none fits is denied\n",
+                    "export_rules: {} rules, devices that match none are denied\n",
                     Rules::new(&new).count()
                 );
                 Some(new)
@@ -220,8 +221,8 @@ impl ExportRules {
     }
 }
 
-/// What a list becomes by `input`.
-fn edit(list: Option<&List>, input: &[u8]) -> Result<Option<List>> {
+/// Returns the rules after applying `input` to `list`.
+fn edit(list: Option<&RuleText>, input: &[u8]) -> Result<Option<RuleText>> {
     let mut new = list.map(|list| copy(list)).transpose()?;
 
     for (number, line) in (1..).zip(input.split(|byte| *byte == b'\n')) {
@@ -236,10 +237,10 @@ fn edit(list: Option<&List>, input: &[u8]) -> Result<Option<List>> {
 
         match line {
             Line::Blank => {}
-            Line::Clear => new = Some(List::new()),
+            Line::Clear => new = Some(RuleText::new()),
             Line::Default => new = None,
             Line::Rule(rule) => {
-                let new = new.get_or_insert_with(List::new);
+                let new = new.get_or_insert_with(RuleText::new);
 
                 new.extend_from_slice(rule.text, GFP_KERNEL)?;
                 new.push(b'\n', GFP_KERNEL)?;
@@ -252,8 +253,8 @@ fn edit(list: Option<&List>, input: &[u8]) -> Result<Option<List>> {
     Ok(new)
 }
 
-fn copy(list: &[u8]) -> Result<List> {
-    let mut copy = List::with_capacity(list.len(), GFP_KERNEL)?;
+fn copy(list: &[u8]) -> Result<RuleText> {
+    let mut copy = RuleText::with_capacity(list.len(), GFP_KERNEL)?;
 
     copy.extend_from_slice(list, GFP_KERNEL)?;
     Ok(copy)

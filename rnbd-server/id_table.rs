@@ -1,20 +1,20 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
-//! Things of a session by the id that its client knows them by.
+//! A table of values by device id.
 
 #![deny(unsafe_code)]
 
 use kernel::prelude::*;
 use rnbd_proto::wire::rnbd::DeviceId;
 
-/// Bits of an id that are the index into the table. The others count how often
-/// the entry was used, so that an id left over from a closed device, such as in
-/// a late request, does not mean the next one in its place.
+/// The bits of an id that are the index into the table. The other bits count how often
+/// the entry was used, so that the id of a closed device, for example in a late request,
+/// does not match the next device in the same entry.
 const INDEX_BITS: u32 = 10;
 const INDEX_MASK: u32 = (1 << INDEX_BITS) - 1;
 const GENERATION_MASK: u32 = u32::MAX >> INDEX_BITS;
 
-/// How many things a table holds.
+/// The number of entries of a table.
 pub(crate) const MAX_IDS: usize = 1 << INDEX_BITS;
 
 struct Entry<T> {
@@ -22,13 +22,13 @@ struct Entry<T> {
     value: Option<T>,
 }
 
-/// A table of things by their ids. Nothing but its creation allocates.
+/// A table of values by device id. Only [`Self::new`] allocates.
 pub(crate) struct IdTable<T> {
     entries: KVVec<Entry<T>>,
 }
 
 impl<T> IdTable<T> {
-    /// An empty table.
+    /// Creates an empty table.
     pub(crate) fn new() -> Result<Self> {
         let mut entries = KVVec::with_capacity(MAX_IDS, GFP_KERNEL)?;
 
@@ -44,7 +44,7 @@ impl<T> IdTable<T> {
         Ok(Self { entries })
     }
 
-    /// An id that is free.
+    /// Returns a free id.
     pub(crate) fn vacant(&self) -> Option<DeviceId> {
         let index = self.entries.iter().position(|e| e.value.is_none())?;
         let generation = self.entries.get(index)?.generation;
@@ -53,8 +53,8 @@ impl<T> IdTable<T> {
         Some(DeviceId(generation << INDEX_BITS | index as u32))
     }
 
-    /// Stores `value` under an id that [`Self::vacant`] gave; gives it back if the id
-    /// is not free any more.
+    /// Stores `value` under an id returned by [`Self::vacant`]; returns it as the error if
+    /// the id is in use.
     pub(crate) fn insert(&mut self, id: DeviceId, value: T) -> Result<(), T> {
         match self.entry_mut(id) {
             Some(entry) if entry.value.is_none() => {
@@ -65,7 +65,7 @@ impl<T> IdTable<T> {
         }
     }
 
-    /// What is stored under `id`.
+    /// Returns the value of `id`.
     #[inline]
     pub(crate) fn get(&self, id: DeviceId) -> Option<&T> {
         let (index, generation) = split(id);
@@ -77,17 +77,17 @@ impl<T> IdTable<T> {
         entry.value.as_ref()
     }
 
-    /// What is stored under `id`, to be changed.
+    /// Returns the value of `id`, to be changed.
     pub(crate) fn get_mut(&mut self, id: DeviceId) -> Option<&mut T> {
         self.entry_mut(id)?.value.as_mut()
     }
 
-    /// Takes out what is stored under `id`. The id is not used again for long.
+    /// Removes the value of `id`. The id is not used again until its generation wraps.
     pub(crate) fn remove(&mut self, id: DeviceId) -> Option<T> {
         self.entry_mut(id)?.take()
     }
 
-    /// All that is stored.
+    /// Iterates over all values.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (DeviceId, &T)> {
         self.entries
             .iter()

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
-//! Opening and closing of devices for a client, which may take long: a device is opened
-//! when whoever reads its partitions is done, be that never.
+//! Queue of the OPEN and CLOSE messages of a session.
 //!
-//! So this is not done where requests come in, as that would hold up those for other
-//! devices, but by a task of the session. A message that waits here is a request that was
-//! not answered: the transport ends no session before it was.
+//! Opening a device may take arbitrarily long, for example while another task scans its
+//! partitions. A work item of the session does it, so that requests for other devices are
+//! not held up. A queued message is a request without a response; the transport does not
+//! end the session before it is completed.
 
 #![deny(unsafe_code)]
 
@@ -29,61 +29,62 @@ use rtrs::server::Request;
 
 use crate::devices::Devices;
 use crate::export_rules::OpenError;
+use crate::response::check_response_space;
 use crate::response::reply;
-use crate::response::room_for_description;
 
 const WORK: u64 = 0;
 
-/// What opens and closes the devices of a session, one after the other.
+/// Opens and closes the devices of a session, one at a time, in order of arrival.
 #[pin_data]
 pub(crate) struct OpenCloseQueue {
     devices: Arc<Devices>,
-    /// In the order in which they came. With room for all: a session has one request of
-    /// each message id here at a time.
+    /// In order of arrival. Has capacity for all: a session has at most one request per
+    /// message id.
     #[pin]
     waiting: Mutex<KVVec<Request>>,
-    /// Likewise. What the task is at; empty otherwise. Taken before `waiting`.
+    /// The messages that the work item is handling; empty otherwise. Taken before
+    /// `waiting`.
     #[pin]
     batch: Mutex<KVVec<Request>>,
     #[pin]
-    task: OwnedWork<Self, WORK>,
+    work: OwnedWork<Self, WORK>,
 }
 
 impl_has_owned_work! {
-    impl HasOwnedWork<WORK> for OpenCloseQueue { self.task }
+    impl HasOwnedWork<WORK> for OpenCloseQueue { self.work }
 }
 
 impl OpenCloseQueue {
-    /// For `devices` of a session of this depth; the work is done on `queue`.
+    /// Creates the queue of a session with `depth` message ids. The work runs on `queue`.
     pub(crate) fn new(
         devices: Arc<Devices>,
         depth: QueueDepth,
         queue: WorkqueueHandle,
     ) -> Result<Arc<Self>> {
-        let room = || KVVec::with_capacity(depth.get().into(), GFP_KERNEL);
-        let (waiting, batch) = (room()?, room()?);
+        let empty = || KVVec::with_capacity(depth.get().into(), GFP_KERNEL);
+        let (waiting, batch) = (empty()?, empty()?);
 
         Arc::pin_init(
             pin_init!(Self {
                 devices,
-                waiting <- new_mutex!(waiting, "rnbd_admin_waiting"),
-                batch <- new_mutex!(batch, "rnbd_admin_batch"),
-                task <- new_owned_work!(queue, "rnbd_server_admin"),
+                waiting <- new_mutex!(waiting, "rnbd_open_close_waiting"),
+                batch <- new_mutex!(batch, "rnbd_open_close_batch"),
+                work <- new_owned_work!(queue, "rnbd_server_open_close"),
             }),
             GFP_KERNEL,
         )
     }
 
-    /// Takes a message that asks to open or close a device.
+    /// Queues an OPEN or CLOSE message.
     pub(crate) fn submit(self: &Arc<Self>, request: Request) {
         let pushed = self.waiting.lock().push_within_capacity(request);
 
         match pushed {
-            // If it is running it runs again.
+            // If the work is running, it runs again.
             Ok(()) => {
                 work::schedule::<_, WORK>(self);
             }
-            // Cannot be: there is room for every message id.
+            // Cannot happen: there is capacity for every message id.
             Err(full) => full.0.complete(Err(EBUSY)),
         }
     }
@@ -91,32 +92,32 @@ impl OpenCloseQueue {
     fn handle(&self, request: Request) {
         match Message::parse(request.message()) {
             Ok(Message::Open(open)) => {
-                let answer = self.open(&request, &open);
+                let response = self.open(&request, &open);
 
-                reply(request, answer);
+                reply(request, response);
             }
             Ok(Message::Close(close)) => self.close(request, close),
-            // Not for us.
+            // Not queued by `BlockSession`.
             _ => request.complete(Err(EINVAL)),
         }
     }
 
     /// Opens a device for the client.
     fn open(&self, request: &Request, open: &OpenMsg<'_>) -> Result<[u8; OPEN_RSP_SIZE]> {
-        // A device whose id does not reach the client would stay open for nothing.
+        // The client would never learn the id, and so never close the device.
         if request.is_lost() {
             return Err(ECONNABORTED);
         }
-        let opening = room_for_description(request)
+        let opened = check_response_space(request)
             .map_err(Into::into)
             .and_then(|()| self.devices.open(open));
 
-        match opening {
-            Ok(opening) if opening.fresh && request.is_lost() => {
-                self.devices.close(opening.answer.device, None);
+        match opened {
+            Ok(opened) if opened.newly_opened && request.is_lost() => {
+                self.devices.close(opened.response.device, None);
                 Err(ECONNABORTED)
             }
-            Ok(opening) => Ok(opening.answer.encode()),
+            Ok(opened) => Ok(opened.response.encode()),
             Err(OpenError::Denied(error)) => Err(error),
             Err(OpenError::Failed(error)) => {
                 rtrs::pr_err_ratelimited!(
@@ -131,10 +132,10 @@ impl OpenCloseQueue {
         }
     }
 
-    /// Closes a device, which is answered when that is done, though not waited for here.
+    /// Starts to close a device. The request is completed when the device is closed.
     fn close(&self, request: Request, close: CloseMsg) {
         if request.is_read() && request.data_len() > 0 {
-            // There is nothing to send back.
+            // The response has no data.
             return request.complete(Err(EINVAL));
         }
         self.devices.close(close.device, Some(request));

@@ -10,29 +10,29 @@ use rnbd_proto::search_path::SearchPath;
 use rtrs::kernel_ext::log::Plain;
 
 rtrs::module_params! { module "rnbd_server";
-    /// Port to listen on.
+    /// The port to listen on.
     PORT = port_nr: u16 (1234), "Port to listen on (default: 1234)";
-    /// Directory of the devices.
+    /// The directory that device paths are relative to.
     SEARCH = dev_search_path: str ("/"), "Directory that clients' device paths are relative to; %SESSNAME% stands for the name of the client's session (default: /)";
-    /// What clients may open while nobody has written rules.
+    /// The permission of all clients while there are no rules.
     EXPORT_DEFAULT = export_default: str ("allow"), "What clients may open as long as there are no export_rules: allow (everything below dev_search_path) or deny (nothing) (default: allow)";
 }
 
-/// The port to listen on.
+/// Returns the port to listen on.
 ///
 /// # Errors
 ///
-/// `EINVAL`, with a line in the log, if it is none.
+/// `EINVAL`, with a line in the log, if it is 0.
 pub(crate) fn port() -> Result<u16> {
     PORT.require(|port| port != 0, "between 1 and 65535")?;
     Ok(PORT.get())
 }
 
-/// Where devices are.
+/// Returns the directory that device paths are relative to.
 ///
 /// # Errors
 ///
-/// `EINVAL`, with a line in the log, if it is not a path that can be searched.
+/// `EINVAL`, with a line in the log, if it is not an absolute path.
 pub(crate) fn search_path() -> Result<SearchPath<'static>> {
     let path = SEARCH.get();
 
@@ -42,11 +42,11 @@ pub(crate) fn search_path() -> Result<SearchPath<'static>> {
     })
 }
 
-/// What clients may open as long as there are no rules. Says so in the log.
+/// Returns the permission of clients while there are no rules, and logs it.
 ///
 /// # Errors
 ///
-/// `EINVAL`, with a line in the log, if it is neither word.
+/// `EINVAL`, with a line in the log, if it is neither `allow` nor `deny`.
 pub(crate) fn export_default() -> Result<Permission> {
     let word = EXPORT_DEFAULT.get();
 

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
-//! RDMA network block device, server side: lets clients use the block devices of
+//! RDMA network block device, server side: gives clients access to the block devices of
 //! this machine.
 //!
-//! What belongs to whom, and what waits for what when it ends, is in
-//! `Documentation/architecture-server.md`.
+//! `Documentation/architecture-server.md` describes the objects, their owners and the
+//! order of teardown.
 
 use kernel::prelude::*;
 use kernel::sync::Arc;
@@ -16,26 +16,26 @@ use rtrs::kernel_ext::workqueue::WorkqueueKind;
 use rtrs::server::Server;
 
 use crate::block_session::Target;
-use crate::disks::Disks;
+use crate::disk_registry::DiskRegistry;
 use crate::export_rules::ExportRules;
 
 mod bdev;
+mod block_request;
 mod block_session;
 mod deferred_close;
 mod device_path;
 mod devices;
-mod disks;
-mod export;
+mod disk_registry;
 mod export_acl;
 mod export_rules;
-mod files;
 mod id_table;
-mod io;
 mod open_close;
+mod open_device;
 mod params;
 mod response;
 mod rule_target;
 mod slot;
+mod sysfs;
 
 module! {
     type: RnbdServer,
@@ -47,13 +47,13 @@ module! {
 
 /// The module itself.
 struct RnbdServer {
-    // Dropped in this order: the server closes all sessions, and they their devices;
-    // then the queue waits for tasks of sessions to return; then what is left of our
-    // directories in sysfs goes, and the class with them.
+    // Dropped in this order: the server ends all sessions, which close their devices; the
+    // workqueue waits for work items to return; then the remaining sysfs directories are
+    // removed, and the class with them.
     _server: Server,
     _queue: OwnedWorkqueue,
     _rules_file: Attrs,
-    _disks: Arc<Disks>,
+    _disks: Arc<DiskRegistry>,
 }
 
 impl kernel::Module for RnbdServer {
@@ -61,11 +61,11 @@ impl kernel::Module for RnbdServer {
         let port = params::port()?;
         let search = params::search_path()?;
         let rules = ExportRules::new(params::export_default()?)?;
-        // Everything is in its place before the first client can connect.
+        // All of this exists before the first client can connect.
         let class = Class::new(c"rnbd-server")?;
         let ctl = ClassDevice::new(&class, c"ctl")?;
-        let disks = Disks::new(&ctl)?;
-        let file = rules.show_in(&ctl)?;
+        let disks = DiskRegistry::new(&ctl)?;
+        let file = rules.create_file(&ctl)?;
         let queue = OwnedWorkqueue::new(c"rnbd_server", WorkqueueKind::Unbound)?;
         let target = Target {
             search,

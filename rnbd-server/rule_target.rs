@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
-//! A device that rules speak of, by its names.
+//! The names of a device that rules are matched against.
 
 #![deny(unsafe_code)]
 
@@ -14,28 +14,28 @@ use crate::bdev::DevId;
 
 /// A device that a client wants to open.
 pub(crate) struct RuleTarget {
-    /// The path asked for, on this machine.
+    /// The requested path on this machine.
     path: CString,
-    /// There once it is open.
+    /// `None` until the device is open.
     device: Option<Device>,
 }
 
 struct Device {
     id: DevId,
-    /// Where devtmpfs has it.
+    /// Its path in devtmpfs.
     node: KVec<u8>,
 }
 
 impl RuleTarget {
-    /// What is at `path`, be it a device or not.
-    pub(crate) fn unknown(path: &CStr) -> Result<Self> {
+    /// Describes `path`, at which there may be no device.
+    pub(crate) fn unopened(path: &CStr) -> Result<Self> {
         Ok(Self {
             path: CString::try_from(path)?,
             device: None,
         })
     }
 
-    /// The device that was found at `path`.
+    /// Describes the open `device`, found at `path`.
     pub(crate) fn opened(path: &CStr, device: &BlockDevice) -> Result<Self> {
         let mut node = KVec::new();
 
@@ -53,21 +53,21 @@ impl RuleTarget {
         })
     }
 
-    /// The path asked for.
+    /// The requested path.
     pub(crate) fn path(&self) -> &[u8] {
         self.path.to_bytes()
     }
 
-    /// Whether `pattern` means it.
+    /// Returns whether `pattern` matches the device.
     ///
-    /// That is so if the path asked for matches, or the name that the kernel gives the
-    /// device, which is the same by whatever path it was found. A pattern that is a path
-    /// also means the device which that path leads to at this moment.
+    /// It does if it matches the requested path, or the devtmpfs path, which does not
+    /// depend on the requested one. A pattern without wildcards also matches the device
+    /// that it, as a path, leads to at this moment.
     ///
     /// # Errors
     ///
-    /// What looking up such a path says, but for there being nothing.
-    pub(crate) fn is(&self, pattern: Glob<'_>) -> Result<bool> {
+    /// Errors of looking up such a path, except that it does not exist.
+    pub(crate) fn matches(&self, pattern: Glob<'_>) -> Result<bool> {
         if pattern.matches(self.path()) {
             return Ok(true);
         }

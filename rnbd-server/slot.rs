@@ -9,7 +9,7 @@ use kernel::sync::Arc;
 
 use crate::bdev::DevId;
 use crate::deferred_close::DeferredClose;
-use crate::export::Opened;
+use crate::open_device::Opened;
 
 /// A device by its id.
 pub(crate) enum DeviceSlot {

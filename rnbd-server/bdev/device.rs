@@ -16,7 +16,7 @@ use super::lookup::InitFs;
 use super::lookup::Location;
 use super::Limits;
 
-/// What a device is to be opened for.
+/// The access that a device is opened for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Mode {
     /// Reading only.
@@ -34,13 +34,13 @@ impl Mode {
     }
 }
 
-/// Number of a device (`dev_t`): the same by whatever path it was found.
+/// The number of a device, `dev_t` of C. It does not depend on the path to the device.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct DevId(pub(super) bindings::dev_t);
 
-/// A block device that is open, without a claim on it.
+/// An open block device, without an exclusive claim.
 ///
-/// Drop closes it, in a worker a moment later, as `fput` does.
+/// Drop closes it. As with `fput`, a worker does so a moment later.
 ///
 /// # Invariants
 ///
@@ -60,17 +60,17 @@ impl BlockDevice {
     ///
     /// # Errors
     ///
-    /// - `ENOENT` if there is nothing by that name, `ENOTBLK` if it is something else;
+    /// - `ENOENT` if nothing exists by that name, `ENOTBLK` if it is no block device;
     /// - `EXDEV` if symbolic links lead out of the directory of `location`;
     /// - `EACCES` if `mode` is to write and the device is read-only;
-    /// - what the driver of the device says.
+    /// - errors of the device's driver.
     pub(crate) fn open(location: &Location<'_>, mode: Mode) -> Result<Self> {
         // The caller may be a kernel thread, whose root directory is empty.
         let _fs = InitFs::enter();
         let inside = location.find_inside()?;
 
-        // SAFETY: The path is a C string; there is no holder and hence no need of
-        // operations of one.
+        // SAFETY: The path is a C string; there is no holder, so no
+        // holder operations are needed.
         let file = from_err_ptr(unsafe {
             bindings::bdev_file_open_by_path(
                 location.path().as_char_ptr(),
@@ -84,35 +84,35 @@ impl BlockDevice {
             file: NonNull::new(file).ok_or(ENODEV)?,
         };
 
-        // The path was walked twice. What counts is that the device is one that the
-        // walk inside of the directory has come to.
+        // The path was walked twice. The device must be the one that the walk confined to
+        // the directory found.
         if inside.is_some_and(|id| id != device.id()) {
             return Err(EXDEV);
         }
         Ok(device)
     }
 
-    /// The device's structure, valid as long as it is open.
+    /// The `struct block_device`, valid while the device is open.
     pub(super) fn as_raw(&self) -> *mut bindings::block_device {
         // SAFETY: By the type invariant.
         unsafe { bindings::file_bdev(self.file.as_ptr()) }
     }
 
-    /// Number of the device.
+    /// The number of the device.
     pub(crate) fn id(&self) -> DevId {
         // SAFETY: The structure is valid while the device is open; the number never
         // changes.
         DevId(unsafe { (*self.as_raw()).bd_dev })
     }
 
-    /// Name of the device as in `/sys/class/block`.
+    /// The name of the device as in `/sys/class/block`.
     pub(crate) fn name(&self) -> &CStr {
         // SAFETY: As above. A registered device has a name, which is a C string that
         // lives as long as the device: disks and partitions are never renamed.
         unsafe { CStr::from_char_ptr((*self.as_raw()).bd_device.kobj.name) }
     }
 
-    /// Size in sectors of 512 bytes, which may change at any time.
+    /// The size in sectors of 512 bytes, which may change at any time.
     #[inline]
     pub(crate) fn sectors(&self) -> u64 {
         // SAFETY: As above. The size changes under a lock that readers of a single
@@ -120,27 +120,27 @@ impl BlockDevice {
         unsafe { ptr::read_volatile(&raw const (*self.as_raw()).bd_nr_sectors) }
     }
 
-    /// Size of a logical block in bytes.
+    /// The size of a logical block in bytes.
     #[inline]
     pub(crate) fn logical_block_size(&self) -> u32 {
         // SAFETY: As above; an open device has a queue.
         unsafe { (*(*self.as_raw()).bd_queue).limits.logical_block_size }
     }
 
-    /// Whether the device can write zeroes, as far as it is known now.
+    /// Whether the device supports write zeroes, as its limits say at present.
     pub(crate) fn writes_zeroes(&self) -> bool {
         // SAFETY: As above.
         unsafe { (*(*self.as_raw()).bd_queue).limits.max_write_zeroes_sectors != 0 }
     }
 
-    /// What the device can do, as of now.
+    /// The current limits of the device.
     pub(crate) fn limits(&self) -> Limits {
         // SAFETY: The structure is valid while the device is open.
         unsafe { Limits::of(self.as_raw()) }
     }
 }
 
-// SAFETY: An open device keeps its disk, and the disk the kobject inside of it.
+// SAFETY: An open device holds a reference to its disk, which contains the kobject.
 unsafe impl Kobject for BlockDevice {
     /// The disk, also when the device is a partition of it.
     fn as_kobj(&self) -> *mut bindings::kobject {

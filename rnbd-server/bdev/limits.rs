@@ -6,7 +6,7 @@
 
 use rtrs::bindings;
 
-/// What a block device can do. Sectors are of 512 bytes.
+/// The limits of a block device. A sector has 512 bytes.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Limits {
     /// Size of the device.
@@ -23,7 +23,7 @@ pub(crate) struct Limits {
     pub(crate) max_write_zeroes_sectors: u32,
     /// Largest range to discard at once, in sectors; 0 if unsupported.
     pub(crate) max_discard_sectors: u32,
-    /// Largest range to erase for good at once, in sectors; 0 if unsupported.
+    /// Largest range to erase securely at once, in sectors; 0 if unsupported.
     pub(crate) max_secure_erase_sectors: u32,
     /// Unit of discard in bytes.
     pub(crate) discard_granularity: u32,
@@ -36,7 +36,7 @@ pub(crate) struct Limits {
 }
 
 impl Limits {
-    /// The limits of `bdev`.
+    /// Reads the limits of `bdev`.
     ///
     /// # Safety
     ///

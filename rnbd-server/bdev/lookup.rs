@@ -16,16 +16,16 @@ use rtrs::bindings;
 
 use super::DevId;
 
-/// How often a walk is begun anew that a change elsewhere in the file system made void:
-/// with `..` on the way, any renaming or mounting does (`handle_dots` in `fs/namei.c`).
+/// How often a walk is retried after a concurrent change of the file system: if the path
+/// has a `..`, any rename or mount makes it fail (`handle_dots` in `fs/namei.c`).
 const RETRIES: usize = 100;
 
-/// While it lives, the current task looks up paths as init does.
+/// Makes the current task look up paths as init does, until drop.
 ///
-/// Kernel threads have a file system of their own, with nothing in it.
+/// The root directory of kernel threads is an empty file system.
 pub(super) struct InitFs {
     old: *mut bindings::fs_struct,
-    /// It is the current task that has to be put right again.
+    /// Drop must run in the task of `enter`.
     _task: NotThreadSafe,
 }
 
@@ -46,7 +46,7 @@ impl Drop for InitFs {
     }
 }
 
-/// A place in the file system, with a reference.
+/// A path that was looked up, `struct path` of C.
 ///
 /// # Invariants
 ///
@@ -54,7 +54,7 @@ impl Drop for InitFs {
 struct Path(bindings::path);
 
 impl Path {
-    /// Resolves `path` with the root directory of the task.
+    /// Looks up `path` from the root directory of the task.
     fn lookup(path: &CStr, flags: u32) -> Result<Self> {
         let mut found = MaybeUninit::<bindings::path>::uninit();
 
@@ -65,7 +65,7 @@ impl Path {
         Ok(Self(unsafe { found.assume_init() }))
     }
 
-    /// Resolves `path` from this directory on.
+    /// Looks up `path` from this directory.
     fn lookup_below(&self, path: &CStr, flags: u32) -> Result<Self> {
         let mut found = MaybeUninit::<bindings::path>::uninit();
 
@@ -85,7 +85,7 @@ impl Path {
         Ok(Self(unsafe { found.assume_init() }))
     }
 
-    /// The block device that this is a node of, if it is one.
+    /// Returns the number of the block device if this is the node of one.
     fn device(&self) -> Option<DevId> {
         // SAFETY: A path that was looked up has an inode, which the reference keeps.
         let inode = NonNull::new(unsafe { (*self.0.dentry).d_inode })?;
@@ -103,7 +103,7 @@ impl Drop for Path {
     }
 }
 
-/// Where a device is to be found.
+/// The path of a device, and the directory it must stay in.
 #[derive(Clone, Copy)]
 pub(crate) enum Location<'a> {
     /// Anywhere.
@@ -111,13 +111,13 @@ pub(crate) enum Location<'a> {
         /// The path of the device.
         path: &'a CStr,
     },
-    /// Inside of a directory, symbolic links included.
+    /// Inside a directory, after symbolic links are followed.
     Inside {
         /// The directory.
         dir: &'a CStr,
-        /// The path of the device from there.
+        /// The path relative to the directory.
         below: &'a CStr,
-        /// The path of the device as a whole.
+        /// The whole path.
         path: &'a CStr,
     },
 }
@@ -129,7 +129,7 @@ impl Location<'_> {
         }
     }
 
-    /// Walks the path from the directory on, refusing to leave it: the device found.
+    /// Looks up the device by a walk that may not leave the directory.
     pub(super) fn find_inside(&self) -> Result<Option<DevId>> {
         let Self::Inside { dir, below, .. } = self else {
             return Ok(None);
@@ -147,11 +147,11 @@ impl Location<'_> {
     }
 }
 
-/// The block device that `path` leads to, if it leads to one.
+/// Returns the block device that `path` leads to, if any.
 ///
 /// # Errors
 ///
-/// What looking it up says, but for there being nothing.
+/// Errors of the look-up, except that the path does not exist.
 pub(crate) fn find(path: &CStr) -> Result<Option<DevId>> {
     let _fs = InitFs::enter();
 

@@ -8,7 +8,7 @@ use core::ops::BitOr;
 
 use kernel::bindings;
 
-/// The bits of the operation.
+/// The bits of the operation within `blk_opf_t`.
 const OP_MASK: bindings::blk_opf_t = (1 << bindings::REQ_OP_BITS) - 1;
 
 /// Operation and flags of a bio, `blk_opf_t` of C.
@@ -20,21 +20,21 @@ pub(crate) struct Opf(bindings::blk_opf_t);
 pub(crate) struct OpFlag(bindings::blk_opf_t);
 
 impl Opf {
-    /// Read sectors.
+    /// Reads sectors.
     pub(crate) const READ: Self = Self(bindings::req_op_REQ_OP_READ);
-    /// Write sectors.
+    /// Writes sectors.
     pub(crate) const WRITE: Self = Self(bindings::req_op_REQ_OP_WRITE);
-    /// Empty the write cache: to the block layer, a write of nothing after a flush.
+    /// Flushes the write cache: to the block layer, an empty write with a preflush.
     pub(crate) const FLUSH: Self = Self(Self::WRITE.0 | OpFlag::PREFLUSH.0);
-    /// Forget sectors.
+    /// Discards sectors.
     pub(crate) const DISCARD: Self = Self(bindings::req_op_REQ_OP_DISCARD);
-    /// Forget sectors for good.
+    /// Erases sectors securely.
     pub(crate) const SECURE_ERASE: Self = Self(bindings::req_op_REQ_OP_SECURE_ERASE);
-    /// Fill sectors with zeroes.
+    /// Fills sectors with zeroes.
     pub(crate) const WRITE_ZEROES: Self = Self(bindings::req_op_REQ_OP_WRITE_ZEROES);
 
-    /// Whether memory is read or written by it, of as many bytes as the range has; any
-    /// other one is of sectors alone.
+    /// Whether the operation transfers data, as many bytes as its range has. Others have
+    /// a range only.
     pub(super) fn has_data(self) -> bool {
         let op = self.0 & OP_MASK;
         op == bindings::req_op_REQ_OP_READ || op == bindings::req_op_REQ_OP_WRITE
@@ -47,13 +47,13 @@ impl Opf {
 }
 
 impl OpFlag {
-    /// Somebody waits for it.
+    /// A task waits for completion.
     pub(crate) const SYNC: Self = Self(1 << bindings::req_flag_bits___REQ_SYNC);
-    /// Durable when done.
+    /// The data is durable on completion.
     pub(crate) const FUA: Self = Self(1 << bindings::req_flag_bits___REQ_FUA);
-    /// Flush first.
+    /// The cache is flushed first.
     pub(crate) const PREFLUSH: Self = Self(1 << bindings::req_flag_bits___REQ_PREFLUSH);
-    /// Keep the space of what is zeroed.
+    /// Zeroed blocks stay allocated.
     pub(crate) const NOUNMAP: Self = Self(1 << bindings::req_flag_bits___REQ_NOUNMAP);
 }
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
-//! The block devices that are open for any session: who may open which, and their
+//! The block devices that any session has open: their openers and access modes, and their
 //! directories in sysfs.
 
 #![deny(unsafe_code)]
@@ -25,11 +25,12 @@ use rtrs::kernel_ext::sysfs::SysfsDir;
 use crate::bdev::BlockDevice;
 use crate::bdev::DevId;
 
-/// A block device that at least one session has open. Without one it goes.
+/// A block device that at least one session has open. The last one to close it removes
+/// it.
 struct SharedDisk {
     id: DevId,
     openers: Openers,
-    /// Sessions have their directories in here.
+    /// The directory that holds one directory per session.
     sessions: SysfsDir,
     _block_dev: Link,
     _dir: SysfsDir,
@@ -37,20 +38,20 @@ struct SharedDisk {
 
 /// All block devices that are open.
 ///
-/// The lock is taken by those who open and close devices only, never by callbacks
-/// of sysfs: directories come and go under it.
+/// The lock is taken to open and close devices only, never by sysfs callbacks, as
+/// directories are created and removed under it.
 #[pin_data]
-pub(crate) struct Disks {
+pub(crate) struct DiskRegistry {
     /// `/sys/class/rnbd-server/ctl/devices`.
     dir: SysfsDir,
-    /// Where debugfs shows what sessions have open.
+    /// The debugfs directory of the latency histograms.
     debug: debugfs::DebugfsDir,
     #[pin]
     open: Mutex<KVec<SharedDisk>>,
 }
 
-impl Disks {
-    /// No devices yet, with a directory for them below `parent`.
+impl DiskRegistry {
+    /// Creates an empty registry, with its directory below `parent`.
     pub(crate) fn new(parent: &impl AsSysfsParent) -> Result<Arc<Self>> {
         let dir = SysfsDir::bare(parent, c"devices")?;
 
@@ -64,8 +65,8 @@ impl Disks {
         )
     }
 
-    /// Histograms for a session's use of `device`, and their file in debugfs, which must
-    /// go before the session may open it again.
+    /// Creates the latency histograms of a session's use of `device`, and their file in
+    /// debugfs. The file must be removed before the session opens the device again.
     pub(crate) fn show_latency(
         &self,
         session: &CStr,
@@ -79,46 +80,46 @@ impl Disks {
         Ok((latency, file))
     }
 
-    /// Admits one more opener of `device`. Also returned is the place for the files of
-    /// the opener; what is made of it must go before the [`Share`].
+    /// Adds an opener of `device`. Also returns the directory for the opener's files,
+    /// which must be removed before the [`Opener`] is dropped.
     ///
     /// # Errors
     ///
-    /// - `EPERM` if those who have it open exclude `mode`;
-    /// - what sysfs says.
-    pub(crate) fn share(
+    /// - `EPERM` if another opener's mode excludes `mode`;
+    /// - errors of sysfs.
+    pub(crate) fn add_opener(
         self: &Arc<Self>,
         device: &BlockDevice,
         mode: AccessMode,
-    ) -> Result<(Share, SysfsParent)> {
+    ) -> Result<(Opener, SysfsParent)> {
         let id = device.id();
         let mut open = self.open.lock();
 
-        let place = match open.iter_mut().find(|disk| disk.id == id) {
+        let parent = match open.iter_mut().find(|disk| disk.id == id) {
             Some(disk) => {
                 disk.openers.open(mode).map_err(denied)?;
                 disk.sessions.parent()
             }
             None => {
                 let disk = SharedDisk::new(&self.dir, device, mode)?;
-                let place = disk.sessions.parent();
+                let parent = disk.sessions.parent();
 
                 open.push(disk, GFP_KERNEL)?;
-                place
+                parent
             }
         };
-        let share = Share {
+        let opener = Opener {
             disks: self.clone(),
             id,
             mode,
         };
 
-        Ok((share, place))
+        Ok((opener, parent))
     }
 }
 
 impl SharedDisk {
-    /// The first opener's.
+    /// Creates the disk with its first opener.
     fn new(parent: &SysfsDir, device: &BlockDevice, mode: AccessMode) -> Result<Self> {
         let mut openers = Openers::new();
         let dir = SysfsDir::bare(parent, device.name())?;
@@ -138,14 +139,14 @@ fn denied(reason: AccessDenied) -> Error {
     Error::from_errno(-reason.errno())
 }
 
-/// The right to have a device open.
-pub(crate) struct Share {
-    disks: Arc<Disks>,
+/// One session's use of a [`SharedDisk`]. Drop makes room for another opener.
+pub(crate) struct Opener {
+    disks: Arc<DiskRegistry>,
     id: DevId,
     mode: AccessMode,
 }
 
-impl Drop for Share {
+impl Drop for Opener {
     fn drop(&mut self) {
         let mut open = self.disks.open.lock();
 
@@ -156,7 +157,7 @@ impl Drop for Share {
                     return;
                 }
             }
-            // Its directories go before another can make them again.
+            // Removes the directories under the lock, before another opener creates them.
             drop(open.remove(index));
         }
     }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
-//! Block requests: from the message to the bio and back to the answer.
+//! Block requests: from the message to the bio, and back to the response.
 
 #![deny(unsafe_code)]
 
@@ -22,40 +22,42 @@ use crate::bdev::BioCommand;
 use crate::bdev::BlockDevice;
 use crate::bdev::OpFlag;
 use crate::bdev::Opf;
-use crate::export::Export;
+use crate::open_device::Export;
 
-/// A request that the block layer executes.
-pub(crate) struct Inflight {
+/// A client's request that the block layer executes.
+pub(crate) struct BlockRequest {
     request: Request,
     export: Arc<Export>,
     op: BlockOp,
-    /// When it came, and when it was submitted; 0 where nobody asks.
-    began: u64,
-    submitted: u64,
+    /// Time of arrival and of submission; 0 while latency is not measured.
+    arrived_at: u64,
+    submitted_at: u64,
 }
 
+/// Indices of the histograms: from arrival to submission, and from there to completion.
 const WAIT: usize = 0;
 const DISK: usize = 1;
 
-impl Inflight {
+impl BlockRequest {
+    /// Pairs `request` with the device it is for.
     pub(crate) fn new(request: Request, export: Arc<Export>, op: BlockOp) -> Self {
-        let began = export.latency().now().unwrap_or(0);
+        let arrived_at = export.latency().now().unwrap_or(0);
         Self {
             request,
             export,
             op,
-            began,
-            submitted: 0,
+            arrived_at,
+            submitted_at: 0,
         }
     }
 
-    /// It is about to be submitted.
-    pub(crate) fn submitting(&mut self) {
-        self.submitted = self.export.latency().now().unwrap_or(0);
+    /// Records the time of submission.
+    pub(crate) fn mark_submitted(&mut self) {
+        self.submitted_at = self.export.latency().now().unwrap_or(0);
     }
 
-    /// Counts how long it took.
-    fn count(&self) {
+    /// Adds the latency of the request to the histograms.
+    fn record_latency(&self) {
         let latency = self.export.latency();
         let Some(now) = latency.now() else { return };
         let kind = match self.op {
@@ -64,16 +66,16 @@ impl Inflight {
             _ => OpKind::Other,
         };
 
-        latency.add(WAIT, kind, self.began, self.submitted);
-        latency.add(DISK, kind, self.submitted, now);
+        latency.add(WAIT, kind, self.arrived_at, self.submitted_at);
+        latency.add(DISK, kind, self.submitted_at, now);
     }
 
-    /// What the client is to be told of a failure.
+    /// Returns the error for the client.
     ///
-    /// Some disks find out by failing that they cannot write zeroes, and then take it
-    /// back in their limits. Callers here look there, and write zeroes by themselves;
-    /// so can a client that is told.
-    fn failure(&self, error: Error) -> Error {
+    /// A disk may clear its write zeroes limit when the first such operation fails.
+    /// Local callers then see the limit and write zeroes themselves; `EOPNOTSUPP` lets
+    /// the client do the same.
+    fn client_error(&self, error: Error) -> Error {
         if self.op == BlockOp::WriteZeroes && !self.export.device().writes_zeroes() {
             return EOPNOTSUPP;
         }
@@ -81,7 +83,7 @@ impl Inflight {
     }
 }
 
-impl bdev::BioOwner for Inflight {
+impl bdev::BioOwner for BlockRequest {
     fn device(&self) -> &BlockDevice {
         self.export.device()
     }
@@ -90,26 +92,25 @@ impl bdev::BioOwner for Inflight {
         self.request.pages()
     }
 
-    fn done(self, result: Result) {
-        let result = result.map_err(|error| self.failure(error));
-        self.count();
+    fn complete(self, result: Result) {
+        let result = result.map_err(|error| self.client_error(error));
+        self.record_latency();
         let Self {
             request, export, ..
         } = self;
 
         request.complete(result);
-        // Only now, so that a session does not end while answers are being given.
+        // Only now, so that no session ends before the responses are sent.
         drop(export);
     }
 }
 
-/// What the block layer is to do for `io`, if that is a request that makes sense for the
-/// device as it is now.
+/// Checks `io` against its data and the present state of the device, and translates it.
 ///
 /// # Errors
 ///
 /// Those of [`block_command::CommandError`].
-pub(crate) fn command(io: &IoMsg, request: &Request, export: &Export) -> Result<BioCommand> {
+pub(crate) fn bio_command(io: &IoMsg, request: &Request, export: &Export) -> Result<BioCommand> {
     let data = RequestData {
         to_client: request.is_read(),
         len: request.data_len(),
@@ -120,7 +121,7 @@ pub(crate) fn command(io: &IoMsg, request: &Request, export: &Export) -> Result<
         block_size: export.device().logical_block_size(),
     };
     let command = block_command::BlockCommand::new(io, data, disk)
-        .map_err(|refusal| Error::from_errno(-refusal.errno()))?;
+        .map_err(|reason| Error::from_errno(-reason.errno()))?;
 
     Ok(BioCommand {
         opf: opf(command),

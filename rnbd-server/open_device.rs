@@ -28,7 +28,7 @@ use crate::bdev::SECTOR_SIZE;
 use crate::deferred_close::DeferredClose;
 use crate::deferred_close::InUse;
 use crate::devices::Devices;
-use crate::disks::Share;
+use crate::disk_registry::Opener;
 use crate::export_acl::AccessGrant;
 
 /// A device as requests use it.
@@ -81,8 +81,8 @@ pub(crate) struct Held {
     // with the permission.
     pub(crate) _latency: LatencyFile,
     pub(crate) device: Arc<BlockDevice>,
-    pub(crate) _share: Share,
-    pub(crate) _pass: AccessGrant,
+    pub(crate) _opener: Opener,
+    pub(crate) _grant: AccessGrant,
     /// The path by which the client opened it.
     pub(crate) path: KVec<u8>,
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
-//! What sysfs shows of a device that a session has open:
+//! The sysfs files of a device that a session has open:
 //! `/sys/class/rnbd-server/ctl/devices/<bdev>/sessions/<session>/`.
 //!
 //! ABI: `Documentation/ABI/sysfs-rnbd-server`.
@@ -22,34 +22,34 @@ use rtrs::kernel_ext::sysfs::SysfsDir;
 
 use crate::devices::Devices;
 
-/// How long who closes a device waits for the end of its requests.
-const PATIENCE: Delta = Delta::from_secs(5);
+/// How long `force_close` waits for requests in flight.
+const FORCE_CLOSE_TIMEOUT: Delta = Delta::from_secs(5);
 
 rtrs::sysfs_files! {
-    static EXPORT_FILES: Files<ExportFiles> = [
-        c"read_only" => show(ExportFiles::show_read_only);
-        c"access_mode" => show(ExportFiles::show_access_mode);
-        c"mapping_path" => show(ExportFiles::show_mapping_path);
-        c"force_close" => show(ExportFiles::show_usage) store(ExportFiles::force_close);
+    static DEVICE_FILES: Files<DeviceFiles> = [
+        c"read_only" => show(DeviceFiles::show_read_only);
+        c"access_mode" => show(DeviceFiles::show_access_mode);
+        c"mapping_path" => show(DeviceFiles::show_mapping_path);
+        c"force_close" => show(DeviceFiles::show_usage) store(DeviceFiles::force_close);
     ];
 }
 
-/// What the files speak of.
-pub(crate) struct ExportFiles {
+/// The values that the files show, and the device that `force_close` closes.
+pub(crate) struct DeviceFiles {
     pub(crate) devices: Arc<Devices>,
     pub(crate) id: DeviceId,
     pub(crate) mode: AccessMode,
-    /// The path as the client gave it.
+    /// The path by which the client opened the device.
     pub(crate) path: KVec<u8>,
 }
 
-impl ExportFiles {
-    /// Creates the directory. The reference to the session's devices that it holds is
-    /// a cycle, which ends when the device is closed.
-    pub(crate) fn create(self, place: &SysfsParent) -> Result<SysfsDir> {
+impl DeviceFiles {
+    /// Creates the directory, named after the session. It refers to the devices of the
+    /// session: a reference cycle, which closing the device breaks.
+    pub(crate) fn create(self, parent: &SysfsParent) -> Result<SysfsDir> {
         let this = Arc::new(self, GFP_KERNEL)?;
 
-        SysfsDir::new(place, this.devices.name(), this.clone(), &EXPORT_FILES)
+        SysfsDir::new(parent, this.devices.name(), this.clone(), &DEVICE_FILES)
     }
 
     fn show_read_only(this: ArcBorrow<'_, Self>, buf: &mut Buf<'_>) -> Result {
@@ -70,7 +70,7 @@ impl ExportFiles {
         buf.push(b"Usage: echo 1 > force_close\n")
     }
 
-    /// Closes the device under the client's hands.
+    /// Closes the device although the client has it open.
     fn force_close(this: ArcBorrow<'_, Self>, input: &[u8], ctx: &StoreCtx<'_>) -> Result {
         if input != b"1" {
             pr_err!(
@@ -80,8 +80,8 @@ impl ExportFiles {
             );
             return Err(EINVAL);
         }
-        // The directory of this very file is removed below. Two may get past this; one
-        // of them finds the device gone, which is what it wanted.
+        // Closing removes the directory of this file. Two writers may get here; the second
+        // finds the device closed already.
         ctx.break_protection(&crate::LocalModule::THIS_MODULE)?;
         pr_info!(
             "{}: force close of '{}' requested\n",
@@ -89,10 +89,10 @@ impl ExportFiles {
             Plain(this.path.escape_ascii())
         );
         if let Some(drain) = this.devices.force_close(this.id) {
-            // Whoever wants the device next is told that it is free, if it soon is.
-            if !drain.wait_at_most(PATIENCE) {
+            // If the write returns after the device is closed, it can be opened again.
+            if !drain.wait_at_most(FORCE_CLOSE_TIMEOUT) {
                 pr_warn!(
-                    "{}: '{}' has requests that take long, to be closed after them\n",
+                    "{}: '{}' still has requests in flight, it is closed when they complete\n",
                     this.devices.name(),
                     Plain(this.path.escape_ascii())
                 );

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
-//! Bios allocated ahead of time.
+//! Preallocated bios.
 //!
 //! C header: [`include/linux/bio.h`](srctree/include/linux/bio.h)
 
@@ -26,31 +26,31 @@ use rtrs::kernel_ext::pages::Pages;
 use super::BlockDevice;
 use super::Opf;
 
-/// What a bio is for: it owns, or keeps alive, all that the bio points to.
+/// The owner of a bio: owns, or keeps alive, everything that the bio points to.
 pub(crate) trait BioOwner: Send + Sized + 'static {
-    /// Where the bio goes.
+    /// The device that the bio is submitted to.
     fn device(&self) -> &BlockDevice;
 
-    /// Where its data is, from the start of the pages on.
+    /// The memory of the data, which begins at the start of the pages.
     fn pages(&self) -> &Pages;
 
-    /// The block layer is done with it. Any context, hard interrupts included.
-    fn done(self, result: Result);
+    /// Called when the bio has completed. Any context, hard interrupts included.
+    fn complete(self, result: Result);
 }
 
-/// What a bio is to do.
+/// The operation and range of a bio.
 pub(crate) struct BioCommand {
     /// Operation and flags.
     pub(crate) opf: Opf,
     /// First sector.
     pub(crate) sector: u64,
-    /// Bytes of the device. As many bytes of data go with it, if it has data.
+    /// Bytes of the range, and of the data if the operation has data.
     pub(crate) len: u32,
     /// I/O priority.
     pub(crate) prio: u16,
 }
 
-/// Which slots are taken.
+/// The map of slots in use.
 type FreeMap = IdMap<KVec<AtomicUsize>>;
 
 /// A bio with room for one segment, which is enough: the pages of an [`BioOwner`] are
@@ -112,7 +112,7 @@ impl<T: BioOwner> BioPool<T> {
         })
     }
 
-    /// Submits a bio for `io`; [`BioOwner::done`] is called when it is finished, perhaps
+    /// Submits a bio for `io`; [`BioOwner::complete`] is called when it is finished, perhaps
     /// before this returns. May sleep.
     ///
     /// # Errors
@@ -200,7 +200,7 @@ impl<T: BioOwner> BioPool<T> {
                 taken.as_ref().put(id);
             }
         }
-        io.done(result);
+        io.complete(result);
     }
 }
 
