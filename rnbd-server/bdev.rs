@@ -5,11 +5,12 @@
 //! | C | here | owner |
 //! |---|---|---|
 //! | `struct file` of a block device | [`BlockDevice`] | the opener; drop closes it |
-//! | `struct bio` with its `bio_vec` | a slot of a [`BioPool`] | the pool; lent to the block layer by [`BioPool::submit`] |
-//! | `bi_private` | a [`BioOwner`] | moved into the slot, moved out on completion |
+//! | `struct bio_set` | [`BioSet`] | the opener of the device |
+//! | `struct bio` | allocated by [`submit`] from a [`BioSet`] | the block layer, until it completes |
+//! | front pad of the bio | a [`BioOwner`] | moved in by [`submit`], moved out on completion |
 //!
-//! A bio never outlives what it points to: the pages and the device are borrowed
-//! from the [`BioOwner`] that sits in its slot until the block layer is done with it.
+//! A bio never outlives what it points to: it borrows the pages, the device and its bio set
+//! from the [`BioOwner`] in its front pad.
 //!
 //! C headers: [`include/linux/blkdev.h`](srctree/include/linux/blkdev.h),
 //! [`include/linux/bio.h`](srctree/include/linux/bio.h)
@@ -20,9 +21,10 @@ mod limits;
 mod lookup;
 mod opf;
 
+pub(crate) use bio::submit;
 pub(crate) use bio::BioCommand;
 pub(crate) use bio::BioOwner;
-pub(crate) use bio::BioPool;
+pub(crate) use bio::BioSet;
 pub(crate) use device::BlockDevice;
 pub(crate) use device::DevId;
 pub(crate) use device::Mode;

@@ -19,6 +19,7 @@ use rtrs::server::Request;
 
 use crate::bdev;
 use crate::bdev::BioCommand;
+use crate::bdev::BioSet;
 use crate::bdev::BlockDevice;
 use crate::bdev::OpFlag;
 use crate::bdev::Opf;
@@ -51,11 +52,6 @@ impl BlockRequest {
         }
     }
 
-    /// Records the time of submission.
-    pub(crate) fn mark_submitted(&mut self) {
-        self.submitted_at = self.export.latency().now().unwrap_or(0);
-    }
-
     /// Adds the latency of the request to the histograms.
     fn record_latency(&self) {
         let latency = self.export.latency();
@@ -84,12 +80,20 @@ impl BlockRequest {
 }
 
 impl bdev::BioOwner for BlockRequest {
+    fn bio_set(&self) -> &BioSet<Self> {
+        self.export.bio_set()
+    }
+
     fn device(&self) -> &BlockDevice {
         self.export.device()
     }
 
     fn pages(&self) -> &Pages {
         self.request.pages()
+    }
+
+    fn submitting(&mut self) {
+        self.submitted_at = self.export.latency().now().unwrap_or(0);
     }
 
     fn complete(self, result: Result) {

@@ -8,8 +8,6 @@ use kernel::prelude::*;
 use kernel::sync::atomic::Atomic;
 use kernel::sync::atomic::Relaxed;
 use kernel::sync::Arc;
-use kernel::time::delay::fsleep;
-use kernel::time::Delta;
 use rnbd_proto::async_event::EventCount;
 use rnbd_proto::limits::QueueDepth;
 use rnbd_proto::search_path::SearchPath;
@@ -27,8 +25,8 @@ use rtrs::server::Service;
 use rtrs::server::SessionInfo;
 use rtrs::server::SessionService;
 
+use crate::bdev;
 use crate::bdev::BioOwner as _;
-use crate::bdev::BioPool;
 use crate::block_request;
 use crate::block_request::BlockRequest;
 use crate::devices::Devices;
@@ -57,7 +55,6 @@ impl Service for Target {
             BlockSession {
                 open_close: OpenCloseQueue::new(devices.clone(), depth, self.queue.clone())?,
                 devices,
-                bios: BioPool::new(depth)?,
                 wants_events: Atomic::new(false),
             },
             GFP_KERNEL,
@@ -71,8 +68,6 @@ impl Service for Target {
 struct BlockSession {
     devices: Arc<Devices>,
     open_close: Arc<OpenCloseQueue>,
-    /// As many bios as a path may have requests in flight.
-    bios: BioPool<BlockRequest>,
     /// Whether the client wants to be notified when a device changes.
     wants_events: Atomic<bool>,
 }
@@ -164,18 +159,10 @@ impl BlockSession {
                 return request.complete(Err(error));
             }
         };
-        let mut block_request = BlockRequest::new(request, export, io.op());
+        let block_request = BlockRequest::new(request, export, io.op());
 
-        // There are bios for all requests of one path. More requests arrive when a client
-        // fails over to another path while the disk still executes those of the old one.
-        block_request.mark_submitted();
-        while let Err((back, error)) = self.bios.submit(block_request, &command) {
-            if error != EBUSY {
-                return back.complete(Err(error));
-            }
-            block_request = back;
-            fsleep(Delta::from_millis(1));
-            block_request.mark_submitted();
+        if let Err((block_request, error)) = bdev::submit(block_request, &command) {
+            block_request.complete(Err(error));
         }
     }
 }

@@ -27,6 +27,7 @@ use rtrs::kernel_ext::log::Plain;
 use rtrs::kernel_ext::workqueue::WorkqueueHandle;
 use rtrs::server::Request;
 
+use crate::bdev::BioSet;
 use crate::bdev::BlockDevice;
 use crate::bdev::Mode;
 use crate::deferred_close::DeferredClose;
@@ -164,6 +165,7 @@ impl Devices {
         let held = Held {
             _latency: latency_file,
             device,
+            bio_set: Arc::new(BioSet::new()?, GFP_KERNEL)?,
             _opener: opener,
             _grant: grant,
             path,

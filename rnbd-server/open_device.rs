@@ -22,9 +22,11 @@ use rtrs::kernel_ext::sysfs::SysfsDir;
 use rtrs::kernel_ext::workqueue::WorkqueueHandle;
 use rtrs::server::Request;
 
+use crate::bdev::BioSet;
 use crate::bdev::BlockDevice;
 use crate::bdev::DevId;
 use crate::bdev::SECTOR_SIZE;
+use crate::block_request::BlockRequest;
 use crate::deferred_close::DeferredClose;
 use crate::deferred_close::InUse;
 use crate::devices::Devices;
@@ -37,6 +39,7 @@ use crate::export_acl::AccessGrant;
 /// [`Opened`] has a reference to the device as well.
 pub(crate) struct Export {
     device: Arc<BlockDevice>,
+    bio_set: Arc<BioSet<BlockRequest>>,
     mode: AccessMode,
     latency: Arc<Latency>,
     /// Last, so that the reference to the device is gone when this says so.
@@ -44,6 +47,12 @@ pub(crate) struct Export {
 }
 
 impl Export {
+    /// The bio set of its requests.
+    #[inline]
+    pub(crate) fn bio_set(&self) -> &BioSet<BlockRequest> {
+        &self.bio_set
+    }
+
     /// The device.
     #[inline]
     pub(crate) fn device(&self) -> &BlockDevice {
@@ -81,6 +90,7 @@ pub(crate) struct Held {
     // with the permission.
     pub(crate) _latency: LatencyFile,
     pub(crate) device: Arc<BlockDevice>,
+    pub(crate) bio_set: Arc<BioSet<BlockRequest>>,
     pub(crate) _opener: Opener,
     pub(crate) _grant: AccessGrant,
     /// The path by which the client opened it.
@@ -100,6 +110,7 @@ impl Opened {
         let export = Arc::new(
             Export {
                 device: held.device.clone(),
+                bio_set: held.bio_set.clone(),
                 mode,
                 latency,
                 _in_use: in_use,

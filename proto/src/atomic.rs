@@ -11,5 +11,4 @@
 pub(crate) use core::sync::atomic::AtomicU32;
 pub(crate) use core::sync::atomic::AtomicU64;
 pub(crate) use core::sync::atomic::AtomicU8;
-pub(crate) use core::sync::atomic::AtomicUsize;
 pub(crate) use core::sync::atomic::Ordering;

@@ -23,7 +23,6 @@
 
 pub mod async_event;
 mod atomic;
-pub mod bitmap;
 pub mod block_command;
 pub mod chunk_state;
 pub mod device_caps;

@@ -1,26 +1,20 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
-//! Preallocated bios.
+//! Bios, each allocated together with its owner.
 //!
 //! C header: [`include/linux/bio.h`](srctree/include/linux/bio.h)
 
-use core::cell::UnsafeCell;
+use core::marker::PhantomData;
+use core::mem::offset_of;
 use core::mem::MaybeUninit;
 use core::ptr;
-use core::ptr::NonNull;
-use core::sync::atomic::AtomicUsize;
 
-use kernel::bindings;
+use kernel::container_of;
 use kernel::error::to_result;
+use kernel::ffi::c_int;
 use kernel::prelude::*;
-use kernel::time::delay::fsleep;
-use kernel::time::Delta;
 use kernel::types::Opaque;
-use rnbd_proto::bitmap;
-use rnbd_proto::bitmap::IdMap;
-use rnbd_proto::limits::BufId;
-use rnbd_proto::limits::QueueDepth;
-use rtrs::kernel_ext::cpu;
+use rtrs::bindings;
 use rtrs::kernel_ext::pages::Pages;
 
 use super::BlockDevice;
@@ -28,11 +22,17 @@ use super::Opf;
 
 /// The owner of a bio: owns, or keeps alive, everything that the bio points to.
 pub(crate) trait BioOwner: Send + Sized + 'static {
+    /// The bio set that the bio is allocated from; always the same one.
+    fn bio_set(&self) -> &BioSet<Self>;
+
     /// The device that the bio is submitted to.
     fn device(&self) -> &BlockDevice;
 
     /// The memory of the data, which begins at the start of the pages.
     fn pages(&self) -> &Pages;
+
+    /// Called when the bio was allocated and is about to be submitted.
+    fn submitting(&mut self);
 
     /// Called when the bio has completed. Any context, hard interrupts included.
     fn complete(self, result: Result);
@@ -50,166 +50,180 @@ pub(crate) struct BioCommand {
     pub(crate) prio: u16,
 }
 
-/// The map of slots in use.
-type FreeMap = IdMap<KVec<AtomicUsize>>;
-
-/// A bio with room for one segment, which is enough: the pages of an [`BioOwner`] are
-/// contiguous.
+/// An allocation of a [`BioSet`]: the owner lies in the front pad of its bio.
 ///
 /// # Invariants
 ///
-/// While the slot is taken, only who took it, and then the block layer, use its
-/// fields. While the block layer has the bio, `io` is initialised.
-#[repr(align(64))]
-struct Slot<T> {
+/// The owner is initialised from [`BioOwner::submit`] until the bio completes, and not
+/// changed or moved meanwhile.
+#[repr(C)]
+struct OwnedBio<T> {
+    owner: MaybeUninit<T>,
+    /// Must be last, see `bioset_init`.
     bio: Opaque<bindings::bio>,
-    segment: Opaque<bindings::bio_vec>,
-    io: UnsafeCell<MaybeUninit<T>>,
-    /// Where the slot is to be given back, as what. Set while taken.
-    home: UnsafeCell<Option<(NonNull<FreeMap>, BufId)>>,
 }
 
-/// Bios for a number of [`BioOwner`]s at once.
+impl<T> OwnedBio<T> {
+    /// Bytes in front of the bio.
+    const FRONT_PAD: u32 = {
+        let front_pad = offset_of!(Self, bio);
+
+        // The slab of a bio set has the alignment of `kmalloc`, which is at least that of
+        // 64-bit integers.
+        assert!(align_of::<Self>() <= align_of::<u64>());
+        assert!(size_of::<Self>() == front_pad + size_of::<bindings::bio>());
+        assert!(front_pad <= u32::MAX as usize);
+        // CAST: Lossless, as asserted above.
+        front_pad as u32
+    };
+}
+
+/// A set that bios with owners of type `T` are allocated from, with a small reserve:
+/// `struct bio_set` of C.
 ///
-/// Drop waits for those in flight.
-pub(crate) struct BioPool<T: BioOwner> {
-    slots: KVVec<Slot<T>>,
-    /// In a place of its own, as slots in flight refer to it.
-    taken: KBox<FreeMap>,
-    depth: QueueDepth,
+/// Each device has a set of its own: bios of one device may wait for those of another that
+/// it is stacked on, so they must not share a reserve.
+///
+/// # Invariants
+///
+/// `set` is initialised, with [`OwnedBio::FRONT_PAD`].
+pub(crate) struct BioSet<T> {
+    set: Pin<KBox<Opaque<bindings::bio_set>>>,
+    _owner: PhantomData<fn(T)>,
 }
 
-// SAFETY: A slot is used by its owner only, who may be any task; `T` is `Send`.
-unsafe impl<T: BioOwner> Send for BioPool<T> {}
-// SAFETY: As above; whose a slot is, is settled by atomics.
-unsafe impl<T: BioOwner> Sync for BioPool<T> {}
+// SAFETY: A bio set may be used and freed by any task.
+unsafe impl<T> Send for BioSet<T> {}
+// SAFETY: A bio set does its own locking.
+unsafe impl<T> Sync for BioSet<T> {}
 
-impl<T: BioOwner> BioPool<T> {
-    /// A pool of `depth` bios.
-    pub(crate) fn new(depth: QueueDepth) -> Result<Self> {
-        let count = usize::from(depth.get());
-        let mut slots = KVVec::with_capacity(count, GFP_KERNEL)?;
-        let mut words = KVec::with_capacity(bitmap::words(depth), GFP_KERNEL)?;
-
-        for _ in 0..count {
-            slots.push(
-                Slot {
-                    bio: Opaque::uninit(),
-                    segment: Opaque::uninit(),
-                    io: UnsafeCell::new(MaybeUninit::uninit()),
-                    home: UnsafeCell::new(None),
-                },
-                GFP_KERNEL,
-            )?;
-        }
-        for _ in 0..bitmap::words(depth) {
-            words.push(AtomicUsize::new(0), GFP_KERNEL)?;
-        }
-        Ok(Self {
-            slots,
-            taken: KBox::new(IdMap::new(depth, words).ok_or(EINVAL)?, GFP_KERNEL)?,
-            depth,
-        })
-    }
-
-    /// Submits a bio for `io`; [`BioOwner::complete`] is called when it is finished, perhaps
-    /// before this returns. May sleep.
+impl<T: BioOwner> BioSet<T> {
+    /// Creates a bio set; wraps `bioset_init`.
     ///
     /// # Errors
     ///
-    /// `io` is given back with
-    ///
-    /// - `EBUSY` if all bios are in flight;
-    /// - `EINVAL` if there is more data than pages.
-    pub(crate) fn submit(&self, io: T, command: &BioCommand) -> Result<(), (T, Error)> {
-        // CAST: Lossless where Linux runs.
-        let Some(id) = self.taken.take(cpu::current() as usize) else {
-            return Err((io, EBUSY));
-        };
-        let Some(slot) = self.slots.get(id.index()) else {
-            self.taken.put(id);
-            return Err((io, EINVAL));
-        };
-        let bio = slot.bio.get();
-        let has_data = command.opf.has_data() && command.len > 0;
+    /// `ENOMEM`.
+    pub(crate) fn new() -> Result<Self> {
+        let flags = bindings::BIOSET_NEED_BVECS | bindings::BIOSET_PERCPU_CACHE;
+        let set = KBox::pin_init(
+            Opaque::try_ffi_init(|set: *mut bindings::bio_set| {
+                // SAFETY: `set` is valid for writes and stays in place. C expects it
+                // zeroed.
+                to_result(unsafe {
+                    set.write_bytes(0, 1);
+                    bindings::bioset_init(
+                        set,
+                        bindings::BIO_POOL_SIZE,
+                        OwnedBio::<T>::FRONT_PAD,
+                        // CAST: Small constants.
+                        flags as c_int,
+                    )
+                })
+            }),
+            GFP_KERNEL,
+        )?;
 
-        // SAFETY: The slot was taken, so nobody else uses its fields, and its memory
-        // stays allocated where it is until the slot is given back, as does the map: the
-        // vector never grows, and the drop of the pool waits. What the bio points to is borrowed from
-        // `io` where it lies in the slot, and it lies there until `end_io`.
-        unsafe {
-            let io = (*slot.io.get()).write(io);
-            let pages = io.pages();
-
-            // CAST: Lossless where Linux runs.
-            if has_data && command.len as usize > pages.len() {
-                let io = (*slot.io.get()).assume_init_read();
-
-                self.taken.put(id);
-                return Err((io, EINVAL));
-            }
-            *slot.home.get() = Some((NonNull::from(&*self.taken), id));
-            bindings::bio_init(
-                bio,
-                io.device().as_raw(),
-                slot.segment.get(),
-                1,
-                command.opf.as_raw(),
-            );
-            if has_data {
-                bindings::bio_add_virt_nofail(bio, pages.as_ptr().cast(), command.len);
-            } else {
-                (*bio).bi_iter.bi_size = command.len;
-            }
-            (*bio).bi_iter.bi_sector = command.sector;
-            (*bio).bi_ioprio = command.prio;
-            (*bio).bi_private = ptr::from_ref(slot).cast_mut().cast();
-            (*bio).bi_end_io = Some(Self::end_io);
-            // INVARIANT: `io` was written above, and the slot is the block layer's now.
-            bindings::submit_bio(bio);
-        }
-        Ok(())
-    }
-
-    /// Takes a bio back from the block layer.
-    ///
-    /// # Safety
-    ///
-    /// The bio was submitted by [`Self::submit`] and is finished.
-    unsafe extern "C" fn end_io(bio: *mut bindings::bio) {
-        // SAFETY: `submit` has set this up, and the slot is valid as it is still taken.
-        let slot = unsafe { &*(*bio).bi_private.cast::<Slot<T>>() };
-        // SAFETY: The bio is finished, so its status is set; nobody uses it any more, so
-        // what the block layer has attached to it can be let go.
-        let result = unsafe {
-            let status = (*bio).bi_status;
-
-            bindings::bio_uninit(bio);
-            to_result(bindings::blk_status_to_errno(status))
-        };
-        // SAFETY: By the type invariant `io` is initialised and ours alone. It is moved
-        // out here, and not used from the slot again.
-        let io = unsafe { (*slot.io.get()).assume_init_read() };
-        // A slot is free before its I/O is answered, so a peer that waits for answers
-        // never finds the pool empty.
-        //
-        // SAFETY: The slot is still taken, and the pool is there until it is not. This is
-        // the last access to both.
-        unsafe {
-            if let Some((taken, id)) = *slot.home.get() {
-                taken.as_ref().put(id);
-            }
-        }
-        io.complete(result);
+        // INVARIANT: Initialised above.
+        Ok(Self {
+            set,
+            _owner: PhantomData,
+        })
     }
 }
 
-impl<T: BioOwner> Drop for BioPool<T> {
+impl<T> Drop for BioSet<T> {
     fn drop(&mut self) {
-        // Owners wait for their I/O before they come here, so this hardly ever loops. It
-        // is here as memory that the block layer uses must not go in any case.
-        while self.depth.buffers().any(|id| self.taken.is_taken(id)) {
-            fsleep(Delta::from_millis(1));
-        }
+        // SAFETY: Initialised by the type invariant. No bio is left: the owner of each bio
+        // in flight keeps the set alive, and the bio is freed before its owner.
+        unsafe { bindings::bioset_exit(self.set.get()) };
     }
+}
+
+/// Submits a bio for `owner`. [`BioOwner::complete`] is called when the bio has completed,
+/// which may be before this returns. May sleep.
+///
+/// Wraps `bio_alloc_bioset`, which does not fail with `GFP_NOIO`: without memory it waits
+/// for a bio of the set's reserve to complete.
+///
+/// # Errors
+///
+/// `EINVAL`, with the owner, if the pages are shorter than the data.
+pub(crate) fn submit<T: BioOwner>(owner: T, command: &BioCommand) -> Result<(), (T, Error)> {
+    let has_data = command.opf.has_data() && command.len > 0;
+    let set = owner.bio_set().set.get();
+    let device = owner.device().as_raw();
+    // SAFETY: The set is initialised by its type invariant, with vectors, and the device is
+    // open; the owner keeps both.
+    let bio = unsafe {
+        bindings::bio_alloc_bioset(
+            device,
+            has_data.into(),
+            command.opf.as_raw(),
+            bindings::GFP_NOIO,
+            set,
+        )
+    };
+    // SAFETY: The front pad of a `BioSet<T>` makes its bios part of an `OwnedBio<T>`, which
+    // is only used here until the bio is submitted.
+    let slot =
+        unsafe { &mut (*container_of!(Opaque::cast_from(bio), OwnedBio<T>, bio).cast_mut()).owner };
+    // INVARIANT: The owner stays in place until `end_io` moves it out.
+    let owner = slot.write(owner);
+
+    owner.submitting();
+    // Borrowed where the owner lies now, the references stay valid until it is moved.
+    let owner: &T = owner;
+    let pages = owner.pages();
+    let same = ptr::eq(owner.bio_set().set.get(), set) && ptr::eq(owner.device().as_raw(), device);
+
+    // CAST: Lossless where Linux runs.
+    if !same || (has_data && command.len as usize > pages.len()) {
+        // SAFETY: The owner was written above and is moved out once, before its memory is
+        // freed with the bio, which was not submitted.
+        return unsafe {
+            let owner = slot.assume_init_read();
+
+            bindings::bio_put(bio);
+            Err((owner, EINVAL))
+        };
+    }
+
+    // SAFETY: The bio was allocated above, with a vector if there is data. What it points
+    // to is borrowed from the owner, which stays in place until `end_io`.
+    unsafe {
+        if has_data {
+            bindings::bio_add_virt_nofail(bio, pages.as_ptr().cast(), command.len);
+        } else {
+            (*bio).bi_iter.bi_size = command.len;
+        }
+        (*bio).bi_iter.bi_sector = command.sector;
+        (*bio).bi_ioprio = command.prio;
+        (*bio).bi_end_io = Some(end_io::<T>);
+        bindings::submit_bio(bio);
+    }
+    Ok(())
+}
+
+/// Frees a completed bio and tells its owner.
+///
+/// # Safety
+///
+/// The bio was submitted by [`submit`] with an owner of type `T`, and has completed.
+unsafe extern "C" fn end_io<T: BioOwner>(bio: *mut bindings::bio) {
+    // SAFETY: The bio is part of an `OwnedBio<T>`, whose owner is initialised by its type
+    // invariant. It is moved out once, before its memory is freed with the bio.
+    let (owner, result) = unsafe {
+        let owned = container_of!(Opaque::cast_from(bio), OwnedBio<T>, bio);
+
+        (
+            (*owned).owner.assume_init_read(),
+            to_result(bindings::blk_status_to_errno((*bio).bi_status)),
+        )
+    };
+
+    // The owner keeps the bio set alive, so the bio goes first.
+    //
+    // SAFETY: This is the only reference to the bio.
+    unsafe { bindings::bio_put(bio) };
+    owner.complete(result);
 }
