@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
-//! Why something a peer sent was refused.
+//! Error numbers, and why a message was refused.
 
 use core::fmt;
 
@@ -45,7 +45,7 @@ pub enum WireError {
     },
     /// Not the magic number of RTRS.
     Magic(u16),
-    /// A major protocol version that is not spoken here.
+    /// A major protocol version that is not supported.
     Version(u16),
     /// A message type that is unknown or out of place.
     MessageType(u16),
@@ -53,15 +53,15 @@ pub enum WireError {
     ImmType(u32),
     /// A message id that this session does not have.
     MessageId(u32),
-    /// More connections to a path than accepted, or none.
+    /// A path with no connections, or with more than allowed.
     ConnectionCount(u16),
-    /// Connection id not below the number of connections.
+    /// A connection id that is not below the number of connections.
     ConnectionId(u16),
     /// Queue depth outside of 1..=65535.
     QueueDepth(u32),
     /// Chunk size (in bytes) outside of the accepted range.
     ChunkSize(u32),
-    /// Room for headers (in bytes) outside of the accepted range.
+    /// Space for headers (in bytes) outside of the accepted range.
     HeaderSize(u32),
     /// Largest I/O (in bytes) outside of the accepted range.
     IoSize(u32),
@@ -72,24 +72,24 @@ pub enum WireError {
         /// Bits taken by offsets within a chunk.
         offset: u32,
     },
-    /// An offset that leaves no room for the message in the chunk.
+    /// An offset at which the message does not fit into the chunk.
     Offset(u32),
-    /// The user message is longer than what lies before the RTRS message.
+    /// A user message that would begin before its chunk.
     UserLength {
         /// Length of the user message in bytes.
         len: u16,
         /// Offset of the RTRS message in bytes.
         offset: u32,
     },
-    /// Unexpected number of buffer descriptors.
+    /// An unexpected number of buffer descriptors.
     DescriptorCount(u16),
-    /// A buffer descriptor of a length that cannot be.
+    /// A buffer descriptor of an impossible length.
     DescriptorLength(u32),
-    /// A buffer whose end is beyond the address space.
+    /// A buffer that wraps around the address space.
     DescriptorRange,
     /// Unknown flag bits.
     Flags(u32),
-    /// A name that is empty, not terminated, or has bytes it must not have.
+    /// A name that is empty, not terminated, or contains a forbidden byte.
     Name,
     /// Unknown access mode.
     AccessMode(u8),
@@ -97,12 +97,12 @@ pub enum WireError {
     Operation(u8),
     /// A range of sectors that is not whole or ends beyond 2^64 bytes.
     SectorRange,
-    /// Block sizes or limits of a device that cannot be.
+    /// Impossible block sizes, or an impossible size, of a device.
     Geometry,
 }
 
 impl WireError {
-    /// The error number (positive) to answer with.
+    /// Returns the error number (positive) for the response.
     pub const fn errno(self) -> i32 {
         match self {
             Self::NoRoom { .. } => EMSGSIZE,

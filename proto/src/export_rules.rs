@@ -1,11 +1,38 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
-//! Who may open which device of a server.
+//! Access control: which client may open which device of a server.
 //!
-//! A list of rules, one on a line, of which the first that fits decides. What none
-//! fits is denied: a list that is cut off anywhere allows less, never more.
+//! The administrator writes a list of rules, one per line. The first rule that matches
+//! decides; without a match access is denied. So a list that was truncated allows less, never
+//! more.
 //!
-//! [`line::Line`] reads what is written, [`Rules`] decides.
+//! [`line::Line`] parses a line, [`Rules`] decides.
+//!
+//! # Examples
+//!
+//! ```
+//! use core::convert::Infallible;
+//!
+//! use rnbd_proto::export_rules::ClientIdentity;
+//! use rnbd_proto::export_rules::Permission;
+//! use rnbd_proto::export_rules::Rules;
+//! use rnbd_proto::text::path_addr::Addr;
+//! use rnbd_proto::wire::name::SessName;
+//!
+//! let rules = Rules::new(b"allow from=10.0.0.0/24 device=/dev/vg0/* ro\ndeny\n");
+//! let client = ClientIdentity {
+//!     session: SessName::new(b"s1").expect("a name"),
+//!     peer: Addr::parse(b"ip:10.0.0.7").expect("an address").into(),
+//! };
+//!
+//! let opens = |path: &str| -> Result<_, Infallible> {
+//!     rules.decide(&client, |pattern| Ok(pattern.matches(path.as_bytes())))
+//! };
+//! let (permission, reason) = opens("/dev/vg0/a").unwrap();
+//! assert_eq!(permission, Permission::ReadOnly);
+//! assert!(reason.to_string().starts_with("by rule 1"));
+//! assert_eq!(opens("/dev/sda").unwrap().0, Permission::Denied);
+//! ```
 
 pub mod line;
 
@@ -19,22 +46,23 @@ use crate::wire::name::SessName;
 use crate::wire::rnbd::AccessMode;
 use line::Rule;
 
-/// How a device may be opened. In ascending order.
+/// How a client may open a device, in ascending order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Permission {
-    /// Not at all, as if it was not there.
+    /// Not at all, as if the device did not exist.
     Denied,
-    /// To be read.
+    /// For reading.
     ReadOnly,
     /// In every mode.
     Full,
 }
 
 impl Permission {
-    /// The error number (positive) for a client that asks for `mode`, if it is refused.
+    /// Checks a client's request to open the device in `mode`. The error is the error number
+    /// (positive) for the client.
     ///
-    /// What a client may not see is not there, for all that it can tell. What it may
-    /// only read looks like a device that is read-only.
+    /// To a client, a device that it may not open does not exist, and one that it may only
+    /// read looks like a read-only device.
     pub const fn check(self, mode: AccessMode) -> Result<(), i32> {
         match self {
             Self::Denied => Err(ENOENT),
@@ -44,26 +72,26 @@ impl Permission {
     }
 }
 
-/// Who asks.
+/// The client that opens a device.
 #[derive(Clone, Copy, Debug)]
 pub struct ClientIdentity<'a> {
-    /// What it calls its session, which can be anything.
+    /// Name of its session, which the client chooses freely.
     pub session: SessName<'a>,
-    /// Where it connects from.
+    /// Address that it connects from.
     pub peer: PeerAddr,
 }
 
-/// What decided.
+/// The reason for a decision.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DecidedBy<'a> {
     /// A rule.
     Rule {
-        /// Its place in the list, from 1.
+        /// Its position in the list, from 1.
         number: usize,
-        /// As it was written.
+        /// The rule as it was written.
         text: &'a [u8],
     },
-    /// No rule fits.
+    /// No rule matches.
     NoRule,
 }
 
@@ -76,17 +104,17 @@ impl fmt::Display for DecidedBy<'_> {
     }
 }
 
-/// A list of rules, of which each was read before.
+/// A list of rules that were parsed before.
 #[derive(Clone, Copy, Debug)]
 pub struct Rules<'a>(&'a [u8]);
 
 impl<'a> Rules<'a> {
-    /// The rules in `text`, one on a line. A line that is none denies everything.
+    /// Creates a list from `text`, one rule per line. A malformed line denies everything.
     pub const fn new(text: &'a [u8]) -> Self {
         Self(text)
     }
 
-    /// The rules, with their numbers.
+    /// Returns the rules with their numbers.
     fn iter(self) -> impl Iterator<Item = (usize, Rule<'a>)> {
         let lines = self.0.split(|byte| *byte == b'\n');
         let lines = lines.filter(|line| !line.is_empty());
@@ -94,40 +122,43 @@ impl<'a> Rules<'a> {
         (1..).zip(lines.map(|line| Rule::parse(line).unwrap_or(Rule::deny_all(line))))
     }
 
-    /// Number of rules.
+    /// Returns the number of rules.
     pub fn count(self) -> usize {
         self.iter().count()
     }
 
-    /// Whether `client` is denied every device, whichever it is.
+    /// Returns whether the rules deny every device to `client`.
     pub fn denies_all(self, client: &ClientIdentity<'_>) -> bool {
-        let mut fitting = self.iter().filter(|(_, rule)| rule.speaks_of(client));
-        let first =
-            fitting.find(|(_, rule)| rule.access != Permission::Denied || rule.device.is_none());
+        let mut matching = self.iter().filter(|(_, rule)| rule.matches_client(client));
+        let first = matching
+            .find(|(_, rule)| rule.permission != Permission::Denied || rule.device.is_none());
 
-        first.is_none_or(|(_, rule)| rule.access == Permission::Denied)
+        first.is_none_or(|(_, rule)| rule.permission == Permission::Denied)
     }
 
-    /// How `client` may open the device that a pattern `is` of, and why.
+    /// Decides how `client` may open a device, and returns the reason.
+    ///
+    /// `matches` returns whether the device matches a pattern. It is called only for rules that
+    /// match the client.
     ///
     /// # Errors
     ///
-    /// What `is` says, which is asked for the rules that could decide only.
+    /// The first error of `matches`.
     pub fn decide<E>(
         self,
         client: &ClientIdentity<'_>,
-        mut is: impl FnMut(Glob<'a>) -> Result<bool, E>,
+        mut matches: impl FnMut(Glob<'a>) -> Result<bool, E>,
     ) -> Result<(Permission, DecidedBy<'a>), E> {
         for (number, rule) in self.iter() {
-            let fits = rule.speaks_of(client)
+            let decides = rule.matches_client(client)
                 && match rule.device {
-                    Some(pattern) => is(pattern)?,
+                    Some(pattern) => matches(pattern)?,
                     None => true,
                 };
 
-            if fits {
+            if decides {
                 let text = rule.text;
-                return Ok((rule.access, DecidedBy::Rule { number, text }));
+                return Ok((rule.permission, DecidedBy::Rule { number, text }));
             }
         }
         Ok((Permission::Denied, DecidedBy::NoRule))

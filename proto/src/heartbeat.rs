@@ -1,15 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
-//! Whether the other side of a path is still there.
+//! Heartbeats: whether the peer of a path still responds.
 //!
-//! Every [`INTERVAL_MS`] a timer ticks. The first tick after a sign of life sends a
-//! heartbeat; the following ones only count. Anything that is received is a sign
-//! of life, an acknowledged heartbeat in particular. After more than
-//! [`MISSED_MAX`] silent ticks the path is dead, 30 s after the last heartbeat.
+//! A timer ticks every [`INTERVAL_MS`]. The first tick after a message was received sends a
+//! heartbeat; later ticks only count. Any message of the peer resets the count, in particular
+//! the acknowledgement of a heartbeat. After more than [`MISSED_MAX`] silent ticks, 30 s after
+//! the heartbeat, the path is dead.
 //!
-//! The time from a heartbeat to its acknowledgement is the latency of the path. One
-//! that is not acknowledged makes it grow at each tick, so that a path that stalls does
-//! not look as quick as it was.
+//! The time from a heartbeat to its acknowledgement is the latency of the path. While an
+//! acknowledgement is missing the latency grows at each tick, so that a path that stalls does
+//! not look as fast as it was.
 
 use crate::atomic::AtomicU32;
 use crate::atomic::AtomicU64;
@@ -17,33 +17,33 @@ use crate::atomic::Ordering;
 
 /// Time between two ticks in milliseconds.
 pub const INTERVAL_MS: u32 = 5_000;
-/// Ticks without a sign of life that are put up with.
+/// Tolerated number of ticks without a message.
 const MISSED_MAX: u32 = 5;
 
-/// No time: of no heartbeat an acknowledgement is awaited.
+/// Time of a heartbeat when no acknowledgement is awaited.
 const NEVER: u64 = u64::MAX;
 
-/// What to do at a tick.
+/// The action to take at a tick.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum HeartbeatAction {
     /// Send a heartbeat.
     Send,
-    /// One is under way: nothing.
+    /// Do nothing: a heartbeat is in flight.
     Wait,
-    /// Give up on the path.
+    /// Give up the path.
     Dead,
 }
 
-/// Account of the heartbeats of one path.
+/// Heartbeat state of one path.
 ///
 /// One timer calls [`Self::tick`]; any number of completions, on any CPU, call
-/// [`Self::received`] and [`Self::acked`]. Times are those of one clock that never
-/// goes back, in nanoseconds.
+/// [`Self::received`] and [`Self::acked`]. Times are in nanoseconds, of one monotonic
+/// clock.
 #[derive(Debug)]
 pub struct Heartbeat {
-    /// Ticks since the last sign of life.
-    silent: AtomicU32,
-    /// When the oldest heartbeat was sent whose acknowledgement is awaited, or [`NEVER`].
+    /// Ticks since the last message.
+    silent_ticks: AtomicU32,
+    /// When the oldest heartbeat without acknowledgement was sent, or [`NEVER`].
     sent_ns: AtomicU64,
     latency_ns: AtomicU64,
 }
@@ -55,30 +55,29 @@ impl Default for Heartbeat {
 }
 
 impl Heartbeat {
-    /// A path that was just connected.
+    /// Creates the state of a path that was just connected.
     pub const fn new() -> Self {
         Self {
-            silent: AtomicU32::new(0),
+            silent_ticks: AtomicU32::new(0),
             sent_ns: AtomicU64::new(NEVER),
             latency_ns: AtomicU64::new(0),
         }
     }
 
-    /// Something was received.
+    /// Records that a message was received.
     #[inline]
     pub fn received(&self) {
-        // Completions call this all the time: leave the cache line shared if there
-        // is nothing to change. A tick in between is harmless, it counts as silent
-        // until the next completion.
-        if self.silent.load(Ordering::Relaxed) != 0 {
-            self.silent.store(0, Ordering::Relaxed);
+        // Each completion calls this: leave the cache line shared if there is nothing to
+        // change. A tick in between is harmless, it counts as silent until the next completion.
+        if self.silent_ticks.load(Ordering::Relaxed) != 0 {
+            self.silent_ticks.store(0, Ordering::Relaxed);
         }
     }
 
-    /// A heartbeat was acknowledged, which had been [received](Self::received) before.
+    /// Records an acknowledgement, after it was [received](Self::received).
     ///
-    /// It belongs to the oldest heartbeat that was not acknowledged. One that nobody
-    /// awaits says nothing of the latency.
+    /// It is taken for that of the oldest heartbeat without one. An unexpected acknowledgement
+    /// does not change the latency.
     pub fn acked(&self, now_ns: u64) {
         let sent_ns = self.sent_ns.swap(NEVER, Ordering::Relaxed);
         if sent_ns != NEVER {
@@ -87,16 +86,16 @@ impl Heartbeat {
         }
     }
 
-    /// Time from the last acknowledged heartbeat to its acknowledgement, or how long the
-    /// acknowledgement has been awaited if that is longer; 0 before the first one.
+    /// Returns the latency of the last acknowledged heartbeat, or how long the present one has
+    /// been waiting if that is longer; 0 before the first acknowledgement.
     #[inline]
     pub fn latency_ns(&self) -> u64 {
         self.latency_ns.load(Ordering::Relaxed)
     }
 
-    /// The timer ticked.
+    /// Counts a tick and returns the action to take.
     pub fn tick(&self, now_ns: u64) -> HeartbeatAction {
-        let silent = self.silent.load(Ordering::Relaxed);
+        let silent = self.silent_ticks.load(Ordering::Relaxed);
         if silent > MISSED_MAX {
             return HeartbeatAction::Dead;
         }
@@ -105,23 +104,21 @@ impl Heartbeat {
             let age_ns = now_ns.saturating_sub(sent_ns);
             self.latency_ns.fetch_max(age_ns, Ordering::Relaxed);
         }
-        // If a sign of life came in since, it wins.
-        let counted =
-            self.silent
-                .compare_exchange(silent, silent + 1, Ordering::Relaxed, Ordering::Relaxed);
-        match (silent, counted) {
-            (0, _) => {
-                // One that was sent before and is not acknowledged yet keeps its time.
-                let _ = self.sent_ns.compare_exchange(
-                    NEVER,
-                    now_ns,
-                    Ordering::Relaxed,
-                    Ordering::Relaxed,
-                );
-                HeartbeatAction::Send
-            }
-            _ => HeartbeatAction::Wait,
+        // A message that was received meanwhile wins.
+        let _ = self.silent_ticks.compare_exchange(
+            silent,
+            silent + 1,
+            Ordering::Relaxed,
+            Ordering::Relaxed,
+        );
+        if silent > 0 {
+            return HeartbeatAction::Wait;
         }
+        // An older heartbeat without acknowledgement keeps its time.
+        let _ = self
+            .sent_ns
+            .compare_exchange(NEVER, now_ns, Ordering::Relaxed, Ordering::Relaxed);
+        HeartbeatAction::Send
     }
 }
 
@@ -131,7 +128,7 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn a_clock_that_goes_back_does_no_harm() {
+    fn a_clock_that_goes_back_gives_no_latency() {
         let heartbeat = Heartbeat::default();
         assert_eq!(heartbeat.tick(u64::MAX - 1), HeartbeatAction::Send);
         heartbeat.acked(5);
@@ -139,11 +136,11 @@ mod tests {
     }
 
     proptest! {
-        /// A path is given up after exactly as many silent ticks as it should be, and
-        /// the latency is that of the last heartbeat that was answered, or what the oldest
-        /// unanswered one has taken by the last tick if that is more.
+        /// A path is dead after exactly the right number of silent ticks. The latency is that
+        /// of the last acknowledged heartbeat, or the age of the oldest one without
+        /// acknowledgement at the last tick, if that is more.
         #[test]
-        fn heartbeat(events in prop::collection::vec((0..3u8, 0..10_000u64), 0..100)) {
+        fn heartbeat_follows_the_model(events in prop::collection::vec((0..3u8, 0..10_000u64), 0..100)) {
             let heartbeat = Heartbeat::new();
             let (mut silent, mut now, mut sent, mut latency) = (0, 0, None, 0);
             for (event, pause) in events {

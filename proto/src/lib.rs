@@ -2,20 +2,19 @@
 
 //! Wire formats, text grammars and pure decisions of RTRS and RNBD.
 //!
-//! Everything in here works on plain values: it neither allocates, nor blocks,
-//! nor knows a kernel object. The modules link it, and on a development host it
-//! is tested, property-tested and fuzzed by cargo.
+//! The crate works on plain values: it neither allocates nor blocks and uses no kernel
+//! object. The modules link it; on a development host cargo tests and fuzzes it.
 //!
-//! What a peer or a user sends is turned once into a type that cannot hold an
-//! invalid value; what is refused is refused with a reason ([`error::WireError`],
+//! Input of a peer or a user is parsed once, into a type that cannot hold an invalid value.
+//! A parser that refuses its input returns the reason ([`error::WireError`],
 //! [`text::map_device::OptionError`]).
 //!
-//! - [`wire`]: message layouts. C headers:
+//! - [`wire`]: layouts of the messages. C headers:
 //!   [`drivers/infiniband/ulp/rtrs/rtrs-pri.h`](srctree/drivers/infiniband/ulp/rtrs/rtrs-pri.h),
 //!   [`drivers/block/rnbd/rnbd-proto.h`](srctree/drivers/block/rnbd/rnbd-proto.h).
 //! - [`imm`]: the 32 bits that travel with an RDMA write or send.
-//! - [`text`]: what is written to and read from sysfs.
-//! - The other modules decide: each takes what happened and says what to do.
+//! - [`text`]: contents of sysfs files.
+//! - Each of the other modules makes one decision: it takes an event and returns what to do.
 
 // Kbuild passes `no_std` itself and sets every `CONFIG_*` as a `cfg`.
 #![cfg_attr(not(any(test, CONFIG_RUST)), no_std)]

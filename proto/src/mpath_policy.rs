@@ -1,12 +1,32 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
-//! Which of a session's paths carries the next request.
+//! Multipath policies: which path of a session carries the next request.
+//!
+//! # Examples
+//!
+//! ```
+//! use rnbd_proto::mpath_policy::choose;
+//! use rnbd_proto::mpath_policy::MpathPolicy;
+//! use rnbd_proto::mpath_policy::PathLoad;
+//!
+//! // The second path is not connected.
+//! let inflight = [Some(7), None, Some(3)];
+//! let load = |path: usize| {
+//!     inflight[path].map(|inflight| PathLoad {
+//!         inflight,
+//!         latency_ns: 0,
+//!     })
+//! };
+//! assert_eq!(choose(MpathPolicy::MinInflight, 3, 0, load), Some(2));
+//! assert_eq!(choose(MpathPolicy::RoundRobin, 3, 1, load), Some(2));
+//! assert_eq!(choose(MpathPolicy::RoundRobin, 3, 3, load), Some(0));
+//! ```
 
 use core::fmt;
 
 use crate::text;
 
-/// How to choose. Users read and write it in `mpath_policy`.
+/// How to choose a path. Users read and write it in `mpath_policy`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum MpathPolicy {
     /// One path after the other.
@@ -14,16 +34,16 @@ pub enum MpathPolicy {
     /// The path with the fewest requests in flight.
     #[default]
     MinInflight,
-    /// The path with the quickest answer to a heartbeat. One that has not answered any
-    /// comes last.
+    /// The path with the shortest heartbeat latency. A path without a measured latency comes
+    /// last.
     MinLatency,
 }
 
 impl MpathPolicy {
-    /// All policies, each at its number.
+    /// All policies, indexed by their numbers.
     pub const ALL: [Self; 3] = [Self::RoundRobin, Self::MinInflight, Self::MinLatency];
 
-    /// The number of the policy, by which users may call it as well.
+    /// Returns the number of the policy, which users may write in place of its name.
     pub const fn number(self) -> u8 {
         match self {
             Self::RoundRobin => 0,
@@ -32,12 +52,12 @@ impl MpathPolicy {
         }
     }
 
-    /// The policy of this number.
+    /// Returns the policy of this number.
     pub fn from_number(number: u8) -> Option<Self> {
         Self::ALL.get(usize::from(number)).copied()
     }
 
-    /// The long name and the short one.
+    /// Returns the long and the short name.
     const fn names(self) -> (&'static str, &'static str) {
         match self {
             Self::RoundRobin => ("round-robin", "RR"),
@@ -46,8 +66,8 @@ impl MpathPolicy {
         }
     }
 
-    /// Reads a number, a short name, or anything that begins with a long name; in
-    /// upper or lower case, with no more white space than a newline at the end.
+    /// Parses a number, a short name, or anything that begins with a long name. Case does not
+    /// matter; white space is refused, but for one newline at the end.
     pub fn parse(text: &[u8]) -> Option<Self> {
         if let Ok(number) = text::parse_i32(text) {
             return Self::from_number(u8::try_from(number).ok()?);
@@ -62,7 +82,7 @@ impl MpathPolicy {
     }
 }
 
-/// What users read, without a newline: `round-robin (RR: 0)`.
+/// Prints the policy as users read it, without a newline: `round-robin (RR: 0)`.
 impl fmt::Display for MpathPolicy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (long, short) = self.names();
@@ -75,16 +95,15 @@ impl fmt::Display for MpathPolicy {
 pub struct PathLoad {
     /// Requests in flight.
     pub inflight: u32,
-    /// Time that the last heartbeat took in nanoseconds, 0 if there was none.
+    /// Latency of the last heartbeat in nanoseconds, 0 if there was none.
     pub latency_ns: u64,
 }
 
-/// Chooses one of `count` paths, if any can be used.
+/// Chooses one of `count` paths, if any is usable.
 ///
-/// `load` tells how busy a path is, and nothing of a path that cannot be used.
-/// The paths are looked at in their order beginning with number `start`, counted
-/// round; the first one wins if several are as good. Round-robin looks no further
-/// than it must, so `start` is to be one more each time.
+/// `load` returns how busy a path is, or `None` if it is not usable. The search begins at path
+/// number `start`, modulo `count`, and wraps around; of equally good paths the first one wins.
+/// Round-robin takes the first usable path, so the caller increments `start` each time.
 #[inline]
 pub fn choose(
     policy: MpathPolicy,
@@ -99,7 +118,7 @@ pub fn choose(
             let cost = match policy {
                 MpathPolicy::RoundRobin => return Some(path),
                 MpathPolicy::MinInflight => load.inflight.into(),
-                // What was not measured is not quick: 0 becomes the largest number.
+                // 0 means not measured: it wraps to the largest number.
                 MpathPolicy::MinLatency => load.latency_ns.wrapping_sub(1),
             };
             if best.is_none_or(|(_, least)| cost < least) {
@@ -177,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn numbers_are_there_and_back() {
+    fn numbers_convert_both_ways() {
         for number in 0..=u8::MAX {
             let policy = MpathPolicy::from_number(number);
             assert_eq!(policy.is_some(), number < 3);

@@ -1,11 +1,36 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
-//! From the path a client asks for to the path a server opens.
+//! Resolves the path that a client sends to the path that the server opens.
 //!
-//! The server's `dev_search_path` is put before what the client sent. Each
-//! `%SESSNAME%` in it stands for the name of the client's session, so that every
-//! session has a directory of its own. No component of the client's path may be
-//! `..`; links that lead elsewhere are for whoever walks the path to refuse.
+//! The server's `dev_search_path` is prepended to the client's path. Each `%SESSNAME%` in it
+//! is replaced by the name of the client's session, so that each session can have a directory
+//! of its own. No component of the client's path may be `..`; symbolic links that lead out of
+//! the directory are refused later, when the path is opened.
+//!
+//! # Examples
+//!
+//! ```
+//! use rnbd_proto::search_path::SearchPath;
+//! use rnbd_proto::search_path::SearchPathError;
+//! use rnbd_proto::wire::name::DevicePath;
+//! use rnbd_proto::wire::name::SessName;
+//!
+//! let search_path = SearchPath::new(b"/srv/%SESSNAME%").expect("an absolute path");
+//! let sessname = SessName::new(b"s1").expect("a name");
+//! let mut buf = [0; 64];
+//!
+//! let device = DevicePath::new(b"disks/a").expect("a path");
+//! assert_eq!(
+//!     search_path.resolve(sessname, device, &mut buf),
+//!     Ok(c"/srv/s1/disks/a"),
+//! );
+//!
+//! let device = DevicePath::new(b"../s2/a").expect("a path");
+//! assert_eq!(
+//!     search_path.resolve(sessname, device, &mut buf),
+//!     Err(SearchPathError::Parent),
+//! );
+//! ```
 
 use core::ffi::CStr;
 use core::fmt;
@@ -14,9 +39,9 @@ use crate::error::EINVAL;
 use crate::wire::name::DevicePath;
 use crate::wire::name::SessName;
 
-/// Longest path with its NUL, in bytes (`PATH_MAX`).
+/// Largest length of a path with its NUL, in bytes (`PATH_MAX`).
 pub const MAX_PATH: usize = 4096;
-/// Stands for the name of the session.
+/// Placeholder for the name of the session.
 const PLACEHOLDER: &[u8] = b"%SESSNAME%";
 
 /// Why a path was refused.
@@ -24,18 +49,18 @@ const PLACEHOLDER: &[u8] = b"%SESSNAME%";
 pub enum SearchPathError {
     /// The search path does not start with `/`.
     Relative,
-    /// The search path has control characters in it.
+    /// The search path contains control characters.
     Control,
     /// A component is `..`.
     Parent,
-    /// The device path names no file: all slashes and dots.
+    /// The device path names no file: it consists of slashes and dots.
     Empty,
     /// Longer than [`MAX_PATH`].
     TooLong,
 }
 
 impl SearchPathError {
-    /// The error number (positive) for the client.
+    /// Returns the error number (positive) for the client.
     pub const fn errno(self) -> i32 {
         EINVAL
     }
@@ -53,7 +78,7 @@ impl fmt::Display for SearchPathError {
     }
 }
 
-/// The components of a path, without the empty ones and `.`.
+/// Returns the components of a path, without empty ones and `.`.
 fn components(path: &[u8]) -> impl Iterator<Item = &[u8]> {
     path.split(|&b| b == b'/')
         .filter(|c| !c.is_empty() && *c != b".")
@@ -69,7 +94,7 @@ fn components(path: &[u8]) -> impl Iterator<Item = &[u8]> {
 pub struct SearchPath<'a>(&'a [u8]);
 
 impl<'a> SearchPath<'a> {
-    /// Checks what the administrator set.
+    /// Checks the value that the administrator set.
     pub fn new(path: &'a [u8]) -> Result<Self, SearchPathError> {
         if path.first() != Some(&b'/') {
             return Err(SearchPathError::Relative);
@@ -87,12 +112,12 @@ impl<'a> SearchPath<'a> {
         Ok(Self(path))
     }
 
-    /// Whether the whole file system is open to clients.
+    /// Returns whether clients can open devices in the whole file system.
     pub fn is_root(self) -> bool {
         components(self.0).next().is_none()
     }
 
-    /// Writes the directory that the devices of a session are in to `buf`.
+    /// Writes the directory with the devices of a session to `buf`.
     pub fn directory<'b>(
         self,
         sessname: SessName<'_>,
@@ -106,7 +131,7 @@ impl<'a> SearchPath<'a> {
         out.finish()
     }
 
-    /// Writes the path to open for a device to `buf` ([`MAX_PATH`] bytes will do).
+    /// Writes the path of a device to `buf`. [`MAX_PATH`] bytes are always enough.
     pub fn resolve<'b>(
         self,
         sessname: SessName<'_>,
@@ -151,7 +176,7 @@ impl<'a> SearchPath<'a> {
     }
 }
 
-/// Writes to a buffer and keeps room for a NUL.
+/// Writes to a buffer, leaving space for a NUL.
 struct Writer<'b> {
     buf: &'b mut [u8],
     len: usize,
@@ -160,12 +185,12 @@ struct Writer<'b> {
 impl<'b> Writer<'b> {
     fn push(&mut self, bytes: &[u8]) -> Result<(), SearchPathError> {
         let end = self.len.saturating_add(bytes.len());
-        // `end` is the place of the NUL.
+        // The NUL goes to `end`.
         if end >= self.buf.len() || end >= MAX_PATH {
             return Err(SearchPathError::TooLong);
         }
-        let to = self.buf.get_mut(self.len..end);
-        to.ok_or(SearchPathError::TooLong)?.copy_from_slice(bytes);
+        let free = self.buf.get_mut(self.len..end);
+        free.ok_or(SearchPathError::TooLong)?.copy_from_slice(bytes);
         self.len = end;
         Ok(())
     }

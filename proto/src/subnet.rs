@@ -1,11 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
-//! Ranges of addresses, and whether a peer's is among them.
+//! Ranges of addresses, to be compared with the address of a peer.
 //!
-//! Written `[ip:]<IPv4 or IPv6>[/<bits>]` or `gid:<GID>[/<bits>]`; without bits, the one
-//! address. Bits of the address beyond those that count are ignored. The three families
-//! have nothing in common, but for the IPv6 addresses that stand for IPv4 ones
-//! (`::ffff:0:0/96`), which are those.
+//! A range is written `[ip:]<IPv4 or IPv6>[/<bits>]` or `gid:<GID>[/<bits>]`; without bits it
+//! is a single address. Bits of the address after the prefix are ignored. A range contains
+//! addresses of its family only; an IPv4-mapped IPv6 address (`::ffff:0:0/96`) counts as IPv4.
 
 use core::fmt;
 use core::net::IpAddr;
@@ -21,7 +20,7 @@ enum Family {
 }
 
 impl Family {
-    /// Bits of an address.
+    /// Returns the number of bits of an address.
     const fn width(self) -> u32 {
         match self {
             Self::V4 => 32,
@@ -37,7 +36,7 @@ pub struct PeerAddr {
     bits: u128,
 }
 
-/// Bits that all IPv6 addresses which stand for IPv4 ones begin with.
+/// Length of the prefix of IPv4-mapped IPv6 addresses, in bits.
 const MAPPED_BITS: u32 = 96;
 
 impl PeerAddr {
@@ -63,7 +62,7 @@ impl PeerAddr {
 }
 
 impl From<Addr<'_>> for PeerAddr {
-    /// The scope of an address does not count.
+    /// Drops the scope of the address.
     fn from(addr: Addr<'_>) -> Self {
         match addr {
             Addr::V4(ip) => Self::from_ip(ip.into()),
@@ -76,9 +75,9 @@ impl From<Addr<'_>> for PeerAddr {
 /// Why a range was refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SubnetError {
-    /// Not an address.
+    /// The address is malformed.
     Addr,
-    /// Not a number of bits that the address has.
+    /// The number of bits is malformed, or larger than the address.
     Bits,
 }
 
@@ -91,20 +90,20 @@ impl fmt::Display for SubnetError {
     }
 }
 
-/// A range of addresses: those that begin with the same bits.
+/// A range of addresses: all that have the same prefix.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Subnet {
     first: PeerAddr,
-    /// At most the width of an address.
-    len: u32,
+    /// Length of the prefix in bits, at most the width of an address.
+    prefix_len: u32,
 }
 
 impl Subnet {
-    /// Reads a range.
+    /// Parses a range.
     pub(crate) fn parse(text: &[u8]) -> Result<Self, SubnetError> {
         let text = core::str::from_utf8(text).map_err(|_| SubnetError::Addr)?;
-        let (addr, len) = match text.split_once('/') {
-            Some((addr, len)) => (addr, Some(len)),
+        let (addr, prefix_len) = match text.split_once('/') {
+            Some((addr, bits)) => (addr, Some(bits)),
             None => (text, None),
         };
         let (first, width) = match addr.strip_prefix("gid:") {
@@ -115,65 +114,67 @@ impl Subnet {
             None => {
                 let ip = addr.strip_prefix("ip:").unwrap_or(addr);
                 let ip: IpAddr = ip.parse().map_err(|_| SubnetError::Addr)?;
-                // Of the address as it is written, mapped or not.
+                // The width is that of the address as written, even if it is mapped.
                 (PeerAddr::from_ip(ip), if ip.is_ipv4() { 32 } else { 128 })
             }
         };
-        let len = match len {
-            Some(len) => bits(len).ok_or(SubnetError::Bits)?,
+        let prefix_len = match prefix_len {
+            Some(bits) => parse_bits(bits).ok_or(SubnetError::Bits)?,
             None => width,
         };
-        if len > width {
+        if prefix_len > width {
             return Err(SubnetError::Bits);
         }
         if first.family.width() == width {
-            return Ok(Self { first, len });
+            return Ok(Self { first, prefix_len });
         }
-        // Less would cover both sorts of addresses.
-        let len = len.checked_sub(MAPPED_BITS).ok_or(SubnetError::Bits)?;
-        Ok(Self { first, len })
+        // A shorter prefix would cover addresses of both families.
+        let prefix_len = prefix_len
+            .checked_sub(MAPPED_BITS)
+            .ok_or(SubnetError::Bits)?;
+        Ok(Self { first, prefix_len })
     }
 
-    /// Whether `peer` is one of them.
+    /// Returns whether the range contains `peer`.
     pub(crate) fn contains(self, peer: PeerAddr) -> bool {
-        let rest = self.first.family.width().saturating_sub(self.len);
+        let host_bits = self.first.family.width().saturating_sub(self.prefix_len);
         let differ = self.first.bits ^ peer.bits;
 
-        // All bits are shifted out of an address of 128 if none counts.
-        self.first.family == peer.family && differ.checked_shr(rest).unwrap_or(0) == 0
+        // With an empty prefix all bits are shifted out.
+        self.first.family == peer.family && differ.checked_shr(host_bits).unwrap_or(0) == 0
     }
 }
 
-/// A number of bits, as it would be printed: no sign, no zeroes ahead.
-fn bits(text: &str) -> Option<u32> {
-    let zeroes = text.len() > 1 && text.starts_with('0');
+/// Parses a number of bits: no sign, no leading zeroes.
+fn parse_bits(text: &str) -> Option<u32> {
+    let leading_zero = text.len() > 1 && text.starts_with('0');
 
-    if zeroes || !text.bytes().all(|byte| byte.is_ascii_digit()) {
+    if leading_zero || !text.bytes().all(|byte| byte.is_ascii_digit()) {
         return None;
     }
     text.parse().ok()
 }
 
-/// Ranges separated by commas.
+/// A list of ranges, separated by commas.
 ///
 /// # Invariants
 ///
-/// At least one range, and all can be read.
+/// There is at least one range, and all are valid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Subnets<'a>(&'a [u8]);
 
 impl<'a> Subnets<'a> {
-    /// Reads ranges; the error has the one that is wrong.
+    /// Parses a list; the error contains the range that is wrong.
     pub(crate) fn parse(text: &'a [u8]) -> Result<Self, (&'a [u8], SubnetError)> {
         for range in split(text) {
             Subnet::parse(range).map_err(|reason| (range, reason))?;
         }
-        // INVARIANT: All were read above; what is split is never nothing.
+        // INVARIANT: All were parsed above; `split` returns at least one part.
         Ok(Self(text))
     }
 
-    /// Whether `peer` is in any of them.
-    pub(crate) fn contain(self, peer: PeerAddr) -> bool {
+    /// Returns whether any of the ranges contains `peer`.
+    pub(crate) fn contains(self, peer: PeerAddr) -> bool {
         split(self.0).any(|range| Subnet::parse(range).is_ok_and(|range| range.contains(peer)))
     }
 }

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
-//! What users write to and read from sysfs.
+//! Contents of sysfs files, as users write and read them.
 //!
-//! Input comes as bytes, often with a newline at its end.
+//! Input is bytes, often with a newline at the end.
 
 pub mod device_link;
 pub mod map_device;
@@ -15,12 +15,13 @@ use core::num::ParseIntError;
 use crate::error::EINVAL;
 use crate::error::ERANGE;
 
-/// `text` without white space at both ends.
+/// Returns `text` without white space at both ends.
 pub(crate) const fn trim(text: &[u8]) -> &[u8] {
     text.trim_ascii()
 }
 
-/// A decimal number within the range of `i32`, with or without a `-`.
+/// Parses the value of an option: decimal, with or without a `-`, within the range of `i32`.
+/// White space at both ends is ignored.
 fn parse_option_number(text: &[u8]) -> Option<i32> {
     let (digits, sign) = match trim(text) {
         [b'-', digits @ ..] => (digits, -1),
@@ -36,17 +37,17 @@ fn parse_option_number(text: &[u8]) -> Option<i32> {
     })
 }
 
-/// Why something that was written is not the number that it should be.
+/// Why a number was refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ParseNumberError {
-    /// No number, or one that means nothing.
+    /// Not a number, or not one that the file takes.
     Malformed,
-    /// Too large, or too small, for any.
+    /// A number that does not fit into the type.
     Range,
 }
 
 impl ParseNumberError {
-    /// The error number (positive) that the kernel has for it.
+    /// Returns the error number (positive) that the `kstrto*` functions return.
     pub const fn errno(self) -> i32 {
         match self {
             Self::Malformed => EINVAL,
@@ -64,10 +65,10 @@ impl From<ParseIntError> for ParseNumberError {
     }
 }
 
-/// A number as the files of the C client take it: decimal, with or without a sign,
-/// within the range of `i32`; no white space but one newline at the end.
+/// Parses a signed number: decimal, within the range of `i32`. White space is refused, but
+/// for one newline at the end.
 ///
-/// C: [`kstrtoint`](srctree/lib/kstrtox.c).
+/// C: [`kstrtoint`](srctree/lib/kstrtox.c) of base 10.
 pub fn parse_i32(text: &[u8]) -> Result<i32, ParseNumberError> {
     let line = text.strip_suffix(b"\n").unwrap_or(text);
     let digits = match line {
@@ -81,9 +82,8 @@ pub fn parse_i32(text: &[u8]) -> Result<i32, ParseNumberError> {
     Ok(line.parse()?)
 }
 
-/// A number as the kernel takes it where the base is open: decimal, octal with a
-/// leading `0`, hexadecimal with `0x`; perhaps with a `+`, and no white space but one
-/// newline at the end.
+/// Parses an unsigned number: decimal, octal after a `0` or hexadecimal after `0x`, perhaps
+/// with a `+`. White space is refused, but for one newline at the end.
 ///
 /// C: [`kstrtoull`](srctree/lib/kstrtox.c) of base 0.
 pub fn parse_u64(text: &[u8]) -> Result<u64, ParseNumberError> {
@@ -101,10 +101,10 @@ pub fn parse_u64(text: &[u8]) -> Result<u64, ParseNumberError> {
     Ok(u64::from_str_radix(digits, base)?)
 }
 
-/// User input for one line of the log: escaped, and cut if it is long.
-pub(crate) struct Excerpt<'a>(pub(crate) &'a [u8]);
+/// Quotes user input in a log line: escapes it, and truncates it if it is long.
+pub(crate) struct Quoted<'a>(pub(crate) &'a [u8]);
 
-impl fmt::Display for Excerpt<'_> {
+impl fmt::Display for Quoted<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         const MAX: usize = 64;
 
@@ -118,14 +118,14 @@ impl fmt::Display for Excerpt<'_> {
 /// How to unmap a device.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum UnmapMode {
-    /// Only if nobody has it open.
+    /// Fails if the device is open.
     Normal,
-    /// In any case; what is in flight fails.
+    /// Unmaps an open device, too; requests in flight fail.
     Force,
 }
 
 impl UnmapMode {
-    /// Reads `normal` or `force`.
+    /// Parses `normal` or `force`.
     pub fn parse(text: &[u8]) -> Option<Self> {
         match trim(text) {
             b"normal" => Some(Self::Normal),

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
-//! The lines that `export_rules` takes.
+//! Lines written to `export_rules`.
 //!
 //! ```text
 //! allow|deny [session=<pattern>] [from=<addresses>[,<addresses>...]] [device=<pattern>] [ro]
@@ -8,7 +8,22 @@
 //! default
 //! ```
 //!
-//! White space separates words. Empty lines and those that begin with `#` say nothing.
+//! White space separates words. Empty lines and lines that begin with `#` are ignored.
+//!
+//! # Examples
+//!
+//! ```
+//! use rnbd_proto::export_rules::line::Line;
+//!
+//! let Ok(Line::Rule(rule)) = Line::parse(b"  allow session=s* ro\n") else {
+//!     panic!("a rule");
+//! };
+//! assert_eq!(rule.text, b"allow session=s* ro");
+//! assert_eq!(Line::parse(b"clear"), Ok(Line::Clear));
+//!
+//! let refused = Line::parse(b"allow user=a").unwrap_err();
+//! assert_eq!(refused.to_string(), "unknown word 'user=a'");
+//! ```
 
 use core::fmt;
 
@@ -20,33 +35,33 @@ use crate::glob::MAX_PATTERN;
 use crate::subnet::SubnetError;
 use crate::subnet::Subnets;
 use crate::text::trim;
-use crate::text::Excerpt;
+use crate::text::Quoted;
 
-/// Why a line was refused. [`fmt::Display`] gives the reason for the log.
+/// Why a line was refused. [`fmt::Display`] prints it for a log line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LineError<'a> {
-    /// Has control characters.
+    /// The line contains control characters.
     Control,
-    /// Begins with a word that it cannot begin with.
+    /// The first word is unknown.
     Verb(&'a [u8]),
-    /// Has a word that means nothing there.
+    /// Another word is unknown.
     Word(&'a [u8]),
-    /// Says this twice.
+    /// This condition is given twice.
     Twice(&'static str),
-    /// This is without a value, or with one that is too long.
+    /// The value of this condition is empty or too long.
     Length(&'static str),
-    /// A pattern that the name of no session matches.
+    /// No name of a session can match the pattern.
     Session(&'a [u8]),
-    /// A pattern that no path of a device matches.
+    /// No path of a device can match the pattern.
     Device(&'a [u8]),
-    /// Not addresses.
+    /// This range of addresses is malformed.
     From(&'a [u8], SubnetError),
-    /// `ro` with `deny`.
+    /// `ro` is given with `deny`.
     ReadOnlyDeny,
 }
 
 impl LineError<'_> {
-    /// The error number (positive) for the writer.
+    /// Returns the error number (positive) for the writer.
     pub const fn errno(&self) -> i32 {
         EINVAL
     }
@@ -59,53 +74,53 @@ impl fmt::Display for LineError<'_> {
             Self::Verb(word) => write!(
                 f,
                 "'{}' is none of allow, deny, clear, default",
-                Excerpt(word)
+                Quoted(word)
             ),
-            Self::Word(word) => write!(f, "unknown word '{}'", Excerpt(word)),
+            Self::Word(word) => write!(f, "unknown word '{}'", Quoted(word)),
             Self::Twice(word) => write!(f, "{word} given twice"),
             Self::Length(word) => write!(f, "{word} is empty or longer than {MAX_PATTERN} bytes"),
             Self::Session(value) => write!(
                 f,
                 "session '{}': such names have neither / nor .",
-                Excerpt(value)
+                Quoted(value)
             ),
             Self::Device(value) => write!(
                 f,
                 "device '{}' is not an absolute path without //, . and ..",
-                Excerpt(value)
+                Quoted(value)
             ),
-            Self::From(value, reason) => write!(f, "from '{}' {reason}", Excerpt(value)),
+            Self::From(value, reason) => write!(f, "from '{}' {reason}", Quoted(value)),
             Self::ReadOnlyDeny => f.write_str("ro goes with allow only"),
         }
     }
 }
 
-/// What a line asks for.
+/// A parsed line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Line<'a> {
-    /// Nothing.
+    /// Empty, or a comment.
     Blank,
-    /// A list without rules, from here on.
+    /// Start a list without rules.
     Clear,
-    /// No list.
+    /// Remove the list, so that the default applies.
     Default,
-    /// One more rule at the end.
+    /// Append a rule.
     Rule(Rule<'a>),
 }
 
 impl<'a> Line<'a> {
-    /// Reads one line, without its end.
+    /// Parses a line.
     pub fn parse(line: &'a [u8]) -> Result<Self, LineError<'a>> {
         let mut words = words(line);
 
-        let done = match words.next() {
+        let line = match words.next() {
             None | Some([b'#', ..]) => return Ok(Self::Blank),
             Some(b"clear") => Self::Clear,
             Some(b"default") => Self::Default,
             Some(_) => return Rule::parse(line).map(Self::Rule),
         };
         match words.next() {
-            None => Ok(done),
+            None => Ok(line),
             Some(word) => Err(LineError::Word(word)),
         }
     }
@@ -114,16 +129,16 @@ impl<'a> Line<'a> {
 /// A rule.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rule<'a> {
-    /// As it was written, without white space at its ends.
+    /// The rule as it was written, without white space at both ends.
     pub text: &'a [u8],
-    pub(super) access: Permission,
+    pub(super) permission: Permission,
     session: Option<Glob<'a>>,
     from: Option<Subnets<'a>>,
     pub(super) device: Option<Glob<'a>>,
 }
 
 impl<'a> Rule<'a> {
-    /// Reads a line that is a rule.
+    /// Parses a rule.
     pub fn parse(line: &'a [u8]) -> Result<Self, LineError<'a>> {
         let text = trim(line);
 
@@ -136,7 +151,7 @@ impl<'a> Rule<'a> {
         let mut words = words(text);
         let verb = words.next().unwrap_or_default();
         let mut rule = Self {
-            access: match verb {
+            permission: match verb {
                 b"allow" => Permission::Full,
                 b"deny" => Permission::Denied,
                 _ => return Err(LineError::Verb(verb)),
@@ -145,26 +160,26 @@ impl<'a> Rule<'a> {
         };
 
         for word in words {
-            rule.take(word)?;
+            rule.parse_word(word)?;
         }
         Ok(rule)
     }
 
-    /// What denies everything to everybody.
+    /// Returns a rule that denies all devices to all clients.
     pub(super) const fn deny_all(text: &'a [u8]) -> Self {
         Self {
             text,
-            access: Permission::Denied,
+            permission: Permission::Denied,
             session: None,
             from: None,
             device: None,
         }
     }
 
-    /// Takes one more word in.
-    fn take(&mut self, word: &'a [u8]) -> Result<(), LineError<'a>> {
+    /// Parses one more word.
+    fn parse_word(&mut self, word: &'a [u8]) -> Result<(), LineError<'a>> {
         if word == b"ro" {
-            self.access = match self.access {
+            self.permission = match self.permission {
                 Permission::Full => Permission::ReadOnly,
                 Permission::ReadOnly => return Err(LineError::Twice("ro")),
                 Permission::Denied => return Err(LineError::ReadOnlyDeny),
@@ -175,30 +190,31 @@ impl<'a> Rule<'a> {
             if value.contains(&b'/') || value.contains(&b'.') {
                 return Err(LineError::Session(value));
             }
-            once("session", &mut self.session, pattern)?;
+            set_once("session", &mut self.session, pattern)?;
         } else if let Some(value) = word.strip_prefix(b"device=") {
             let pattern = pattern("device", value)?;
 
             if !is_path(value) {
                 return Err(LineError::Device(value));
             }
-            once("device", &mut self.device, pattern)?;
+            set_once("device", &mut self.device, pattern)?;
         } else if let Some(value) = word.strip_prefix(b"from=") {
-            let from = Subnets::parse(value).map_err(|(bad, why)| LineError::From(bad, why))?;
+            let from =
+                Subnets::parse(value).map_err(|(range, error)| LineError::From(range, error))?;
 
-            once("from", &mut self.from, from)?;
+            set_once("from", &mut self.from, from)?;
         } else {
             return Err(LineError::Word(word));
         }
         Ok(())
     }
 
-    /// Whether it is about `client`, and perhaps about the device.
-    pub(super) fn speaks_of(&self, client: &ClientIdentity<'_>) -> bool {
+    /// Returns whether the rule applies to `client`. It may still not match the device.
+    pub(super) fn matches_client(&self, client: &ClientIdentity<'_>) -> bool {
         let session = client.session.as_bytes();
 
         self.session.is_none_or(|pattern| pattern.matches(session))
-            && self.from.is_none_or(|from| from.contain(client.peer))
+            && self.from.is_none_or(|from| from.contains(client.peer))
     }
 }
 
@@ -207,22 +223,22 @@ fn words(line: &[u8]) -> impl Iterator<Item = &[u8]> {
         .filter(|word| !word.is_empty())
 }
 
-fn pattern<'a>(what: &'static str, value: &'a [u8]) -> Result<Glob<'a>, LineError<'a>> {
-    Glob::new(value).ok_or(LineError::Length(what))
+fn pattern<'a>(key: &'static str, value: &'a [u8]) -> Result<Glob<'a>, LineError<'a>> {
+    Glob::new(value).ok_or(LineError::Length(key))
 }
 
-fn once<'a, T>(what: &'static str, to: &mut Option<T>, value: T) -> Result<(), LineError<'a>> {
+fn set_once<'a, T>(key: &'static str, to: &mut Option<T>, value: T) -> Result<(), LineError<'a>> {
     match to.replace(value) {
         None => Ok(()),
-        Some(_) => Err(LineError::Twice(what)),
+        Some(_) => Err(LineError::Twice(key)),
     }
 }
 
-/// Whether a pattern can be that of a path without detours.
+/// Returns whether an absolute, normalized path can match a pattern.
 fn is_path(pattern: &[u8]) -> bool {
     let below = match pattern {
         [b'/', below @ ..] => below,
-        // These begin with a slash, too.
+        // A `**` matches the first slash, too.
         [b'*', b'*', ..] => pattern,
         _ => return false,
     };

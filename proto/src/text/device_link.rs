@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
-//! Name of the link to a mapped device in `devices/`.
+//! Name of the link in `devices/` to a mapped device.
 
 use core::ffi::CStr;
 
@@ -13,8 +13,7 @@ use crate::wire::name::MAX_NAME;
 ///
 /// # Invariants
 ///
-/// At most [`MAX_NAME`] bytes: a longer name could be created in sysfs, but nobody
-/// could look it up.
+/// At most [`MAX_NAME`] bytes: sysfs would create a longer name, but a look-up of it fails.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DeviceLink<'a> {
     path: DevicePath<'a>,
@@ -22,7 +21,7 @@ pub struct DeviceLink<'a> {
 }
 
 impl<'a> DeviceLink<'a> {
-    /// The link of device `path` on session `sessname`, unless it is too long.
+    /// Returns the link to device `path` of session `sessname`, unless its name is too long.
     pub const fn new(path: DevicePath<'a>, sessname: SessName<'a>) -> Option<Self> {
         let len = path
             .as_bytes()
@@ -36,15 +35,14 @@ impl<'a> DeviceLink<'a> {
         Some(Self { path, sessname })
     }
 
-    /// The name, with a NUL, in `buf`.
+    /// Writes the name, with a NUL, to `buf`.
     pub fn copy_to<'b>(&self, buf: &'b mut NameBuf) -> &'b CStr {
         let path = self.path.as_bytes().iter().map(|b| match b {
             b'/' => b'!',
             _ => *b,
         });
-        let rest = [b'@'].into_iter();
         let name = path
-            .chain(rest)
+            .chain([b'@'])
             .chain(self.sessname.as_bytes().iter().copied());
         crate::wire::name::copy_terminated(name, buf)
     }

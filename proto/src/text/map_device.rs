@@ -1,13 +1,31 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
 //! Options of `map_device`.
+//!
+//! # Examples
+//!
+//! ```
+//! use rnbd_proto::text::map_device::MapOptions;
+//! use rnbd_proto::wire::rnbd::AccessMode;
+//!
+//! let line = b"sessname=s1 path=ip:10.0.0.1@ip:10.0.0.2 device_path=/dev/ram0 access_mode=ro\n";
+//! let options = MapOptions::parse(line, 8).expect("valid options");
+//!
+//! assert_eq!(options.sessname.as_bytes(), b"s1");
+//! assert_eq!(options.access_mode, AccessMode::ReadOnly);
+//! assert_eq!(options.dest_port, 1234);
+//! assert_eq!(options.paths().count(), 1);
+//!
+//! let refused = MapOptions::parse(b"sessname=s1", 8).unwrap_err();
+//! assert_eq!(refused.to_string(), "option device_path is missing");
+//! ```
 
 use core::fmt;
 
 use super::device_link::DeviceLink;
 use super::path_addr::AddrError;
 use super::path_addr::PathAddr;
-use super::Excerpt;
+use super::Quoted;
 use crate::error::EINVAL;
 use crate::wire::name::DevicePath;
 use crate::wire::name::SessName;
@@ -15,11 +33,11 @@ use crate::wire::name::MAX_NAME;
 use crate::wire::rnbd::AccessMode;
 use crate::wire::rnbd::DEFAULT_PORT;
 
-/// Most `path=` options of one line.
+/// Largest number of `path=` options in one line.
 pub const MAX_PATHS: usize = 6;
 
-/// What the file prints when it is read: a line with all options, those that may be left
-/// out in brackets, and how an address is written. The form is that of the C driver.
+/// Usage text that the file shows when it is read, in the form of the C driver: all options,
+/// the optional ones in brackets, and the syntax of an address.
 pub const USAGE: &str = concat!(
     "Usage: echo \"sessname=<session> path=<[src@]dst> [path=<[src@]dst> ...] ",
     "device_path=<path on the server> [dest_port=<port>] ",
@@ -28,9 +46,9 @@ pub const USAGE: &str = concat!(
     "addr ::= [ ip:<ipv4> | ip:<ipv6>[%<interface>] | gid:<gid> ]\n",
 );
 
-/// An option of the line.
+/// The key of an option.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Opt {
+pub enum OptionKey {
     /// `sessname=`
     SessName,
     /// `path=`
@@ -45,7 +63,7 @@ pub enum Opt {
     NrPollQueues,
 }
 
-impl Opt {
+impl OptionKey {
     const ALL: [Self; 6] = [
         Self::SessName,
         Self::Path,
@@ -55,8 +73,8 @@ impl Opt {
         Self::NrPollQueues,
     ];
 
-    /// The option's name.
-    pub const fn name(self) -> &'static str {
+    /// Returns the key as users write it.
+    pub const fn as_str(self) -> &'static str {
         match self {
             Self::SessName => "sessname",
             Self::Path => "path",
@@ -71,31 +89,31 @@ impl Opt {
         1 << self as u32
     }
 
-    /// Splits `word` into an option and its value.
+    /// Splits `word` into the key of an option and its value.
     fn split(word: &[u8]) -> Option<(Self, &[u8])> {
         let at = word.iter().position(|&b| b == b'=')?;
         let (name, value) = word.split_at_checked(at)?;
-        let opt = Self::ALL
+        let option = Self::ALL
             .into_iter()
-            .find(|o| o.name().as_bytes() == name)?;
-        Some((opt, value.get(1..)?))
+            .find(|option| option.as_str().as_bytes() == name)?;
+        Some((option, value.get(1..)?))
     }
 }
 
 /// What is wrong with an option.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Reason {
-    /// Required, but not there.
+pub enum OptionProblem {
+    /// A required option is missing.
     Missing,
-    /// There more than once.
+    /// Given more than once.
     Twice,
-    /// Without a value.
+    /// No value.
     Empty,
-    /// Longer than a name may be.
+    /// A name that is too long.
     TooLong,
-    /// With bytes that such a name must not have.
+    /// A name with a forbidden byte.
     BadName,
-    /// More paths than allowed.
+    /// More than [`MAX_PATHS`] paths.
     TooMany,
     /// The same path twice.
     SamePath,
@@ -110,28 +128,28 @@ pub enum Reason {
     },
     /// Neither `ro`, `rw` nor `migration`.
     Mode,
-    /// With the name of the session, too long for the name of a link.
+    /// Together with the name of the session too long for the name of a link.
     LinkTooLong,
 }
 
-/// Why a line was refused. [`fmt::Display`] gives one line for the log.
+/// Why a line was refused. [`fmt::Display`] prints it for a log line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OptionError<'a> {
-    /// Something that is no option.
+    /// A word that is not an option.
     Unknown(&'a [u8]),
-    /// An option with something wrong.
+    /// An option that is wrong.
     Bad {
-        /// Which one.
-        option: Opt,
-        /// Its value, empty if there is none.
+        /// The key.
+        option: OptionKey,
+        /// The value, empty if there is none.
         value: &'a [u8],
         /// What is wrong.
-        reason: Reason,
+        reason: OptionProblem,
     },
 }
 
 impl OptionError<'_> {
-    /// The error number (positive) for the writer.
+    /// Returns the error number (positive) for the writer.
     pub const fn errno(&self) -> i32 {
         EINVAL
     }
@@ -140,27 +158,31 @@ impl OptionError<'_> {
 impl fmt::Display for OptionError<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (option, value, reason) = match self {
-            Self::Unknown(word) => return write!(f, "unknown option '{}'", Excerpt(word)),
+            Self::Unknown(word) => return write!(f, "unknown option '{}'", Quoted(word)),
             Self::Bad {
                 option,
                 value,
                 reason,
-            } => (option.name(), Excerpt(value), reason),
+            } => (option.as_str(), Quoted(value), reason),
         };
         match reason {
-            Reason::Missing => write!(f, "option {option} is missing"),
-            Reason::Twice => write!(f, "option {option} given twice"),
-            Reason::Empty => write!(f, "option {option} has no value"),
-            Reason::TooLong => write!(f, "option {option} is longer than {MAX_NAME} bytes"),
-            Reason::BadName => write!(f, "option {option}: bad name '{value}'"),
-            Reason::TooMany => write!(f, "option {option} given more than {MAX_PATHS} times"),
-            Reason::SamePath => write!(f, "option {option}: '{value}' given twice"),
-            Reason::Addr(why) => write!(f, "option {option}: '{value}' {why}"),
-            Reason::Range { min, max } => {
+            OptionProblem::Missing => write!(f, "option {option} is missing"),
+            OptionProblem::Twice => write!(f, "option {option} given twice"),
+            OptionProblem::Empty => write!(f, "option {option} has no value"),
+            OptionProblem::TooLong => write!(f, "option {option} is longer than {MAX_NAME} bytes"),
+            OptionProblem::BadName => write!(f, "option {option}: bad name '{value}'"),
+            OptionProblem::TooMany => {
+                write!(f, "option {option} given more than {MAX_PATHS} times")
+            }
+            OptionProblem::SamePath => write!(f, "option {option}: '{value}' given twice"),
+            OptionProblem::Addr(why) => write!(f, "option {option}: '{value}' {why}"),
+            OptionProblem::Range { min, max } => {
                 write!(f, "option {option}: '{value}' is not within {min}..{max}")
             }
-            Reason::Mode => write!(f, "option {option}: '{value}' is not ro, rw or migration"),
-            Reason::LinkTooLong => write!(
+            OptionProblem::Mode => {
+                write!(f, "option {option}: '{value}' is not ro, rw or migration")
+            }
+            OptionProblem::LinkTooLong => write!(
                 f,
                 "option {option} is longer than {MAX_NAME} bytes together with sessname"
             ),
@@ -168,7 +190,7 @@ impl fmt::Display for OptionError<'_> {
     }
 }
 
-/// A line for `map_device`.
+/// A line written to `map_device`.
 #[derive(Clone, Copy, Debug)]
 pub struct MapOptions<'a> {
     /// Name of the session.
@@ -177,53 +199,57 @@ pub struct MapOptions<'a> {
     pub device_path: DevicePath<'a>,
     /// Name of the link to the device.
     pub link: DeviceLink<'a>,
-    /// Port of the server, for all paths.
+    /// Port of the server, the same for all paths.
     pub dest_port: u16,
     /// How to open the device.
     pub access_mode: AccessMode,
-    /// Number of queues that are polled.
+    /// Number of poll queues.
     pub nr_poll_queues: u32,
     paths: [Option<PathAddr<'a>>; MAX_PATHS],
 }
 
 impl<'a> MapOptions<'a> {
-    /// Reads a line on a machine with `nr_cpus` processors.
+    /// Parses a line, on a machine with `nr_cpus` CPUs.
     pub fn parse(line: &'a [u8], nr_cpus: u32) -> Result<Self, OptionError<'a>> {
-        let mut raw = Raw::default();
+        let mut parser = Parser::default();
         let words = line.split(u8::is_ascii_whitespace);
         for word in words.filter(|word| !word.is_empty()) {
-            raw.take(word, nr_cpus)?;
+            parser.parse_word(word, nr_cpus)?;
         }
 
-        let sessname = raw.sessname.ok_or_else(|| missing(Opt::SessName))?;
-        let device_path = raw.device_path.ok_or_else(|| missing(Opt::DevicePath))?;
+        let sessname = parser
+            .sessname
+            .ok_or_else(|| missing(OptionKey::SessName))?;
+        let device_path = parser
+            .device_path
+            .ok_or_else(|| missing(OptionKey::DevicePath))?;
         let link = DeviceLink::new(device_path, sessname).ok_or(OptionError::Bad {
-            option: Opt::DevicePath,
+            option: OptionKey::DevicePath,
             value: device_path.as_bytes(),
-            reason: Reason::LinkTooLong,
+            reason: OptionProblem::LinkTooLong,
         })?;
         Ok(Self {
             sessname,
             device_path,
             link,
-            dest_port: raw.dest_port.unwrap_or(DEFAULT_PORT),
-            access_mode: raw.access_mode.unwrap_or(AccessMode::ReadWrite),
-            nr_poll_queues: raw.nr_poll_queues,
-            paths: raw.paths,
+            dest_port: parser.dest_port.unwrap_or(DEFAULT_PORT),
+            access_mode: parser.access_mode.unwrap_or(AccessMode::ReadWrite),
+            nr_poll_queues: parser.nr_poll_queues,
+            paths: parser.paths,
         })
     }
 
-    /// The paths in the order given; none if the session is to exist already.
+    /// Returns the paths in the given order. There are none if the session must exist already.
     pub fn paths(&self) -> impl Iterator<Item = PathAddr<'a>> + '_ {
         self.paths.iter().flatten().copied()
     }
 }
 
-/// What was read so far.
+/// The options parsed so far.
 #[derive(Default)]
-struct Raw<'a> {
-    /// Bits of the options seen.
-    seen: u32,
+struct Parser<'a> {
+    /// Bits of the options given.
+    given: u32,
     sessname: Option<SessName<'a>>,
     device_path: Option<DevicePath<'a>>,
     dest_port: Option<u16>,
@@ -232,10 +258,10 @@ struct Raw<'a> {
     paths: [Option<PathAddr<'a>>; MAX_PATHS],
 }
 
-impl<'a> Raw<'a> {
-    /// Takes one option in.
-    fn take(&mut self, word: &'a [u8], nr_cpus: u32) -> Result<(), OptionError<'a>> {
-        let (option, value) = Opt::split(word).ok_or(OptionError::Unknown(word))?;
+impl<'a> Parser<'a> {
+    /// Parses one word.
+    fn parse_word(&mut self, word: &'a [u8], nr_cpus: u32) -> Result<(), OptionError<'a>> {
+        let (option, value) = OptionKey::split(word).ok_or(OptionError::Unknown(word))?;
         self.set(option, value, nr_cpus)
             .map_err(|reason| OptionError::Bad {
                 option,
@@ -244,60 +270,65 @@ impl<'a> Raw<'a> {
             })
     }
 
-    fn set(&mut self, option: Opt, value: &'a [u8], nr_cpus: u32) -> Result<(), Reason> {
-        if self.seen & option.bit() != 0 && option != Opt::Path {
-            return Err(Reason::Twice);
+    fn set(
+        &mut self,
+        option: OptionKey,
+        value: &'a [u8],
+        nr_cpus: u32,
+    ) -> Result<(), OptionProblem> {
+        if self.given & option.bit() != 0 && option != OptionKey::Path {
+            return Err(OptionProblem::Twice);
         }
-        self.seen |= option.bit();
+        self.given |= option.bit();
         if value.is_empty() {
-            return Err(Reason::Empty);
+            return Err(OptionProblem::Empty);
         }
         match option {
-            Opt::SessName => self.sessname = Some(name(value, SessName::new)?),
-            Opt::DevicePath => self.device_path = Some(name(value, DevicePath::new)?),
-            Opt::Path => self.add_path(value)?,
-            Opt::DestPort => {
+            OptionKey::SessName => self.sessname = Some(name(value, SessName::new)?),
+            OptionKey::DevicePath => self.device_path = Some(name(value, DevicePath::new)?),
+            OptionKey::Path => self.add_path(value)?,
+            OptionKey::DestPort => {
                 let (min, max) = (0, u16::MAX.into());
                 let port = super::parse_option_number(value).and_then(|n| u16::try_from(n).ok());
-                self.dest_port = Some(port.ok_or(Reason::Range { min, max })?);
+                self.dest_port = Some(port.ok_or(OptionProblem::Range { min, max })?);
             }
-            Opt::AccessMode => {
-                self.access_mode = Some(AccessMode::from_bytes(value).ok_or(Reason::Mode)?);
+            OptionKey::AccessMode => {
+                self.access_mode = Some(AccessMode::from_bytes(value).ok_or(OptionProblem::Mode)?);
             }
-            Opt::NrPollQueues => {
+            OptionKey::NrPollQueues => {
                 let (min, max) = (-1, i32::try_from(nr_cpus).unwrap_or(i32::MAX));
                 self.nr_poll_queues = match super::parse_option_number(value) {
                     Some(-1) => nr_cpus,
                     Some(n) if (0..=max).contains(&n) => n.unsigned_abs(),
-                    _ => return Err(Reason::Range { min, max }),
+                    _ => return Err(OptionProblem::Range { min, max }),
                 };
             }
         }
         Ok(())
     }
 
-    fn add_path(&mut self, value: &'a [u8]) -> Result<(), Reason> {
-        let path = PathAddr::parse(value).map_err(Reason::Addr)?;
+    fn add_path(&mut self, value: &'a [u8]) -> Result<(), OptionProblem> {
+        let path = PathAddr::parse(value).map_err(OptionProblem::Addr)?;
         if self.paths.iter().flatten().any(|known| *known == path) {
-            return Err(Reason::SamePath);
+            return Err(OptionProblem::SamePath);
         }
         let free = self.paths.iter_mut().find(|slot| slot.is_none());
-        *free.ok_or(Reason::TooMany)? = Some(path);
+        *free.ok_or(OptionProblem::TooMany)? = Some(path);
         Ok(())
     }
 }
 
-fn missing(option: Opt) -> OptionError<'static> {
+fn missing(option: OptionKey) -> OptionError<'static> {
     OptionError::Bad {
         option,
         value: b"",
-        reason: Reason::Missing,
+        reason: OptionProblem::Missing,
     }
 }
 
-fn name<'a, T, E>(value: &'a [u8], new: fn(&'a [u8]) -> Result<T, E>) -> Result<T, Reason> {
+fn name<'a, T, E>(value: &'a [u8], new: fn(&'a [u8]) -> Result<T, E>) -> Result<T, OptionProblem> {
     if value.len() > MAX_NAME {
-        return Err(Reason::TooLong);
+        return Err(OptionProblem::TooLong);
     }
-    new(value).map_err(|_| Reason::BadName)
+    new(value).map_err(|_| OptionProblem::BadName)
 }

@@ -2,6 +2,18 @@
 
 //! Addresses of a path: `[src(,|@)]dst`, each `ip:<v4>`, `ip:<v6>[%scope]` or
 //! `gid:<gid>`.
+//!
+//! # Examples
+//!
+//! ```
+//! use rnbd_proto::text::path_addr::Addr;
+//! use rnbd_proto::text::path_addr::PathAddr;
+//!
+//! let path = PathAddr::parse(b"ip:10.0.0.1,ip:10.0.0.2").expect("two addresses");
+//! assert_eq!(path.dst, Addr::V4([10, 0, 0, 2].into()));
+//! // The name of the path's directory in sysfs.
+//! assert_eq!(path.to_string(), "ip:10.0.0.1@ip:10.0.0.2");
+//! ```
 
 use core::fmt;
 use core::net::Ipv4Addr;
@@ -13,13 +25,13 @@ const MAX_SCOPE: usize = 15;
 /// Why an address was refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AddrError {
-    /// Starts with neither `ip:` nor `gid:`.
+    /// The text starts with neither `ip:` nor `gid:`.
     Family,
-    /// `ip:` is followed by something else than an address.
+    /// No IP address follows `ip:`.
     Ip,
-    /// `gid:` is followed by something else than a GID.
+    /// No GID follows `gid:`.
     Gid,
-    /// A scope that is empty or too long, or of an address that takes none.
+    /// The scope is empty or too long, or the address takes none.
     Scope,
 }
 
@@ -43,7 +55,7 @@ pub enum Addr<'a> {
     V6 {
         /// The address.
         addr: Ipv6Addr,
-        /// Name or number of the interface that a link-local address is good for.
+        /// Name or number of the interface, for a link-local address.
         scope: Option<&'a str>,
     },
     /// `gid:`, the native address of an RDMA port; written like IPv6.
@@ -51,7 +63,7 @@ pub enum Addr<'a> {
 }
 
 impl<'a> Addr<'a> {
-    /// Reads one address.
+    /// Parses one address.
     pub fn parse(text: &'a [u8]) -> Result<Self, AddrError> {
         if let Some(gid) = text.strip_prefix(b"gid:") {
             let gid = parse_v6(gid).ok_or(AddrError::Gid)?;
@@ -69,7 +81,7 @@ impl<'a> Addr<'a> {
         };
         let addr = parse_v6(ip.as_bytes()).ok_or(AddrError::Ip)?;
         if let Some(scope) = scope {
-            // The scope of any other address means nothing; C ignores it.
+            // No other address has a scope; C ignores it.
             if !is_link_local(&addr) || !(1..=MAX_SCOPE).contains(&scope.len()) {
                 return Err(AddrError::Scope);
             }
@@ -87,7 +99,7 @@ const fn is_link_local(addr: &Ipv6Addr) -> bool {
     addr.segments()[0] & 0xffc0 == 0xfe80
 }
 
-/// Prints an address as the names of path directories have it, without scope.
+/// Prints an address as in the name of a path's directory, without scope.
 impl fmt::Display for Addr<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -110,8 +122,8 @@ impl fmt::Display for Addr<'_> {
 
 /// Prints what `%pI6c` prints.
 ///
-/// That is the recommended form of RFC 5952 with one addition: the last 32 bits of
-/// an ISATAP address (RFC 5214) stand as IPv4 too.
+/// That is the form that RFC 5952 recommends, with one addition: the last 32 bits of an
+/// ISATAP address (RFC 5214) are printed as IPv4.
 fn fmt_v6(addr: &Ipv6Addr, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     let segments = addr.segments();
     let is_isatap = segments[4] & !0x0200 == 0 && segments[5] == 0x5efe;
@@ -119,8 +131,8 @@ fn fmt_v6(addr: &Ipv6Addr, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         return write!(f, "{addr}");
     }
 
-    // The interface id starts with 0:5efe or 200:5efe, so zeroes to shorten are
-    // among the first five segments.
+    // The interface id starts with 0:5efe or 200:5efe, so only zeroes among the first five
+    // segments can be shortened.
     let head = &segments[..6];
     let (start, len) = longest_zeroes(head);
     let mut colon = "";
@@ -139,7 +151,7 @@ fn fmt_v6(addr: &Ipv6Addr, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     write!(f, ":{}", Ipv4Addr::new(a, b, c, d))
 }
 
-/// Start and length of the first of the longest runs of zeroes.
+/// Returns start and length of the first of the longest runs of zeroes.
 fn longest_zeroes(segments: &[u16]) -> (usize, usize) {
     let mut best = (0, 0);
     let mut run = (0, 0usize);
@@ -159,14 +171,14 @@ fn longest_zeroes(segments: &[u16]) -> (usize, usize) {
 /// Addresses of both ends of a path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PathAddr<'a> {
-    /// The own end; chosen by routing if not given.
+    /// The local end; chosen by routing if not given.
     pub src: Option<Addr<'a>>,
     /// The server.
     pub dst: Addr<'a>,
 }
 
 impl<'a> PathAddr<'a> {
-    /// Reads `dst`, `src,dst` or `src@dst`.
+    /// Parses `dst`, `src,dst` or `src@dst`.
     pub fn parse(text: &'a [u8]) -> Result<Self, AddrError> {
         let separator = [b',', b'@']
             .iter()
