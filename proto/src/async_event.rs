@@ -1,14 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
-//! That something about a session's devices has changed, such as the size of one.
+//! Asynchronous events: the server notifies a client that a device has changed, such as its
+//! size.
 //!
-//! The server has a number for each session, which it changes when there is news, and
-//! which each of its heartbeats carries; the greeting tells where it starts. A client
-//! that hears another number than the last one asks for all of its devices. So nothing
-//! is lost with a message or a path, and several changes need to be asked for only once.
+//! The server counts the events of each session. Each of its heartbeats carries the count; the
+//! handshake (SESS_INFO_RSP) carries the first one. A client that receives another count than
+//! the last one queries all of its devices. So no event is lost with a message or a path, and
+//! one query covers several events.
 //!
-//! A number that is mistaken for another one, as can happen around the loss of a
-//! session, costs a look at the devices, or puts it off until the next heartbeat.
+//! Around the loss of a session a count may be taken for a wrong one. That costs a needless
+//! query, or delays one until the next heartbeat.
 
 use crate::atomic::AtomicU32;
 use crate::atomic::Ordering::Relaxed;
@@ -16,59 +17,59 @@ use crate::imm;
 
 const MASK: u32 = (1 << imm::PAYLOAD_BITS) - 1;
 
-/// The number, which means nothing but that it differs from another one.
+/// A count of events, modulo 2^28. Only whether it differs from another one matters.
 ///
 /// # Invariants
 ///
-/// Takes at most [`imm::PAYLOAD_BITS`].
+/// It has at most [`imm::PAYLOAD_BITS`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct EventCount(u32);
 
 impl EventCount {
-    /// Where a session starts, and what one tells whose client does not listen.
+    /// The count of a new session, and of one whose client does not listen.
     pub const NONE: Self = Self(0);
 
-    /// The number in the lowest bits of `raw`.
+    /// Returns the count in the lowest bits of `raw`.
     #[inline]
     pub const fn new(raw: u32) -> Self {
         // INVARIANT: Masked here.
         Self(raw & MASK)
     }
 
-    /// The number as it travels.
+    /// Returns the count as a payload.
     #[inline]
     pub const fn get(self) -> u32 {
         self.0
     }
 
-    /// The number after one more change.
+    /// Returns the count after one more event.
     #[must_use]
     pub const fn next(self) -> Self {
         Self::new(self.0.wrapping_add(1))
     }
 }
 
-/// No number: what the server says does not matter.
-const DEAF: u32 = u32::MAX;
+/// Not a count: the client does not listen, or has not received a count.
+const NO_COUNT: u32 = u32::MAX;
 
-/// What the client of a session knows of its news.
+/// The client's side of the events of a session.
 ///
 /// Completions of all paths call [`Self::receive`], on any CPU. One task calls
-/// [`Self::pending`], acts, and calls [`Self::handled`] if that went well; else the next
-/// heartbeat brings it up again.
+/// [`Self::pending`], queries the devices, and calls [`Self::handled`] if that succeeded;
+/// otherwise the next heartbeat makes it try again.
 #[derive(Debug)]
 pub struct EventListener {
-    /// The number as of the last look at the devices, or [`DEAF`].
-    known: AtomicU32,
-    /// The one that was heard last.
-    heard: AtomicU32,
+    /// Count at the last query of the devices, or [`NO_COUNT`].
+    handled: AtomicU32,
+    /// Count that was received last, or [`NO_COUNT`].
+    received: AtomicU32,
 }
 
-/// News that was heard and not acted upon.
+/// Events that were received and not handled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PendingEvent {
-    known: u32,
-    heard: EventCount,
+    handled: u32,
+    received: EventCount,
 }
 
 impl Default for EventListener {
@@ -78,49 +79,50 @@ impl Default for EventListener {
 }
 
 impl EventListener {
-    /// One that does not listen yet.
+    /// Creates a listener that does not listen yet.
     pub const fn new() -> Self {
         Self {
-            known: AtomicU32::new(DEAF),
-            heard: AtomicU32::new(DEAF),
+            handled: AtomicU32::new(NO_COUNT),
+            received: AtomicU32::new(NO_COUNT),
         }
     }
 
-    /// The server greeted with this number; with none if it does not tell news.
+    /// Begins to listen with the count of the handshake, or not, if the server sends no events.
     ///
-    /// What is known of the devices must be asked for after that.
-    pub fn start(&self, from: Option<EventCount>) {
-        self.known
-            .store(from.map_or(DEAF, EventCount::get), Relaxed);
+    /// The caller queries the devices after this call.
+    pub fn start(&self, count: Option<EventCount>) {
+        self.handled
+            .store(count.map_or(NO_COUNT, EventCount::get), Relaxed);
     }
 
-    /// The server told its number. Whether that is to be acted upon.
+    /// Records the count of a heartbeat. Returns whether there are events to handle.
     #[inline]
     #[must_use]
-    pub fn receive(&self, news: EventCount) -> bool {
-        let known = self.known.load(Relaxed);
-        if known == DEAF || known == news.get() {
+    pub fn receive(&self, count: EventCount) -> bool {
+        let handled = self.handled.load(Relaxed);
+        if handled == NO_COUNT || handled == count.get() {
             return false;
         }
-        self.heard.store(news.get(), Relaxed);
+        self.received.store(count.get(), Relaxed);
         true
     }
 
-    /// What is to be acted upon.
+    /// Returns the events to handle, if any.
     pub fn pending(&self) -> Option<PendingEvent> {
-        let known = self.known.load(Relaxed);
-        let heard = self.heard.load(Relaxed);
-        (known != DEAF && heard != DEAF && known != heard).then_some(PendingEvent {
-            known,
-            heard: EventCount::new(heard),
+        let handled = self.handled.load(Relaxed);
+        let received = self.received.load(Relaxed);
+        let pending = handled != NO_COUNT && received != NO_COUNT && handled != received;
+        pending.then_some(PendingEvent {
+            handled,
+            received: EventCount::new(received),
         })
     }
 
-    /// It was acted upon, unless the session began anew meanwhile.
-    pub fn handled(&self, due: PendingEvent) {
-        let _ = self
-            .known
-            .compare_exchange(due.known, due.heard.get(), Relaxed, Relaxed);
+    /// Records that `event` was handled, unless the session was restarted meanwhile.
+    pub fn handled(&self, event: PendingEvent) {
+        let _ =
+            self.handled
+                .compare_exchange(event.handled, event.received.get(), Relaxed, Relaxed);
     }
 }
 
@@ -129,7 +131,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn numbers_stay_within_the_payload() {
+    fn counts_stay_within_the_payload() {
         assert_eq!(EventCount::NONE.get(), 0);
         assert_eq!(EventCount::NONE.next(), EventCount::new(1));
         assert_eq!(EventCount::new(u32::MAX).get(), (1 << 28) - 1);
@@ -137,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_listens_before_the_greeting_or_to_a_server_without_news() {
+    fn counts_are_ignored_before_the_handshake_and_without_support() {
         let listener = EventListener::default();
         assert!(!listener.receive(EventCount::new(3)));
         listener.start(None);
@@ -146,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn the_number_of_the_greeting_is_no_news() {
+    fn the_count_of_the_handshake_is_no_event() {
         let listener = EventListener::new();
         listener.start(Some(EventCount::new(7)));
         assert!(!listener.receive(EventCount::new(7)));
@@ -154,31 +156,31 @@ mod tests {
     }
 
     #[test]
-    fn news_is_due_until_it_was_acted_upon() {
+    fn an_event_is_pending_until_it_was_handled() {
         let listener = EventListener::new();
         listener.start(Some(EventCount::NONE));
         assert!(listener.receive(EventCount::new(1)));
-        let first = listener.pending().expect("news");
-        assert!(listener.receive(EventCount::new(1)), "not acted upon yet");
-        assert!(listener.receive(EventCount::new(2)), "during that");
+        let first = listener.pending().expect("an event");
+        assert!(listener.receive(EventCount::new(1)), "not handled yet");
+        assert!(listener.receive(EventCount::new(2)), "while it is handled");
         listener.handled(first);
-        let second = listener.pending().expect("what came meanwhile");
+        let second = listener.pending().expect("a second event");
         listener.handled(second);
         assert_eq!(listener.pending(), None);
         assert!(!listener.receive(EventCount::new(2)), "over another path");
     }
 
     #[test]
-    fn a_new_greeting_is_not_overwritten_by_what_was_due_before() {
+    fn a_new_handshake_is_not_overwritten_by_an_event_from_before_it() {
         let listener = EventListener::new();
         listener.start(Some(EventCount::new(4)));
         assert!(listener.receive(EventCount::new(5)));
-        let due = listener.pending().expect("news");
+        let event = listener.pending().expect("an event");
         listener.start(Some(EventCount::NONE));
-        listener.handled(due);
+        listener.handled(event);
         assert!(!listener.receive(EventCount::NONE));
         listener.start(None);
-        listener.handled(due);
+        listener.handled(event);
         assert!(!listener.receive(EventCount::new(9)));
     }
 }

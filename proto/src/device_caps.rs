@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
-//! What an RDMA device can do, and whether that is enough.
+//! Capabilities of an RDMA device, and whether they suffice.
 
 use core::fmt;
 
@@ -10,43 +10,43 @@ use crate::limits::MIN_IO_SIZE;
 /// The limits of a device that matter to a transport.
 #[derive(Clone, Copy, Debug)]
 pub struct DeviceAttrs {
-    /// Work requests a queue may hold.
+    /// Largest number of work requests in a queue.
     pub max_qp_wr: u32,
-    /// Entries of a completion queue.
+    /// Largest number of entries of a completion queue.
     pub max_cqe: u32,
-    /// Scatter/gather elements of one send work request.
+    /// Largest number of scatter/gather elements of a send work request.
     pub max_send_sge: u32,
-    /// Pages of one fast-registered memory region.
+    /// Largest number of pages of a fast-registered memory region.
     pub max_fast_reg_pages: u32,
-    /// Completion vectors; at least 1.
+    /// Number of completion vectors; at least 1.
     pub num_comp_vectors: u32,
-    /// Whether the device has memory management extensions (fast registration
-    /// and invalidation), without which the transport cannot run on it.
+    /// Whether the device has memory management extensions (fast registration and
+    /// invalidation), which the transport needs.
     pub mem_mgt_ext: bool,
-    /// Whether immediates can be sent. Those of a device that cannot travel as
-    /// notes, which are messages of their own.
+    /// Whether the device can send immediates. Without them the transport sends inline
+    /// immediates, see [`crate::imm::INLINE_IMM_SIZE`].
     pub immediates: bool,
 }
 
-/// What a device does not have. Printed behind the name of the device.
+/// A capability that a device lacks. A log line prints it after the name of the device.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MissingCapability {
     /// Memory management extensions.
     Registration,
-    /// Regions large enough for the smallest request: only of so many bytes.
+    /// Regions that are large enough for any I/O size; the largest is of so many bytes.
     Region(u32),
-    /// So many work requests in a queue of a server.
+    /// Enough work requests in a queue.
     WorkRequests {
-        /// That are needed.
+        /// Number needed.
         needed: u32,
-        /// That it can have.
+        /// Number that the device allows.
         max: u32,
     },
-    /// So many completions in a queue.
+    /// Enough entries in a completion queue.
     Completions {
-        /// That are needed.
+        /// Number needed.
         needed: u32,
-        /// That it can have.
+        /// Number that the device allows.
         max: u32,
     },
 }
@@ -72,13 +72,13 @@ impl fmt::Display for MissingCapability {
 }
 
 impl DeviceAttrs {
-    /// Whether a server can run on it, with `sends` and `receives` under way on one
-    /// connection.
+    /// Checks that a server can run on the device, with `sends` and `receives` outstanding on
+    /// one connection.
     pub fn check_server(&self, sends: u32, receives: u32) -> Result<(), MissingCapability> {
         if !self.mem_mgt_ext {
             return Err(MissingCapability::Registration);
         }
-        // And one more for draining.
+        // Draining needs one more.
         let needed = sends.max(receives).saturating_add(1);
         if needed > self.max_qp_wr {
             let max = self.max_qp_wr;
@@ -87,7 +87,8 @@ impl DeviceAttrs {
         self.check_cq(sends, receives)
     }
 
-    /// Whether a client can run on it. Its queues are made as long as they can be.
+    /// Checks that a client can run on the device. A client makes its queues as long as the
+    /// device allows.
     pub fn check_client(&self) -> Result<(), MissingCapability> {
         let bytes = registrable_bytes(self.max_fast_reg_pages);
         match (self.mem_mgt_ext, bytes < MIN_IO_SIZE) {
@@ -97,7 +98,7 @@ impl DeviceAttrs {
         }
     }
 
-    /// Whether one completion queue can do for `sends` and `receives`.
+    /// Checks that one completion queue is large enough for `sends` and `receives`.
     pub fn check_cq(&self, sends: u32, receives: u32) -> Result<(), MissingCapability> {
         let needed = cq_entries(sends, receives);
         let max = self.max_cqe;
@@ -108,8 +109,8 @@ impl DeviceAttrs {
     }
 }
 
-/// Completions that a connection can have at once: one for each work request, and one
-/// for each of the two that drain it.
+/// Returns the largest number of completions that a connection can have at once: one for each
+/// work request, and one for each of the two that drain its queues.
 pub fn cq_entries(sends: u32, receives: u32) -> u32 {
     sends.saturating_add(receives).saturating_add(2)
 }
@@ -129,13 +130,13 @@ mod tests {
     };
 
     #[test]
-    fn a_device_that_has_just_enough_will_do() {
+    fn a_device_that_has_just_enough_is_accepted() {
         assert_eq!(ENOUGH.check_server(100, 50), Ok(()));
         assert_eq!(ENOUGH.check_client(), Ok(()));
     }
 
     #[test]
-    fn what_it_lacks_is_told_with_what_helps() {
+    fn a_missing_capability_is_named_with_a_remedy() {
         let bare = DeviceAttrs {
             mem_mgt_ext: false,
             ..ENOUGH
@@ -144,7 +145,7 @@ mod tests {
             max_fast_reg_pages: 1,
             ..ENOUGH
         };
-        for (lack, words) in [
+        for (missing, words) in [
             (
                 bare.check_server(1, 1),
                 "lacks memory management extensions",
@@ -157,10 +158,10 @@ mod tests {
             (ENOUGH.check_cq(151, 0), "153 are needed"),
             (ENOUGH.check_cq(u32::MAX, 9), "sess_queue_depth"),
         ] {
-            let told = lack.map_err(|lack| lack.to_string());
+            let text = missing.map_err(|missing| missing.to_string());
             assert!(
-                told.as_ref().is_err_and(|told| told.contains(words)),
-                "{told:?}"
+                text.as_ref().is_err_and(|text| text.contains(words)),
+                "{text:?}"
             );
         }
     }

@@ -2,10 +2,30 @@
 
 //! The immediate: 32 bits that travel with an RDMA write or send.
 //!
-//! 4 bits of type, then 28 bits of payload. Values here are in host order; on the
-//! wire an immediate is big endian (`ib_wc::ex.imm_data`).
+//! The upper 4 bits are the type, the other 28 the payload. Values here are in host order; on
+//! the wire an immediate is big endian (`ib_wc::ex.imm_data`).
 //!
 //! C header: [`drivers/infiniband/ulp/rtrs/rtrs-pri.h`](srctree/drivers/infiniband/ulp/rtrs/rtrs-pri.h).
+//!
+//! # Examples
+//!
+//! ```
+//! use rnbd_proto::imm::Imm;
+//! use rnbd_proto::imm::IoReqLayout;
+//! use rnbd_proto::limits::QueueDepth;
+//!
+//! // 512 chunks of 128 KiB; the RTRS message of a request is at offset 4096 of chunk 7.
+//! let depth = QueueDepth::new(512)?;
+//! let layout = IoReqLayout::new(depth, 128 * 1024)?;
+//! let id = depth.buffer(7).expect("below the depth");
+//! let raw = layout.encode(id, 4096)?.encode();
+//!
+//! let Imm::IoReq(payload) = Imm::decode(raw)? else {
+//!     panic!("a request");
+//! };
+//! assert_eq!(layout.decode(payload)?, (id, 4096));
+//! # Ok::<(), rnbd_proto::error::WireError>(())
+//! ```
 
 use core::num::NonZeroU32;
 
@@ -16,37 +36,37 @@ use crate::limits::bits_below;
 use crate::limits::BufId;
 use crate::limits::QueueDepth;
 
-/// Bits of the payload.
+/// Number of bits of the payload.
 pub(crate) const PAYLOAD_BITS: u32 = 28;
 const PAYLOAD_MASK: u32 = (1 << PAYLOAD_BITS) - 1;
 
-/// Bits of the message id in a response; 9 bits of error number are above them.
+/// Number of bits of the message id in a response; the 9 bits above are the error number.
 const RESPONSE_ID_BITS: u32 = 19;
 const RESPONSE_ID_MASK: u32 = (1 << RESPONSE_ID_BITS) - 1;
-/// Largest error number that a response can carry, and that a program may be told of.
+/// Largest error number that a response can carry and a program may see.
 pub(crate) const MAX_ERRNO: i32 = 0x1ff;
 
-/// Why something failed, as a peer and a program may be told: `errno`, if that is from 1 to
-/// [`MAX_ERRNO`], otherwise `EINVAL`. So no failure turns into a success on its way, and
-/// none into a number that a kernel keeps to itself, for which a system call that returned
-/// it could be restarted.
-pub(crate) const fn failure(errno: i32) -> i32 {
+/// Returns `errno` if it is from 1 to [`MAX_ERRNO`], otherwise `EINVAL`.
+///
+/// So a failure cannot turn into a success on the wire, nor into a kernel-internal number, for
+/// which a system call that returned it could be restarted.
+pub(crate) const fn sanitize_errno(errno: i32) -> i32 {
     match errno {
         1..=MAX_ERRNO => errno,
         _ => EINVAL,
     }
 }
 
-/// Bytes of a note: an immediate that travels at the beginning of a message, between
-/// devices that have no immediates. In the byte order that it has on the wire there.
+/// Size in bytes of an inline immediate: one at the beginning of a message, between devices
+/// without immediates, in the byte order of an immediate on the wire.
 pub const INLINE_IMM_SIZE: usize = 4;
 
-/// Divides a message that begins with a note into the immediate (host order) and what
-/// is behind it.
+/// Splits a message that begins with an inline immediate into the immediate (host order) and
+/// the bytes after it.
 #[inline]
 pub fn split_inline_imm(message: &[u8]) -> Option<(u32, &[u8])> {
-    let (note, rest) = message.split_first_chunk::<INLINE_IMM_SIZE>()?;
-    Some((u32::from_be_bytes(*note), rest))
+    let (imm, rest) = message.split_first_chunk::<INLINE_IMM_SIZE>()?;
+    Some((u32::from_be_bytes(*imm), rest))
 }
 
 const TYPE_IO_REQ: u32 = 0;
@@ -55,26 +75,25 @@ const TYPE_IO_RSP_INVALIDATED: u32 = 2;
 const TYPE_HEARTBEAT: u32 = 8;
 const TYPE_HEARTBEAT_ACK: u32 = 9;
 
-/// What an immediate says.
+/// A decoded immediate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Imm {
-    /// Client to server: a request lies in a chunk, see [`IoReqLayout::decode`].
+    /// Client to server: a chunk contains a request, see [`IoReqLayout::decode`].
     IoReq(IoReqPayload),
-    /// Server to client: a request is done.
+    /// Server to client: a request has completed.
     IoRsp(IoRsp),
-    /// Either way, first connection only: are you there? A server also says how its
-    /// news stands to a client that listens; all others say [`EventCount::NONE`], and do not
-    /// look at it.
+    /// Both directions, first connection only: a heartbeat. The server sends its count of
+    /// events, if the client listens; otherwise the count is [`EventCount::NONE`] and ignored.
     Heartbeat(EventCount),
-    /// Either way, first connection only: yes.
+    /// Both directions, first connection only: the acknowledgement of a heartbeat.
     HeartbeatAck,
 }
 
-/// Where a request lies, still to be read through the layout of the session.
+/// The location of a request, to be decoded with the layout of the session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct IoReqPayload(u32);
 
-/// A server's answer to a request.
+/// A server's response to a request.
 ///
 /// # Invariants
 ///
@@ -87,14 +106,14 @@ pub struct IoRsp {
 }
 
 impl IoRsp {
-    /// The answer to the request in `id`.
+    /// Creates the response to the request with this `id`.
     ///
     /// `errno` is positive, 0 for success. A number that does not fit becomes `EINVAL`.
-    /// `invalidated` says that the client's key was invalidated just before.
+    /// `invalidated` is whether the server has invalidated the client's key.
     pub const fn new(id: BufId, errno: i32, invalidated: bool) -> Self {
         let errno = match errno {
             0 => 0,
-            _ => failure(errno),
+            _ => sanitize_errno(errno),
         };
         // INVARIANT: An id has 16 bits; `errno` was bounded above.
         Self {
@@ -104,7 +123,7 @@ impl IoRsp {
         }
     }
 
-    /// The request that is answered, if `depth` has that id.
+    /// Returns the id of the request, if it is below `depth`.
     #[inline]
     pub const fn id(self, depth: QueueDepth) -> Result<BufId, WireError> {
         match depth.buffer(self.id) {
@@ -113,13 +132,13 @@ impl IoRsp {
         }
     }
 
-    /// Error number of the request: positive, 0 for success.
+    /// Returns the error number of the request: positive, 0 for success.
     #[inline]
     pub const fn errno(self) -> i32 {
         self.errno as i32
     }
 
-    /// Whether the server invalidated the client's key.
+    /// Returns whether the server has invalidated the client's key.
     #[inline]
     pub const fn invalidated(self) -> bool {
         self.invalidated
@@ -127,7 +146,7 @@ impl IoRsp {
 }
 
 impl Imm {
-    /// Reads an immediate (host order).
+    /// Decodes an immediate (host order).
     #[inline]
     pub const fn decode(raw: u32) -> Result<Self, WireError> {
         let payload = raw & PAYLOAD_MASK;
@@ -147,11 +166,11 @@ impl Imm {
         }
     }
 
-    /// The immediate as a number (host order).
+    /// Encodes the immediate (host order).
     #[inline]
     pub const fn encode(self) -> u32 {
         let (kind, payload) = match self {
-            Self::IoReq(at) => (TYPE_IO_REQ, at.0),
+            Self::IoReq(payload) => (TYPE_IO_REQ, payload.0),
             Self::IoRsp(rsp) => (
                 if rsp.invalidated {
                     TYPE_IO_RSP_INVALIDATED
@@ -160,17 +179,17 @@ impl Imm {
                 },
                 ((rsp.errno as u32) << RESPONSE_ID_BITS) | rsp.id,
             ),
-            Self::Heartbeat(news) => (TYPE_HEARTBEAT, news.get()),
+            Self::Heartbeat(count) => (TYPE_HEARTBEAT, count.get()),
             Self::HeartbeatAck => (TYPE_HEARTBEAT_ACK, 0),
         };
         (kind << PAYLOAD_BITS) | payload
     }
 }
 
-/// How the payload of a request's immediate is divided: chunk id above, offset
-/// of the RTRS message in that chunk below.
+/// Layout of the payload of a request's immediate: the id of a chunk in the upper bits, the
+/// offset of the RTRS message in that chunk in the lower bits.
 ///
-/// The ids take as many bits as the queue depth asks for, the offset all others.
+/// The id has as many bits as the queue depth needs, the offset has the rest.
 ///
 /// # Invariants
 ///
@@ -182,7 +201,7 @@ pub struct IoReqLayout {
 }
 
 impl IoReqLayout {
-    /// The layout of a session with chunks of `chunk_size` bytes.
+    /// Creates the layout of a session with chunks of `chunk_size` bytes.
     pub const fn new(depth: QueueDepth, chunk_size: u32) -> Result<Self, WireError> {
         let id = depth.bits();
         let offset = bits_below(chunk_size);
@@ -197,31 +216,31 @@ impl IoReqLayout {
         Ok(Self { depth, chunk_size })
     }
 
-    /// Depth of the queue.
+    /// Returns the depth of the queue.
     pub const fn queue_depth(self) -> QueueDepth {
         self.depth
     }
 
-    /// Size of a chunk in bytes.
+    /// Returns the size of a chunk in bytes.
     #[inline]
     pub const fn chunk_size(self) -> u32 {
         self.chunk_size.get()
     }
 
-    /// Size of a chunk as a divisor.
+    /// Returns the size of a chunk in bytes, as a divisor.
     pub(crate) const fn chunk_size_nonzero(self) -> NonZeroU32 {
         self.chunk_size
     }
 
     const fn offset_bits(self) -> u32 {
-        // An id takes 16 bits at most.
+        // An id has at most 16 bits.
         PAYLOAD_BITS.saturating_sub(self.depth.bits())
     }
 
-    /// The payload for a request in chunk `id` with its RTRS message at `offset`.
+    /// Encodes the location of a request: chunk `id`, RTRS message at `offset`.
     #[inline]
     pub const fn encode(self, id: BufId, offset: u32) -> Result<Imm, WireError> {
-        // The id may stem from another queue.
+        // The id may be one of another queue.
         if self.depth.buffer(id.get() as u32).is_none() {
             return Err(WireError::MessageId(id.get() as u32));
         }
@@ -232,11 +251,11 @@ impl IoReqLayout {
         Ok(Imm::IoReq(IoReqPayload(payload)))
     }
 
-    /// Chunk id and offset of the RTRS message in it.
+    /// Decodes the id of the chunk and the offset of the RTRS message in it.
     #[inline]
-    pub const fn decode(self, at: IoReqPayload) -> Result<(BufId, u32), WireError> {
-        let raw = at.0 >> self.offset_bits();
-        let offset = at.0 & ((1 << self.offset_bits()) - 1);
+    pub const fn decode(self, payload: IoReqPayload) -> Result<(BufId, u32), WireError> {
+        let raw = payload.0 >> self.offset_bits();
+        let offset = payload.0 & ((1 << self.offset_bits()) - 1);
 
         let Some(id) = self.depth.buffer(raw) else {
             return Err(WireError::MessageId(raw));

@@ -7,21 +7,21 @@ use core::fmt;
 use crate::atomic::AtomicU64;
 use crate::atomic::Ordering::Relaxed;
 
-/// Buckets of a histogram.
+/// Number of buckets of a histogram.
 const BUCKETS: usize = 24;
-/// The first bucket has what takes less than 2 to the power of this, in nanoseconds.
+/// The first bucket counts requests of less than 2 to the power of this, in nanoseconds.
 const FIRST_BITS: u32 = 10;
-/// Stages that a request passes through.
+/// Number of stages of a request.
 pub const STAGES: usize = 2;
 
-/// What is told apart.
+/// Kinds of requests with separate histograms.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OpKind {
     /// Reads.
     Read,
     /// Writes.
     Write,
-    /// All that has no data.
+    /// Requests without data.
     Other,
 }
 
@@ -31,10 +31,10 @@ const KINDS: [(OpKind, &str); 3] = [
     (OpKind::Other, "other"),
 ];
 
-/// The bucket for what took `ns` nanoseconds.
+/// Returns the bucket of a request that took `ns` nanoseconds.
 ///
-/// Bucket `n` is for less than 1024 * 2^n, and not less than half of that but for the
-/// first one; the last one is for all that takes longer.
+/// Bucket `n` counts times below 1024 * 2^n and, except for the first one, of at least half of
+/// that. The last one counts all longer times.
 #[inline]
 const fn bucket(ns: u64) -> usize {
     let bits = u64::BITS - ns.leading_zeros();
@@ -47,8 +47,8 @@ const fn bucket(ns: u64) -> usize {
     }
 }
 
-/// What is below the times of a bucket, in nanoseconds; `None` for the last one.
-const fn bound(bucket: usize) -> Option<u64> {
+/// Returns the upper limit (exclusive) of a bucket in nanoseconds; `None` for the last one.
+const fn upper_limit(bucket: usize) -> Option<u64> {
     if bucket + 1 < BUCKETS {
         Some(1 << (FIRST_BITS as usize + bucket))
     } else {
@@ -56,10 +56,10 @@ const fn bound(bucket: usize) -> Option<u64> {
     }
 }
 
-/// The requests that one CPU counted.
+/// Histograms of the requests that one CPU counted.
 ///
-/// Any CPU may use it at any time; a request that is counted while counts are summed up
-/// or reset is there or is not.
+/// Any CPU may use them at any time. A request that is counted while they are summed up or
+/// reset may be missed.
 #[derive(Debug)]
 pub struct Histograms([[[AtomicU64; BUCKETS]; KINDS.len()]; STAGES]);
 
@@ -70,24 +70,24 @@ impl Default for Histograms {
 }
 
 impl Histograms {
-    /// Nothing so far.
+    /// Creates empty histograms.
     pub const fn new() -> Self {
         Self([const { [const { [const { AtomicU64::new(0) }; BUCKETS] }; KINDS.len()] }; STAGES])
     }
 
-    /// A request took `ns` nanoseconds for stage number `stage`.
+    /// Counts a request that took `ns` nanoseconds for stage number `stage`.
     #[inline]
     pub fn add(&self, stage: usize, kind: OpKind, ns: u64) {
-        if let Some(count) = self.at(stage, kind, bucket(ns)) {
+        if let Some(count) = self.counter(stage, kind, bucket(ns)) {
             count.fetch_add(1, Relaxed);
         }
     }
 
-    fn at(&self, stage: usize, kind: OpKind, bucket: usize) -> Option<&AtomicU64> {
+    fn counter(&self, stage: usize, kind: OpKind, bucket: usize) -> Option<&AtomicU64> {
         self.0.get(stage)?.get(kind as usize)?.get(bucket)
     }
 
-    /// Begins again with nothing.
+    /// Sets all counters to 0.
     pub fn reset(&self) {
         for count in self.0.iter().flatten().flatten() {
             count.store(0, Relaxed);
@@ -97,8 +97,8 @@ impl Histograms {
 
 /// Prints the sums of `counts` as a table, with `stages` in the names of its columns.
 ///
-/// A line for each bucket: what its times are below, in nanoseconds (`inf` for the last
-/// one), then the numbers of requests.
+/// Each bucket has a line with its upper limit in nanoseconds (`inf` for the last one) and the
+/// numbers of requests.
 pub fn print<'a>(
     out: &mut impl fmt::Write,
     stages: [&str; STAGES],
@@ -112,13 +112,15 @@ pub fn print<'a>(
     }
     out.write_char('\n')?;
     for bucket in 0..BUCKETS {
-        match bound(bucket) {
+        match upper_limit(bucket) {
             Some(ns) => write!(out, "{ns}")?,
             None => out.write_str("inf")?,
         }
         for stage in 0..STAGES {
             for (kind, _) in KINDS {
-                let each = counts.clone().filter_map(|one| one.at(stage, kind, bucket));
+                let each = counts
+                    .clone()
+                    .filter_map(|one| one.counter(stage, kind, bucket));
                 let sum = each.fold(0u64, |sum, count| sum.wrapping_add(count.load(Relaxed)));
                 write!(out, " {sum}")?;
             }
@@ -147,10 +149,10 @@ mod tests {
             assert_eq!(bucket(ns), index, "{ns} ns");
         }
         for index in 0..BUCKETS - 1 {
-            let ns = bound(index).unwrap();
+            let ns = upper_limit(index).unwrap();
             assert_eq!((bucket(ns - 1), bucket(ns)), (index, index + 1), "{ns} ns");
         }
-        assert_eq!(bound(BUCKETS - 1), None);
+        assert_eq!(upper_limit(BUCKETS - 1), None);
     }
 
     #[test]

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
-//! Sizes and counts that both sides of the protocol are bound by.
+//! Limits on sizes and counts that both sides of the protocol keep.
 
 use crate::error::WireError;
 
@@ -12,24 +12,23 @@ pub const MAX_QUEUE_DEPTH: u32 = 65535;
 pub const DEFAULT_CHUNK_SIZE: u32 = 128 * 1024;
 /// Smallest size of a chunk, in bytes.
 pub const MIN_CHUNK_SIZE: u32 = 8192;
-/// Room at the end of a chunk for the headers of a request, in bytes.
+/// Space at the end of a chunk for the headers of a request, in bytes.
 pub const HEADER_SIZE: u32 = 4096;
-/// Smallest room for headers accepted of a server, in bytes.
+/// Smallest space for headers that a client accepts of a server, in bytes.
 ///
-/// The longest user message (OPEN, 264 bytes) and a READ with its descriptor
-/// have to fit.
+/// The longest user message (OPEN, 264 bytes) and a READ with its descriptor must fit.
 pub(crate) const MIN_HEADER_SIZE: u32 = 512;
-/// Largest room for headers accepted of a server, in bytes (a page of 64 KiB).
+/// Largest space for headers that a client accepts of a server, in bytes (a page of 64 KiB).
 pub(crate) const MAX_HEADER_SIZE: u32 = 64 * 1024;
-/// Smallest maximum I/O size accepted of a server, in bytes.
+/// Smallest maximum I/O size that a client accepts of a server, in bytes.
 pub const MIN_IO_SIZE: u32 = 4096;
-/// Scatter-gather segments of one request.
+/// Largest number of scatter/gather segments of one request.
 pub const MAX_SEGMENTS: u32 = 128;
-/// Unit in which memory is registered for the network, in bytes.
+/// Size of a unit of registered memory, in bytes.
 pub const REGISTRATION_UNIT: u32 = 4096;
-/// Paths of one session.
+/// Largest number of paths of one session.
 pub const MAX_PATHS: usize = 128;
-/// Connections of one path.
+/// Largest number of connections of one path.
 pub(crate) const MAX_CONNECTIONS: u16 = 4096;
 
 /// Depth of a session's queue: how many requests may be in flight.
@@ -50,13 +49,13 @@ impl QueueDepth {
         Ok(Self(depth as u16))
     }
 
-    /// The depth as a number.
+    /// Returns the depth as a number.
     #[inline]
     pub const fn get(self) -> u16 {
         self.0
     }
 
-    /// The id `raw`, if it is one of this queue's.
+    /// Returns the id `raw`, if it is below the depth.
     #[inline]
     pub const fn buffer(self, raw: u32) -> Option<BufId> {
         if raw < self.0 as u32 {
@@ -67,61 +66,61 @@ impl QueueDepth {
         }
     }
 
-    /// All ids of this queue, in order.
+    /// Returns all ids of the queue, in ascending order.
     pub fn buffers(self) -> impl ExactSizeIterator<Item = BufId> {
         (0..self.0).map(BufId)
     }
 
-    /// Bits that an id of this queue takes: 0 for a depth of 1.
+    /// Returns the number of bits of an id: 0 for a depth of 1.
     pub(crate) const fn bits(self) -> u32 {
         bits_below(self.0 as u32)
     }
 }
 
-/// Id of a chunk, which is the id of the request in flight that uses it.
+/// Id of a chunk, which is also the message id of the request in it.
 ///
 /// # Invariants
 ///
-/// Below the depth of the queue it was made by.
+/// The id is below the depth of the queue that created it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct BufId(u16);
 
 impl BufId {
-    /// The id as it stands in messages.
+    /// Returns the id as it is in messages.
     #[inline]
     pub const fn get(self) -> u16 {
         self.0
     }
 
-    /// The id as an index into a table of the queue's depth.
+    /// Returns the id as an index into a table.
     #[inline]
     pub const fn index(self) -> usize {
         self.0 as usize
     }
 }
 
-/// Registration units that `len` bytes of memory touch at most, wherever they start.
+/// Returns the largest number of registration units that `len` bytes of memory can touch.
 pub const fn registration_units(len: u32) -> u32 {
     if len == 0 {
         return 0;
     }
-    // The first byte may be the last one of its unit.
+    // At worst the first byte is the last one of its unit.
     let rest = len - 1;
     rest / REGISTRATION_UNIT + if rest % REGISTRATION_UNIT == 0 { 1 } else { 2 }
 }
 
-/// The most bytes, in whole units, that can be registered with `units` of them wherever
-/// they start.
+/// Returns the largest number of bytes, in whole units, that `units` registration units can
+/// cover wherever the bytes start.
 pub const fn registrable_bytes(units: u32) -> u32 {
     units.saturating_sub(1).saturating_mul(REGISTRATION_UNIT)
 }
 
-/// Number of bits of the numbers below `n`.
+/// Returns the number of bits that the numbers below `n` need.
 pub(crate) const fn bits_below(n: u32) -> u32 {
     u32::BITS.saturating_sub(n.saturating_sub(1).leading_zeros())
 }
 
-/// Parameters of a server, as given when its module is loaded.
+/// Module parameters of a server.
 ///
 /// # Invariants
 ///
@@ -134,7 +133,7 @@ pub struct ServerLimits {
 }
 
 impl ServerLimits {
-    /// Checks what the administrator asked for.
+    /// Checks the values that the administrator set.
     pub const fn new(queue_depth: u32, chunk_size: u32) -> Result<Self, WireError> {
         let depth = match QueueDepth::new(queue_depth) {
             Ok(depth) => depth,
@@ -150,19 +149,19 @@ impl ServerLimits {
         Ok(Self { depth, chunk_size })
     }
 
-    /// Depth of every session's queue.
+    /// Returns the depth of each session's queue.
     pub const fn queue_depth(self) -> QueueDepth {
         self.depth
     }
 
-    /// Size of a chunk in bytes.
+    /// Returns the size of a chunk in bytes.
     pub const fn chunk_size(self) -> u32 {
         self.chunk_size
     }
 
-    /// Largest I/O in bytes: what a chunk has beside the headers.
+    /// Returns the largest I/O size in bytes: a chunk without the space for headers.
     pub const fn max_io_size(self) -> u32 {
-        // No underflow: a chunk has at least two times that.
+        // No underflow: a chunk is at least twice as large.
         self.chunk_size.saturating_sub(HEADER_SIZE)
     }
 }

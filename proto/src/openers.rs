@@ -1,35 +1,35 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
-//! Who may open a device how, while others have it open.
+//! Access modes: which further clients may open a device that is open.
 //!
-//! | open as | no writer | one writer | two writers |
+//! | new opener | no writer | one writer | two writers |
 //! |---|---|---|---|
 //! | `ro` | yes | yes | yes |
 //! | `rw` | yes | no | no |
 //! | `migration` | yes | yes | no |
 //!
-//! Writers are those who opened as `rw` or `migration`.
+//! A writer is a client that has the device open as `rw` or `migration`.
 
 use crate::wire::rnbd::AccessMode;
 
-/// Most writers of one device, reached while a virtual machine moves.
+/// Largest number of writers of one device, reached while a virtual machine migrates.
 const MAX_WRITERS: u32 = 2;
 
-/// The device has as many writers as this mode of access allows.
+/// The access mode was denied, as the device has too many writers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AccessDenied {
-    /// Writers there are.
+    /// Present number of writers.
     pub writers: u32,
 }
 
 impl AccessDenied {
-    /// The error number (positive) for the client.
+    /// Returns the error number (positive) for the client.
     pub const fn errno(self) -> i32 {
         crate::error::EPERM
     }
 }
 
-/// Those who have a device open. To be kept under a lock of the device.
+/// The clients that have one device open. A lock of the device protects it.
 ///
 /// # Invariants
 ///
@@ -41,7 +41,7 @@ pub struct Openers {
 }
 
 impl Openers {
-    /// Nobody.
+    /// Creates the count of a device that is not open.
     pub const fn new() -> Self {
         Self {
             readers: 0,
@@ -49,7 +49,7 @@ impl Openers {
         }
     }
 
-    /// Counts one more in, if the rules allow.
+    /// Adds an opener, if the rules allow it.
     pub fn open(&mut self, mode: AccessMode) -> Result<(), AccessDenied> {
         let max = match mode {
             AccessMode::ReadOnly => {
@@ -69,7 +69,7 @@ impl Openers {
         Ok(())
     }
 
-    /// Counts one out who opened as `mode`.
+    /// Removes an opener with this `mode`.
     pub fn close(&mut self, mode: AccessMode) {
         let count = if mode.writes() {
             &mut self.writers
@@ -79,7 +79,7 @@ impl Openers {
         *count = count.saturating_sub(1);
     }
 
-    /// Whether nobody is left.
+    /// Returns whether the device is not open.
     pub const fn is_empty(&self) -> bool {
         self.readers == 0 && self.writers == 0
     }

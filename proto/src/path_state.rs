@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
-//! Life of a path, on both sides.
+//! States of a path, at the client and at the server.
 //!
 //! ```text
 //! client                                             server
@@ -21,12 +21,12 @@ use core::marker::PhantomData;
 use crate::atomic::AtomicU8;
 use crate::atomic::Ordering;
 
-/// States that a [`StateCell`] can hold.
+/// The states of a state machine in a [`StateCell`].
 pub trait State: Copy + Eq + 'static {
-    /// All states; the first is the one a path starts in.
+    /// All states; a path starts in the first one.
     const ALL: &'static [Self];
 
-    /// Whether a path may go from this state to `next`.
+    /// Returns whether a path may change from this state to `next`.
     fn may_become(self, next: Self) -> bool;
 }
 
@@ -35,22 +35,22 @@ pub trait State: Copy + Eq + 'static {
 pub enum ClientState {
     /// Connections are being made.
     Connecting,
-    /// Making them failed.
+    /// An attempt to connect failed.
     ConnectingErr,
-    /// Lost, to be connected again.
+    /// The path was lost and waits for the next attempt.
     Reconnecting,
     /// In use.
     Connected,
-    /// Being taken down at somebody's request.
+    /// Connections are being closed because a user asked for it.
     Closing,
-    /// Down at somebody's request.
+    /// Closed because a user asked for it.
     Closed,
-    /// Never to be used again.
+    /// The path is being removed.
     Dead,
 }
 
 impl ClientState {
-    /// The state as users read it.
+    /// Returns the state as users read it.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Connected => "connected",
@@ -88,13 +88,13 @@ impl State for ClientState {
 /// State of a path at the server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ServerState {
-    /// Connections are coming in.
+    /// Connections are being accepted.
     Connecting,
     /// In use.
     Connected,
-    /// Being taken down.
+    /// Connections are being closed.
     Closing,
-    /// Down; to be freed.
+    /// Closed; about to be freed.
     Closed,
 }
 
@@ -118,11 +118,11 @@ impl State for ServerState {
     }
 }
 
-/// A state that only changes along its rules, read without a lock.
+/// A state that changes only as [`State::may_become`] allows, and is read without a lock.
 ///
 /// # Invariants
 ///
-/// `index` is the place of a state in `S::ALL`.
+/// `index` is the index of a state in `S::ALL`.
 #[derive(Debug)]
 pub struct StateCell<S> {
     index: AtomicU8,
@@ -136,7 +136,7 @@ impl<S: State> Default for StateCell<S> {
 }
 
 impl<S: State> StateCell<S> {
-    /// A cell in the first state.
+    /// Creates a cell in the first state.
     pub const fn new() -> Self {
         // INVARIANT: No `S::ALL` is empty.
         Self {
@@ -146,38 +146,38 @@ impl<S: State> StateCell<S> {
     }
 
     fn state(index: u8) -> S {
-        // The first one is never asked for, by the type invariant.
+        // The index is valid by the type invariant, so the default is never used.
         let state = S::ALL.get(usize::from(index));
         *state.unwrap_or(&S::ALL[0])
     }
 
-    /// The state now. What was written before a change into it is visible.
+    /// Returns the present state. Writes before the change to it are visible.
     #[inline]
     pub fn get(&self) -> S {
         Self::state(self.index.load(Ordering::Acquire))
     }
 
-    /// Changes to `next` and returns the state before, or, if that does not allow
-    /// the change, fails with the state as it stays.
+    /// Changes the state to `next` and returns the previous one. If that does not allow the
+    /// change, fails with the state, which stays.
     ///
-    /// Of several threads that try the same change, one succeeds.
+    /// Of several threads that attempt the same change, one succeeds.
     pub fn change(&self, next: S) -> Result<S, S> {
-        let Some(to) = S::ALL.iter().position(|s| *s == next) else {
+        let Some(new) = S::ALL.iter().position(|s| *s == next) else {
             return Err(self.get());
         };
-        // INVARIANT: `to` was just found in `S::ALL`.
+        // INVARIANT: `new` was just found in `S::ALL`.
         self.index
-            .fetch_update(Ordering::AcqRel, Ordering::Acquire, |from| {
-                Self::state(from).may_become(next).then_some(to as u8)
+            .fetch_update(Ordering::AcqRel, Ordering::Acquire, |old| {
+                Self::state(old).may_become(next).then_some(new as u8)
             })
             .map(Self::state)
             .map_err(Self::state)
     }
 
-    /// As [`Self::change`], but only from the state `from`.
+    /// Like [`Self::change`], but only from the state `from`.
     pub fn change_from(&self, from: S, next: S) -> Result<S, S> {
-        let place = |state: S| S::ALL.iter().position(|s| *s == state);
-        let (Some(old), Some(new), true) = (place(from), place(next), from.may_become(next)) else {
+        let index = |state: S| S::ALL.iter().position(|s| *s == state);
+        let (Some(old), Some(new), true) = (index(from), index(next), from.may_become(next)) else {
             return Err(self.get());
         };
         // INVARIANT: `new` was just found in `S::ALL`.

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
-//! How much of a server clients may take.
+//! Quotas: how many sessions, paths and connections a server accepts.
 //!
-//! Every path pins the memory of its chunks, and every connection has queues of its
-//! own; so a server says how many of them there may be, in all and for one peer. A
-//! peer is an address, whatever it calls itself.
+//! Each path pins the memory of its chunks, and each connection has queues of its own, so a
+//! server limits their numbers, in total and for each peer. A peer is identified by its
+//! address, not by the names of its sessions.
 
 use core::fmt;
 
@@ -21,21 +21,21 @@ pub const DEFAULT_PEER_SESSIONS: u32 = 128;
 pub const DEFAULT_CONNECTIONS: u32 = MAX_CONNECTIONS as u32;
 /// Default of [`Quota::peer_connections`].
 pub const DEFAULT_PEER_CONNECTIONS: u32 = 16_384;
-/// Fewest connections that a client can do with: one for control, one for I/O.
+/// Smallest number of connections of a path: one for control, one for I/O.
 pub const MIN_CONNECTIONS: u32 = 2;
 
-/// What there may be at most.
+/// Upper limits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Quota {
-    /// Paths of all peers together.
+    /// Paths in total.
     pub paths: u32,
     /// Paths of one peer.
     pub peer_paths: u32,
-    /// Sessions that one peer has paths of.
+    /// Sessions of one peer.
     pub peer_sessions: u32,
     /// Connections of one path.
     pub connections: u32,
-    /// Connections of all paths of one peer.
+    /// Connections of one peer.
     pub peer_connections: u32,
 }
 
@@ -51,7 +51,7 @@ impl Default for Quota {
     }
 }
 
-/// What a path would exceed, with the number that there may be.
+/// The limit that a path would exceed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum QuotaExceeded {
     /// [`Quota::paths`].
@@ -64,11 +64,11 @@ pub enum QuotaExceeded {
     Connections(u32),
     /// [`Quota::peer_connections`].
     PeerConnections(u32),
-    /// [`MAX_PATHS`], which is part of the protocol.
+    /// [`MAX_PATHS`] of one session, a limit of the protocol.
     SessionPaths,
 }
 
-/// Names the parameter of the module that is to be changed, if that helps.
+/// Prints the limit with the name of its module parameter, if it has one.
 impl fmt::Display for QuotaExceeded {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -95,56 +95,59 @@ impl fmt::Display for QuotaExceeded {
     }
 }
 
-/// Where a path comes from, what it belongs to, and how much it is.
+/// A path as the quotas count it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PathUsage<S, P> {
-    /// Identifies the session.
+    /// The session of the path.
     pub session: S,
-    /// Identifies the peer.
+    /// The peer of the path.
     pub peer: P,
-    /// Connections that it has, or will have.
+    /// Number of connections of the path once it is up.
     pub connections: u16,
 }
 
 impl Quota {
-    /// Whether a path of `origin` may join `others`, which is everything that is there.
+    /// Checks whether the server may accept the path `new` beside `existing`, all paths that it
+    /// has.
     ///
     /// # Errors
     ///
-    /// The first thing that it would exceed.
+    /// The first limit that the path would exceed.
     pub fn admit<S: PartialEq, P: PartialEq>(
         &self,
-        others: impl Iterator<Item = PathUsage<S, P>> + Clone,
-        origin: &PathUsage<S, P>,
+        existing: impl Iterator<Item = PathUsage<S, P>> + Clone,
+        new: &PathUsage<S, P>,
     ) -> Result<(), QuotaExceeded> {
         let fits = |count: usize, max: u32| u32::try_from(count).is_ok_and(|count| count < max);
 
-        let connections = u32::from(origin.connections);
+        let connections = u32::from(new.connections);
         if connections > self.connections {
             return Err(QuotaExceeded::Connections(self.connections));
         }
-        if !fits(others.clone().count(), self.paths) {
+        if !fits(existing.clone().count(), self.paths) {
             return Err(QuotaExceeded::Paths(self.paths));
         }
-        let session = others.clone().filter(|one| one.session == origin.session);
+        let session = existing.clone().filter(|path| path.session == new.session);
         if session.count() >= MAX_PATHS {
             return Err(QuotaExceeded::SessionPaths);
         }
-        let peer = others.filter(|one| one.peer == origin.peer);
+        let peer = existing.filter(|path| path.peer == new.peer);
         if !fits(peer.clone().count(), self.peer_paths) {
             return Err(QuotaExceeded::PeerPaths(self.peer_paths));
         }
-        let has = peer.clone().map(|one| u32::from(one.connections)).sum();
-        if connections.saturating_add(has) > self.peer_connections {
+        let existing_connections: u32 = peer.clone().map(|path| u32::from(path.connections)).sum();
+        if connections.saturating_add(existing_connections) > self.peer_connections {
             return Err(QuotaExceeded::PeerConnections(self.peer_connections));
         }
-        if peer.clone().any(|one| one.session == origin.session) {
+        if peer.clone().any(|path| path.session == new.session) {
             return Ok(());
         }
         // Each session is counted at its first path.
-        let firsts = peer.clone().enumerate().filter(|(index, one)| {
-            let before = peer.clone().take(*index);
-            !before.into_iter().any(|known| known.session == one.session)
+        let firsts = peer.clone().enumerate().filter(|(index, path)| {
+            let earlier = peer.clone().take(*index);
+            !earlier
+                .into_iter()
+                .any(|other| other.session == path.session)
         });
         if !fits(firsts.count(), self.peer_sessions) {
             return Err(QuotaExceeded::PeerSessions(self.peer_sessions));
@@ -167,11 +170,11 @@ mod tests {
         peer_connections: 14,
     };
 
-    fn at(session: u8, peer: u8) -> PathUsage<u8, u8> {
-        sized(session, peer, 3)
+    fn path(session: u8, peer: u8) -> PathUsage<u8, u8> {
+        path_with(session, peer, 3)
     }
 
-    fn sized(session: u8, peer: u8, connections: u16) -> PathUsage<u8, u8> {
+    fn path_with(session: u8, peer: u8, connections: u16) -> PathUsage<u8, u8> {
         PathUsage {
             session,
             peer,
@@ -181,48 +184,58 @@ mod tests {
 
     fn admit(
         quota: &Quota,
-        others: &[PathUsage<u8, u8>],
+        existing: &[PathUsage<u8, u8>],
         new: PathUsage<u8, u8>,
     ) -> Result<(), QuotaExceeded> {
-        quota.admit(others.iter().copied(), &new)
+        quota.admit(existing.iter().copied(), &new)
     }
 
     #[test]
     fn each_limit_is_reached_exactly() {
-        let full = [at(1, 1), at(1, 1), at(2, 1), at(2, 1), at(1, 2), at(1, 2)];
-        assert_eq!(admit(&SMALL, &full[..5], at(1, 2)), Ok(()));
-        assert_eq!(admit(&SMALL, &full, at(1, 2)), Err(QuotaExceeded::Paths(6)));
-        assert_eq!(admit(&SMALL, &full[..3], at(2, 1)), Ok(()));
+        let full = [
+            path(1, 1),
+            path(1, 1),
+            path(2, 1),
+            path(2, 1),
+            path(1, 2),
+            path(1, 2),
+        ];
+        assert_eq!(admit(&SMALL, &full[..5], path(1, 2)), Ok(()));
         assert_eq!(
-            admit(&SMALL, &full[..4], at(2, 1)),
+            admit(&SMALL, &full, path(1, 2)),
+            Err(QuotaExceeded::Paths(6))
+        );
+        assert_eq!(admit(&SMALL, &full[..3], path(2, 1)), Ok(()));
+        assert_eq!(
+            admit(&SMALL, &full[..4], path(2, 1)),
             Err(QuotaExceeded::PeerPaths(4))
         );
-        assert_eq!(admit(&SMALL, &full[..2], at(2, 1)), Ok(()));
+        assert_eq!(admit(&SMALL, &full[..2], path(2, 1)), Ok(()));
         assert_eq!(
-            admit(&SMALL, &full[..3], at(3, 1)),
+            admit(&SMALL, &full[..3], path(3, 1)),
             Err(QuotaExceeded::PeerSessions(2))
         );
         assert_eq!(
-            admit(&SMALL, &full[..1], sized(1, 1, 10)),
+            admit(&SMALL, &full[..1], path_with(1, 1, 10)),
             Err(QuotaExceeded::Connections(9))
         );
-        assert_eq!(admit(&SMALL, &full[..2], sized(1, 1, 8)), Ok(()));
+        assert_eq!(admit(&SMALL, &full[..2], path_with(1, 1, 8)), Ok(()));
         assert_eq!(
-            admit(&SMALL, &full[..2], sized(1, 1, 9)),
+            admit(&SMALL, &full[..2], path_with(1, 1, 9)),
             Err(QuotaExceeded::PeerConnections(14))
         );
     }
 
     #[test]
     fn a_session_has_no_more_paths_than_the_protocol_allows() {
-        let others: Vec<_> = (0..MAX_PATHS).map(|n| at(1, n as u8)).collect();
+        let existing: Vec<_> = (0..MAX_PATHS).map(|n| path(1, n as u8)).collect();
         let quota = Quota::default();
-        assert_eq!(admit(&quota, &others[1..], at(1, 0)), Ok(()));
+        assert_eq!(admit(&quota, &existing[1..], path(1, 0)), Ok(()));
         assert_eq!(
-            admit(&quota, &others, at(1, 200)),
+            admit(&quota, &existing, path(1, 200)),
             Err(QuotaExceeded::SessionPaths)
         );
-        assert_eq!(admit(&quota, &others, at(2, 0)), Ok(()));
+        assert_eq!(admit(&quota, &existing, path(2, 0)), Ok(()));
     }
 
     #[test]
@@ -242,23 +255,23 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever comes in whichever order, what was admitted stays within limits,
-        /// and nobody is kept out by what another peer has but by the sum of all.
+        /// In any order of arrivals, the admitted paths stay within the limits, and a peer is
+        /// refused because of its own paths or the total, not because of another peer's.
         #[test]
-        fn what_is_admitted_stays_within_the_quota(
+        fn admitted_paths_stay_within_the_quota(
             arrivals in prop::collection::vec((0..4_u8, 0..3_u8, 2..10_u16), 0..40),
         ) {
             let mut paths = Vec::new();
             for (session, peer, connections) in arrivals {
-                let new = sized(session, peer, connections);
-                let verdict = admit(&SMALL, &paths, new);
-                let mine: Vec<_> = paths.iter().filter(|one| one.peer == peer).collect();
-                let mut sessions: HashSet<_> = mine.iter().map(|one| one.session).collect();
+                let new = path_with(session, peer, connections);
+                let admitted = admit(&SMALL, &paths, new);
+                let mine: Vec<_> = paths.iter().filter(|path| path.peer == peer).collect();
+                let mut sessions: HashSet<_> = mine.iter().map(|path| path.session).collect();
                 sessions.insert(session);
-                let all = connections + mine.iter().map(|one| one.connections).sum::<u16>();
+                let all = connections + mine.iter().map(|path| path.connections).sum::<u16>();
                 let fits =
                     paths.len() < 6 && mine.len() < 4 && sessions.len() <= 2 && all <= 14;
-                prop_assert_eq!(verdict.is_ok(), fits, "{:?} to {:?}", new, paths);
+                prop_assert_eq!(admitted.is_ok(), fits, "{:?} to {:?}", new, paths);
                 if fits {
                     paths.push(new);
                 }

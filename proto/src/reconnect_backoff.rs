@@ -1,29 +1,43 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
-//! When, and how often, to try to connect a lost path again.
+//! Delay before, and number of, the attempts to reconnect a lost path.
 //!
 //! Users set the number of attempts in `max_reconnect_attempts`, see [`parse_max_attempts`].
+//!
+//! # Examples
+//!
+//! ```
+//! use rnbd_proto::reconnect_backoff::ReconnectBackoff;
+//!
+//! let mut backoff = ReconnectBackoff::new(2).expect("within -1..=9999");
+//! // The path was lost: the first attempt begins soon.
+//! assert_eq!(backoff.next_delay_ms(0, 0), Some(500));
+//! // It took 10 s to fail; attempts begin 30 s after each other.
+//! assert_eq!(backoff.next_delay_ms(10_000, 0), Some(20_000));
+//! // Both attempts failed.
+//! assert_eq!(backoff.next_delay_ms(10_000, 0), None);
+//! ```
 
 use crate::text;
 use crate::text::ParseNumberError;
 
-/// Shortest delay before the first attempt, in milliseconds: a peer that is restarted
-/// in good order is back at once.
+/// Shortest delay before the first attempt, in milliseconds: a peer that was restarted
+/// cleanly is back at once.
 const FIRST_DELAY_MS: u32 = 500;
-/// A random time up to this one is added, in milliseconds, so that not all paths
-/// of all clients come back at the same moment.
+/// Largest random addition to [`FIRST_DELAY_MS`], in milliseconds. It keeps the paths of all
+/// clients from reconnecting at the same moment.
 const FIRST_JITTER_MS: u32 = 1_000;
-/// Shortest time from the beginning of an attempt to the next one, in milliseconds.
+/// Shortest time from the start of an attempt to the start of the next one, in milliseconds.
 const DELAY_MS: u32 = 30_000;
-/// A random time up to this one is added, in milliseconds.
+/// Largest random addition to [`DELAY_MS`], in milliseconds.
 const JITTER_MS: u32 = 8_000;
 
-/// Fewest attempts that can be set: no end.
+/// Smallest number of attempts that users can set: no limit.
 const MIN_ATTEMPTS: i32 = -1;
-/// Most attempts that can be set.
+/// Largest number of attempts that users can set.
 const MAX_ATTEMPTS: i32 = 9999;
 
-/// Reads `max_reconnect_attempts`: an integer from -1 to 9999.
+/// Parses `max_reconnect_attempts`: an integer from -1 to 9999.
 pub fn parse_max_attempts(text: &[u8]) -> Result<i32, ParseNumberError> {
     match text::parse_i32(text)? {
         max if in_range(max) => Ok(max),
@@ -35,7 +49,7 @@ const fn in_range(max_attempts: i32) -> bool {
     matches!(max_attempts, MIN_ATTEMPTS..=MAX_ATTEMPTS)
 }
 
-/// Attempts to connect a path again.
+/// Attempts to reconnect one path.
 ///
 /// # Invariants
 ///
@@ -43,65 +57,68 @@ const fn in_range(max_attempts: i32) -> bool {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ReconnectBackoff {
     max: i32,
-    done: u32,
+    /// Attempts since the path was up.
+    attempts: u32,
 }
 
 impl ReconnectBackoff {
-    /// No end to the attempts.
+    /// A number of attempts without a limit.
     pub const UNLIMITED: Self = Self {
         max: MIN_ATTEMPTS,
-        done: 0,
+        attempts: 0,
     };
 
-    /// At most `max_attempts` attempts, no end to them if that is -1.
+    /// Allows `max_attempts` attempts, or any number if that is -1.
     pub fn new(max_attempts: i32) -> Option<Self> {
         // INVARIANT: Checked here.
         in_range(max_attempts).then_some(Self {
             max: max_attempts,
-            done: 0,
+            attempts: 0,
         })
     }
 
-    /// Allows another number of attempts, of which those already made are a part.
+    /// Changes the number of allowed attempts. Those already made count.
     ///
-    /// Fails, with nothing changed, if the number is out of range.
+    /// Returns `None`, and changes nothing, if the number is out of range.
     #[must_use]
     pub fn set_limit(&mut self, max_attempts: i32) -> Option<()> {
         // INVARIANT: Checked here.
         in_range(max_attempts).then(|| self.max = max_attempts)
     }
 
-    /// Delay in milliseconds before the next attempt, unless all are used up.
+    /// Counts the next attempt and returns the delay before it in milliseconds, or `None` if
+    /// all attempts are used up.
     ///
-    /// `spent_ms` is how long ago the last attempt began: one that waits long for an
-    /// answer must not put the next one off. After one that took longer than the delay,
-    /// the next one is put off as little as the first. `random` is any random number.
+    /// `spent_ms` is the time since the last attempt began: waiting for a response does not
+    /// delay the next attempt. After an attempt that took longer than the delay, the next one
+    /// begins as soon as the first. `random` is any random number.
     pub fn next_delay_ms(&mut self, spent_ms: u32, random: u32) -> Option<u32> {
         if self.is_used_up() {
             return None;
         }
-        let least = FIRST_DELAY_MS + random % (FIRST_JITTER_MS + 1);
-        let delay = match self.done {
-            0 => least,
+        let first = FIRST_DELAY_MS + random % (FIRST_JITTER_MS + 1);
+        let delay = match self.attempts {
+            0 => first,
             _ => (DELAY_MS + random % (JITTER_MS + 1)).saturating_sub(spent_ms),
         };
-        self.done = self.done.saturating_add(1);
-        Some(delay.max(least))
+        self.attempts = self.attempts.saturating_add(1);
+        Some(delay.max(first))
     }
 
-    /// Whether an attempt that was planned is one too many, as fewer are allowed by now.
+    /// Returns whether the next attempt, already counted, is no longer allowed because the limit
+    /// was lowered.
     pub const fn is_exceeded(&self) -> bool {
-        self.max != MIN_ATTEMPTS && self.done > self.max.unsigned_abs()
+        self.max != MIN_ATTEMPTS && self.attempts > self.max.unsigned_abs()
     }
 
-    /// Whether no more attempts are allowed.
+    /// Returns whether all attempts are used up.
     const fn is_used_up(&self) -> bool {
-        self.max != MIN_ATTEMPTS && self.done >= self.max.unsigned_abs()
+        self.max != MIN_ATTEMPTS && self.attempts >= self.max.unsigned_abs()
     }
 
-    /// The path is up: the next time counts from zero.
+    /// Resets the number of attempts, as the path is up.
     pub fn connected(&mut self) {
-        self.done = 0;
+        self.attempts = 0;
     }
 }
 
@@ -115,7 +132,7 @@ mod tests {
         let mut backoff = ReconnectBackoff::new(3).unwrap();
         for _ in 0..2 {
             let delays = std::iter::from_fn(|| backoff.next_delay_ms(0, 0)).count();
-            assert_eq!((delays, backoff.done), (3, 3));
+            assert_eq!((delays, backoff.attempts), (3, 3));
             backoff.connected();
         }
         // Fewer than were made, then more.
@@ -132,8 +149,8 @@ mod tests {
     }
 
     proptest! {
-        /// Attempts end at the limit of the day, delays are within their bounds: the first
-        /// one is short, and so is each one after an attempt that took long.
+        /// Attempts end at the present limit. Delays are within their bounds: the first one is
+        /// short, and so is each one after an attempt that took long.
         #[test]
         fn backoff(
             limit in -5..20i32,
@@ -172,13 +189,13 @@ mod tests {
                         done += i32::from(delay.is_some());
                     }
                 }
-                prop_assert_eq!(i64::from(backoff.done), i64::from(done));
+                prop_assert_eq!(i64::from(backoff.attempts), i64::from(done));
                 prop_assert_eq!(backoff.is_exceeded(), limit != -1 && done > limit);
                 prop_assert_eq!(backoff.max, limit);
             }
         }
 
-        /// What can be set can be written, and the other way round.
+        /// The same numbers can be set and written.
         #[test]
         fn max_attempts(max in prop_oneof![-5..5i32, 9_990..10_010i32, any::<i32>()]) {
             let mut backoff = ReconnectBackoff::new(0).unwrap();

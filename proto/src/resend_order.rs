@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
-//! Order among the requests that a session sends under one message id.
+//! Order between a request and its resend, which have the same message id.
 //!
 //! ```text
 //!           enter              wait
@@ -11,17 +11,16 @@
 //!   +---------------- withdraw -------- Ready
 //! ```
 //!
-//! A client that loses a path sends what was in flight there again, over
-//! another path, under the same id. The server may still be executing the first
-//! copy. The second one waits for its end, as otherwise the first could
-//! overwrite what a later request wrote.
+//! A client that loses a path resends the requests that were in flight there over another
+//! path, under the same ids. The server may still be executing the first copy of a request.
+//! The second copy waits until the first has completed: executed side by side, the first one
+//! could overwrite the data of a later request.
 //!
-//! At most one waits. A client has one request of an id at a time, so when
-//! another one comes it has given up the one that waits.
+//! At most one request waits. A client has one request in flight for each id, so when another
+//! one arrives the client has given up the one that waits.
 //!
-//! Entering a lane that is free and leaving one that nobody awaits is one atomic
-//! operation each. The others need the [`ResendWaiter`] of the lane, and thereby
-//! exclude each other.
+//! To enter a free id, and to leave one without a waiting request, is one atomic operation
+//! each. The other operations need the [`ResendWaiter`] of the id, whose lock serializes them.
 
 use crate::atomic::AtomicU32;
 use crate::atomic::Ordering::AcqRel;
@@ -32,28 +31,27 @@ use crate::atomic::Ordering::Release;
 const FREE: u32 = 0;
 /// A request is being executed.
 const BUSY: u32 = 1;
-/// The same, and another one waits.
+/// A request is being executed, and another one waits.
 const AWAITED: u32 = 2;
-/// None is being executed; the one that waited is to be.
+/// No request is being executed; the one that waited is next.
 const READY: u32 = 3;
 
 /// The state of one message id.
 ///
 /// # Invariants
 ///
-/// One of the four states. Only who has the [`ResendWaiter`] changes it to or from
-/// `READY` and `AWAITED`, but for `leave`, which makes `AWAITED` `READY`. While
-/// nobody has the place, a request is in it in these two states and no other.
+/// The value is one of the four states. Only the holder of the [`ResendWaiter`] changes it to
+/// or from `READY` and `AWAITED`, except that `leave` changes `AWAITED` to `READY`. While the
+/// [`ResendWaiter`] is not held, it contains a request in these two states and in no other.
 #[derive(Debug, Default)]
 pub struct ResendOrder(AtomicU32);
 
-/// Where the request waits that is next in a lane. One for each lane, under a
-/// lock.
+/// The request that waits for a message id, if any. There is one for each id, under a lock.
 #[derive(Debug)]
 pub struct ResendWaiter<W>(Option<W>);
 
 impl<W> ResendWaiter<W> {
-    /// A place where nobody waits.
+    /// Creates one without a request.
     pub const fn new() -> Self {
         Self(None)
     }
@@ -65,24 +63,24 @@ impl<W> Default for ResendWaiter<W> {
     }
 }
 
-/// What became of a request that found its lane taken.
+/// The outcome of [`ResendOrder::wait`].
 #[derive(Debug, PartialEq, Eq)]
 pub enum WaitOutcome<W> {
-    /// The lane was free meanwhile: execute it.
+    /// The id became free meanwhile: execute the request.
     Entered(W),
-    /// It waits.
+    /// The request waits.
     Waits,
-    /// It waits in place of this one, which was never executed.
+    /// The request waits in place of this one, which will not be executed.
     Replaced(W),
 }
 
 impl ResendOrder {
-    /// A lane that is free.
+    /// Creates a free id.
     pub const fn new() -> Self {
         Self(AtomicU32::new(FREE))
     }
 
-    /// Whether the lane was free and now is the caller's, to execute a request.
+    /// Marks the id busy if it is free. When true, the caller executes its request.
     #[inline]
     pub fn enter(&self) -> bool {
         self.0
@@ -90,17 +88,17 @@ impl ResendOrder {
             .is_ok()
     }
 
-    /// The request that had the lane was executed. True when one waits, which is
-    /// to be [taken](Self::take).
+    /// Ends the execution of a request. When true, another request waits, and the caller must
+    /// see that it is [taken](Self::take).
     #[inline]
-    #[must_use = "a request that waits would do so for ever"]
+    #[must_use = "otherwise a request that waits does so forever"]
     pub fn leave(&self) -> bool {
         let free = self.0.compare_exchange(BUSY, FREE, Release, Relaxed);
         if free.is_ok() {
             return false;
         }
-        // INVARIANT: The place is not touched. A withdrawal in between makes it
-        // `BUSY` again, and then nobody waits.
+        // INVARIANT: The waiter is not changed. `withdraw` may have changed the state back to
+        // `BUSY` meanwhile; then no request waits.
         let left = self.0.fetch_update(AcqRel, Relaxed, |state| match state {
             BUSY => Some(FREE),
             AWAITED => Some(READY),
@@ -109,55 +107,54 @@ impl ResendOrder {
         left == Ok(AWAITED)
     }
 
-    /// Lets `waiter`, which could not enter, wait.
-    pub fn wait<W>(&self, place: &mut ResendWaiter<W>, waiter: W) -> WaitOutcome<W> {
-        // INVARIANT: `waiter` is put into the place below, in the states that
-        // ask for it; `leave` makes none of the others of them.
+    /// Lets `request`, which could not enter, wait.
+    pub fn wait<W>(&self, waiter: &mut ResendWaiter<W>, request: W) -> WaitOutcome<W> {
+        // INVARIANT: In the two states with a waiting request, `request` is stored below;
+        // `leave` does not change any other state to one of these.
         let entered = self.0.fetch_update(AcqRel, Acquire, |state| match state {
             FREE => Some(BUSY),
             BUSY => Some(AWAITED),
             _ => None,
         });
         if entered == Ok(FREE) {
-            return WaitOutcome::Entered(waiter);
+            return WaitOutcome::Entered(request);
         }
-        match place.0.replace(waiter) {
+        match waiter.0.replace(request) {
             Some(old) => WaitOutcome::Replaced(old),
             None => WaitOutcome::Waits,
         }
     }
 
-    /// Whether the request in the place is to be executed now. A hint.
+    /// Returns whether the request that waits is next. A hint.
     #[inline]
     pub fn is_ready(&self) -> bool {
         self.0.load(Relaxed) == READY
     }
 
-    /// The request that waited, if it is its turn. The lane is the caller's
-    /// then, to execute it.
-    pub fn take<W>(&self, place: &mut ResendWaiter<W>) -> Option<W> {
-        // INVARIANT: The place is emptied.
+    /// Takes the request that waited, if it is next. The id is busy again; the caller executes
+    /// the request.
+    pub fn take<W>(&self, waiter: &mut ResendWaiter<W>) -> Option<W> {
+        // INVARIANT: The waiter is emptied.
         let taken = self.0.compare_exchange(READY, BUSY, Acquire, Relaxed);
-        taken.ok().and_then(|_| place.0.take())
+        taken.ok().and_then(|_| waiter.0.take())
     }
 
-    /// Takes the request that waits out, if `leaves` says so: it is not going to
-    /// be executed.
+    /// Removes the request that waits, if `matches` returns true for it. It will not be
+    /// executed.
     pub fn withdraw<W>(
         &self,
-        place: &mut ResendWaiter<W>,
-        leaves: impl FnOnce(&W) -> bool,
+        waiter: &mut ResendWaiter<W>,
+        matches: impl FnOnce(&W) -> bool,
     ) -> Option<W> {
-        if !place.0.as_ref().is_some_and(leaves) {
+        if !waiter.0.as_ref().is_some_and(matches) {
             return None;
         }
-        // INVARIANT: The place is emptied. It was not empty, so this is one of
-        // the two states.
+        // INVARIANT: The waiter is emptied. It was not empty, so the state is one of these two.
         let _ = self.0.fetch_update(AcqRel, Relaxed, |state| match state {
             AWAITED => Some(BUSY),
             READY => Some(FREE),
             _ => None,
         });
-        place.0.take()
+        waiter.0.take()
     }
 }

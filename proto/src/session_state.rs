@@ -1,76 +1,75 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
-//! What becomes of the I/O of a session as its paths come and go.
+//! State of a session: whether its I/O is sent, queued or failed as paths come and go.
 //!
 //! ```text
-//!            a path came up, and the server knows the devices again
-//!          +------------------------------------------------------+
-//!          v                                                      |
-//!        Open -- the last path went, others will connect --> Held
-//!          |                                                   |  ^
-//!          | the last path went, nobody will connect           |  | a path
-//!          |                                                   v  | will connect
-//!          +----------------------------------------------> Failing
+//!           a path is up, and the devices are open again
+//!       +--------------------------------------------------+
+//!       v                                                  |
+//!     Live ---- last path lost, a path reconnects ----> Queueing
+//!       |                                                 | ^
+//!       | last path lost,                      timeout or | | a path
+//!       | no path reconnects                no path left  v | reconnects
+//!       +---------------------------------------------> Failing
 //! ```
 //!
-//! A server forgets the devices of a session that has no path. So when the first
-//! path is up again they are opened again before I/O goes on.
+//! A server closes the devices of a session without paths. So when the first path is up again
+//! the client opens the devices again before it sends I/O.
 //!
-//! I/O does not wait without end: after a time that users set it fails, too, until
-//! the devices are open again. Paths that come up and go again meanwhile do not change
-//! that.
+//! I/O is not queued forever: after a time that users set it fails, until the devices are open
+//! again. A path that only comes up and is lost again does not change that.
 
-/// What to do with I/O.
+/// The state of a session, which decides what happens to its I/O.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SessionState {
-    /// Send it.
+    /// I/O is sent.
     Live,
-    /// Keep it until a path is up and the devices are open again.
+    /// I/O is queued until a path is up and the devices are open again.
     Queueing,
-    /// Fail it: no path will come up by itself, or not in time.
+    /// I/O fails: no path reconnects by itself, or none did in time.
     Failing,
 }
 
 impl SessionState {
-    /// All of them.
+    /// All states.
     pub const ALL: [Self; 3] = [Self::Live, Self::Queueing, Self::Failing];
 }
 
-/// What a path can do for its session.
+/// What a path contributes to the state of its session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PathAvailability {
-    /// Carries I/O.
+    /// It carries I/O.
     Up,
-    /// Is being connected, or will be.
+    /// It is being connected, or will be.
     Connecting,
-    /// Neither; only somebody's order changes that.
+    /// Neither; only a user can change that.
     Down,
 }
 
-/// Identifies a time between two total losses of the session.
+/// Number of a period between two losses of the session's last path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Epoch(u32);
 
 impl Epoch {
-    /// As a number that is not 0.
+    /// Returns a number that is not 0 and identifies the epoch.
     pub const fn as_nonzero(self) -> u64 {
         (1 << 32) | self.0 as u64
     }
 }
 
-/// Account of the paths of one session.
+/// Tracks the paths of one session.
 ///
 /// # Invariants
 ///
-/// `up` and `trying` are the numbers of paths with that standing.
+/// `up` and `connecting` are the numbers of paths with that availability.
 #[derive(Debug)]
 pub struct SessionTracker {
     up: u32,
     connecting: u32,
-    /// Whether the server knows the devices.
+    /// Whether the devices are open at the server.
     devices_open: bool,
-    /// Whether I/O has waited long enough since the server knew the devices.
-    overdue: bool,
+    /// Whether I/O was queued for too long since the devices were last open.
+    timed_out: bool,
     epoch: u32,
 }
 
@@ -81,57 +80,57 @@ impl Default for SessionTracker {
 }
 
 impl SessionTracker {
-    /// A session without paths.
+    /// Creates a session without paths.
     pub const fn new() -> Self {
         Self {
             up: 0,
             connecting: 0,
             devices_open: false,
-            overdue: false,
+            timed_out: false,
             epoch: 0,
         }
     }
 
-    fn count(&mut self, standing: PathAvailability) -> Option<&mut u32> {
-        match standing {
+    fn count(&mut self, availability: PathAvailability) -> Option<&mut u32> {
+        match availability {
             PathAvailability::Up => Some(&mut self.up),
             PathAvailability::Connecting => Some(&mut self.connecting),
             PathAvailability::Down => None,
         }
     }
 
-    /// A path changes its standing; new ones come from `Idle`, and go there.
-    pub fn set_availability(&mut self, standing: &mut PathAvailability, to: PathAvailability) {
+    /// Changes the availability of a path. It begins and ends as [`PathAvailability::Down`].
+    pub fn set_availability(&mut self, availability: &mut PathAvailability, to: PathAvailability) {
         let had_paths = self.up > 0;
-        if let Some(count) = self.count(*standing) {
+        if let Some(count) = self.count(*availability) {
             *count = count.saturating_sub(1);
         }
         if let Some(count) = self.count(to) {
             *count = count.saturating_add(1);
         }
-        *standing = to;
+        *availability = to;
         if had_paths && self.up == 0 {
             self.devices_open = false;
             self.epoch = self.epoch.wrapping_add(1);
         }
     }
 
-    /// What to do with I/O.
+    /// Returns the state of the session.
     pub const fn state(&self) -> SessionState {
         match (self.up, self.connecting) {
             (0, 0) => SessionState::Failing,
             _ if self.devices_open => SessionState::Live,
-            _ if self.overdue => SessionState::Failing,
+            _ if self.timed_out => SessionState::Failing,
             _ => SessionState::Queueing,
         }
     }
 
-    /// Whether a path is up.
+    /// Returns whether a path is up.
     pub const fn is_up(&self) -> bool {
         self.up > 0
     }
 
-    /// The time in which the devices must be opened, if that is due.
+    /// Returns the present epoch if the devices must be opened in it.
     pub const fn reopen_due(&self) -> Option<Epoch> {
         if self.up > 0 && !self.devices_open {
             Some(Epoch(self.epoch))
@@ -140,12 +139,12 @@ impl SessionTracker {
         }
     }
 
-    /// The present time.
+    /// Returns the present epoch.
     pub const fn epoch(&self) -> Epoch {
         Epoch(self.epoch)
     }
 
-    /// The present time, if the server knows the devices in it.
+    /// Returns the present epoch if the devices are open in it.
     pub const fn open_epoch(&self) -> Option<Epoch> {
         if self.devices_open {
             Some(Epoch(self.epoch))
@@ -154,19 +153,19 @@ impl SessionTracker {
         }
     }
 
-    /// I/O has waited long enough; it fails until the devices are open again.
+    /// Ends queueing: I/O fails until the devices are open again.
     pub fn expire(&mut self) {
-        self.overdue = !self.devices_open;
+        self.timed_out = !self.devices_open;
     }
 
-    /// The server was told in `epoch`. False when all paths were lost since.
+    /// Records that the devices were opened in `epoch`. Returns false if all paths were lost since.
     pub fn mark_reopened(&mut self, epoch: Epoch) -> bool {
-        let still = self.up > 0 && epoch.0 == self.epoch;
-        if still {
+        let is_current = self.up > 0 && epoch.0 == self.epoch;
+        if is_current {
             self.devices_open = true;
-            self.overdue = false;
+            self.timed_out = false;
         }
-        still
+        is_current
     }
 }
 
@@ -175,14 +174,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn io_flows_while_a_path_is_up_and_waits_while_one_will_be() {
+    fn io_is_sent_while_a_path_is_up_and_queued_while_one_reconnects() {
         let mut tracker = SessionTracker::new();
         let (mut a, mut b) = (PathAvailability::Down, PathAvailability::Down);
         assert_eq!(tracker.state(), SessionState::Failing);
         tracker.set_availability(&mut a, PathAvailability::Connecting);
         assert_eq!(tracker.state(), SessionState::Queueing);
         tracker.set_availability(&mut a, PathAvailability::Up);
-        let epoch = tracker.reopen_due().expect("devices are to be opened");
+        let epoch = tracker.reopen_due().expect("devices must be opened");
         assert_eq!(
             tracker.state(),
             SessionState::Queueing,
@@ -192,7 +191,7 @@ mod tests {
         assert_eq!(tracker.state(), SessionState::Live);
 
         tracker.set_availability(&mut b, PathAvailability::Up);
-        assert_eq!(tracker.reopen_due(), None, "the server knows the devices");
+        assert_eq!(tracker.reopen_due(), None, "the devices are open");
         tracker.set_availability(&mut a, PathAvailability::Connecting);
         assert_eq!(tracker.state(), SessionState::Live, "one path is left");
         tracker.set_availability(&mut b, PathAvailability::Connecting);
@@ -203,23 +202,23 @@ mod tests {
     }
 
     #[test]
-    fn devices_opened_before_a_total_loss_do_not_count_after_it() {
+    fn devices_opened_before_the_last_path_was_lost_do_not_count_after_it() {
         let mut tracker = SessionTracker::new();
         let mut path = PathAvailability::Down;
         tracker.set_availability(&mut path, PathAvailability::Up);
-        let early = tracker.reopen_due().expect("devices are to be opened");
+        let early = tracker.reopen_due().expect("devices must be opened");
         tracker.set_availability(&mut path, PathAvailability::Connecting);
         assert!(!tracker.mark_reopened(early), "no path");
         tracker.set_availability(&mut path, PathAvailability::Up);
-        assert!(!tracker.mark_reopened(early), "of another time");
+        assert!(!tracker.mark_reopened(early), "of another epoch");
         assert_eq!(tracker.state(), SessionState::Queueing);
-        let now = tracker.reopen_due().expect("devices are to be opened");
-        assert!(tracker.mark_reopened(now));
+        let late = tracker.reopen_due().expect("devices must be opened");
+        assert!(tracker.mark_reopened(late));
         assert_eq!(tracker.state(), SessionState::Live);
     }
 
     #[test]
-    fn io_that_waited_long_enough_fails_until_the_devices_are_open() {
+    fn io_that_was_queued_too_long_fails_until_the_devices_are_open() {
         let mut tracker = SessionTracker::new();
         let mut path = PathAvailability::Down;
         tracker.set_availability(&mut path, PathAvailability::Up);
@@ -234,7 +233,7 @@ mod tests {
         assert_eq!(
             tracker.state(),
             SessionState::Failing,
-            "the devices are to be opened"
+            "the devices are not open"
         );
         tracker.set_availability(&mut path, PathAvailability::Connecting);
         assert_eq!(
@@ -246,11 +245,11 @@ mod tests {
         assert!(tracker.mark_reopened(tracker.epoch()));
         assert_eq!(tracker.state(), SessionState::Live);
         tracker.set_availability(&mut path, PathAvailability::Connecting);
-        assert_eq!(tracker.state(), SessionState::Queueing, "waits anew");
+        assert_eq!(tracker.state(), SessionState::Queueing, "queued again");
     }
 
     #[test]
-    fn io_fails_in_the_end_where_paths_come_up_and_the_devices_cannot_be_opened() {
+    fn io_fails_in_the_end_if_paths_are_up_and_the_devices_cannot_be_opened() {
         let mut tracker = SessionTracker::new();
         let mut path = PathAvailability::Connecting;
         tracker.set_availability(&mut path, PathAvailability::Up);
@@ -261,14 +260,11 @@ mod tests {
             SessionState::Failing,
             "though a path is up"
         );
-        assert!(
-            tracker.reopen_due().is_some(),
-            "and that is still to be done"
-        );
+        assert!(tracker.reopen_due().is_some(), "they still must be opened");
     }
 
     #[test]
-    fn the_devices_are_known_in_the_time_in_which_they_were_opened() {
+    fn the_devices_are_open_in_the_epoch_in_which_they_were_opened() {
         let mut tracker = SessionTracker::new();
         let mut path = PathAvailability::Down;
         tracker.set_availability(&mut path, PathAvailability::Up);
@@ -283,7 +279,7 @@ mod tests {
     }
 
     #[test]
-    fn every_sequence_of_changes_keeps_the_account() {
+    fn every_sequence_of_changes_gives_the_right_state() {
         const ALL: [PathAvailability; 3] = [
             PathAvailability::Up,
             PathAvailability::Connecting,

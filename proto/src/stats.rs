@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
-//! What is counted on a path, and how users read it.
+//! Statistics of a path, as users read them.
 //!
-//! [`fmt::Display`] of each type prints a whole file with its newline, byte for
-//! byte as the C drivers do.
+//! [`fmt::Display`] of each type prints a whole file with its newline, byte for byte as the C
+//! drivers do.
 
 use core::fmt;
 
@@ -12,8 +12,8 @@ use crate::atomic::Ordering::Relaxed;
 
 /// Counters of the requests that one CPU handled.
 ///
-/// Any CPU may use them at any time; a request that comes in while they are summed
-/// up or reset is counted or is not.
+/// Any CPU may use them at any time. A request that is counted while they are summed up or
+/// reset may be missed.
 #[derive(Debug, Default)]
 pub struct TransferCounters {
     reads: AtomicU64,
@@ -23,7 +23,7 @@ pub struct TransferCounters {
 }
 
 impl TransferCounters {
-    /// Nothing so far.
+    /// Creates counters that are 0.
     pub const fn new() -> Self {
         Self {
             reads: AtomicU64::new(0),
@@ -33,21 +33,21 @@ impl TransferCounters {
         }
     }
 
-    /// A request for data from the server; `bytes` of them and of the user message.
+    /// Counts a READ with `bytes` of data and user message.
     #[inline]
     pub fn read(&self, bytes: u64) {
         self.reads.fetch_add(1, Relaxed);
         self.read_bytes.fetch_add(bytes, Relaxed);
     }
 
-    /// A request with data for the server; `bytes` of them and of the user message.
+    /// Counts a WRITE with `bytes` of data and user message.
     #[inline]
     pub fn write(&self, bytes: u64) {
         self.writes.fetch_add(1, Relaxed);
         self.write_bytes.fetch_add(bytes, Relaxed);
     }
 
-    /// Begins again with nothing.
+    /// Sets all counters to 0.
     pub fn reset(&self) {
         for counter in [
             &self.reads,
@@ -63,18 +63,18 @@ impl TransferCounters {
 /// `stats/rdma` of a path at the server.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ServerRdmaStats {
-    /// Requests for data.
+    /// READs.
     pub reads: u64,
-    /// Bytes of the data that were asked for, and of the user messages.
+    /// Bytes of their data and user messages.
     pub read_bytes: u64,
-    /// Requests with data.
+    /// WRITEs.
     pub writes: u64,
-    /// Bytes of the data that came, and of the user messages.
+    /// Bytes of their data and user messages.
     pub write_bytes: u64,
 }
 
 impl ServerRdmaStats {
-    /// The sum over all CPUs.
+    /// Sums up the counters of all CPUs.
     pub fn sum<'a>(cpus: impl IntoIterator<Item = &'a TransferCounters>) -> Self {
         cpus.into_iter().fold(Self::default(), |sum, cpu| Self {
             reads: sum.reads.wrapping_add(cpu.reads.load(Relaxed)),
@@ -98,22 +98,22 @@ impl fmt::Display for ServerRdmaStats {
 /// `stats/rdma` of a path at the client.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ClientRdmaStats {
-    /// Requests for data; one that moved to another path counts on both.
+    /// READs. A request that moved to another path counts on both.
     pub reads: u64,
-    /// Bytes of the data they asked for, and of their user messages.
+    /// Bytes of their data and user messages.
     pub read_bytes: u64,
-    /// Requests with data, and those that move none.
+    /// WRITEs, and requests without data.
     pub writes: u64,
-    /// Bytes of the data they brought, and of their user messages.
+    /// Bytes of their data and user messages.
     pub write_bytes: u64,
-    /// Requests in flight now. C counts them under the policy min-inflight only.
+    /// Requests in flight. C counts them with the policy min-inflight only.
     pub inflight: u32,
-    /// Requests that this path took over from another one.
+    /// Requests that moved to this path from another one.
     pub failovers: u64,
 }
 
 impl ClientRdmaStats {
-    /// The sum over all CPUs, and what is counted for the path as a whole.
+    /// Sums up the counters of all CPUs, and adds those of the path as a whole.
     pub fn sum<'a>(
         cpus: impl IntoIterator<Item = &'a TransferCounters>,
         inflight: u32,
@@ -149,9 +149,9 @@ impl fmt::Display for ClientRdmaStats {
 /// `stats/reconnects` of a path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ReconnectStats {
-    /// Times the path came up again; -1 before it was up for the first time.
+    /// Successful reconnects; -1 before the path is up for the first time.
     pub successful: i32,
-    /// Attempts that failed.
+    /// Failed attempts to reconnect.
     pub failed: i32,
 }
 
@@ -162,7 +162,7 @@ impl Default for ReconnectStats {
 }
 
 impl ReconnectStats {
-    /// A path that was never up.
+    /// Creates the statistics of a path that was never up.
     pub const fn new() -> Self {
         Self {
             successful: -1,
@@ -170,17 +170,17 @@ impl ReconnectStats {
         }
     }
 
-    /// The path is up, be it for the first time.
+    /// Counts that the path is up, also for the first time.
     pub fn connected(&mut self) {
         self.successful = self.successful.saturating_add(1);
     }
 
-    /// An attempt to connect it again failed.
+    /// Counts a failed attempt to reconnect.
     pub fn failed(&mut self) {
         self.failed = self.failed.saturating_add(1);
     }
 
-    /// Begins again with nothing, for a path that has been up.
+    /// Sets both numbers to 0, for a path that has been up.
     pub fn reset(&mut self) {
         self.successful = 0;
         self.failed = 0;
@@ -193,8 +193,8 @@ impl fmt::Display for ReconnectStats {
     }
 }
 
-/// `cur_latency` of a path: nanoseconds from the last heartbeat to its
-/// acknowledgement, 0 before the first one.
+/// `cur_latency` of a path: nanoseconds from the last heartbeat to its acknowledgement, 0
+/// before the first one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct CurLatency(pub u64);
 
@@ -204,13 +204,13 @@ impl fmt::Display for CurLatency {
     }
 }
 
-/// Prints `stats/cpu_migration_from` or `stats/cpu_migration_to`: a value for each
-/// CPU, every one with a space after it.
+/// Prints `stats/cpu_migration_from` or `stats/cpu_migration_to`: a number for each CPU,
+/// followed by a space.
 ///
-/// Both are about completions that did not run on the CPU of their connection.
-/// They count in `from` at the connection's CPU, and in `to` at the one they ran on.
+/// Both count completions that did not run on the CPU of their connection: `from` at the
+/// connection's CPU, `to` at the CPU that they ran on.
 ///
-/// The list ends where `out` has no more room, as with hundreds of CPUs a page is short.
+/// The list is truncated if `out` is full: with hundreds of CPUs a page may be too short.
 pub fn print_migrations(
     out: &mut impl fmt::Write,
     cpus: impl IntoIterator<Item = u64>,

@@ -15,7 +15,7 @@ use super::CONN_MSG_SIZE;
 use super::MAGIC;
 use super::VERSION;
 use crate::error::WireError;
-use crate::imm::failure;
+use crate::imm::sanitize_errno;
 use crate::imm::IoReqLayout;
 use crate::limits::QueueDepth;
 use crate::limits::ServerLimits;
@@ -199,7 +199,7 @@ impl ConnRsp {
         match msg.errno.get() {
             0 => {}
             // A negative error number in 16 bits.
-            errno => return Ok(Self::Reject(failure(i32::from(errno as i16).abs()))),
+            errno => return Ok(Self::Reject(sanitize_errno(i32::from(errno as i16).abs()))),
         }
         Ok(Self::Accept(
             ConnAccept::new(
@@ -238,7 +238,7 @@ impl ConnRsp {
             }
             Self::Reject(errno) => {
                 // A reject must not read as an accept.
-                msg.errno = (failure(*errno).wrapping_neg() as u16).into();
+                msg.errno = (sanitize_errno(*errno).wrapping_neg() as u16).into();
             }
         }
         zerocopy::transmute!(msg)
