@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
-//! What a server has its device do for a block request, or why it does not.
+//! Checks a block request before a server submits it to its device.
 //!
-//! Nothing that a block layer takes for granted about its callers may depend on a peer: a
-//! client that keeps to what it was told of the device is refused nothing here.
+//! The block layer trusts its callers in several ways; a request of a peer is checked for all
+//! of them here. A client that keeps to the description of its device is never refused.
 
 use crate::error::EINVAL;
 use crate::error::EIO;
@@ -13,74 +13,74 @@ use crate::wire::rnbd::BlockOp;
 use crate::wire::rnbd::IoFlags;
 use crate::wire::rnbd::IoMsg;
 
-/// Bytes of a sector, as a shift.
+/// Size of a sector, as a shift.
 const SECTOR_SHIFT: u32 = 9;
 
-/// Where the class is in an I/O priority.
+/// Shift of the class in an I/O priority.
 pub const PRIO_CLASS_SHIFT: u32 = 13;
-/// The last class that there is. Schedulers have tables of them.
+/// The last I/O priority class. I/O schedulers have tables with one entry per class.
 pub const PRIO_CLASS_MAX: u32 = 3;
 
-/// The device that a request is for, as it is at this moment.
+/// The present state of the device that a request is for.
 #[derive(Clone, Copy, Debug)]
 pub struct TargetDisk {
-    /// How the client opened it.
+    /// Mode in which the client opened the device.
     pub mode: AccessMode,
-    /// Sectors of 512 bytes; none if it is gone.
+    /// Size in sectors of 512 bytes; 0 if the device is gone.
     pub sectors: u64,
-    /// Bytes of a block, a power of two and not less than a sector.
+    /// Size of a logical block in bytes: a power of two, at least a sector.
     pub block_size: u32,
 }
 
-/// The data that came with a request, or that the client wants.
+/// The data of a request: received with it, or to be returned.
 #[derive(Clone, Copy, Debug)]
 pub struct RequestData {
-    /// Whether it goes to the client.
+    /// Whether the data goes to the client.
     pub to_client: bool,
-    /// Bytes.
+    /// Length in bytes.
     pub len: usize,
 }
 
 /// Why a request is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CommandError {
-    /// It changes a device that was opened to be read.
+    /// The request changes a device that was opened read-only.
     ReadOnly,
-    /// The data is not as long as the range, or goes the wrong way.
+    /// The length or the direction of the data does not fit the request.
     Data,
-    /// A part of a block.
+    /// The range is not a whole number of blocks.
     Partial,
-    /// It goes beyond the end of the device, which may be nearer than it was.
+    /// The range ends beyond the end of the device, which may have shrunk.
     BeyondEnd,
-    /// An I/O priority of a class that there is not.
+    /// The I/O priority class does not exist.
     Priority,
-    /// Flags that the operation cannot have.
+    /// The operation cannot have these flags.
     Flags,
 }
 
 impl CommandError {
-    /// The error number (positive) for the client.
+    /// Returns the error number (positive) for the client.
     pub const fn errno(self) -> i32 {
         match self {
             Self::ReadOnly => EROFS,
-            // What a block layer says to its own callers.
+            // The error that the block layer returns to its own callers.
             Self::BeyondEnd => EIO,
             Self::Data | Self::Partial | Self::Priority | Self::Flags => EINVAL,
         }
     }
 }
 
-/// An operation with the flags that count for it.
+/// An operation with the flags that apply to it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BlockCommand {
-    /// What is to be done.
+    /// The operation.
     pub op: BlockOp,
-    /// How.
+    /// Its flags.
     pub flags: IoFlags,
 }
 
 impl BlockCommand {
-    /// What `disk` is to do for `io`, which came with `data`.
+    /// Checks the request `io`, with its `data`, against `disk`.
     #[inline]
     pub fn new(io: &IoMsg, data: RequestData, disk: TargetDisk) -> Result<Self, CommandError> {
         if io.op().modifies() && !disk.mode.writes() {
@@ -101,14 +101,14 @@ impl BlockCommand {
 #[inline]
 fn check_data(io: &IoMsg, data: RequestData) -> Result<(), CommandError> {
     let expected = if io.op().has_data() { io.len() } else { 0 };
-    let right_way = match io.op() {
+    let right_direction = match io.op() {
         BlockOp::Read => data.to_client,
-        // Block layers count a flush as a read of nothing.
+        // The block layer counts a flush as a read without data.
         BlockOp::Flush => true,
         _ => !data.to_client,
     };
 
-    if right_way && usize::try_from(expected) == Ok(data.len) {
+    if right_direction && usize::try_from(expected) == Ok(data.len) {
         Ok(())
     } else {
         Err(CommandError::Data)
@@ -132,21 +132,21 @@ fn check_range(io: &IoMsg, disk: TargetDisk) -> Result<(), CommandError> {
 
 #[inline]
 fn flags(io: &IoMsg) -> Result<IoFlags, CommandError> {
-    let only = |flag| match io.flags().contains(flag) {
+    let keep = |flag| match io.flags().contains(flag) {
         true => flag,
         false => IoFlags::NONE,
     };
 
     match io.op() {
-        // Clients set all sorts of flags with it, to no effect.
+        // Clients set various flags, which have no effect.
         BlockOp::Flush => Ok(IoFlags::NONE),
-        BlockOp::Write => Ok(only(IoFlags::SYNC) | only(IoFlags::FUA) | only(IoFlags::PREFLUSH)),
-        // The block layer warns about any operation but a write with these.
+        BlockOp::Write => Ok(keep(IoFlags::SYNC) | keep(IoFlags::FUA) | keep(IoFlags::PREFLUSH)),
+        // The block layer warns if any operation other than a write has these flags.
         _ if io.flags().contains(IoFlags::FUA) || io.flags().contains(IoFlags::PREFLUSH) => {
             Err(CommandError::Flags)
         }
-        BlockOp::WriteZeroes => Ok(only(IoFlags::SYNC) | only(IoFlags::NOUNMAP)),
-        BlockOp::Read | BlockOp::Discard | BlockOp::SecureErase => Ok(only(IoFlags::SYNC)),
+        BlockOp::WriteZeroes => Ok(keep(IoFlags::SYNC) | keep(IoFlags::NOUNMAP)),
+        BlockOp::Read | BlockOp::Discard | BlockOp::SecureErase => Ok(keep(IoFlags::SYNC)),
     }
 }
 
@@ -174,7 +174,7 @@ mod tests {
         block_size: 4096,
     };
 
-    /// The request, and the data with which a client sends it.
+    /// Returns a request with the data that a client sends.
     fn request(
         op: BlockOp,
         flags: IoFlags,
@@ -191,7 +191,7 @@ mod tests {
         (io, data)
     }
 
-    fn ask(
+    fn check(
         op: BlockOp,
         flags: IoFlags,
         sector: u64,
@@ -205,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn a_device_that_is_open_to_be_read_is_not_changed() {
+    fn a_device_that_is_open_read_only_is_not_changed() {
         let table = [
             (BlockOp::Read, Ok(IoFlags::NONE)),
             (BlockOp::Flush, Ok(IoFlags::NONE)),
@@ -222,7 +222,7 @@ mod tests {
                 };
                 let disk = TargetDisk { mode, ..DISK };
                 assert_eq!(
-                    ask(op, IoFlags::NONE, 8, 4096, disk),
+                    check(op, IoFlags::NONE, 8, 4096, disk),
                     expected,
                     "{op:?} {mode:?}"
                 );
@@ -231,13 +231,16 @@ mod tests {
     }
 
     #[test]
-    fn read_only_is_said_before_anything_else_is_found_wrong() {
+    fn read_only_is_reported_before_any_other_error() {
         let disk = TargetDisk {
             mode: AccessMode::ReadOnly,
             sectors: 0,
             ..DISK
         };
-        assert_eq!(ask(BlockOp::Write, IoFlags::NONE, 1, 512, disk), Err(EROFS));
+        assert_eq!(
+            check(BlockOp::Write, IoFlags::NONE, 1, 512, disk),
+            Err(EROFS)
+        );
     }
 
     #[test]
@@ -252,33 +255,33 @@ mod tests {
             (64, 4096, Err(EIO)),
             (56, 8192, Err(EIO)),
             (1 << 40, 4096, Err(EIO)),
-            // Wrong in both ways: that it is no request for such a device comes first.
+            // Both unaligned and beyond the end: unaligned is reported.
             (65, 4096, Err(EINVAL)),
         ];
         for op in OPS.into_iter().filter(|op| *op != BlockOp::Flush) {
             for (sector, len, expected) in table {
-                let said = ask(op, IoFlags::NONE, sector, len, DISK);
-                assert_eq!(said, expected, "{op:?} of {len} at {sector}");
+                let result = check(op, IoFlags::NONE, sector, len, DISK);
+                assert_eq!(result, expected, "{op:?} of {len} at {sector}");
             }
         }
     }
 
     #[test]
-    fn a_device_that_is_gone_can_be_flushed_only() {
+    fn a_device_that_is_gone_can_only_be_flushed() {
         let gone = TargetDisk { sectors: 0, ..DISK };
         for op in OPS {
             let expected = match op {
                 BlockOp::Flush => Ok(IoFlags::NONE),
                 _ => Err(EIO),
             };
-            assert_eq!(ask(op, IoFlags::NONE, 0, 4096, gone), expected, "{op:?}");
+            assert_eq!(check(op, IoFlags::NONE, 0, 4096, gone), expected, "{op:?}");
         }
     }
 
     #[test]
-    fn flags_that_an_operation_cannot_have_are_refused_or_do_not_count() {
+    fn flags_that_an_operation_cannot_have_are_refused_or_dropped() {
         let (none, sync) = (IoFlags::NONE, IoFlags::SYNC);
-        // The operation, and what becomes of SYNC, FUA, PREFLUSH and NOUNMAP with it.
+        // The operation, and the results with SYNC, FUA, PREFLUSH and NOUNMAP.
         let table = [
             (
                 BlockOp::Read,
@@ -305,41 +308,45 @@ mod tests {
         let flags = [sync, IoFlags::FUA, IoFlags::PREFLUSH, IoFlags::NOUNMAP];
         for (op, expected) in table {
             for (flag, expected) in flags.into_iter().zip(expected) {
-                let said = ask(op, flag, 0, 4096, DISK);
-                assert_eq!(said, expected, "{op:?} with {flag:?}");
+                let result = check(op, flag, 0, 4096, DISK);
+                assert_eq!(result, expected, "{op:?} with {flag:?}");
             }
         }
         let all = sync | IoFlags::FUA | IoFlags::PREFLUSH;
-        assert_eq!(ask(BlockOp::Write, all, 0, 4096, DISK), Ok(all));
+        assert_eq!(check(BlockOp::Write, all, 0, 4096, DISK), Ok(all));
     }
 
     #[test]
-    fn the_data_is_as_long_as_the_range_and_goes_the_right_way() {
+    fn the_data_has_the_length_and_direction_of_the_request() {
         for op in OPS {
             let (io, right) = request(op, IoFlags::NONE, 0, 4096, 0);
             let more = RequestData {
                 len: right.len + 512,
                 ..right
             };
-            let turned = RequestData {
+            let reversed = RequestData {
                 to_client: !right.to_client,
                 ..right
             };
             assert!(BlockCommand::new(&io, right, DISK).is_ok(), "{op:?}");
-            let said = BlockCommand::new(&io, more, DISK);
-            assert_eq!(said, Err(CommandError::Data), "{op:?} with more data");
+            let result = BlockCommand::new(&io, more, DISK);
+            assert_eq!(result, Err(CommandError::Data), "{op:?} with more data");
             if op.has_data() {
                 let none = RequestData { len: 0, ..right };
-                let said = BlockCommand::new(&io, none, DISK);
-                assert_eq!(said, Err(CommandError::Data), "{op:?} without data");
+                let result = BlockCommand::new(&io, none, DISK);
+                assert_eq!(result, Err(CommandError::Data), "{op:?} without data");
             }
-            let said = BlockCommand::new(&io, turned, DISK);
+            let result = BlockCommand::new(&io, reversed, DISK);
             let expected = if op == BlockOp::Flush {
                 Ok(op)
             } else {
                 Err(CommandError::Data)
             };
-            assert_eq!(said.map(|command| command.op), expected, "{op:?} turned");
+            assert_eq!(
+                result.map(|command| command.op),
+                expected,
+                "{op:?} with reversed data"
+            );
         }
     }
 
@@ -353,8 +360,8 @@ mod tests {
             (u16::MAX, Err(CommandError::Priority)),
         ] {
             let (io, data) = request(BlockOp::Read, IoFlags::NONE, 0, 4096, prio);
-            let said = BlockCommand::new(&io, data, DISK).map(|_| ());
-            assert_eq!(said, expected, "{prio:#x}");
+            let result = BlockCommand::new(&io, data, DISK).map(|_| ());
+            assert_eq!(result, expected, "{prio:#x}");
         }
     }
 }

@@ -1,31 +1,30 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
-//! Whose turn it is with one of the server's chunks.
+//! State of one of the server's chunks: free, with a request, or with a response.
 //!
 //! ```text
-//!         arrive               answer               answered
-//!  Free ----------> Serving ----------> Answering ----------> Free
-//!                      ^                    | arrive
-//!                      |     answered       v
-//!                      +-------------- Answering, one waits
+//!       request_arrived           begin_response             response_sent
+//!  Free ---------------> Serving ----------------> Responding -----------> Free
+//!                           ^                          | request_arrived
+//!                           |     response_sent        v
+//!                           +--------------- Responding, one waits
 //! ```
 //!
-//! A client may use a chunk again as soon as it sees the answer, which can be
-//! before the server learns that its answer was sent, and over another
-//! connection. So one request may arrive early and waits. Anything else that
-//! arrives for a chunk in use breaks the protocol.
+//! A client may use a chunk again as soon as it receives the response. That can be before the
+//! server learns that the response was sent, and over another connection. So one request may
+//! arrive early, and waits. Any other request for a chunk in use violates the protocol.
 
 use crate::atomic::AtomicU64;
 use crate::atomic::Ordering;
 
 const FREE: u64 = 0;
 const SERVING: u64 = 1;
-const ANSWERING: u64 = 2;
+const RESPONDING: u64 = 2;
 const WAITING: u64 = 3;
 const STATE_BITS: u32 = 2;
 const STATE_MASK: u64 = (1 << STATE_BITS) - 1;
 
-/// Where a request arrived: connection, and offset of the message in the chunk.
+/// The location of a request: its connection, and the offset of the message in the chunk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RequestLocation {
     /// Id of the connection.
@@ -35,29 +34,29 @@ pub struct RequestLocation {
 }
 
 impl RequestLocation {
-    /// The state of a chunk for which this waits.
-    const fn waiting(self) -> u64 {
-        let place = ((self.offset as u64) << u16::BITS) | self.connection as u64;
-        (place << STATE_BITS) | WAITING
+    /// Returns the state of a chunk with a request waiting at this location.
+    const fn to_state(self) -> u64 {
+        let location = ((self.offset as u64) << u16::BITS) | self.connection as u64;
+        (location << STATE_BITS) | WAITING
     }
 
-    const fn of(state: u64) -> Self {
-        let place = state >> STATE_BITS;
+    const fn from_state(state: u64) -> Self {
+        let location = state >> STATE_BITS;
         Self {
-            connection: place as u16,
-            offset: (place >> u16::BITS) as u32,
+            connection: location as u16,
+            offset: (location >> u16::BITS) as u32,
         }
     }
 }
 
-/// What to do with a request that arrived.
+/// The action to take for a request that arrived.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ArrivalAction {
     /// Serve it.
     Serve,
-    /// It waits; [`ChunkState::response_sent`] will give it back.
+    /// The request waits; [`ChunkState::response_sent`] will return it.
     Wait,
-    /// The chunk is in use: the client broke the protocol.
+    /// The chunk is in use: the client violated the protocol.
     Violation,
 }
 
@@ -65,24 +64,24 @@ pub enum ArrivalAction {
 ///
 /// # Invariants
 ///
-/// The lowest bits are a state; an [`RequestLocation`] is above them while one waits.
+/// The lowest bits are the state. While a request waits, its [`RequestLocation`] is above them.
 #[derive(Debug, Default)]
 pub struct ChunkState(AtomicU64);
 
 impl ChunkState {
-    /// A chunk that is free.
+    /// Creates the state of a free chunk.
     pub const fn new() -> Self {
         Self(AtomicU64::new(FREE))
     }
 
-    /// A request arrived.
+    /// Records that a request arrived.
     #[inline]
-    pub fn request_arrived(&self, arrival: RequestLocation) -> ArrivalAction {
+    pub fn request_arrived(&self, location: RequestLocation) -> ArrivalAction {
         let old = self
             .0
             .fetch_update(Ordering::AcqRel, Ordering::Relaxed, |state| match state {
                 FREE => Some(SERVING),
-                ANSWERING => Some(arrival.waiting()),
+                RESPONDING => Some(location.to_state()),
                 _ => None,
             });
         match old {
@@ -92,29 +91,30 @@ impl ChunkState {
         }
     }
 
-    /// The answer is about to be posted. False, with nothing changed, unless a
+    /// Records that the response is about to be posted. Returns false, and changes nothing, if no
     /// request is being served.
     #[inline]
     pub fn begin_response(&self) -> bool {
         self.0
-            .compare_exchange(SERVING, ANSWERING, Ordering::AcqRel, Ordering::Relaxed)
+            .compare_exchange(SERVING, RESPONDING, Ordering::AcqRel, Ordering::Relaxed)
             .is_ok()
     }
 
-    /// The answer was sent. If a request waits, it is to be served now.
+    /// Records that the response was sent. Returns the request that waits, if any, to be served
+    /// now.
     #[inline]
     pub fn response_sent(&self) -> Option<RequestLocation> {
         let old = self
             .0
             .fetch_update(Ordering::AcqRel, Ordering::Relaxed, |state| {
                 match state & STATE_MASK {
-                    ANSWERING => Some(FREE),
+                    RESPONDING => Some(FREE),
                     WAITING => Some(SERVING),
                     _ => None,
                 }
             });
         match old {
-            Ok(state) if state & STATE_MASK == WAITING => Some(RequestLocation::of(state)),
+            Ok(state) if state & STATE_MASK == WAITING => Some(RequestLocation::from_state(state)),
             _ => None,
         }
     }
@@ -134,7 +134,7 @@ mod tests {
     };
 
     #[test]
-    fn a_chunk_is_served_answered_and_free_again() {
+    fn a_chunk_is_served_responded_to_and_free_again() {
         let state = ChunkState::new();
         for _ in 0..3 {
             assert_eq!(state.request_arrived(FIRST), ArrivalAction::Serve);
@@ -144,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn an_early_request_waits_and_keeps_its_place() {
+    fn an_early_request_waits_and_keeps_its_location() {
         for early in [FIRST, LAST] {
             let state = ChunkState::new();
             assert_eq!(state.request_arrived(FIRST), ArrivalAction::Serve);
@@ -171,8 +171,8 @@ mod tests {
         let state = ChunkState::new();
         assert_eq!(state.request_arrived(FIRST), ArrivalAction::Serve);
         assert_eq!(state.request_arrived(FIRST), ArrivalAction::Violation);
-        assert_eq!(state.response_sent(), None, "not answered yet");
+        assert_eq!(state.response_sent(), None, "no response yet");
         assert!(state.begin_response());
-        assert!(!state.begin_response(), "answered twice");
+        assert!(!state.begin_response(), "two responses");
     }
 }

@@ -165,3 +165,46 @@ impl ServerLimits {
         self.chunk_size.saturating_sub(HEADER_SIZE)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// Counts the units for each offset in a unit that data can start at.
+    #[test]
+    fn data_touches_at_most_the_stated_units() {
+        for len in (1..600)
+            .chain(3500..4700)
+            .chain(8000..8400)
+            .chain([126_976, 131_071])
+        {
+            let largest = (0..REGISTRATION_UNIT)
+                .map(|start| (start + len).div_ceil(REGISTRATION_UNIT))
+                .max();
+            assert_eq!(largest, Some(registration_units(len)), "{len} bytes");
+        }
+        assert_eq!(registration_units(0), 0);
+        assert_eq!(registrable_bytes(0), 0);
+        assert_eq!(
+            registrable_bytes(1),
+            0,
+            "one unit does not cover a unit that starts inside of it"
+        );
+    }
+
+    proptest! {
+        /// The stated number of bytes fits, and not one unit more.
+        #[test]
+        fn registrable_bytes_fit(units in 1..=u32::MAX / REGISTRATION_UNIT) {
+            prop_assert!(registration_units(registrable_bytes(units)) <= units);
+            prop_assert!(registration_units(registrable_bytes(units) + REGISTRATION_UNIT) > units);
+        }
+
+        /// I/O of whole sectors fits into the stated number of units.
+        #[test]
+        fn units_suffice_for_sectors(sectors in 0..=u32::MAX >> 9) {
+            prop_assert!(registrable_bytes(registration_units(sectors << 9)) >= sectors << 9);
+        }
+    }
+}

@@ -1,23 +1,24 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
-//! The life cycle of an operation that hardware, and perhaps a peer, works on.
+//! State of an operation that hardware, and perhaps a peer, works on.
 //!
 //! ```text
-//!          begin                launch                     last of
-//!  Idle ----------> Held --------------------> In flight ----------> Held
-//!    ^                |  ^                     SEND, RESPONSE            |
-//!    +----------------+  +------- recall ---------+                   |
-//!          release                                   (handed to finish)
+//!         begin            post               last awaited event
+//!  Idle ---------> Held ------------> In flight ---------------> Held
+//!    ^               | ^              SEND, RESPONSE
+//!    |    release    | |  cancel_post     |
+//!    +---------------+ +------------------+
 //! ```
 //!
-//! *Held* means that exactly one party has exclusive access to the operation's
-//! data. *In flight* means that everybody only reads it, until each of the
-//! awaited events has happened once: `SEND`, the hardware gave the work request
-//! back, and `RESPONSE`, the peer (or teardown in its place) answered. Whoever
-//! brings the last event gets the operation in state *Held*.
+//! *Held*: exactly one owner has exclusive access to the data of the operation.
 //!
-//! A flight also counts how often somebody asked for it in vain
-//! ([`OpState::count_timeout`]); each launch begins anew.
+//! *In flight*: the data is only read, until each of the awaited events has happened once:
+//! `SEND`, the hardware has completed the work request, and `RESPONSE`, the response of the
+//! peer (or teardown in its place) was recorded. The caller that reports the last event owns
+//! the operation, which is *held* again.
+//!
+//! While an operation is in flight its timeouts are counted ([`OpState::count_timeout`]); each
+//! post begins at 0.
 
 use crate::atomic::AtomicU32;
 use crate::atomic::Ordering::AcqRel;
@@ -28,26 +29,27 @@ const IDLE: u32 = 0;
 const HELD: u32 = 1;
 const SEND: u32 = 2;
 const RESPONSE: u32 = 4;
-/// An answer is being recorded: like `RESPONSE`, but refused to others.
+/// The response is being recorded: still awaited, but no other response is accepted.
 const RECORDING: u32 = 8;
 const IN_FLIGHT: u32 = SEND | RESPONSE | RECORDING;
-/// The count of periods is above the state, and 0 unless in flight.
-const PERIOD: u32 = 0x100;
-const MOST_PERIODS: u32 = u32::MAX / PERIOD;
+/// One timeout. Their count is in the bits above the state, and 0 unless in flight.
+const TIMEOUT: u32 = 0x100;
+const MAX_TIMEOUTS: u32 = u32::MAX / TIMEOUT;
 
-/// What an operation in flight waits for.
+/// The events that an operation in flight waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AwaitedEvents {
-    /// That the hardware is done with it.
+    /// The completion of the work request.
     Send,
-    /// That, and an answer.
+    /// The completion of the work request, and a response.
     SendAndResponse,
-    /// An answer only. What the hardware does is taken care of otherwise.
+    /// A response only. Another operation's completion covers the work request.
     Response,
 }
 
 impl AwaitedEvents {
-    /// Whether the hardware is to tell when it is done.
+    /// Returns whether the work request must be signaled, so that the hardware reports its
+    /// completion.
     pub const fn has_send_completion(self) -> bool {
         match self {
             Self::Send | Self::SendAndResponse => true,
@@ -56,26 +58,26 @@ impl AwaitedEvents {
     }
 }
 
-/// Whether an event was the last one awaited.
+/// The outcome of an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EventOutcome {
-    /// The caller now holds the operation.
+    /// It was the last one awaited: the caller holds the operation.
     Last,
-    /// Others are still at it.
+    /// Other events are awaited.
     Pending,
     /// The event was not awaited; nothing changed.
     Refused,
 }
 
-/// What became of a launch that is to be undone.
+/// The outcome of [`OpState::cancel_post`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CancelOutcome {
     /// The caller holds the operation.
     Held,
-    /// An answer is just being recorded: try again.
+    /// A response is being recorded: try again.
     Busy,
-    /// An answer came, though nothing was sent, and was all that was awaited: the operation
-    /// was held by that.
+    /// A response arrived, although nothing was sent, and was the only awaited event: the caller
+    /// that recorded it got the operation.
     Gone,
 }
 
@@ -90,24 +92,24 @@ impl Default for OpState {
 }
 
 impl OpState {
-    /// An idle operation.
+    /// Creates the state of an idle operation.
     pub const fn new() -> Self {
         Self(AtomicU32::new(IDLE))
     }
 
-    /// Idle to held. False when it is held or in flight.
+    /// Changes from idle to held. Returns false if the operation is held or in flight.
     pub fn begin(&self) -> bool {
         self.0
             .compare_exchange(IDLE, HELD, Acquire, Acquire)
             .is_ok()
     }
 
-    /// Held to idle. To be called by the holder only.
+    /// Changes from held to idle. Only the owner may call this.
     pub fn release(&self) {
         self.0.store(IDLE, Release);
     }
 
-    /// Held to in flight. To be called by the holder only.
+    /// Changes from held to in flight. Only the owner may call this.
     pub fn post(&self, awaited: AwaitedEvents) {
         let bits = match awaited {
             AwaitedEvents::Send => SEND,
@@ -117,8 +119,8 @@ impl OpState {
         self.0.store(bits, Release);
     }
 
-    /// In flight back to held, for a launch that the hardware did not take. To be called
-    /// by who launched.
+    /// Changes from in flight back to held, as the hardware did not take the work request. Only
+    /// the caller of [`Self::post`] may call this.
     pub fn cancel_post(&self) -> CancelOutcome {
         let mut now = self.0.load(Acquire);
         loop {
@@ -135,12 +137,13 @@ impl OpState {
         }
     }
 
-    /// The hardware gave the work request back.
+    /// Records that the hardware has completed the work request.
     pub fn send_completed(&self) -> EventOutcome {
         self.clear(SEND)
     }
 
-    /// An answer came. When true, [`OpState::response_recorded`] must follow.
+    /// Begins to record a response. When true, [`OpState::response_recorded`] must follow; when
+    /// false, no response is awaited.
     pub fn begin_response(&self) -> bool {
         let mut now = self.0.load(Acquire);
         loop {
@@ -155,27 +158,27 @@ impl OpState {
         }
     }
 
-    /// The answer that began is recorded.
+    /// Ends recording the response.
     pub fn response_recorded(&self) -> EventOutcome {
         self.clear(RECORDING)
     }
 
-    /// It should have been back by now, for one more period: for how many periods
-    /// since its launch? `None` when it is not in flight.
+    /// Counts a timeout and returns the number of timeouts since the post, or `None` if the
+    /// operation is not in flight.
     ///
-    /// The count stops at some millions.
+    /// The count saturates at 2^24 - 1.
     pub fn count_timeout(&self) -> Option<u32> {
         let mut now = self.0.load(Acquire);
         loop {
-            let periods = now / PERIOD;
+            let timeouts = now / TIMEOUT;
             if now & IN_FLIGHT == 0 {
                 return None;
             }
-            if periods == MOST_PERIODS {
-                return Some(periods);
+            if timeouts == MAX_TIMEOUTS {
+                return Some(timeouts);
             }
-            match self.0.compare_exchange(now, now + PERIOD, AcqRel, Acquire) {
-                Ok(_) => return Some(periods + 1),
+            match self.0.compare_exchange(now, now + TIMEOUT, AcqRel, Acquire) {
+                Ok(_) => return Some(timeouts + 1),
                 Err(seen) => now = seen,
             }
         }
@@ -209,118 +212,122 @@ mod tests {
     }
 
     #[test]
-    fn the_last_of_wire_and_answer_holds_the_operation_in_either_order() {
-        for answer_first in [false, true] {
-            let f = OpState::new();
-            assert!(f.begin());
-            assert!(!f.begin(), "held twice");
-            f.post(AwaitedEvents::SendAndResponse);
-            let (first, second) = if answer_first {
-                assert!(f.begin_response());
-                (f.response_recorded(), f.send_completed())
+    fn the_last_of_send_and_response_gets_the_operation_in_either_order() {
+        for response_first in [false, true] {
+            let op = OpState::new();
+            assert!(op.begin());
+            assert!(!op.begin(), "held twice");
+            op.post(AwaitedEvents::SendAndResponse);
+            let (first, second) = if response_first {
+                assert!(op.begin_response());
+                (op.response_recorded(), op.send_completed())
             } else {
-                let wire = f.send_completed();
-                assert!(f.begin_response());
-                (wire, f.response_recorded())
+                let send = op.send_completed();
+                assert!(op.begin_response());
+                (send, op.response_recorded())
             };
             assert_eq!((first, second), (EventOutcome::Pending, EventOutcome::Last));
-            assert!(!f.begin(), "the last event holds it");
-            f.release();
-            assert!(f.begin());
+            assert!(!op.begin(), "held after the last event");
+            op.release();
+            assert!(op.begin());
         }
     }
 
     #[test]
-    fn an_answer_alone_holds_the_operation_where_only_that_is_awaited() {
-        let f = OpState::new();
-        assert!(f.begin());
-        f.post(AwaitedEvents::Response);
-        assert_eq!(f.send_completed(), EventOutcome::Refused);
-        assert!(!f.begin(), "in flight");
-        assert_eq!(f.count_timeout(), Some(1));
-        assert!(f.begin_response());
-        assert_eq!(f.response_recorded(), EventOutcome::Last);
-        f.post(AwaitedEvents::Send);
-        assert!(!f.begin_response(), "was answered");
-        assert_eq!(f.send_completed(), EventOutcome::Last);
-        f.post(AwaitedEvents::Response);
+    fn a_response_gets_the_operation_if_only_that_is_awaited() {
+        let op = OpState::new();
+        assert!(op.begin());
+        op.post(AwaitedEvents::Response);
+        assert_eq!(op.send_completed(), EventOutcome::Refused);
+        assert!(!op.begin(), "in flight");
+        assert_eq!(op.count_timeout(), Some(1));
+        assert!(op.begin_response());
+        assert_eq!(op.response_recorded(), EventOutcome::Last);
+        op.post(AwaitedEvents::Send);
+        assert!(!op.begin_response(), "had its response");
+        assert_eq!(op.send_completed(), EventOutcome::Last);
+        op.post(AwaitedEvents::Response);
         assert_eq!(
-            f.cancel_post(),
+            op.cancel_post(),
             CancelOutcome::Held,
             "not taken by the hardware"
         );
-        f.release();
-        assert!(f.is_idle());
+        op.release();
+        assert!(op.is_idle());
     }
 
     #[test]
-    fn a_launch_that_was_answered_before_it_could_be_recalled_is_gone() {
-        let f = OpState::new();
-        assert!(f.begin());
-        f.post(AwaitedEvents::Response);
-        assert!(f.begin_response());
-        assert_eq!(f.cancel_post(), CancelOutcome::Busy);
-        assert_eq!(f.response_recorded(), EventOutcome::Last);
-        assert_eq!(f.cancel_post(), CancelOutcome::Gone, "held by the answer");
-        f.release();
-        assert_eq!(f.cancel_post(), CancelOutcome::Gone);
-        assert!(f.is_idle());
+    fn a_post_whose_response_was_recorded_before_it_is_cancelled_is_gone() {
+        let op = OpState::new();
+        assert!(op.begin());
+        op.post(AwaitedEvents::Response);
+        assert!(op.begin_response());
+        assert_eq!(op.cancel_post(), CancelOutcome::Busy);
+        assert_eq!(op.response_recorded(), EventOutcome::Last);
+        assert_eq!(
+            op.cancel_post(),
+            CancelOutcome::Gone,
+            "held after the response"
+        );
+        op.release();
+        assert_eq!(op.cancel_post(), CancelOutcome::Gone);
+        assert!(op.is_idle());
     }
 
     #[test]
-    fn answers_that_nobody_awaits_are_refused() {
-        let f = OpState::new();
-        assert!(!f.begin_response(), "idle");
-        assert!(f.begin());
-        assert!(!f.begin_response(), "held");
-        f.post(AwaitedEvents::Send);
-        assert!(!f.begin_response(), "not awaited");
-        assert_eq!(f.send_completed(), EventOutcome::Last);
-        assert_eq!(f.send_completed(), EventOutcome::Refused);
-        f.post(AwaitedEvents::SendAndResponse);
-        assert!(f.begin_response());
-        assert!(!f.begin_response(), "second answer");
+    fn responses_that_are_not_awaited_are_refused() {
+        let op = OpState::new();
+        assert!(!op.begin_response(), "idle");
+        assert!(op.begin());
+        assert!(!op.begin_response(), "held");
+        op.post(AwaitedEvents::Send);
+        assert!(!op.begin_response(), "not awaited");
+        assert_eq!(op.send_completed(), EventOutcome::Last);
+        assert_eq!(op.send_completed(), EventOutcome::Refused);
+        op.post(AwaitedEvents::SendAndResponse);
+        assert!(op.begin_response());
+        assert!(!op.begin_response(), "second response");
     }
 
     #[test]
-    fn periods_are_counted_in_flight_and_change_nothing_else() {
-        let f = OpState::new();
-        assert_eq!(f.count_timeout(), None, "idle");
-        assert!(f.begin());
-        assert_eq!(f.count_timeout(), None, "held");
-        f.post(AwaitedEvents::SendAndResponse);
-        assert_eq!(f.count_timeout(), Some(1));
-        assert!(f.begin_response());
-        assert_eq!(f.count_timeout(), Some(2));
-        assert_eq!(f.response_recorded(), EventOutcome::Pending);
-        assert_eq!(f.count_timeout(), Some(3));
-        assert_eq!(f.send_completed(), EventOutcome::Last);
-        assert_eq!(f.count_timeout(), None, "held by the last event");
-        f.post(AwaitedEvents::Send);
-        assert_eq!(f.count_timeout(), Some(1), "of this launch");
-        assert_eq!(f.cancel_post(), CancelOutcome::Held);
-        f.release();
-        assert!(f.is_idle());
+    fn timeouts_are_counted_in_flight_and_change_nothing_else() {
+        let op = OpState::new();
+        assert_eq!(op.count_timeout(), None, "idle");
+        assert!(op.begin());
+        assert_eq!(op.count_timeout(), None, "held");
+        op.post(AwaitedEvents::SendAndResponse);
+        assert_eq!(op.count_timeout(), Some(1));
+        assert!(op.begin_response());
+        assert_eq!(op.count_timeout(), Some(2));
+        assert_eq!(op.response_recorded(), EventOutcome::Pending);
+        assert_eq!(op.count_timeout(), Some(3));
+        assert_eq!(op.send_completed(), EventOutcome::Last);
+        assert_eq!(op.count_timeout(), None, "held after the last event");
+        op.post(AwaitedEvents::Send);
+        assert_eq!(op.count_timeout(), Some(1), "of this post");
+        assert_eq!(op.cancel_post(), CancelOutcome::Held);
+        op.release();
+        assert!(op.is_idle());
     }
 
     #[test]
-    fn the_count_of_periods_ends_without_an_overflow() {
-        let f = OpState(AtomicU32::new(SEND | ((MOST_PERIODS - 1) * PERIOD)));
-        assert_eq!(f.count_timeout(), Some(MOST_PERIODS));
-        assert_eq!(f.count_timeout(), Some(MOST_PERIODS));
-        assert_eq!(f.send_completed(), EventOutcome::Last);
+    fn the_count_of_timeouts_saturates() {
+        let op = OpState(AtomicU32::new(SEND | ((MAX_TIMEOUTS - 1) * TIMEOUT)));
+        assert_eq!(op.count_timeout(), Some(MAX_TIMEOUTS));
+        assert_eq!(op.count_timeout(), Some(MAX_TIMEOUTS));
+        assert_eq!(op.send_completed(), EventOutcome::Last);
     }
 
     #[test]
-    fn a_launch_can_be_recalled_whatever_the_peer_answered() {
-        let f = OpState::new();
-        assert!(f.begin());
-        f.post(AwaitedEvents::SendAndResponse);
-        assert!(f.begin_response());
-        assert_eq!(f.cancel_post(), CancelOutcome::Busy);
-        assert_eq!(f.response_recorded(), EventOutcome::Pending);
-        assert_eq!(f.cancel_post(), CancelOutcome::Held);
-        f.release();
-        assert!(f.is_idle());
+    fn a_post_can_be_cancelled_after_a_response() {
+        let op = OpState::new();
+        assert!(op.begin());
+        op.post(AwaitedEvents::SendAndResponse);
+        assert!(op.begin_response());
+        assert_eq!(op.cancel_post(), CancelOutcome::Busy);
+        assert_eq!(op.response_recorded(), EventOutcome::Pending);
+        assert_eq!(op.cancel_post(), CancelOutcome::Held);
+        op.release();
+        assert!(op.is_idle());
     }
 }

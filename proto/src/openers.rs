@@ -84,3 +84,55 @@ impl Openers {
         self.readers == 0 && self.writers == 0
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The table at the head of this file.
+    #[test]
+    fn access_rules() {
+        let table = [
+            (vec![], [true, true, true]),
+            (vec![AccessMode::ReadWrite], [true, false, true]),
+            (vec![AccessMode::Migration], [true, false, true]),
+            (
+                vec![AccessMode::ReadWrite, AccessMode::Migration],
+                [true, false, false],
+            ),
+            (
+                vec![AccessMode::Migration, AccessMode::Migration],
+                [true, false, false],
+            ),
+            (
+                vec![AccessMode::ReadOnly, AccessMode::ReadOnly],
+                [true, true, true],
+            ),
+        ];
+        for (present, expected) in table {
+            for (mode, allowed) in [
+                AccessMode::ReadOnly,
+                AccessMode::ReadWrite,
+                AccessMode::Migration,
+            ]
+            .into_iter()
+            .zip(expected)
+            {
+                let mut openers = Openers::new();
+                for mode in &present {
+                    openers.open(*mode).unwrap();
+                }
+                let got = openers.open(mode);
+                assert_eq!(got.is_ok(), allowed, "{present:?} {mode:?}");
+                if got.is_ok() {
+                    openers.close(mode);
+                }
+                assert_eq!(openers.is_empty(), present.is_empty());
+                for mode in &present {
+                    openers.close(*mode);
+                }
+                assert!(openers.is_empty());
+            }
+        }
+    }
+}

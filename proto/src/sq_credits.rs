@@ -1,79 +1,83 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
-//! Room in a send queue.
+//! Credits of a send queue: one for each work request that it has space for.
 //!
-//! A device refuses what is too much for a queue, but perhaps only after it took the
-//! first part of a chain of work requests; so room is taken before posting and given
-//! back when the device has told the end of a request. Of some it is not asked to tell:
-//! their room is *owed* until the end of a later one, as a queue works in order.
+//! A device refuses work requests beyond the size of a queue, but perhaps only after it has
+//! accepted the first ones of a chain. So a sender reserves credits before it posts, and
+//! releases them when the device reports the completion. Some work requests are not signaled:
+//! their credits are *deferred* until a later one completes, as a queue works in order.
 //!
 //! ```text
-//!            take                 give
-//!   free ------------> taken ------------> free
-//!                        |                  ^
-//!                    owe |                  | give
-//!                        v      settle      |
-//!                      owed ------------> taken over by a later one
+//!           reserve                 release
+//!   free -----------> outstanding -----------> free
+//!                        |                      ^
+//!                  defer |                      | release
+//!                        v    take_deferred     |
+//!                     deferred ------> added to a later work request
 //! ```
+//!
+//! A *NOP*, an RDMA write without data, is a signaled work request with no operation. It
+//! brings deferred credits back, and shows whether the device still makes progress.
 
 use crate::atomic::AtomicU32;
 use crate::atomic::Ordering::Acquire;
 use crate::atomic::Ordering::Relaxed;
 use crate::atomic::Ordering::Release;
 
-/// What has become of a queue since the last look.
+/// Progress of a queue since the last check.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum QueueProgress {
-    /// Nothing is outstanding, or something has moved.
+    /// Nothing is outstanding, or the number of free credits has changed.
     Moving,
-    /// Nothing has moved, but all that is outstanding is what nobody is told the end of.
+    /// No change, but only work requests with deferred credits are outstanding.
     OnlyDeferred,
-    /// Nothing has moved.
+    /// No change.
     Stalled,
-    /// Nothing has come back for [`MAX_STALLED_CHECKS`] looks, not even what was posted to see
-    /// whether the queue works: it does not, and will not.
+    /// No credits, and not even a NOP, came back during [`MAX_STALLED_CHECKS`] checks: the queue
+    /// does not work any more.
     Dead,
 }
 
-/// Looks in a row at a queue that gives nothing back, after which it is dead. With one each
-/// 5 s it has as long as a peer that is silent.
+/// Number of checks in a row, without any credit coming back, after which a queue is dead. With
+/// a check every 5 s that is as long as a peer may be silent.
 const MAX_STALLED_CHECKS: u32 = 6;
 
-/// The room of one send queue, in work requests.
+/// The credits of one send queue.
 ///
 /// # Invariants
 ///
-/// `free`, `kept`, `owed`, what is passing and what others have taken are `all` together.
+/// Free, set aside, deferred and outstanding credits, and those of the NOP, add up to
+/// `capacity`.
 #[derive(Debug)]
 pub struct SqCredits {
-    all: u32,
+    capacity: u32,
     free: AtomicU32,
-    /// Taken for what is going to be posted once a peer has answered.
+    /// Reserved for work requests that will be posted after the response of a peer.
     set_aside: AtomicU32,
     deferred: AtomicU32,
-    /// What a request that belongs to nobody gives back, itself included; 0: there is none.
+    /// Credits that the NOP will release, its own included; 0 if none is in flight.
     nop: AtomicU32,
-    /// What was free at the last look.
-    seen: AtomicU32,
-    /// Looks since then that found that request, and nothing given back.
-    late: AtomicU32,
+    /// Free credits at the last check.
+    last_free: AtomicU32,
+    /// Checks in a row that found the NOP in flight and no credits released.
+    stalled_checks: AtomicU32,
 }
 
 impl SqCredits {
-    /// A queue with room for `all` work requests.
-    pub const fn new(all: u32) -> Self {
+    /// Creates the credits of a queue of `capacity` work requests.
+    pub const fn new(capacity: u32) -> Self {
         Self {
-            all,
-            free: AtomicU32::new(all),
+            capacity,
+            free: AtomicU32::new(capacity),
             set_aside: AtomicU32::new(0),
             deferred: AtomicU32::new(0),
             nop: AtomicU32::new(0),
-            seen: AtomicU32::new(all),
-            late: AtomicU32::new(0),
+            last_free: AtomicU32::new(capacity),
+            stalled_checks: AtomicU32::new(0),
         }
     }
 
-    /// Takes the room of `wrs`; false, and nothing is taken, if there is not enough.
+    /// Reserves `wrs` credits. Returns false, and reserves none, if there are not enough.
     #[inline]
     pub fn reserve(&self, wrs: u32) -> bool {
         self.free
@@ -81,7 +85,7 @@ impl SqCredits {
             .is_ok()
     }
 
-    /// Gives back room that was taken.
+    /// Releases reserved credits.
     #[inline]
     pub fn release(&self, wrs: u32) {
         if wrs > 0 {
@@ -89,7 +93,7 @@ impl SqCredits {
         }
     }
 
-    /// Of the room that was taken, `wrs` are for later: nothing is outstanding for them.
+    /// Sets `wrs` reserved credits aside for later: no work request is outstanding for them yet.
     #[inline]
     pub fn set_aside(&self, wrs: u32) {
         if wrs > 0 {
@@ -97,7 +101,7 @@ impl SqCredits {
         }
     }
 
-    /// Something is posted in room for `wrs` that was kept.
+    /// Uses `wrs` credits that were set aside, for work requests that are posted now.
     #[inline]
     pub fn use_set_aside(&self, wrs: u32) {
         if wrs > 0 {
@@ -105,8 +109,8 @@ impl SqCredits {
         }
     }
 
-    /// Nobody will be told the end of `wrs` whose room was taken. To be called after
-    /// they were posted, so that whoever sees the debt posts behind them.
+    /// Defers the release of `wrs` credits, whose work requests are not signaled. To be called
+    /// after these were posted, so that a caller of [`Self::take_deferred`] posts behind them.
     #[inline]
     pub fn defer(&self, wrs: u32) {
         if wrs > 0 {
@@ -114,15 +118,15 @@ impl SqCredits {
         }
     }
 
-    /// Whether there is less room than `reserve`: somebody should be told the end of the
-    /// next request, so that what is owed comes back.
+    /// Returns whether there are fewer free credits than `low_watermark`. Then the next work
+    /// request should be signaled, to bring deferred credits back.
     #[inline]
-    pub fn is_below(&self, reserve: u32) -> bool {
-        self.free.load(Relaxed) < reserve
+    pub fn is_below(&self, low_watermark: u32) -> bool {
+        self.free.load(Relaxed) < low_watermark
     }
 
-    /// Takes all that is owed over, to be given with the end of what the caller is going
-    /// to post.
+    /// Takes all deferred credits. The caller releases them when the work request that it posts
+    /// next has completed.
     #[inline]
     pub fn take_deferred(&self) -> u32 {
         match self.deferred.load(Relaxed) {
@@ -131,52 +135,52 @@ impl SqCredits {
         }
     }
 
-    /// Takes what is owed over for a request that belongs to nobody; false if the one
-    /// before it has not ended yet.
+    /// Takes all deferred credits for a NOP. Returns false if the previous one has not completed.
     pub fn begin_nop(&self) -> bool {
         if self.nop.load(Relaxed) != 0 {
             return false;
         }
-        let owed = self.take_deferred();
-        self.nop.store(owed.saturating_add(1), Relaxed);
+        let deferred = self.take_deferred();
+        self.nop.store(deferred.saturating_add(1), Relaxed);
         true
     }
 
-    /// The request that [`Self::begin_nop`] was called for could not be posted.
+    /// Returns the credits of the NOP, which could not be posted, to the deferred ones.
     pub fn nop_failed(&self) {
         self.defer(self.nop.swap(0, Relaxed).saturating_sub(1));
     }
 
-    /// The request that [`Self::begin_nop`] was called for has ended. Not another one: it may
-    /// have been posted before what is owed.
+    /// Releases the credits of the NOP, which has completed. Only for the one that
+    /// [`Self::begin_nop`] was called for: another one may have been posted before the work
+    /// requests whose credits were deferred.
     pub fn nop_completed(&self) {
         self.release(self.nop.swap(0, Relaxed));
     }
 
-    /// Something was posted because of the last look, which is no sign that anything moves.
+    /// Records that a NOP was posted because of the last check, so that the next check does not
+    /// take it for progress.
     pub fn nop_posted(&self) {
-        let seen = self.seen.load(Relaxed);
-        self.seen.store(seen.saturating_sub(1), Relaxed);
+        let last_free = self.last_free.load(Relaxed);
+        self.last_free.store(last_free.saturating_sub(1), Relaxed);
     }
 
-    /// Looks whether anything has moved since the last look, which was some seconds ago.
-    /// One at a time.
+    /// Checks the progress since the last check, some seconds ago. Calls must not overlap.
     pub fn check_progress(&self) -> QueueProgress {
         let free = self.free.load(Relaxed);
-        let seen = self.seen.swap(free, Relaxed);
+        let last_free = self.last_free.swap(free, Relaxed);
         let idle = free.saturating_add(self.set_aside.load(Relaxed));
-        let waits = self.nop.load(Relaxed) != 0 && free <= seen;
-        let late = match waits {
-            true => self.late.load(Relaxed).saturating_add(1),
+        let is_stalled = self.nop.load(Relaxed) != 0 && free <= last_free;
+        let stalled_checks = match is_stalled {
+            true => self.stalled_checks.load(Relaxed).saturating_add(1),
             false => 0,
         };
-        self.late.store(late, Relaxed);
+        self.stalled_checks.store(stalled_checks, Relaxed);
 
-        if late >= MAX_STALLED_CHECKS {
+        if stalled_checks >= MAX_STALLED_CHECKS {
             QueueProgress::Dead
-        } else if idle == self.all || free != seen {
+        } else if idle == self.capacity || free != last_free {
             QueueProgress::Moving
-        } else if idle.saturating_add(self.deferred.load(Relaxed)) == self.all {
+        } else if idle.saturating_add(self.deferred.load(Relaxed)) == self.capacity {
             QueueProgress::OnlyDeferred
         } else {
             QueueProgress::Stalled
@@ -184,8 +188,8 @@ impl SqCredits {
     }
 }
 
-/// How large the send queue of a server's connection is, on which all of a session's
-/// requests may be answered.
+/// Size of the send queue of a server's connection, which may carry the responses to all
+/// requests of a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ResponseCredits {
     /// Work requests that the queue holds.
@@ -195,28 +199,30 @@ pub struct ResponseCredits {
 }
 
 impl ResponseCredits {
-    /// Work requests of one request: invalidation of the server's key, then data,
-    /// invalidation of the client's key, registration and answer.
-    const MOST: u32 = 5;
+    /// Largest number of work requests for one request: invalidation of the server's key, then
+    /// data, invalidation of the client's key, registration and response.
+    const WITH_NEW_RKEY: u32 = 5;
 
     /// The same without a key of the server.
-    const PLAIN: u32 = 3;
+    const WITHOUT_NEW_RKEY: u32 = 3;
 
-    /// For a session with `depth` requests, and one work request more.
+    /// Returns the size for a session of `depth` requests, with one more work request.
     ///
-    /// With `new_rkey`, a request is not answered before the invalidation that follows the
-    /// last answer there has ended: no more than what is of one request is owed for each.
-    /// Without it nothing need ever settle what is owed, so that when an answer has to,
-    /// there must be room for one of that kind to every request until the first has ended.
-    /// Some more, as several may find room at the same moment.
+    /// With `new_rkey`, the invalidation after the last response of a chunk must complete before
+    /// the next one is posted, so at most the credits of one request are deferred for each chunk.
+    ///
+    /// Without it there may be no signaled work request at all. Once the free credits are below
+    /// the low watermark responses are signaled, and until the first of them completes there must
+    /// be credits for a response to each request. The watermark is somewhat higher, as several
+    /// senders may check it at the same moment.
     pub const fn new(depth: u32, new_rkey: bool) -> Self {
-        let capacity = depth.saturating_mul(Self::MOST).saturating_add(1);
+        let capacity = depth.saturating_mul(Self::WITH_NEW_RKEY).saturating_add(1);
         let low_watermark = match new_rkey {
             true => capacity / 2,
             false => depth
-                .saturating_mul(Self::PLAIN)
+                .saturating_mul(Self::WITHOUT_NEW_RKEY)
                 .saturating_add(depth / 2)
-                .saturating_add(Self::PLAIN),
+                .saturating_add(Self::WITHOUT_NEW_RKEY),
         };
         Self {
             capacity,
@@ -232,45 +238,45 @@ mod tests {
     use std::collections::VecDeque;
 
     #[test]
-    fn no_more_is_taken_than_there_is() {
+    fn no_more_credits_are_reserved_than_there_are() {
         let credits = SqCredits::new(5);
         assert!(credits.reserve(3));
         assert!(!credits.reserve(3));
-        assert!(credits.reserve(2), "a refusal takes nothing");
+        assert!(credits.reserve(2), "a failure reserves nothing");
         credits.release(3);
         assert!(credits.reserve(3));
         assert!(!credits.reserve(1));
     }
 
     #[test]
-    fn room_is_low_before_it_is_out() {
+    fn credits_are_low_before_they_are_used_up() {
         let credits = SqCredits::new(9);
         assert!(credits.reserve(5));
         assert!(!credits.is_below(4));
         assert!(credits.reserve(1));
         assert!(credits.is_below(4));
         credits.defer(6);
-        assert!(credits.is_below(4), "owed is not free");
+        assert!(credits.is_below(4), "deferred is not free");
         credits.release(credits.take_deferred());
         assert!(!credits.is_below(4));
     }
 
     #[test]
-    fn what_is_owed_comes_back_with_a_later_request_and_not_before() {
+    fn deferred_credits_come_back_with_a_later_request_and_not_before() {
         let credits = SqCredits::new(4);
         assert!(credits.reserve(3));
         credits.defer(3);
-        assert!(!credits.reserve(2), "owed is not free");
+        assert!(!credits.reserve(2), "deferred is not free");
         assert!(credits.reserve(1));
-        let debt = credits.take_deferred();
-        assert_eq!((debt, credits.take_deferred()), (3, 0), "taken over once");
+        let deferred = credits.take_deferred();
+        assert_eq!((deferred, credits.take_deferred()), (3, 0), "taken once");
         assert!(!credits.reserve(1));
-        credits.release(1 + debt);
+        credits.release(1 + deferred);
         assert!(credits.reserve(4));
     }
 
     #[test]
-    fn a_request_of_nobody_brings_back_what_it_took_over() {
+    fn a_nop_brings_back_the_deferred_credits_that_it_took() {
         let credits = SqCredits::new(4);
         assert!(credits.reserve(2));
         credits.defer(2);
@@ -280,12 +286,12 @@ mod tests {
         credits.defer(1);
         assert!(!credits.begin_nop(), "one at a time");
         credits.nop_completed();
-        assert!(credits.reserve(3), "not what was owed after it");
+        assert!(credits.reserve(3), "not those that were deferred after it");
         assert!(!credits.reserve(1));
     }
 
     #[test]
-    fn a_request_of_nobody_that_was_not_posted_leaves_the_debt() {
+    fn a_nop_that_was_not_posted_leaves_the_credits_deferred() {
         let credits = SqCredits::new(2);
         assert!(credits.reserve(1));
         credits.defer(1);
@@ -298,51 +304,51 @@ mod tests {
     }
 
     #[test]
-    fn a_request_of_nobody_that_took_nothing_over_does_not_end_the_next_one() {
+    fn a_nop_without_deferred_credits_does_not_complete_the_next_one() {
         let credits = SqCredits::new(3);
-        assert!(credits.begin_nop(), "nothing is owed");
+        assert!(credits.begin_nop(), "nothing is deferred");
         assert!(credits.reserve(1));
         assert!(credits.reserve(2));
         credits.defer(2);
         assert!(!credits.begin_nop(), "it was posted before them");
         credits.nop_completed();
-        assert!(!credits.reserve(2), "only its own room");
+        assert!(!credits.reserve(2), "only its own credit");
         assert!(credits.begin_nop());
         assert!(credits.reserve(1));
-        assert!(!credits.reserve(1), "it has not ended");
+        assert!(!credits.reserve(1), "it has not completed");
         credits.nop_completed();
         assert!(credits.reserve(3));
     }
 
-    /// Looks as often as it takes, with a request of nobody posted when that helps.
-    fn looks_until_dead(credits: &SqCredits, mut before: impl FnMut(u32)) -> Option<u32> {
+    /// Returns the number of checks until the queue is dead, posting a NOP when it is stalled.
+    fn checks_until_dead(credits: &SqCredits, mut before: impl FnMut(u32)) -> Option<u32> {
         (1..=100).find(|number| {
             before(*number);
-            let look = credits.check_progress();
-            if look == QueueProgress::Stalled {
-                // Whether or not the one before has ended.
+            let progress = credits.check_progress();
+            if progress == QueueProgress::Stalled {
+                // Whether or not the previous one has completed.
                 let _ = credits.begin_nop();
                 assert!(credits.reserve(1));
                 credits.nop_posted();
             }
-            look == QueueProgress::Dead
+            progress == QueueProgress::Dead
         })
     }
 
     #[test]
-    fn a_queue_that_gives_nothing_back_is_dead_in_the_end() {
+    fn a_queue_that_releases_no_credits_is_dead_in_the_end() {
         let credits = SqCredits::new(99);
         assert!(credits.reserve(3));
-        // Two looks until it is stuck.
+        // It is stalled after two checks.
         assert_eq!(
-            looks_until_dead(&credits, |_| ()),
+            checks_until_dead(&credits, |_| ()),
             Some(2 + MAX_STALLED_CHECKS)
         );
 
-        // Posts do not make it look alive.
+        // Posts are not taken for progress.
         let credits = SqCredits::new(99);
         assert!(credits.reserve(3));
-        let posted = looks_until_dead(&credits, |number| {
+        let posted = checks_until_dead(&credits, |number| {
             assert!(number == 2 || credits.reserve(1))
         });
         assert_eq!(posted, Some(2 + MAX_STALLED_CHECKS));
@@ -350,28 +356,28 @@ mod tests {
 
     #[test]
     fn a_queue_that_is_slow_is_not_dead() {
-        // One request ends within each five looks, the one of nobody never does.
+        // One request completes every five checks, the NOP never does.
         let credits = SqCredits::new(99);
         assert!(credits.reserve(3));
         assert_eq!(
-            looks_until_dead(&credits, |number| credits
+            checks_until_dead(&credits, |number| credits
                 .release(u32::from(number % 5 == 0))),
             None
         );
 
-        // It does after each four looks.
+        // The NOP completes every four checks.
         let credits = SqCredits::new(99);
         assert!(credits.reserve(3));
-        let passing = |number| {
+        let completing = |number| {
             if number % 4 == 0 {
                 credits.nop_completed();
             }
         };
-        assert_eq!(looks_until_dead(&credits, passing), None);
+        assert_eq!(checks_until_dead(&credits, completing), None);
     }
 
     #[test]
-    fn looks_tell_a_quiet_queue_from_one_that_is_stuck() {
+    fn checks_distinguish_a_queue_of_unsignaled_requests_from_a_stalled_one() {
         let credits = SqCredits::new(9);
         assert_eq!(
             credits.check_progress(),
@@ -382,7 +388,7 @@ mod tests {
         assert_eq!(
             credits.check_progress(),
             QueueProgress::Moving,
-            "it has moved"
+            "the number has changed"
         );
         assert_eq!(credits.check_progress(), QueueProgress::Stalled);
         credits.defer(2);
@@ -392,21 +398,21 @@ mod tests {
         assert_eq!(
             credits.check_progress(),
             QueueProgress::Stalled,
-            "one is not owed"
+            "one is not deferred"
         );
         credits.release(3);
         assert_eq!(credits.check_progress(), QueueProgress::Moving);
     }
 
     #[test]
-    fn a_queue_that_waits_for_its_peer_is_not_stuck() {
+    fn a_queue_that_waits_for_its_peer_is_not_stalled() {
         let credits = SqCredits::new(9);
         assert!(credits.reserve(3));
         credits.set_aside(1);
         assert_eq!(
             credits.check_progress(),
             QueueProgress::Moving,
-            "it has moved"
+            "the number has changed"
         );
         assert_eq!(
             credits.check_progress(),
@@ -419,7 +425,7 @@ mod tests {
         assert_eq!(
             credits.check_progress(),
             QueueProgress::Moving,
-            "it has moved"
+            "the number has changed"
         );
         assert_eq!(
             credits.check_progress(),
@@ -430,17 +436,17 @@ mod tests {
         assert_eq!(
             credits.check_progress(),
             QueueProgress::Stalled,
-            "what follows its answer is outstanding"
+            "what follows its response is outstanding"
         );
         credits.release(1);
         assert_eq!(credits.check_progress(), QueueProgress::Moving);
     }
 
     proptest! {
-        /// A queue that works in order, and slower than answers are made, never refuses
-        /// one: with the keys of a server, whose invalidations are told, and without.
+        /// There are always credits for a response, even if the queue is slower than the server:
+        /// with keys of the server, whose invalidations are signaled, and without.
         #[test]
-        fn answers_always_find_room(
+        fn responses_always_find_credits(
             depth in 1..40_u32,
             new_rkey: bool,
             steps in prop::collection::vec((0..40_usize, 1..=3_u32, any::<bool>()), 1..400),
@@ -448,30 +454,30 @@ mod tests {
             let size = ResponseCredits::new(depth, new_rkey);
             let credits = SqCredits::new(size.capacity);
             let mut queue = VecDeque::new();
-            // Chunks that are with the device until it has told the end.
+            // Chunks whose last work request is signaled and has not completed.
             let mut busy = vec![false; depth as usize];
-            let mut answered = vec![false; depth as usize];
-            for (chunk, wrs, ends) in steps {
+            let mut responded = vec![false; depth as usize];
+            for (chunk, wrs, completes) in steps {
                 let chunk = chunk % busy.len();
                 if !busy[chunk] {
-                    // Its own key is invalidated first, and waited for.
-                    if new_rkey && answered[chunk] {
+                    // The chunk's own key is invalidated first, and its completion awaited.
+                    if new_rkey && responded[chunk] {
                         busy[chunk] = true;
-                        answered[chunk] = false;
-                        prop_assert!(credits.reserve(1), "no room for an invalidation");
+                        responded[chunk] = false;
+                        prop_assert!(credits.reserve(1), "no credit for an invalidation");
                         queue.push_back((chunk, 1 + credits.take_deferred()));
                     } else {
                         let wrs = wrs + u32::from(new_rkey);
                         busy[chunk] = credits.is_below(size.low_watermark);
-                        answered[chunk] = true;
-                        prop_assert!(credits.reserve(wrs), "no room for an answer");
+                        responded[chunk] = true;
+                        prop_assert!(credits.reserve(wrs), "no credits for a response");
                         match busy[chunk] {
                             true => queue.push_back((chunk, wrs + credits.take_deferred())),
                             false => credits.defer(wrs),
                         }
                     }
                 }
-                if let (true, Some((chunk, wrs))) = (ends, queue.front().copied()) {
+                if let (true, Some((chunk, wrs))) = (completes, queue.front().copied()) {
                     queue.pop_front();
                     busy[chunk] = false;
                     credits.release(wrs);

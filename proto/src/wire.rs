@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
-//! Messages as they travel. All numbers are little endian.
+//! Messages as they are on the wire. All numbers are little endian.
 
-/// Compares a message with the numbers a C compiler gives for its struct in the
-/// header: the size, then the offset of each field.
+/// Compares size and field offsets of a message with those that a C compiler gives for its
+/// struct in the C header.
 #[cfg(test)]
 macro_rules! assert_layout {
     ($message:ty, $size:expr, { $($field:ident: $offset:expr),* $(,)? }) => {

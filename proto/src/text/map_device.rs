@@ -293,7 +293,7 @@ impl<'a> Parser<'a> {
                 self.dest_port = Some(port.ok_or(OptionProblem::Range { min, max })?);
             }
             OptionKey::AccessMode => {
-                self.access_mode = Some(AccessMode::from_bytes(value).ok_or(OptionProblem::Mode)?);
+                self.access_mode = Some(AccessMode::parse(value).ok_or(OptionProblem::Mode)?);
             }
             OptionKey::NrPollQueues => {
                 let (min, max) = (-1, i32::try_from(nr_cpus).unwrap_or(i32::MAX));

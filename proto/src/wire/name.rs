@@ -1,10 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
-//! Names that travel in messages and end up as names of files.
+//! Names in messages, which become names of files.
 //!
-//! On the wire a name is followed by a NUL. The fields of the C headers are 255
-//! bytes long and the byte after them is reserved and zero, so 255 bytes of name
-//! fit with their NUL.
+//! On the wire a NUL follows a name. The fields of the C headers are 255 bytes long; the byte
+//! after them is reserved and zero, so a name of 255 bytes fits with its NUL.
 
 use core::ffi::CStr;
 use core::fmt;
@@ -13,10 +12,11 @@ use crate::error::WireError;
 
 /// Longest name, in bytes.
 pub const MAX_NAME: usize = 255;
-/// Room for the longest name and its NUL.
+/// Buffer for the longest name and its NUL.
 pub type NameBuf = [u8; MAX_NAME + 1];
 
-/// Whether `byte` may not stand in any name: such bytes tear up logs and listings.
+/// Returns whether `byte` is a control character. These are not allowed in any name, as they
+/// garble logs and listings.
 const fn is_control(byte: u8) -> bool {
     byte < 0x20 || byte == 0x7f
 }
@@ -35,30 +35,30 @@ const fn check(name: &[u8]) -> Result<(), WireError> {
     Ok(())
 }
 
-/// The name in a field: all bytes up to the first NUL.
+/// Returns the name in a field: all bytes up to the first NUL.
 fn from_field(field: &[u8]) -> Result<&[u8], WireError> {
     let len = field.iter().position(|&b| b == 0).ok_or(WireError::Name)?;
     field.get(..len).ok_or(WireError::Name)
 }
 
-/// Fills `buf` with `name`, of which there are at most [`MAX_NAME`] bytes, and NULs.
+/// Fills `buf` with `name`, at most [`MAX_NAME`] bytes, and NULs.
 pub(crate) fn copy_terminated(name: impl Iterator<Item = u8>, buf: &mut NameBuf) -> &CStr {
     let mut name = name.take(MAX_NAME);
     for to in buf.iter_mut() {
         *to = name.next().unwrap_or(0);
     }
-    // The last byte is a NUL in any case.
+    // The last byte is always a NUL.
     CStr::from_bytes_until_nul(buf).unwrap_or_default()
 }
 
-/// A field with `name` in it, zero behind it.
+/// Returns a field with `name`, padded with zeroes.
 fn to_field(name: &[u8]) -> NameBuf {
     let mut field = [0; MAX_NAME + 1];
     copy_terminated(name.iter().copied(), &mut field);
     field
 }
 
-/// Prints `name` for a log line, everything unprintable escaped.
+/// Prints `name` for a log line, with unprintable bytes escaped.
 fn show(name: &[u8], f: &mut fmt::Formatter<'_>) -> fmt::Result {
     write!(f, "{}", name.escape_ascii())
 }
@@ -67,8 +67,8 @@ fn show(name: &[u8], f: &mut fmt::Formatter<'_>) -> fmt::Result {
 ///
 /// # Invariants
 ///
-/// 1 to [`MAX_NAME`] bytes, no control characters, neither `/` nor `.` (it becomes
-/// a name in sysfs and a component of a path).
+/// 1 to [`MAX_NAME`] bytes, no control characters, neither `/` nor `.` (it becomes a name in
+/// sysfs and a component of a path).
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct SessName<'a>(&'a [u8]);
 
@@ -83,7 +83,7 @@ impl<'a> SessName<'a> {
         Ok(Self(name))
     }
 
-    /// The name of a field of a message.
+    /// Parses a field of a message.
     pub(crate) fn from_field(field: &'a [u8]) -> Result<Self, WireError> {
         Self::new(from_field(field)?)
     }
@@ -92,12 +92,12 @@ impl<'a> SessName<'a> {
         to_field(self.0)
     }
 
-    /// The name with a NUL, in `buf`.
+    /// Writes the name with a NUL to `buf`.
     pub fn copy_to(self, buf: &mut NameBuf) -> &CStr {
         copy_terminated(self.0.iter().copied(), buf)
     }
 
-    /// The name without a NUL.
+    /// Returns the name without a NUL.
     pub const fn as_bytes(self) -> &'a [u8] {
         self.0
     }
@@ -115,7 +115,7 @@ impl fmt::Debug for SessName<'_> {
     }
 }
 
-/// The path of a device as the client names it, below the server's search path.
+/// The path of a device as the client sends it, relative to the server's search path.
 ///
 /// # Invariants
 ///
@@ -131,7 +131,7 @@ impl<'a> DevicePath<'a> {
         Ok(Self(path))
     }
 
-    /// The path of a field of a message.
+    /// Parses a field of a message.
     pub(crate) fn from_field(field: &'a [u8]) -> Result<Self, WireError> {
         Self::new(from_field(field)?)
     }
@@ -140,12 +140,12 @@ impl<'a> DevicePath<'a> {
         to_field(self.0)
     }
 
-    /// The path with a NUL, in `buf`.
+    /// Writes the path with a NUL to `buf`.
     pub fn copy_to(self, buf: &mut NameBuf) -> &CStr {
         copy_terminated(self.0.iter().copied(), buf)
     }
 
-    /// The path without a NUL.
+    /// Returns the path without a NUL.
     pub const fn as_bytes(self) -> &'a [u8] {
         self.0
     }

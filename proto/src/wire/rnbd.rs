@@ -1,9 +1,29 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
-//! Messages of the block protocol, RNBD. They are user messages of RTRS; the two
-//! responses come back as the data of a READ.
+//! Messages of the block protocol, RNBD. They are user messages of RTRS; the two responses
+//! are returned as the data of a READ.
 //!
 //! C header: [`drivers/block/rnbd/rnbd-proto.h`](srctree/drivers/block/rnbd/rnbd-proto.h).
+//!
+//! # Examples
+//!
+//! ```
+//! use rnbd_proto::error::WireError;
+//! use rnbd_proto::wire::rnbd::BlockOp;
+//! use rnbd_proto::wire::rnbd::DeviceId;
+//! use rnbd_proto::wire::rnbd::IoFlags;
+//! use rnbd_proto::wire::rnbd::IoMsg;
+//! use rnbd_proto::wire::rnbd::Message;
+//!
+//! // Write 4096 bytes at sector 8 of device 1, with FUA and without a priority.
+//! let io = IoMsg::new(DeviceId(1), BlockOp::Write, IoFlags::FUA, 8, 4096, 0)?;
+//! let bytes = io.encode();
+//! assert_eq!(Message::parse(&bytes), Ok(Message::Io(io)));
+//!
+//! let refused = Message::parse(&bytes[..20]);
+//! assert_eq!(refused, Err(WireError::Short { need: 24, got: 20 }));
+//! # Ok::<(), WireError>(())
+//! ```
 
 mod device;
 mod io;
@@ -39,9 +59,9 @@ use crate::wire;
 
 /// Major version, exchanged when a session starts. (The minor one is never sent.)
 const VERSION_MAJOR: u8 = 2;
-/// TCP-like port (or the low bits of the service id) servers listen on.
+/// Port (or the low bits of the service id) that servers listen on by default.
 pub(crate) const DEFAULT_PORT: u16 = 1234;
-/// Length of the longest message to a server in bytes.
+/// Size of the longest message to a server in bytes.
 pub const MAX_MSG_SIZE: usize = open::OPEN_SIZE;
 
 const TYPE_SESS_INFO: u16 = 0;
@@ -76,7 +96,7 @@ impl Header {
     }
 }
 
-/// What a device is called within its session; given out by the server.
+/// Id of a device within its session, assigned by the server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct DeviceId(pub u32);
 
@@ -89,16 +109,16 @@ impl fmt::Display for DeviceId {
 /// How a client opens a device.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AccessMode {
-    /// Only to read; any number of clients.
+    /// Reading only; any number of clients.
     ReadOnly,
-    /// To read and write; one client.
+    /// Reading and writing; one client.
     ReadWrite,
-    /// To read and write beside another one, for the time a machine moves.
+    /// Reading and writing beside another client, while a virtual machine migrates.
     Migration,
 }
 
 impl AccessMode {
-    /// The mode as users read and write it.
+    /// Returns the mode as users read and write it.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::ReadOnly => "ro",
@@ -107,14 +127,14 @@ impl AccessMode {
         }
     }
 
-    /// The mode that a user calls `text`.
-    pub(crate) fn from_bytes(text: &[u8]) -> Option<Self> {
+    /// Parses a mode as users write it.
+    pub(crate) fn parse(text: &[u8]) -> Option<Self> {
         [Self::ReadOnly, Self::ReadWrite, Self::Migration]
             .into_iter()
             .find(|mode| mode.as_str().as_bytes() == text)
     }
 
-    /// Whether the mode allows to change the device.
+    /// Returns whether the mode allows changes of the device.
     #[inline]
     pub const fn writes(self) -> bool {
         !matches!(self, Self::ReadOnly)
@@ -147,20 +167,20 @@ impl fmt::Display for AccessMode {
 /// A message from a client to a server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Message<'a> {
-    /// Greets the server with a version.
+    /// Starts a session with a version.
     SessInfo(SessInfo),
     /// Opens a device.
     Open(OpenMsg<'a>),
     /// Closes a device.
     Close(CloseMsg),
-    /// Reads, writes, flushes, ...
+    /// A block request.
     Io(IoMsg),
-    /// Asks what a device is like now.
+    /// Queries the present description of a device.
     DevInfo(DevInfo),
 }
 
 impl<'a> Message<'a> {
-    /// Reads a user message. `bytes` must be a copy that nobody writes to.
+    /// Parses a user message. `bytes` must be a copy that the peer cannot change.
     pub fn parse(bytes: &'a [u8]) -> Result<Self, WireError> {
         let header: Header = wire::read(bytes)?;
 

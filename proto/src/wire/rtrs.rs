@@ -3,6 +3,25 @@
 //! Messages of the transport, RTRS.
 //!
 //! C header: [`drivers/infiniband/ulp/rtrs/rtrs-pri.h`](srctree/drivers/infiniband/ulp/rtrs/rtrs-pri.h).
+//!
+//! # Examples
+//!
+//! ```
+//! use rnbd_proto::wire::rtrs::DataTransfer;
+//! use rnbd_proto::wire::rtrs::RequestMsg;
+//! use rnbd_proto::wire::rtrs::MAX_REQUEST_MSG_SIZE;
+//!
+//! // A WRITE with 4096 bytes of data and a user message of 32 bytes.
+//! let request = RequestMsg::new(4096, 32, DataTransfer::ToServer)?;
+//! let mut buf = [0; MAX_REQUEST_MSG_SIZE];
+//! let len = request.encode(&mut buf)?;
+//!
+//! // The immediate carries the offset of the RTRS message.
+//! let parsed = RequestMsg::parse(&buf[..len], request.offset())?;
+//! assert_eq!(parsed, request);
+//! assert_eq!(parsed.user_range(), 4096..4128);
+//! # Ok::<(), rnbd_proto::error::WireError>(())
+//! ```
 
 mod conn;
 mod conn_rsp;
@@ -38,9 +57,9 @@ use zerocopy_derive::Unaligned;
 
 use crate::error::WireError;
 
-/// First field of the private data of a connect.
+/// Magic number in the private data of a connect.
 const MAGIC: u16 = 0x1bbd;
-/// Major version: sides of different ones do not talk.
+/// Major version, which must be the same on both sides.
 const VERSION_MAJOR: u8 = 2;
 /// Minor version.
 const VERSION_MINOR: u8 = 0;
@@ -65,7 +84,7 @@ const fn check_version(version: u16) -> Result<(), WireError> {
     }
 }
 
-/// A buffer descriptor as it travels.
+/// A buffer descriptor as it is on the wire.
 #[derive(Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
 #[repr(C)]
 struct WireDesc {
@@ -74,7 +93,7 @@ struct WireDesc {
     len: U32,
 }
 
-/// A buffer of the other side, open to RDMA.
+/// A buffer of the peer that is accessible by RDMA.
 ///
 /// # Invariants
 ///
@@ -87,7 +106,7 @@ pub struct SgDesc {
 }
 
 impl SgDesc {
-    /// Describes `len` bytes at `addr`, reachable with `key`.
+    /// Describes `len` bytes at `addr`, accessible with `key`.
     pub const fn new(addr: u64, key: u32, len: u32) -> Result<Self, WireError> {
         if len == 0 {
             return Err(WireError::DescriptorLength(len));
@@ -99,19 +118,19 @@ impl SgDesc {
         Ok(Self { addr, key, len })
     }
 
-    /// Address in the space of the other side.
+    /// Returns the address in the peer's address space.
     #[inline]
     pub const fn addr(self) -> u64 {
         self.addr
     }
 
-    /// Remote key that opens the buffer.
+    /// Returns the remote key of the buffer.
     #[inline]
     pub const fn key(self) -> u32 {
         self.key
     }
 
-    /// Length in bytes.
+    /// Returns the length in bytes.
     #[inline]
     #[allow(clippy::len_without_is_empty, reason = "never empty")]
     pub const fn len(self) -> u32 {

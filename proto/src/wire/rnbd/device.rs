@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
-//! What a client says of a device that is open: that it is to be closed, or that it
-//! wants to know how it is now.
+//! CLOSE and DEV_INFO: a client closes an open device, or queries its description.
 
 use zerocopy::little_endian::U32;
 use zerocopy_derive::FromBytes;
@@ -17,9 +16,9 @@ use super::TYPE_DEV_INFO;
 use crate::error::WireError;
 use crate::wire;
 
-/// Length of a CLOSE in bytes.
+/// Size of a CLOSE in bytes.
 const CLOSE_SIZE: usize = 8;
-/// Length of a DEV_INFO in bytes.
+/// Size of a DEV_INFO in bytes.
 const DEV_INFO_SIZE: usize = 8;
 
 #[derive(FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
@@ -49,7 +48,7 @@ fn encode(kind: u16, device: DeviceId) -> [u8; size_of::<WireDevice>()] {
 /// A client's request to close a device.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CloseMsg {
-    /// Which one.
+    /// The device.
     pub device: DeviceId,
 }
 
@@ -58,17 +57,18 @@ impl CloseMsg {
         parse(bytes, TYPE_CLOSE).map(|device| Self { device })
     }
 
-    /// The message to send.
+    /// Encodes the message.
     pub fn encode(&self) -> [u8; CLOSE_SIZE] {
         encode(TYPE_CLOSE, self.device)
     }
 }
 
-/// A client's request for the description of a device, [`super::OpenRsp`], as it is
-/// now. Not in the C drivers; only where both sides have [`super::Features::ASYNC_EVENTS`].
+/// A client's request for the present description of a device, an [`super::OpenRsp`].
+///
+/// The C drivers do not have it; it requires [`super::Features::ASYNC_EVENTS`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DevInfo {
-    /// Which one.
+    /// The device.
     pub device: DeviceId,
 }
 
@@ -77,7 +77,7 @@ impl DevInfo {
         parse(bytes, TYPE_DEV_INFO).map(|device| Self { device })
     }
 
-    /// The message to send.
+    /// Encodes the message.
     pub fn encode(&self) -> [u8; DEV_INFO_SIZE] {
         encode(TYPE_DEV_INFO, self.device)
     }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
-//! The message for each block request.
+//! IO, the message of a block request.
 
 use zerocopy::little_endian::U16;
 use zerocopy::little_endian::U32;
@@ -20,15 +20,15 @@ use super::TYPE_IO;
 use crate::error::WireError;
 use crate::wire;
 
-/// Length of an IO in bytes: 26 of fields, 6 of padding.
+/// Size of an IO in bytes: 26 of fields, 6 of padding.
 const IO_SIZE: usize = 32;
 
 const SECTOR_SHIFT: u32 = 9;
 const SECTOR_MASK: u32 = (1 << SECTOR_SHIFT) - 1;
-/// First sector beyond what 64 bits of bytes can address.
+/// First sector beyond 2^64 bytes.
 const SECTOR_END: u64 = 1 << (u64::BITS - SECTOR_SHIFT);
 
-/// All fields but the priority, which protocol 1 did not have.
+/// All fields except the priority, which protocol 1 did not have.
 #[derive(FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
 #[repr(C)]
 struct WireIoV1 {
@@ -55,7 +55,7 @@ const _: () = assert!(size_of::<WireIo>() == IO_SIZE);
 /// # Invariants
 ///
 /// - The range is a whole number of sectors that ends within 2^64 bytes.
-/// - It is empty, and starts at 0, for a flush; for all else it is not empty.
+/// - It is empty, and starts at 0, for a flush; for any other operation it is not empty.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct IoMsg {
     device: DeviceId,
@@ -67,10 +67,10 @@ pub struct IoMsg {
 }
 
 impl IoMsg {
-    /// A request for `len` bytes from `sector` (of 512 bytes) on.
+    /// Creates a request for `len` bytes that start at `sector` (of 512 bytes).
     ///
-    /// For a flush `len` must be 0 and `sector` does not count: block layers put
-    /// anything there. `prio` is the I/O priority as in `struct bio`.
+    /// For a flush `len` must be 0, and `sector` is ignored: block layers put anything there.
+    /// `prio` is the I/O priority as in `struct bio`.
     #[inline]
     pub fn new(
         device: DeviceId,
@@ -103,7 +103,7 @@ impl IoMsg {
         })
     }
 
-    /// Reads the message, with or without the priority.
+    /// Parses the message, with or without the priority.
     #[inline]
     pub(super) fn parse(bytes: &[u8]) -> Result<Self, WireError> {
         let msg: WireIoV1 = wire::read(bytes)?;
@@ -124,7 +124,7 @@ impl IoMsg {
         )
     }
 
-    /// The message to send.
+    /// Encodes the message.
     #[inline]
     pub fn encode(&self) -> [u8; IO_SIZE] {
         zerocopy::transmute!(WireIo {
@@ -140,38 +140,38 @@ impl IoMsg {
         })
     }
 
-    /// The device.
+    /// Returns the device.
     #[inline]
     pub const fn device(&self) -> DeviceId {
         self.device
     }
 
-    /// What is to be done.
+    /// Returns the operation.
     #[inline]
     pub const fn op(&self) -> BlockOp {
         self.op
     }
 
-    /// How it is to be done.
+    /// Returns the flags.
     #[inline]
     pub const fn flags(&self) -> IoFlags {
         self.flags
     }
 
-    /// First sector, in units of 512 bytes.
+    /// Returns the first sector, in units of 512 bytes.
     #[inline]
     pub const fn sector(&self) -> u64 {
         self.sector
     }
 
-    /// Length in bytes; 0 for a flush.
+    /// Returns the length in bytes; 0 for a flush.
     #[inline]
     #[allow(clippy::len_without_is_empty, reason = "only a flush is empty")]
     pub const fn len(&self) -> u32 {
         self.len
     }
 
-    /// I/O priority.
+    /// Returns the I/O priority.
     #[inline]
     pub const fn prio(&self) -> u16 {
         self.prio

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
-//! Operations and their flags: 8 bits of the one, then the others, in one field.
+//! Block operations and their flags, in one field: the operation in the lowest 8 bits, the
+//! flags above.
 
 use core::ops::BitOr;
 
@@ -8,7 +9,7 @@ use crate::error::WireError;
 
 const OP_BITS: u32 = 8;
 
-/// Takes the field apart.
+/// Decodes the field.
 pub(super) const fn from_wire(raw: u32) -> Result<(BlockOp, IoFlags), WireError> {
     let flags = raw & !((1 << OP_BITS) - 1);
     if flags & !IoFlags::ALL != 0 {
@@ -20,23 +21,23 @@ pub(super) const fn from_wire(raw: u32) -> Result<(BlockOp, IoFlags), WireError>
     }
 }
 
-/// Puts the field together.
+/// Encodes the field.
 pub(super) const fn to_wire(op: BlockOp, flags: IoFlags) -> u32 {
     op.to_wire() | flags.0
 }
 
-/// What is to be done.
+/// A block operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BlockOp {
     /// Read sectors.
     Read,
     /// Write sectors.
     Write,
-    /// Make all that was written durable.
+    /// Make all completed writes durable.
     Flush,
-    /// Forget sectors.
+    /// Discard sectors.
     Discard,
-    /// Forget sectors for good.
+    /// Discard sectors so that their data cannot be recovered.
     SecureErase,
     /// Fill sectors with zeroes.
     WriteZeroes,
@@ -67,38 +68,38 @@ impl BlockOp {
         })
     }
 
-    /// Whether the operation changes the device. (A flush does not.)
+    /// Returns whether the operation changes the device. (A flush does not.)
     #[inline]
     pub(crate) const fn modifies(self) -> bool {
         !matches!(self, Self::Read | Self::Flush)
     }
 
-    /// Whether data travels with the operation.
+    /// Returns whether the operation transfers data.
     #[inline]
     pub const fn has_data(self) -> bool {
         matches!(self, Self::Read | Self::Write)
     }
 }
 
-/// How it is to be done.
+/// Flags of a block operation.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct IoFlags(u32);
 
 impl IoFlags {
-    /// Nothing special.
+    /// No flags.
     pub const NONE: Self = Self(0);
-    /// Somebody waits for it.
+    /// A caller waits for the completion.
     pub const SYNC: Self = Self(1 << OP_BITS);
-    /// Durable when answered.
+    /// The data is durable once the operation has completed.
     pub const FUA: Self = Self(1 << (OP_BITS + 1));
-    /// Flush first.
+    /// A flush precedes the operation.
     pub const PREFLUSH: Self = Self(1 << (OP_BITS + 2));
-    /// Write zeroes without giving up the space.
+    /// The device writes zeroes rather than deallocating the space.
     pub const NOUNMAP: Self = Self(1 << (OP_BITS + 3));
 
     const ALL: u32 = Self::SYNC.0 | Self::FUA.0 | Self::PREFLUSH.0 | Self::NOUNMAP.0;
 
-    /// Whether all flags of `other` are set.
+    /// Returns whether all flags of `other` are set.
     #[inline]
     pub const fn contains(self, other: Self) -> bool {
         self.0 & other.0 == other.0

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
-//! Opening a device.
+//! OPEN and OPEN_RSP: a client opens a device, the server describes it.
 
 use zerocopy::little_endian::U16;
 use zerocopy::little_endian::U32;
@@ -22,18 +22,18 @@ use crate::wire;
 use crate::wire::name::DevicePath;
 use crate::wire::name::NameBuf;
 
-/// Length of an OPEN in bytes.
+/// Size of an OPEN in bytes.
 pub(super) const OPEN_SIZE: usize = 264;
-/// Length of an OPEN_RSP in bytes.
+/// Size of an OPEN_RSP in bytes.
 pub const OPEN_RSP_SIZE: usize = 56;
 
 const CACHE_FUA: u8 = 1 << 0;
 const CACHE_WRITEBACK: u8 = 1 << 1;
 
 const SECTOR_SIZE: u32 = 512;
-/// Largest block size that the 16 bits of the message hold.
+/// Largest block size that fits into the 16 bits of the message.
 const MAX_BLOCK_SIZE: u32 = 32768;
-/// First sector beyond what a signed 64 bit file offset can address.
+/// First sector beyond a signed 64-bit file offset.
 const SECTOR_END: u64 = 1 << 54;
 
 #[derive(FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
@@ -42,7 +42,7 @@ struct WireOpen {
     header: Header,
     access_mode: u8,
     reserved1: u8,
-    /// `dev_name` of C and the first of the reserved bytes behind it.
+    /// `dev_name` of C and the first of the reserved bytes after it.
     name: NameBuf,
     reserved2: [u8; 2],
 }
@@ -73,9 +73,9 @@ const _: () = assert!(size_of::<WireOpenRsp>() == OPEN_RSP_SIZE);
 /// A client's request to open a device.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct OpenMsg<'a> {
-    /// How to open it.
+    /// Mode in which to open the device.
     pub mode: AccessMode,
-    /// Which one, below the server's search path.
+    /// Path of the device, relative to the server's search path.
     pub path: DevicePath<'a>,
 }
 
@@ -94,7 +94,7 @@ impl<'a> OpenMsg<'a> {
         })
     }
 
-    /// The message to send.
+    /// Encodes the message.
     pub fn encode(&self) -> [u8; OPEN_SIZE] {
         zerocopy::transmute!(WireOpen {
             header: Header::new(TYPE_OPEN),
@@ -110,9 +110,9 @@ impl<'a> OpenMsg<'a> {
 ///
 /// # Invariants
 ///
-/// Both block sizes are powers of two from 512 to 32768, the physical one not
-/// below the logical one. The size is a whole number of logical blocks and fits
-/// into a file offset.
+/// Both block sizes are powers of two from 512 to 32768, and the physical one is at least the
+/// logical one. The size of the device is a whole number of logical blocks and fits into a file
+/// offset.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Geometry {
     sectors: u64,
@@ -121,14 +121,14 @@ pub struct Geometry {
 }
 
 impl Geometry {
-    /// A device of `sectors` (of 512 bytes) with blocks of `logical` bytes on a
-    /// medium with blocks of `physical` bytes.
+    /// Creates the geometry of a device of `sectors` (of 512 bytes) with logical blocks of
+    /// `logical` and physical blocks of `physical` bytes.
     ///
-    /// A loop device can have a part of a block at its end, and the C server says so.
-    /// Nobody can use it, so it is left out.
+    /// A loop device can end with a part of a block, which the C server includes. It is not
+    /// usable, so it is left out.
     ///
-    /// The physical size is but a hint, so a strange one is replaced: by the
-    /// largest that fits into a message when larger, by the logical one otherwise.
+    /// The physical block size is only a hint, so an invalid one is replaced: a larger one by
+    /// the largest that fits into a message, any other by the logical one.
     pub fn new(sectors: u64, logical: u32, physical: u32) -> Result<Self, WireError> {
         if !logical.is_power_of_two() || !(SECTOR_SIZE..=MAX_BLOCK_SIZE).contains(&logical) {
             return Err(WireError::Geometry);
@@ -150,28 +150,28 @@ impl Geometry {
         })
     }
 
-    /// Size of the device in units of 512 bytes.
+    /// Returns the size of the device in units of 512 bytes.
     pub const fn sectors(&self) -> u64 {
         self.sectors
     }
 
-    /// Size of a logical block in bytes.
+    /// Returns the size of a logical block in bytes.
     pub const fn logical_block_size(&self) -> u32 {
         self.logical
     }
 
-    /// Size of a physical block in bytes.
+    /// Returns the size of a physical block in bytes.
     pub const fn physical_block_size(&self) -> u32 {
         self.physical
     }
 }
 
-/// A server's description of a device that is open.
+/// A server's description of an open device.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct OpenRsp {
-    /// Id of the device in messages from now on.
+    /// Id of the device in later messages.
     pub device: DeviceId,
-    /// Its size.
+    /// Sizes of the device and of its blocks.
     pub geometry: Geometry,
     /// Largest transfer in units of 512 bytes.
     pub max_hw_sectors: u32,
@@ -181,7 +181,7 @@ pub struct OpenRsp {
     pub max_discard_sectors: u32,
     /// Unit of discard in bytes.
     pub discard_granularity: u32,
-    /// Offset in bytes of the first unit of discard.
+    /// Offset of the first unit of discard in bytes.
     pub discard_alignment: u32,
     /// Largest number of segments in one transfer.
     pub max_segments: u16,
@@ -189,12 +189,12 @@ pub struct OpenRsp {
     pub secure_erase: bool,
     /// Whether the device has a volatile write cache.
     pub write_cache: bool,
-    /// Whether the device can write around its cache.
+    /// Whether the device can write around its cache (force unit access).
     pub fua: bool,
 }
 
 impl OpenRsp {
-    /// The device that a message speaks of, whatever else stands in it.
+    /// Parses only the id of the device, even if the rest of the message is invalid.
     pub fn device_of(bytes: &[u8]) -> Option<DeviceId> {
         let msg: WireOpenRsp = wire::read(bytes).ok()?;
 
@@ -202,7 +202,7 @@ impl OpenRsp {
         Some(DeviceId(msg.device_id.get()))
     }
 
-    /// Reads the message.
+    /// Parses the message.
     pub fn parse(bytes: &[u8]) -> Result<Self, WireError> {
         let msg: WireOpenRsp = wire::read(bytes)?;
 
@@ -226,7 +226,7 @@ impl OpenRsp {
         })
     }
 
-    /// The message to send.
+    /// Encodes the message.
     pub fn encode(&self) -> [u8; OPEN_RSP_SIZE] {
         let cache = |on: bool, bit: u8| if on { bit } else { 0 };
 
@@ -239,7 +239,7 @@ impl OpenRsp {
             max_discard_sectors: self.max_discard_sectors.into(),
             discard_granularity: self.discard_granularity.into(),
             discard_alignment: self.discard_alignment.into(),
-            // Both fit by the invariant of `Geometry`.
+            // Both fit by the type invariant of `Geometry`.
             physical_block_size: (self.geometry.physical as u16).into(),
             logical_block_size: (self.geometry.logical as u16).into(),
             max_segments: self.max_segments.into(),
@@ -257,7 +257,7 @@ mod tests {
 
     #[test]
     fn layout() {
-        // The name ends with the first reserved byte of C, at 261.
+        // The name includes the first reserved byte of C, at 261.
         assert_layout!(WireOpen, 264, {
             header: 0, access_mode: 4, reserved1: 5, name: 6, reserved2: 261 + 1,
         });

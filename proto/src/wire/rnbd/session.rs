@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
-//! The greeting of a session: both sides tell their version, the lower one counts.
+//! SESS_INFO and SESS_INFO_RSP, the handshake of a session: both sides send their version, and
+//! the lower one applies.
 //!
-//! What goes beyond the C drivers is agreed upon in bytes that these leave unused. They
-//! do not look at them, but may send whatever was there before, so that a number of
-//! 32 bits tells whether there is something to read.
+//! Features beyond the C drivers are negotiated in bytes that these leave unused. The C drivers
+//! ignore the bytes but may send garbage there, so a magic number of 32 bits shows whether they
+//! are valid.
 
 use zerocopy::little_endian::U32;
 use zerocopy_derive::FromBytes;
@@ -21,9 +22,9 @@ use crate::async_event::EventCount;
 use crate::error::WireError;
 use crate::wire;
 
-/// Length of a SESS_INFO in bytes.
+/// Size of a SESS_INFO in bytes.
 const SESS_INFO_SIZE: usize = 36;
-/// Length of a SESS_INFO_RSP in bytes.
+/// Size of a SESS_INFO_RSP in bytes.
 pub const SESS_INFO_RSP_SIZE: usize = 36;
 
 #[derive(FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
@@ -32,11 +33,11 @@ struct WireSessInfo {
     header: Header,
     ver: u8,
     reserved1: [u8; 3],
-    /// Reserved in C, as is all behind it. [`Features::MAGIC`] if the next two count.
+    /// Reserved in C, like all later bytes. [`Features::MAGIC`] if the next two fields are valid.
     magic: U32,
     features: U32,
-    /// In the answer.
-    news: U32,
+    /// Count of events, in the response only.
+    event_count: U32,
     reserved2: [u8; 16],
 }
 
@@ -53,7 +54,7 @@ fn parse(bytes: &[u8], kind: u16) -> Result<WireSessInfo, WireError> {
     Ok(msg)
 }
 
-fn encode(kind: u16, ver: u8, features: Features, news: EventCount) -> [u8; SESS_INFO_SIZE] {
+fn encode(kind: u16, ver: u8, features: Features, event_count: EventCount) -> [u8; SESS_INFO_SIZE] {
     let magic = match features {
         Features::NONE => 0,
         _ => Features::MAGIC,
@@ -64,46 +65,46 @@ fn encode(kind: u16, ver: u8, features: Features, news: EventCount) -> [u8; SESS
         reserved1: [0; 3],
         magic: magic.into(),
         features: features.0.into(),
-        news: news.get().into(),
+        event_count: event_count.get().into(),
         reserved2: [0; 16],
     })
 }
 
-/// What goes beyond the C drivers and needs both sides.
+/// Features beyond the C drivers that both sides must have.
 ///
 /// # Invariants
 ///
-/// Nothing that is not known here.
+/// Only known features are set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Features(u32);
 
 impl Features {
-    /// A C driver.
+    /// Those of a C driver: none.
     pub const NONE: Self = Self(0);
-    /// The server tells in heartbeats when a device has changed ([`EventCount`]) and answers
+    /// The server reports changes of devices in its heartbeats ([`EventCount`]) and accepts
     /// [`super::DevInfo`].
     pub const ASYNC_EVENTS: Self = Self(1 << 0);
-    /// This implementation.
+    /// All features of this implementation.
     pub const OURS: Self = Self::ASYNC_EVENTS;
 
-    /// `RNB+` as it stands on the wire.
+    /// `RNB+` as it is on the wire.
     const MAGIC: u32 = u32::from_le_bytes(*b"RNB+");
 
     fn of(msg: &WireSessInfo) -> Self {
         match msg.magic.get() {
-            // INVARIANT: All else is taken out.
+            // INVARIANT: Unknown features are masked out.
             Self::MAGIC => Self(msg.features.get() & Self::OURS.0),
             _ => Self::NONE,
         }
     }
 
-    /// Whether all of `wanted` are among these.
-    pub const fn has(self, wanted: Self) -> bool {
-        self.0 & wanted.0 == wanted.0
+    /// Returns whether all of `features` are among these.
+    pub const fn has(self, features: Self) -> bool {
+        self.0 & features.0 == features.0
     }
 }
 
-/// A client's greeting.
+/// A client's SESS_INFO.
 ///
 /// # Invariants
 ///
@@ -115,14 +116,14 @@ pub struct SessInfo {
 }
 
 impl SessInfo {
-    /// The greeting of this implementation.
+    /// The message of this implementation.
     // INVARIANT: The version is not 0.
     pub const OURS: Self = Self {
         ver: VERSION_MAJOR,
         features: Features::OURS,
     };
 
-    /// Reads the message.
+    /// Parses the message.
     pub fn parse(bytes: &[u8]) -> Result<Self, WireError> {
         let msg = parse(bytes, TYPE_SESS_INFO)?;
         // INVARIANT: `parse` refuses 0.
@@ -132,31 +133,31 @@ impl SessInfo {
         })
     }
 
-    /// The message to send.
+    /// Encodes the message.
     pub fn encode(&self) -> [u8; SESS_INFO_SIZE] {
         encode(TYPE_SESS_INFO, self.ver, self.features, EventCount::NONE)
     }
 
-    /// What the client can do of what this implementation can.
+    /// Returns the features that both the client and this implementation have.
     pub fn features(&self) -> Features {
         self.features
     }
 
-    /// The server's answer, whose news stand at `news`.
-    pub fn respond(&self, news: EventCount) -> SessInfoRsp {
+    /// Creates the server's response, with the session's count of events.
+    pub fn respond(&self, event_count: EventCount) -> SessInfoRsp {
         // INVARIANT: Neither is 0.
         SessInfoRsp {
             ver: self.ver.min(VERSION_MAJOR),
             features: self.features,
-            news: match self.features.has(Features::ASYNC_EVENTS) {
-                true => news,
+            event_count: match self.features.has(Features::ASYNC_EVENTS) {
+                true => event_count,
                 false => EventCount::NONE,
             },
         }
     }
 }
 
-/// A server's greeting in return.
+/// A server's SESS_INFO_RSP.
 ///
 /// # Invariants
 ///
@@ -165,11 +166,11 @@ impl SessInfo {
 pub struct SessInfoRsp {
     ver: u8,
     features: Features,
-    news: EventCount,
+    event_count: EventCount,
 }
 
 impl SessInfoRsp {
-    /// Reads the message.
+    /// Parses the message.
     pub fn parse(bytes: &[u8]) -> Result<Self, WireError> {
         let msg = parse(bytes, TYPE_SESS_INFO_RSP)?;
         let features = Features::of(&msg);
@@ -177,23 +178,28 @@ impl SessInfoRsp {
         Ok(Self {
             ver: msg.ver,
             features,
-            news: match features.has(Features::ASYNC_EVENTS) {
-                true => EventCount::new(msg.news.get()),
+            event_count: match features.has(Features::ASYNC_EVENTS) {
+                true => EventCount::new(msg.event_count.get()),
                 false => EventCount::NONE,
             },
         })
     }
 
-    /// The message to send.
+    /// Encodes the message.
     pub fn encode(&self) -> [u8; SESS_INFO_RSP_SIZE] {
-        encode(TYPE_SESS_INFO_RSP, self.ver, self.features, self.news)
+        encode(
+            TYPE_SESS_INFO_RSP,
+            self.ver,
+            self.features,
+            self.event_count,
+        )
     }
 
-    /// How the news of the session stands, if the server tells any.
+    /// Returns the session's count of events, if the server reports events.
     pub fn event_count(&self) -> Option<EventCount> {
         self.features
             .has(Features::ASYNC_EVENTS)
-            .then_some(self.news)
+            .then_some(self.event_count)
     }
 }
 
@@ -203,9 +209,9 @@ mod tests {
 
     #[test]
     fn layout() {
-        // Everything behind the version is reserved in C.
+        // All bytes after the version are reserved in C.
         assert_layout!(WireSessInfo, 36, {
-            header: 0, ver: 4, reserved1: 5, magic: 8, features: 12, news: 16, reserved2: 20,
+            header: 0, ver: 4, reserved1: 5, magic: 8, features: 12, event_count: 16, reserved2: 20,
         });
     }
 }

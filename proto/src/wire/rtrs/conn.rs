@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
-//! Private data of connect.
+//! Private data of a connect request.
 
 use zerocopy::little_endian::U16;
 use zerocopy_derive::FromBytes;
@@ -16,23 +16,23 @@ use crate::error::WireError;
 use crate::limits::MAX_CONNECTIONS;
 use crate::wire;
 
-/// Length of the private data, both ways, in bytes.
+/// Size of the private data, in both directions, in bytes.
 pub const CONN_MSG_SIZE: usize = 56;
 
 const FIRST_CONN: u8 = 1 << 0;
-/// Not in C, where it is reserved and ignored.
+/// Not in C, where the bit is reserved and ignored.
 const INLINE_IMM: u8 = 1 << 7;
 /// Not in C either.
 const SHORT_RESPONSES: u8 = 1 << 6;
 
-/// Identity of a path or of a session, drawn at random by the client.
+/// Identity of a path or of a session, a random number of the client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Uuid(pub [u8; 16]);
 
 #[derive(FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
 #[repr(C)]
 struct WireConnReq {
-    /// Zero: the connection manager writes here when the addresses are AF_IB.
+    /// Zero: the connection manager overwrites it if the addresses are AF_IB.
     cma_version: u8,
     /// Zero: the connection manager would take anything else for an IP header.
     ip_version: u8,
@@ -67,10 +67,11 @@ pub struct ConnReq {
 }
 
 impl ConnReq {
-    /// Connection `id` of `count` of the path `path` in session `session`.
+    /// Creates the request for connection `id` of `count` of the path `path` in session
+    /// `session`.
     ///
-    /// `reconnects` counts how often this path was connected before. `first`
-    /// asks the server to create the session if it does not know it.
+    /// `reconnects` is how often the path was connected before. `first` asks the server to create
+    /// the session if it does not exist.
     pub const fn new(
         id: u16,
         count: u16,
@@ -98,23 +99,23 @@ impl ConnReq {
         })
     }
 
-    /// The same for a device without immediates: what they say is to be sent in notes,
-    /// both ways (see [`crate::imm::INLINE_IMM_SIZE`]).
+    /// Requests inline immediates in both directions, for a device without immediates (see
+    /// [`crate::imm::INLINE_IMM_SIZE`]).
     pub const fn with_inline_imm(self, inline_imm: bool) -> Self {
-        // INVARIANT: Of the numbers nothing changes.
+        // INVARIANT: The numbers do not change.
         Self { inline_imm, ..self }
     }
 
-    /// The same, offering short answers (see [`super::NextKey::Stepped`]).
+    /// Offers short responses (see [`super::NextKey::Stepped`]).
     pub const fn with_short_responses(self, short_responses: bool) -> Self {
-        // INVARIANT: Of the numbers nothing changes.
+        // INVARIANT: The numbers do not change.
         Self {
             short_responses,
             ..self
         }
     }
 
-    /// Reads the private data of a connect request.
+    /// Parses the private data of a connect request.
     pub fn parse(bytes: &[u8]) -> Result<Self, WireError> {
         let msg: WireConnReq = wire::read(bytes)?;
 
@@ -136,7 +137,7 @@ impl ConnReq {
         })
     }
 
-    /// The private data to connect with.
+    /// Encodes the private data.
     pub fn encode(&self) -> [u8; CONN_MSG_SIZE] {
         let flag = |set: bool, bit: u8| if set { bit } else { 0 };
         zerocopy::transmute!(WireConnReq {
@@ -156,42 +157,42 @@ impl ConnReq {
         })
     }
 
-    /// Id of the connection within its path; 0 is the one for control.
+    /// Returns the id of the connection within its path; 0 is the control connection.
     pub const fn id(&self) -> u16 {
         self.id
     }
 
-    /// Number of connections of the path.
+    /// Returns the number of connections of the path.
     pub const fn count(&self) -> u16 {
         self.count
     }
 
-    /// How often the client connected this path before.
+    /// Returns how often the client connected this path before.
     pub const fn reconnects(&self) -> u16 {
         self.reconnects
     }
 
-    /// Identity of the path (`sess_uuid` in C).
+    /// Returns the identity of the path (`sess_uuid` in C).
     pub const fn path(&self) -> Uuid {
         self.path
     }
 
-    /// Identity of the session, shared by its paths (`paths_uuid` in C).
+    /// Returns the identity of the session, which its paths share (`paths_uuid` in C).
     pub const fn session(&self) -> Uuid {
         self.session
     }
 
-    /// Whether immediates are to travel as notes.
+    /// Returns whether the client requests inline immediates.
     pub const fn inline_imm(&self) -> bool {
         self.inline_imm
     }
 
-    /// Whether the client can do with short answers.
+    /// Returns whether the client accepts short responses.
     pub const fn short_responses(&self) -> bool {
         self.short_responses
     }
 
-    /// Whether the server may create the session.
+    /// Returns whether the server may create the session.
     pub const fn first(&self) -> bool {
         self.first
     }
@@ -203,8 +204,7 @@ mod tests {
 
     #[test]
     fn layout() {
-        // A bit field, the first connection's mark, is in C between `paths_uuid`
-        // and `reserved`.
+        // In C `first_conn` is a bit field between `paths_uuid` and `reserved`.
         assert_layout!(WireConnReq, 56, {
             cma_version: 0, ip_version: 1, magic: 2, version: 4, cid: 6, cid_num: 8,
             recon_cnt: 10, sess_uuid: 12, paths_uuid: 28, flags: 44, reserved: 45,

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
-//! Private data of accept and reject.
+//! Private data of an accept and of a reject.
 
 use zerocopy::little_endian::U16;
 use zerocopy::little_endian::U32;
@@ -26,9 +26,9 @@ use crate::limits::MIN_IO_SIZE;
 use crate::wire;
 
 const NEW_RKEY: u32 = 1 << 1;
-/// Not in C. Never set unless the client asked for notes.
+/// Not in C. Set only if the client requested inline immediates.
 const INLINE_IMM: u32 = 1 << 31;
-/// Not in C either. Never set unless the client offered short answers.
+/// Not in C either. Set only if the client offered short responses.
 const SHORT_RESPONSES: u32 = 1 << 30;
 
 #[derive(FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
@@ -46,19 +46,19 @@ struct WireConnRsp {
 
 const _: () = assert!(size_of::<WireConnRsp>() == CONN_MSG_SIZE);
 
-/// How a client learns the key of a chunk that it may use after an answer.
+/// How a client learns the key of a chunk that is valid after a response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NextKey {
-    /// It stays what it was.
+    /// The key stays the same.
     Same,
-    /// The answer brings it, in an [`RkeyRsp`](super::RkeyRsp).
+    /// The response carries the key, in an [`RkeyRsp`](super::RkeyRsp).
     Sent,
-    /// It is the one [after](super::next_key) the last one. An answer is short then:
-    /// one RDMA write with immediate, which also carries the data.
+    /// The key is the one [after](super::next_key) the last one. Responses are short: one RDMA
+    /// write with immediate, which also carries the data.
     Stepped,
 }
 
-/// What an accepting server has to offer.
+/// The parameters of a server that accepts.
 ///
 /// # Invariants
 ///
@@ -75,9 +75,9 @@ pub struct ConnAccept {
 }
 
 impl ConnAccept {
-    /// The offer of a server of our own.
+    /// Creates the parameters of a server with these `limits`.
     ///
-    /// `new_rkey` says that every answer carries a fresh key (`always_invalidate`).
+    /// `new_rkey` is whether a chunk has a new key after each response (`always_invalidate`).
     pub const fn from_limits(limits: ServerLimits, new_rkey: bool) -> Result<Self, WireError> {
         Self::new(
             limits.queue_depth(),
@@ -116,58 +116,58 @@ impl ConnAccept {
         }
     }
 
-    /// The same, saying yes to notes, which the client asked for.
+    /// Accepts inline immediates, which the client requested.
     pub const fn with_inline_imm(self, inline_imm: bool) -> Self {
-        // INVARIANT: Of the numbers nothing changes.
+        // INVARIANT: The numbers do not change.
         Self { inline_imm, ..self }
     }
 
-    /// Whether immediates travel as notes (see [`crate::imm::INLINE_IMM_SIZE`]).
+    /// Returns whether immediates are inline (see [`crate::imm::INLINE_IMM_SIZE`]).
     pub const fn inline_imm(&self) -> bool {
         self.inline_imm
     }
 
-    /// The same, saying yes to short answers, which the client offered.
+    /// Accepts short responses, which the client offered.
     pub const fn with_short_responses(self, short_responses: bool) -> Self {
-        // INVARIANT: Of the numbers nothing changes.
+        // INVARIANT: The numbers do not change.
         Self {
             short_responses,
             ..self
         }
     }
 
-    /// Whether an answer is one RDMA write with immediate, which carries the data of a
-    /// READ as well.
+    /// Returns whether a response is one RDMA write with immediate, which also carries the data
+    /// of a READ.
     pub const fn short_responses(&self) -> bool {
         self.short_responses
     }
 
-    /// How requests are addressed in this session.
+    /// Returns the layout of the immediates of requests.
     pub const fn layout(&self) -> IoReqLayout {
         self.layout
     }
 
-    /// Depth of the queue.
+    /// Returns the depth of the queue.
     pub const fn queue_depth(&self) -> QueueDepth {
         self.layout.queue_depth()
     }
 
-    /// Size of each of the server's chunks in bytes.
+    /// Returns the size of the server's chunks in bytes.
     pub const fn chunk_size(&self) -> u32 {
         self.layout.chunk_size()
     }
 
-    /// Largest I/O in bytes.
+    /// Returns the largest I/O size in bytes.
     pub const fn max_io_size(&self) -> u32 {
         self.max_io_size
     }
 
-    /// Whether a chunk has a new key after every answer.
+    /// Returns whether a chunk has a new key after each response.
     pub const fn new_rkey(&self) -> bool {
         self.new_rkey
     }
 
-    /// How the client learns that key.
+    /// Returns how the client learns that key.
     pub const fn next_key(&self) -> NextKey {
         match (self.new_rkey, self.short_responses) {
             (false, _) => NextKey::Same,
@@ -177,18 +177,18 @@ impl ConnAccept {
     }
 }
 
-/// A server's answer to a connect request.
+/// A server's response to a connect request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ConnRsp {
-    /// Come in.
+    /// The connection is accepted.
     Accept(ConnAccept),
-    /// No, for the reason of this error number: positive, at most
+    /// The connection is rejected with this error number: positive, at most
     /// [`MAX_ERRNO`](crate::imm::MAX_ERRNO).
     Reject(i32),
 }
 
 impl ConnRsp {
-    /// Reads the private data of an established or rejected connection.
+    /// Parses the private data of an established or rejected connection.
     pub fn parse(bytes: &[u8]) -> Result<Self, WireError> {
         let msg: WireConnRsp = wire::read(bytes)?;
 
@@ -213,7 +213,7 @@ impl ConnRsp {
         ))
     }
 
-    /// The private data to accept or reject with.
+    /// Encodes the private data.
     pub fn encode(&self) -> [u8; CONN_MSG_SIZE] {
         let mut msg = WireConnRsp {
             magic: MAGIC.into(),
@@ -237,7 +237,7 @@ impl ConnRsp {
                 msg.flags = flags.into();
             }
             Self::Reject(errno) => {
-                // A reject must not read as an accept.
+                // `errno` is not 0, so a reject does not read as an accept.
                 msg.errno = (sanitize_errno(*errno).wrapping_neg() as u16).into();
             }
         }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
-//! The exchange over the first connection, once all of a path are up: the client
-//! names the session, the server tells where its chunks are.
+//! INFO_REQ and INFO_RSP, exchanged over the first connection once all connections of a path
+//! are up: the client names the session, the server sends the addresses of its chunks.
 
 use zerocopy::little_endian::U16;
 use zerocopy::FromBytes as _;
@@ -22,7 +22,7 @@ use crate::wire;
 use crate::wire::name::NameBuf;
 use crate::wire::name::SessName;
 
-/// Length of an INFO_REQ in bytes.
+/// Size of an INFO_REQ in bytes.
 pub const INFO_REQ_SIZE: usize = 272;
 
 #[derive(FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
@@ -44,12 +44,12 @@ struct WireInfoRsp {
 
 const _: () = assert!(size_of::<WireInfoReq>() == INFO_REQ_SIZE);
 
-/// Length in bytes of an INFO_RSP with `count` descriptors.
+/// Returns the size in bytes of an INFO_RSP with `count` descriptors.
 pub const fn info_rsp_size(count: u16) -> usize {
     size_of::<WireInfoRsp>() + count as usize * size_of::<WireDesc>()
 }
 
-/// A client's request to go to work under a name.
+/// A client's INFO_REQ.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct InfoReq<'a> {
     /// Name of the session.
@@ -57,7 +57,7 @@ pub struct InfoReq<'a> {
 }
 
 impl<'a> InfoReq<'a> {
-    /// Reads the message.
+    /// Parses the message.
     pub fn parse(bytes: &'a [u8]) -> Result<Self, WireError> {
         let Ok((msg, _)) = WireInfoReq::ref_from_prefix(bytes) else {
             return Err(WireError::Short {
@@ -84,25 +84,25 @@ impl<'a> InfoReq<'a> {
     }
 }
 
-/// One chunk of the server, as the client sees it.
+/// A chunk of the server, as the client sees it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RemoteChunk {
-    /// Its id.
+    /// Id of the chunk.
     pub id: BufId,
-    /// Address in the server's space.
+    /// Address in the server's address space.
     pub addr: u64,
-    /// Key that opens it.
+    /// Remote key of the chunk.
     pub rkey: u32,
 }
 
-/// A server's answer: where its chunks are.
+/// A server's INFO_RSP: the addresses of its chunks.
 ///
-/// One descriptor covers one chunk or several that follow each other.
+/// A descriptor covers one or more contiguous chunks.
 ///
 /// # Invariants
 ///
-/// The descriptors are valid, each is a whole number of chunks, and together they
-/// are exactly the chunks of `layout`.
+/// The descriptors are valid, each covers a whole number of chunks, and together they cover
+/// exactly the chunks of `layout`.
 #[derive(Clone, Copy)]
 pub struct InfoRsp<'a> {
     layout: IoReqLayout,
@@ -110,7 +110,7 @@ pub struct InfoRsp<'a> {
 }
 
 impl<'a> InfoRsp<'a> {
-    /// Reads the message, in a session of the given layout.
+    /// Parses the message, in a session of the given layout.
     pub fn parse(bytes: &'a [u8], layout: IoReqLayout) -> Result<Self, WireError> {
         let (msg, rest) = WireInfoRsp::ref_from_prefix(bytes).map_err(|_| WireError::Short {
             need: info_rsp_size(1),
@@ -148,8 +148,7 @@ impl<'a> InfoRsp<'a> {
         Ok(Self { layout, descs })
     }
 
-    /// Writes an INFO_RSP with the descriptors of `descs` to `buf` and returns its
-    /// length.
+    /// Writes an INFO_RSP with the descriptors `descs` to `buf` and returns its length.
     pub fn encode<I>(descs: I, buf: &mut [u8]) -> Result<usize, WireError>
     where
         I: ExactSizeIterator<Item = SgDesc>,
@@ -171,12 +170,12 @@ impl<'a> InfoRsp<'a> {
         Ok(need)
     }
 
-    /// All chunks of the server, in order of their ids.
+    /// Returns all chunks of the server, in order of their ids.
     pub fn chunks(&self) -> impl Iterator<Item = RemoteChunk> + 'a {
         let size = self.layout.chunk_size_nonzero();
         let each = self.descs.iter().flat_map(move |desc| {
             let (addr, rkey) = (desc.addr.get(), desc.key.get());
-            // No wrap by the type invariant.
+            // The addition does not wrap, by the type invariant.
             (0..desc.len.get() / size).map(move |i| {
                 (
                     addr.wrapping_add(u64::from(i) * u64::from(size.get())),
@@ -198,7 +197,7 @@ mod tests {
 
     #[test]
     fn layout() {
-        // The name ends with the first reserved byte of C, at 257.
+        // The name includes the first reserved byte of C, at 257.
         assert_layout!(WireInfoReq, 272, { kind: 0, name: 2, reserved: 257 + 1 });
         assert_layout!(WireInfoRsp, 8, { kind: 0, count: 2, reserved: 4 });
         assert_eq!(info_rsp_size(3), 8 + 3 * 16);

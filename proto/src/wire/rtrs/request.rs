@@ -2,18 +2,18 @@
 
 //! READ and WRITE: a request in one of the server's chunks.
 //!
-//! A chunk holds, from its start: the data (or, for a READ, room for it), the
-//! user message, the RTRS message. The immediate gives the offset of the last one,
-//! and its `usr_len` the way back from there:
+//! A chunk contains, from its start: the data (or, for a READ, space for it), the user message
+//! and the RTRS message. The immediate has the offset of the RTRS message, whose `usr_len` is
+//! the length of the user message before it:
 //!
 //! ```text
 //! 0             offset - usr_len     offset
 //! | data        | user message       | RTRS message | unused ...
 //! ```
 //!
-//! A client may go on writing to a chunk while the server reads it unless the
-//! chunk's key was invalidated first. So [`RequestMsg::parse`] takes a copy of the
-//! RTRS message, and the user message is to be copied before it is parsed too.
+//! Unless the chunk's key was invalidated first, a client can write to a chunk while the server
+//! reads it. So [`RequestMsg::parse`] takes a copy of the RTRS message, and the caller must also
+//! copy the user message before it parses that.
 
 use core::ops::Range;
 
@@ -56,23 +56,23 @@ struct WireReadWithDesc {
     desc: WireDesc,
 }
 
-/// Length of a WRITE in bytes.
+/// Size of a WRITE in bytes.
 const WRITE_MSG_SIZE: usize = size_of::<WireWrite>();
-/// Length of the longest request, a READ with its descriptor, in bytes.
+/// Size of the longest request, a READ with its descriptor, in bytes.
 pub const MAX_REQUEST_MSG_SIZE: usize = size_of::<WireReadWithDesc>();
 
-/// Which way the data of a request goes.
+/// Direction of the data of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DataTransfer {
     /// WRITE: the data, if any, is in the chunk.
     ToServer,
-    /// READ without a descriptor: no data at all.
+    /// READ without a descriptor: no data.
     None,
-    /// READ: the server writes the reply into the client's buffer.
+    /// READ: the server writes the data to the client's buffer.
     ToClient {
         /// The client's buffer.
         desc: SgDesc,
-        /// Whether the server is to invalidate the key of the buffer.
+        /// Whether the server must invalidate the key of the buffer.
         invalidate: bool,
     },
 }
@@ -81,8 +81,8 @@ pub enum DataTransfer {
 ///
 /// # Invariants
 ///
-/// `usr_len <= offset`, and for a transfer to the client its buffer is not longer
-/// than the room for data in the chunk.
+/// `usr_len <= offset`, and for a transfer to the client its buffer is not longer than the space
+/// for data in the chunk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RequestMsg {
     offset: u32,
@@ -91,7 +91,7 @@ pub struct RequestMsg {
 }
 
 impl RequestMsg {
-    /// A request with `data_len` bytes of data and a user message of `usr_len`.
+    /// Creates a request with `data_len` bytes of data and `usr_len` bytes of user message.
     pub const fn new(
         data_len: u32,
         usr_len: u16,
@@ -123,10 +123,9 @@ impl RequestMsg {
         })
     }
 
-    /// Reads the RTRS message that lies at `offset` of a chunk.
+    /// Parses the RTRS message at `offset` of a chunk.
     ///
-    /// `message` are the bytes from there on, at least as many as
-    /// [`Self::message_range`] says.
+    /// `message` is a copy of the bytes in [`Self::message_range`].
     pub fn parse(message: &[u8], offset: u32) -> Result<Self, WireError> {
         let msg: WireWrite = wire::read(message)?;
         let usr_len = msg.usr_len.get();
@@ -157,8 +156,8 @@ impl RequestMsg {
         }
     }
 
-    /// Where in a chunk of `chunk_size` bytes the RTRS message at `offset` may be:
-    /// at most [`MAX_REQUEST_MSG_SIZE`] bytes, fewer at the end of the chunk.
+    /// Returns the bytes of a chunk of `chunk_size` bytes that an RTRS message at `offset` can
+    /// occupy: at most [`MAX_REQUEST_MSG_SIZE`], fewer at the end of the chunk.
     pub fn message_range(offset: u32, chunk_size: u32) -> Result<Range<usize>, WireError> {
         let start = offset as usize;
         let end = start
@@ -170,8 +169,8 @@ impl RequestMsg {
         Ok(start..end)
     }
 
-    /// Writes the RTRS message to `buf`, which starts where the user message ends,
-    /// and returns its length.
+    /// Writes the RTRS message to `buf`, which starts after the user message, and returns its
+    /// length.
     pub fn encode(&self, buf: &mut [u8]) -> Result<usize, WireError> {
         let read = |flags: u16, sg_cnt: u16| WireRead {
             kind: TYPE_READ.into(),
@@ -199,26 +198,26 @@ impl RequestMsg {
         }
     }
 
-    /// Offset of the RTRS message, to be sent in the immediate.
+    /// Returns the offset of the RTRS message, to be sent in the immediate.
     #[inline]
     pub const fn offset(&self) -> u32 {
         self.offset
     }
 
-    /// Length of the data, or of the room for it, in bytes.
+    /// Returns the length of the data, or of the space for it, in bytes.
     #[inline]
     pub const fn data_len(&self) -> u32 {
         // No underflow by the type invariant.
         self.offset.saturating_sub(self.usr_len as u32)
     }
 
-    /// Where in the chunk the user message is.
+    /// Returns the bytes of the chunk that contain the user message.
     #[inline]
     pub const fn user_range(&self) -> Range<usize> {
         self.data_len() as usize..self.offset as usize
     }
 
-    /// Which way the data goes.
+    /// Returns the direction of the data.
     #[inline]
     pub const fn transfer(&self) -> DataTransfer {
         self.transfer

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
-//! New keys: the rule that they follow, and the message that brings one with an answer.
+//! Remote keys of chunks: how they change, and RKEY_RSP, which carries the new one.
 
 use zerocopy::little_endian::U16;
 use zerocopy::little_endian::U32;
@@ -16,16 +16,18 @@ use crate::limits::BufId;
 use crate::limits::QueueDepth;
 use crate::wire;
 
-/// The key that the owner of a memory region gives it after `rkey`.
+/// Returns the key that the owner of a memory region uses after `rkey`.
 ///
-/// The device chose the upper 24 bits; the low byte is the owner's and counts up.
+/// The device assigns the upper 24 bits; the owner increments the low byte.
+///
+/// C: [`ib_inc_rkey`](srctree/include/rdma/ib_verbs.h).
 #[inline]
 pub const fn next_key(rkey: u32) -> u32 {
-    const OWNERS: u32 = 0xff;
-    (rkey & !OWNERS) | (rkey.wrapping_add(1) & OWNERS)
+    const OWNER_BITS: u32 = 0xff;
+    (rkey & !OWNER_BITS) | (rkey.wrapping_add(1) & OWNER_BITS)
 }
 
-/// Length of an RKEY_RSP in bytes.
+/// Size of an RKEY_RSP in bytes.
 pub const RKEY_RSP_SIZE: usize = 8;
 
 #[derive(FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
@@ -38,17 +40,17 @@ struct WireRkeyRsp {
 
 const _: () = assert!(size_of::<WireRkeyRsp>() == RKEY_RSP_SIZE);
 
-/// The new key of a chunk, sent with the answer to the request that was in it.
+/// The new key of a chunk, sent with the response to the request that was in it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RkeyRsp {
-    /// The chunk.
+    /// Id of the chunk.
     pub id: BufId,
-    /// Its key from now on.
+    /// New key of the chunk.
     pub rkey: u32,
 }
 
 impl RkeyRsp {
-    /// Reads the message, in a session of the given queue depth.
+    /// Parses the message, in a session of the given queue depth.
     pub fn parse(bytes: &[u8], depth: QueueDepth) -> Result<Self, WireError> {
         let msg: WireRkeyRsp = wire::read(bytes)?;
 
@@ -63,7 +65,7 @@ impl RkeyRsp {
         })
     }
 
-    /// The message to send.
+    /// Encodes the message.
     pub fn encode(&self) -> [u8; RKEY_RSP_SIZE] {
         zerocopy::transmute!(WireRkeyRsp {
             kind: TYPE_RKEY_RSP.into(),
@@ -78,7 +80,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn keys_step_in_their_low_byte_only() {
+    fn keys_change_in_their_low_byte_only() {
         assert_eq!(next_key(0x1234_5600), 0x1234_5601);
         assert_eq!(next_key(0x1234_56ff), 0x1234_5600);
         assert_eq!(next_key(u32::MAX), 0xffff_ff00);
