@@ -1,15 +1,15 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0-only
 #
-# Fuzzes the parsers for SECONDS (60 if not given) with the rustc there is.
+# Fuzzes the parsers for SECONDS (default: 60) with the installed rustc.
 #
 #   run.sh [SECONDS]
 #
-# RNBD_CACHE: folder for what is built and for the corpus, which grows from run to
-#             run; a temporary one is used, and removed, if it is not set.
+# RNBD_CACHE: folder for build output and for the corpus, which grows from run to run.
+#             Without it a temporary folder is used and removed.
 #
-# The flags are those cargo-fuzz passes, less its sanitizer, which needs a nightly
-# compiler. RUSTC_BOOTSTRAP lets a stable one take the coverage flags.
+# The flags are those of cargo-fuzz without its sanitizer, which needs a nightly compiler.
+# With RUSTC_BOOTSTRAP a stable compiler accepts the coverage flags.
 
 set -eu
 
@@ -25,7 +25,7 @@ else
 fi
 mkdir -p "$work/corpus" "$work/artifacts"
 
-# Debian installs compilers without a version only as a package of their own.
+# On Debian only a separate package installs compilers under a name without a version.
 if [ -z "${CXX:-}" ]; then
 	for CXX in c++ g++-14 clang++-19; do
 		command -v "$CXX" >/dev/null && break
@@ -33,7 +33,7 @@ if [ -z "${CXX:-}" ]; then
 	export CXX
 fi
 
-# One input for each parser is enough to start from.
+# Start from one input for each parser.
 python3 "$here/seeds.py" "$work/corpus"
 
 export RUSTC_BOOTSTRAP=1
@@ -46,8 +46,8 @@ export RUSTFLAGS="-Cpasses=sancov-module \
 -Cllvm-args=-sanitizer-coverage-trace-compares \
 -Ccodegen-units=1 --cfg fuzzing"
 
-# With --target the flags do not reach build scripts and derives, which run on
-# the host and have no fuzzer to report to.
+# With --target the flags do not apply to build scripts and derive macros, which run on the
+# host without a fuzzer.
 cargo build --quiet --locked --release --target "$host" --manifest-path "$here/Cargo.toml"
 
 cd "$work"
@@ -56,14 +56,14 @@ cd "$work"
 	-artifact_prefix="$work/artifacts/" -print_final_stats=1 "$work/corpus" \
 	2>"$work/log" || {
 	tail -n 50 "$work/log" >&2
-	# A temporary folder goes away: keep what broke it.
+	# Print the failing input, as a temporary folder is removed.
 	for f in "$work/artifacts"/*; do
 		[ -f "$f" ] && { echo "input: $f"; od -An -tx1 "$f"; } >&2
 	done
 	exit 1
 }
 
-# Without feedback from the code the fuzzer would only throw dice.
+# Without coverage feedback the inputs would be random.
 first=$(sed -n 's/.*INITED cov: \([0-9]*\).*/\1/p' "$work/log" | head -n 1)
 last=$(sed -n 's/.*cov: \([0-9]*\).*/\1/p' "$work/log" | tail -n 1)
 runs=$(sed -n 's/^stat::number_of_executed_units: *//p' "$work/log")

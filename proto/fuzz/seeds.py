@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Writes one well-formed input for each parser into a folder.
 
-The first byte picks the parser, see fuzz_targets/parse.rs.
+The first byte selects the parser, see fuzz_targets/parse.rs.
 """
 
 import pathlib
@@ -14,12 +14,12 @@ UUIDS = bytes(range(32))
 
 
 def pad(data, size):
-    """Returns data filled up with zeroes."""
+    """Returns data padded with zeroes to size."""
     return data + bytes(size - len(data))
 
 
 def request(message, user):
-    """Returns an immediate and what lies at the end of its chunk."""
+    """Returns an immediate and the end of the chunk that it locates."""
     offset = 4096 + len(user)
     return struct.pack("<I", offset) + user + pad(message, 24)
 

@@ -194,7 +194,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn numbers_are_read_as_printed(n: i32) {
+        fn numbers_are_parsed_as_printed(n: i32) {
             prop_assert_eq!(parse_option_number(n.to_string().as_bytes()), Some(n));
             prop_assert_eq!(parse_i32(n.to_string().as_bytes()), Ok(n));
         }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
-//! Who may open which device: what is written, and what is decided.
+//! Access rules: parsing and decisions.
 
 use core::convert::Infallible;
 
@@ -40,7 +40,7 @@ fn decide<'a>(
 }
 
 #[test]
-fn lines() {
+fn lines_are_parsed() {
     assert_eq!(Line::parse(b""), Ok(Line::Blank));
     assert_eq!(Line::parse(b" \t"), Ok(Line::Blank));
     assert_eq!(Line::parse(b" # allow \x01"), Ok(Line::Blank));
@@ -63,9 +63,9 @@ fn lines() {
 }
 
 #[test]
-fn lines_that_are_refused() {
+fn bad_lines_are_refused() {
     let long = format!("allow device=/{}", "d".repeat(255));
-    for (line, says) in [
+    for (line, reason) in [
         ("alow", "'alow' is none of"),
         ("ALLOW", "'ALLOW' is none of"),
         ("allow\x01", "control characters"),
@@ -99,35 +99,38 @@ fn lines_that_are_refused() {
         ("allow device=/", "is not an absolute path"),
     ] {
         let error = Line::parse(line.as_bytes()).expect_err(line);
-        assert!(error.to_string().contains(says), "{line}: {error}");
+        assert!(error.to_string().contains(reason), "{line}: {error}");
         assert_eq!(error.errno(), 22);
     }
 }
 
 #[test]
-fn first_rule_that_fits_decides() {
+fn the_first_matching_rule_decides() {
     let rules = "deny session=mallory\nallow from=10.0.0.0/24 device=/dev/ram0 ro\n\
                  deny device=/dev/ram*\nallow from=10.0.0.0/8,fd00::/8\n";
-    for (session, from, device, access, number) in [
+    for (session, from, device, permission, number) in [
         ("mallory", "ip:10.0.0.5", "/dev/ram0", Permission::Denied, 1),
         ("alice", "ip:10.0.0.5", "/dev/ram0", Permission::ReadOnly, 2),
         ("alice", "ip:10.0.1.5", "/dev/ram0", Permission::Denied, 3),
         ("alice", "ip:10.0.1.5", "/dev/sda", Permission::Full, 4),
         ("alice", "ip:fd00::1", "/dev/sda", Permission::Full, 4),
     ] {
-        let (found, why) = decide(rules, session, from, device);
-        assert_eq!(found, access, "{session} {from} {device}");
-        let DecidedBy::Rule { number: by, text } = why else {
+        let (found, reason) = decide(rules, session, from, device);
+        assert_eq!(found, permission, "{session} {from} {device}");
+        let DecidedBy::Rule { number: by, text } = reason else {
             panic!("{session} {from} {device}: no rule");
         };
         assert_eq!(by, number);
         assert_eq!(Some(text), rules.lines().nth(number - 1).map(str::as_bytes));
     }
-    let (access, why) = decide(rules, "alice", "ip:192.0.2.1", "/dev/sda");
-    assert_eq!((access, why), (Permission::Denied, DecidedBy::NoRule));
-    assert_eq!(why.to_string(), "as no rule allows it");
-    let (_, why) = decide(rules, "mallory", "ip:192.0.2.1", "/dev/sda");
-    assert_eq!(why.to_string(), "by rule 1 'deny session=mallory'");
+    let (permission, reason) = decide(rules, "alice", "ip:192.0.2.1", "/dev/sda");
+    assert_eq!(
+        (permission, reason),
+        (Permission::Denied, DecidedBy::NoRule)
+    );
+    assert_eq!(reason.to_string(), "as no rule allows it");
+    let (_, reason) = decide(rules, "mallory", "ip:192.0.2.1", "/dev/sda");
+    assert_eq!(reason.to_string(), "by rule 1 'deny session=mallory'");
     assert_eq!(Rules::new(rules.as_bytes()).count(), 4);
 }
 
@@ -140,35 +143,31 @@ fn without_rules_nothing_is_allowed() {
     assert!(Rules::new(b"").denies_all(&client("a", "ip:10.0.0.1")));
 }
 
-/// Which cannot be in a list, as all were read before; if so, it is safe.
+/// A list has no such line, as all lines were parsed before.
 #[test]
-fn a_line_that_is_no_rule_denies() {
-    let (access, why) = decide("rubbish\nallow\n", "a", "ip:10.0.0.1", "/dev/a");
-    assert_eq!(access, Permission::Denied);
-    assert_eq!(why.to_string(), "by rule 1 'rubbish'");
+fn a_malformed_line_denies() {
+    let (permission, reason) = decide("rubbish\nallow\n", "a", "ip:10.0.0.1", "/dev/a");
+    assert_eq!(permission, Permission::Denied);
+    assert_eq!(reason.to_string(), "by rule 1 'rubbish'");
 }
 
 #[test]
-fn errors_of_looking_at_the_device_are_passed_on() {
+fn errors_of_matching_the_device_are_returned() {
     let rules = Rules::new(b"deny session=b device=/x\nallow device=/y\n");
     let decided = rules.decide(&client("a", "ip:10.0.0.1"), |pattern| {
-        assert_eq!(
-            pattern.as_bytes(),
-            b"/y",
-            "asked for a rule of somebody else"
-        );
+        assert_eq!(pattern.as_bytes(), b"/y", "the rule of another client");
         Err("broken")
     });
     assert_eq!(decided, Err("broken"));
 }
 
 #[test]
-fn what_clients_are_told() {
+fn permissions_give_the_errors_of_clients() {
     use AccessMode::Migration;
     use AccessMode::ReadOnly;
     use AccessMode::ReadWrite;
 
-    for (access, mode, answer) in [
+    for (permission, mode, expected) in [
         (Permission::Denied, ReadOnly, Err(2)),
         (Permission::Denied, ReadWrite, Err(2)),
         (Permission::Denied, Migration, Err(2)),
@@ -179,7 +178,7 @@ fn what_clients_are_told() {
         (Permission::Full, ReadWrite, Ok(())),
         (Permission::Full, Migration, Ok(())),
     ] {
-        assert_eq!(access.check(mode), answer, "{access:?} {mode:?}");
+        assert_eq!(permission.check(mode), expected, "{permission:?} {mode:?}");
     }
 }
 
@@ -196,10 +195,9 @@ fn any_rule() -> impl Strategy<Value = String> {
 }
 
 proptest! {
-    /// The head of a list never allows what the list does not, as when a list is
-    /// written line by line.
+    /// The beginning of a list never allows more than the list, which is written line by line.
     #[test]
-    fn heads_of_lists_allow_less(
+    fn beginnings_of_lists_allow_less(
         rules in prop::collection::vec(any_rule(), 0..8),
         head in 0_usize..8,
         session in "a|ab|b|c",
@@ -208,27 +206,27 @@ proptest! {
     ) {
         let whole = rules.concat();
         let part = rules[..head.min(rules.len())].concat();
-        let (access, _) = decide(&whole, &session, &from, &device);
-        prop_assert!(decide(&part, &session, &from, &device).0 <= access);
+        let (permission, _) = decide(&whole, &session, &from, &device);
+        prop_assert!(decide(&part, &session, &from, &device).0 <= permission);
     }
 
-    /// Who is told to see nothing would be denied each device.
+    /// A client to which the rules deny everything is denied each device.
     #[test]
-    fn hidden_is_denied(
+    fn denies_all_means_each_device(
         rules in prop::collection::vec(any_rule(), 0..8),
         session in "a|ab|b|c",
         from in "ip:10\\.0\\.[01]\\.1|ip:fd00::1",
     ) {
         let text = rules.concat();
-        let hidden = Rules::new(text.as_bytes()).denies_all(&client(&session, &from));
+        let denies_all = Rules::new(text.as_bytes()).denies_all(&client(&session, &from));
         let denied = ["/dev/a", "/dev/ab", "/dev/b", "/dev/c"]
             .map(|device| decide(&text, &session, &from, device).0 == Permission::Denied);
-        prop_assert!(!hidden || denied == [true; 4]);
+        prop_assert!(!denies_all || denied == [true; 4]);
     }
 
-    /// Whatever is read is said in one line, and what is a rule reads the same again.
+    /// Any error is printed in one line, and the text of a rule parses to the same rule.
     #[test]
-    fn any_line(line in prop::collection::vec(any::<u8>(), 0..64)) {
+    fn lines_of_any_bytes(line in prop::collection::vec(any::<u8>(), 0..64)) {
         match Line::parse(&line) {
             Ok(Line::Rule(rule)) => prop_assert_eq!(Line::parse(rule.text), Ok(Line::Rule(rule))),
             Ok(_) => {}

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
-//! Messages byte by byte, against what a C compiler makes of the structs in
-//! `rtrs-pri.h` and `rnbd-proto.h` filled with the same values.
+//! Compares messages, byte by byte, with the structs of `rtrs-pri.h` and `rnbd-proto.h` that a C
+//! program filled with the same values.
 
 use rnbd_proto::async_event::EventCount;
 use rnbd_proto::imm::split_inline_imm;
@@ -39,7 +39,7 @@ use rnbd_proto::wire::rtrs::RkeyRsp;
 use rnbd_proto::wire::rtrs::SgDesc;
 use rnbd_proto::wire::rtrs::Uuid;
 
-/// The bytes of `digits`, then zeroes up to `len`.
+/// Returns the bytes of `digits`, padded with zeroes to `len`.
 fn bytes(digits: &str, len: usize) -> Vec<u8> {
     let mut bytes: Vec<u8> = (0..digits.len())
         .step_by(2)
@@ -49,7 +49,7 @@ fn bytes(digits: &str, len: usize) -> Vec<u8> {
     bytes
 }
 
-fn counted(from: u8) -> Uuid {
+fn counting_uuid(from: u8) -> Uuid {
     Uuid(core::array::from_fn(|i| from + i as u8))
 }
 
@@ -60,10 +60,10 @@ fn conn_req() {
          202122232425262728292a2b2c2d2e2f01",
         56,
     );
-    let req = ConnReq::new(3, 5, 7, counted(0x10), counted(0x20), true).unwrap();
+    let req = ConnReq::new(3, 5, 7, counting_uuid(0x10), counting_uuid(0x20), true).unwrap();
     assert_eq!(req.encode()[..], golden);
     assert_eq!(ConnReq::parse(&golden), Ok(req));
-    assert!(!req.inline_imm(), "nobody asks for notes without need");
+    assert!(!req.inline_imm(), "not requested by default");
 
     let with_inline_imm = req.with_inline_imm(true);
     assert_eq!(with_inline_imm.encode()[44], 0x81);
@@ -78,9 +78,8 @@ fn conn_req() {
 }
 
 #[test]
-fn note() {
-    // An answer with error 5 to the request with id 3, as the verbs carry it, and what
-    // follows it in a message.
+fn inline_imm() {
+    // A response with error 5 to the request with id 3, as an inline immediate, and more bytes.
     let bytes = [0x10, 0x28, 0x00, 0x03, 4, 0];
     let imm = Imm::IoRsp(IoRsp::new(
         QueueDepth::new(8).unwrap().buffer(3).unwrap(),
@@ -119,7 +118,7 @@ fn conn_rsp() {
         (false, NextKey::Same, NextKey::Same),
     ] {
         let accept = ConnAccept::from_limits(limits, new_rkey).unwrap();
-        assert_eq!(accept.next_key(), key, "as the C drivers know it");
+        assert_eq!(accept.next_key(), key, "as in the C drivers");
         let accept = accept.with_short_responses(true);
         assert_eq!(accept.next_key(), short_key);
         let rsp = ConnRsp::Accept(accept);
@@ -172,7 +171,7 @@ fn info() {
     );
 }
 
-/// A server that does not invalidate covers many chunks with one descriptor.
+/// A server that does not invalidate keys covers many chunks with one descriptor.
 #[test]
 fn info_rsp_of_several_chunks() {
     let desc = SgDesc::new(0x10000, 7, 3 * 8192).unwrap();
@@ -229,17 +228,17 @@ fn rkey_rsp() {
 
 #[test]
 fn sess_info() {
-    // As the C client sends it, and as a C server does.
+    // As sent by the C client and by the C server.
     let golden = bytes("0000000002", 36);
-    let theirs = SessInfo::parse(&golden).unwrap();
-    assert_eq!(theirs.features(), Features::NONE);
-    assert_eq!(theirs.encode()[..], golden);
+    let info = SessInfo::parse(&golden).unwrap();
+    assert_eq!(info.features(), Features::NONE);
+    assert_eq!(info.encode()[..], golden);
     let golden = bytes("0100000002", 36);
-    assert_eq!(theirs.respond(EventCount::new(7)).encode()[..], golden);
-    let answer = SessInfoRsp::parse(&golden).unwrap();
-    assert_eq!(answer.event_count(), None);
+    assert_eq!(info.respond(EventCount::new(7)).encode()[..], golden);
+    let rsp = SessInfoRsp::parse(&golden).unwrap();
+    assert_eq!(rsp.event_count(), None);
 
-    // With what is beyond the C drivers.
+    // With features beyond the C drivers.
     let golden = bytes("0000000002000000524e422b01", 36);
     assert_eq!(SessInfo::OURS.encode()[..], golden);
     assert_eq!(
@@ -247,10 +246,10 @@ fn sess_info() {
         Ok(Message::SessInfo(SessInfo::OURS))
     );
     let golden = bytes("0100000002000000524e422b0100000004030201", 36);
-    let answer = SessInfo::OURS.respond(EventCount::new(0x0102_0304));
-    assert_eq!(answer.encode()[..], golden);
-    assert_eq!(SessInfoRsp::parse(&golden), Ok(answer));
-    assert_eq!(answer.event_count(), Some(EventCount::new(0x0102_0304)));
+    let rsp = SessInfo::OURS.respond(EventCount::new(0x0102_0304));
+    assert_eq!(rsp.encode()[..], golden);
+    assert_eq!(SessInfoRsp::parse(&golden), Ok(rsp));
+    assert_eq!(rsp.event_count(), Some(EventCount::new(0x0102_0304)));
 }
 
 #[test]

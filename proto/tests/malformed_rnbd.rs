@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
-//! What a broken or hostile peer may send is refused, for the right reason: RNBD.
+//! Messages of a broken or hostile peer are refused, for the right reason: RNBD.
 
 use rnbd_proto::async_event::EventCount;
 use rnbd_proto::error::WireError;
@@ -18,7 +18,7 @@ use rnbd_proto::wire::rnbd::OpenRsp;
 use rnbd_proto::wire::rnbd::SessInfo;
 use rnbd_proto::wire::rnbd::SessInfoRsp;
 
-/// `bytes` with `new` written over them at `at`.
+/// Returns `bytes` with `new` written over them at `at`.
 fn with(bytes: &[u8], at: usize, new: &[u8]) -> Vec<u8> {
     let mut bytes = bytes.to_vec();
     bytes[at..at + new.len()].copy_from_slice(new);
@@ -29,7 +29,7 @@ fn with(bytes: &[u8], at: usize, new: &[u8]) -> Vec<u8> {
 fn rnbd_messages() {
     let parse = |bytes: &[u8]| Message::parse(bytes).err();
 
-    // Responses, and what nobody knows.
+    // Responses and unknown types.
     for kind in [1, 3, 7, 255] {
         let mut bytes = [0; 264];
         bytes[0] = kind;
@@ -65,7 +65,7 @@ fn rnbd_messages() {
         io(8, &(end + 1).to_le_bytes()),
         Some(WireError::SectorRange)
     );
-    // A flush with data; one with the sector that the C client sends.
+    // A flush with data, and one with the sector that the C client sends.
     assert_eq!(io(16, &[2]), Some(WireError::SectorRange));
     let mut flush = [0xff; 32];
     flush[..8].copy_from_slice(&[4, 0, 0, 0, 1, 0, 0, 0]);
@@ -79,24 +79,24 @@ fn rnbd_messages() {
     );
 }
 
-/// What C drivers leave in the bytes behind the version means nothing.
+/// Garbage of a C driver after the version is ignored.
 #[test]
-fn greeting_with_garbage() {
+fn session_info_with_garbage() {
     let features = |bytes: &[u8]| SessInfo::parse(bytes).map(|info| info.features());
-    let news = |bytes: &[u8]| SessInfoRsp::parse(bytes).map(|rsp| rsp.event_count());
+    let event_count = |bytes: &[u8]| SessInfoRsp::parse(bytes).map(|rsp| rsp.event_count());
     let ours = SessInfo::OURS.encode();
-    let answer = SessInfo::OURS.respond(EventCount::new(5)).encode();
+    let rsp = SessInfo::OURS.respond(EventCount::new(5)).encode();
 
     assert_eq!(features(&ours), Ok(Features::ASYNC_EVENTS));
-    assert_eq!(news(&answer), Ok(Some(EventCount::new(5))));
+    assert_eq!(event_count(&rsp), Ok(Some(EventCount::new(5))));
     for garbage in [[0xff; 31], [0x01; 31], [0x52; 31]] {
         assert_eq!(features(&with(&ours, 5, &garbage)), Ok(Features::NONE));
-        assert_eq!(news(&with(&answer, 5, &garbage)), Ok(None));
+        assert_eq!(event_count(&with(&rsp, 5, &garbage)), Ok(None));
     }
-    // The number is there, but nothing that is known.
+    // The magic number, but no known feature.
     assert_eq!(features(&with(&ours, 12, &[0xfe; 4])), Ok(Features::NONE));
-    assert_eq!(news(&with(&answer, 12, &[0xfe; 4])), Ok(None));
-    // What is not known, beside what is, and around it.
+    assert_eq!(event_count(&with(&rsp, 12, &[0xfe; 4])), Ok(None));
+    // Known and unknown features, and garbage around them.
     assert_eq!(
         features(&with(&ours, 12, &[0xff; 4])),
         Ok(Features::ASYNC_EVENTS)
@@ -110,7 +110,7 @@ fn greeting_with_garbage() {
         Ok(Features::ASYNC_EVENTS)
     );
     assert_eq!(
-        news(&with(&answer, 16, &[0xff; 20])),
+        event_count(&with(&rsp, 16, &[0xff; 20])),
         Ok(Some(EventCount::new(u32::MAX)))
     );
 }
@@ -143,11 +143,11 @@ fn open_rsp() {
         Some(good.device)
     );
     assert_eq!(OpenRsp::device_of(&with(&good.encode(), 0, &[4])), None);
-    // Half a block at the end is left out.
+    // A part of a block at the end is left out.
     for sectors in 16..24 {
         assert_eq!(parse(8, &[sectors]).unwrap().geometry.sectors(), 16);
     }
-    // A physical size that cannot be is not worth failing for.
+    // An impossible physical block size is replaced.
     for raw in [[0, 0], [0, 2], [1, 0x10]] {
         let rsp = parse(36, &raw).unwrap();
         assert_eq!(rsp.geometry.physical_block_size(), 4096);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
-//! What a broken or hostile peer may send is refused, for the right reason:
-//! RTRS, and messages cut short.
+//! Messages of a broken or hostile peer are refused, for the right reason: RTRS, and truncated
+//! messages of either protocol.
 
 use rnbd_proto::error::WireError;
 use rnbd_proto::error::EINVAL;
@@ -33,19 +33,19 @@ fn depth(n: u32) -> QueueDepth {
     QueueDepth::new(n).unwrap()
 }
 
-/// `bytes` with `new` written over them at `at`.
+/// Returns `bytes` with `new` written over them at `at`.
 fn with(bytes: &[u8], at: usize, new: &[u8]) -> Vec<u8> {
     let mut bytes = bytes.to_vec();
     bytes[at..at + new.len()].copy_from_slice(new);
     bytes
 }
 
-/// Every message cut short is refused, at every length, with the lengths as reason.
+/// A truncated message is refused, at every length, with the lengths as reason.
 #[test]
-fn short() {
-    fn check<T>(full: &[u8], least: usize, parse: impl Fn(&[u8]) -> Result<T, WireError>) {
+fn truncated() {
+    fn check<T>(full: &[u8], min_len: usize, parse: impl Fn(&[u8]) -> Result<T, WireError>) {
         assert!(parse(full).is_ok());
-        for len in 0..least {
+        for len in 0..min_len {
             let got = parse(&full[..len]).err();
             assert!(
                 matches!(got, Some(WireError::Short { got, .. }) if got == len),
@@ -111,12 +111,12 @@ fn connect() {
     assert_eq!(parse(8, &[0, 0]), Some(WireError::ConnectionCount(0)));
     assert_eq!(parse(8, &[0, 16]), None);
     assert_eq!(parse(8, &[1, 16]), Some(WireError::ConnectionCount(4097)));
-    // Reserved bits and bytes, and those of the connection manager, are not ours.
+    // Reserved bits and bytes, and those of the connection manager, are ignored.
     assert_eq!(parse(0, &[0xff, 0xff]), None);
     assert_eq!(parse(44, &[0xfe; 12]), None);
 }
 
-/// Hostile limits of a server (CVE-2024-47695 and kin).
+/// Hostile limits of a server (CVE-2024-47695 and similar).
 #[test]
 fn accept() {
     let mut good = vec![0; 56];
@@ -143,15 +143,15 @@ fn accept() {
         parse(12, &le(u32::MAX)),
         Some(WireError::HeaderSize(u32::MAX))
     );
-    // An error that is none of C's still is an error.
+    // A positive error number, which C does not send, still is an error.
     assert_eq!(
         ConnRsp::parse(&with(&good, 4, &[5, 0])),
         Ok(ConnRsp::Reject(5))
     );
-    // One that only kernels know does not get to a program.
-    for (errno, told) in [(511, 511), (512, EINVAL), (4095, EINVAL), (0x8000, EINVAL)] {
+    // A kernel-internal error number is not returned to a program.
+    for (errno, expected) in [(511, 511), (512, EINVAL), (4095, EINVAL), (0x8000, EINVAL)] {
         let rejected = ConnRsp::parse(&with(&good, 4, &(-errno as i16).to_le_bytes()));
-        assert_eq!(rejected, Ok(ConnRsp::Reject(told)), "{errno}");
+        assert_eq!(rejected, Ok(ConnRsp::Reject(expected)), "{errno}");
     }
 }
 
@@ -252,7 +252,7 @@ fn request() {
             offset: CHUNK - 4
         })
     );
-    // CVE-2026-64269, and a buffer larger than the reply.
+    // CVE-2026-64269, and a buffer larger than the data.
     for len in [513, CHUNK + 1, u32::MAX] {
         assert_eq!(
             parse(&read(32, 1, 1, len), 544),
@@ -283,7 +283,7 @@ fn request() {
     for offset in [CHUNK - 3, CHUNK, CHUNK + 1, u32::MAX] {
         assert_eq!(range(offset), Err(WireError::Offset(offset)));
     }
-    // A READ in the room of a WRITE.
+    // A READ in the space of a WRITE.
     assert_eq!(
         parse(&[3, 0, 0, 0], CHUNK - 4),
         Some(WireError::Short { need: 8, got: 4 })
@@ -309,14 +309,14 @@ fn immediates() {
     for kind in [3, 4, 5, 6, 7, 10, 11, 12, 13, 14, 15] {
         assert_eq!(Imm::decode(kind << 28), Err(WireError::ImmType(kind)));
     }
-    // 19 bits of id are more than any queue has.
+    // No queue has ids of 19 bits.
     let Ok(Imm::IoRsp(rsp)) = Imm::decode((1 << 28) | 0x7ffff) else {
         panic!();
     };
     assert_eq!(rsp.id(depth(65535)), Err(WireError::MessageId(0x7ffff)));
     assert_eq!(rsp.errno(), 0);
 
-    // 500 of 512 ids used; a chunk with less than all offsets.
+    // 500 of 512 ids are valid, and not all offsets.
     let layout = IoReqLayout::new(depth(500), 8192).unwrap();
     let decode = |raw| match Imm::decode(raw) {
         Ok(Imm::IoReq(at)) => layout.decode(at).map(|(id, at)| (id.get(), at)),
@@ -342,7 +342,7 @@ fn limits() {
     assert_eq!(new(512, 4096), Some(WireError::ChunkSize(4096)));
     assert_eq!(new(512, 131073), Some(WireError::ChunkSize(131073)));
     assert_eq!(new(512, 0), Some(WireError::ChunkSize(0)));
-    // The last depth and size that fit, and the first that do not.
+    // The largest depth and size that fit, and the smallest that do not.
     assert_eq!(new(4096, 65536), None);
     assert_eq!(
         new(4097, 65536),
@@ -354,7 +354,7 @@ fn limits() {
     );
 }
 
-/// All reasons have a text of one line.
+/// Each reason is printed in one line.
 #[test]
 fn reasons() {
     for reason in [

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
-//! The choice of a path, against the list of those that could be chosen.
+//! Compares the choice of a path with the sorted list of all usable paths.
 
 use std::cell::RefCell;
 
@@ -13,7 +13,7 @@ fn policies() -> impl Strategy<Value = MpathPolicy> {
     prop::sample::select(&MpathPolicy::ALL[..])
 }
 
-/// Few values, so that many are as good, and the extremes.
+/// Few different values, so that many are equal, and the extremes.
 fn loads() -> impl Strategy<Value = Option<PathLoad>> {
     let inflight = prop_oneof![0..3u32, Just(u32::MAX)];
     let latency_ns = prop_oneof![0..3u64, Just(u64::MAX)];
@@ -30,10 +30,9 @@ fn starts() -> impl Strategy<Value = usize> {
 }
 
 proptest! {
-    /// There is a choice whenever a path can be used, no other is better, and none
-    /// as good comes before it.
+    /// A path is chosen whenever one is usable: the first one of the best.
     #[test]
-    fn the_first_of_the_best(
+    fn the_first_of_the_best_is_chosen(
         policy in policies(),
         paths in prop::collection::vec(loads(), 0..10),
         start in starts(),
@@ -41,15 +40,15 @@ proptest! {
         let mut ranked: Vec<_> = (0..paths.len())
             .filter_map(|path| {
                 let load = paths[path]?;
-                let place = (path + paths.len() - start % paths.len()) % paths.len();
+                let distance = (path + paths.len() - start % paths.len()) % paths.len();
                 let cost = match policy {
                     MpathPolicy::RoundRobin => 0,
                     MpathPolicy::MinInflight => u128::from(load.inflight),
-                    // Not measured, so behind all that were.
+                    // Not measured: after all that were.
                     MpathPolicy::MinLatency if load.latency_ns == 0 => u128::MAX,
                     MpathPolicy::MinLatency => load.latency_ns.into(),
                 };
-                Some((cost, place, path))
+                Some((cost, distance, path))
             })
             .collect();
         ranked.sort_unstable();
@@ -57,33 +56,32 @@ proptest! {
         prop_assert_eq!(choose(policy, paths.len(), start, |path| paths[path]), best);
     }
 
-    /// Each path is looked at once at most, and with round-robin none after the
-    /// chosen one.
+    /// Each path is visited at most once, and with round-robin none after the chosen one.
     #[test]
-    fn no_look_too_many(
+    fn paths_are_visited_at_most_once(
         policy in policies(),
         paths in prop::collection::vec(loads(), 1..10),
         start in starts(),
     ) {
-        let seen = RefCell::new(Vec::new());
+        let visited = RefCell::new(Vec::new());
         let chosen = choose(policy, paths.len(), start, |path| {
-            seen.borrow_mut().push(path);
+            visited.borrow_mut().push(path);
             paths[path]
         });
-        let seen = seen.into_inner();
-        let round: Vec<_> = (0..paths.len())
+        let visited = visited.into_inner();
+        let order: Vec<_> = (0..paths.len())
             .map(|step| (start % paths.len() + step) % paths.len())
             .collect();
-        prop_assert!(round.starts_with(&seen));
+        prop_assert!(order.starts_with(&visited));
         if policy == MpathPolicy::RoundRobin && chosen.is_some() {
-            prop_assert_eq!(seen.last().copied(), chosen);
+            prop_assert_eq!(visited.last().copied(), chosen);
         } else {
-            prop_assert_eq!(seen.len(), paths.len());
+            prop_assert_eq!(visited.len(), paths.len());
         }
     }
 
     #[test]
-    fn any_text(text: Vec<u8>) {
+    fn a_parsed_policy_is_parsed_as_printed(text: Vec<u8>) {
         if let Some(policy) = MpathPolicy::parse(&text) {
             prop_assert_eq!(MpathPolicy::parse(policy.to_string().as_bytes()), Some(policy));
         }

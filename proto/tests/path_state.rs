@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
-//! Life of a path: every change in every state, all short walks, and threads that
-//! pull in different directions.
+//! States of a path: every change in every state, all short sequences of changes, and threads
+//! that attempt different changes.
 
 use std::fmt::Debug;
 
@@ -35,7 +35,7 @@ const SERVER: [(ServerState, &[ServerState]); 4] = {
     ]
 };
 
-/// A cell that went the shortest way to `state`.
+/// Returns a cell that took the shortest way to `state`.
 fn cell_in<S: State + Debug>(state: S, table: &[(S, &[S])]) -> StateCell<S> {
     let mut ways = vec![vec![S::ALL[0]]];
     let way = loop {
@@ -55,7 +55,7 @@ fn cell_in<S: State + Debug>(state: S, table: &[(S, &[S])]) -> StateCell<S> {
     cell
 }
 
-/// In every state, every change that the table has works, and no other one.
+/// Checks that in every state the changes in the table succeed, and no others.
 fn every_change<S: State + Debug>(table: &[(S, &[S])]) {
     assert_eq!(table.len(), S::ALL.len());
     for (now, allowed) in table {
@@ -95,8 +95,8 @@ fn every_change_of_a_server() {
     every_change(&SERVER);
 }
 
-/// All walks of a few steps.
-fn walks<S: State + Debug>(steps: usize, path: &mut Vec<S>) {
+/// Checks all sequences of `steps` changes.
+fn check_sequences<S: State + Debug>(steps: usize, path: &mut Vec<S>) {
     let cell = StateCell::default();
     let mut model = S::ALL[0];
     for next in path.iter() {
@@ -111,31 +111,31 @@ fn walks<S: State + Debug>(steps: usize, path: &mut Vec<S>) {
     if steps > 0 {
         for next in S::ALL {
             path.push(*next);
-            walks(steps - 1, path);
+            check_sequences(steps - 1, path);
             path.pop();
         }
     }
 }
 
 #[test]
-fn all_short_walks() {
-    walks::<ClientState>(5, &mut vec![]);
-    walks::<ServerState>(6, &mut vec![]);
+fn all_short_sequences() {
+    check_sequences::<ClientState>(5, &mut vec![]);
+    check_sequences::<ServerState>(6, &mut vec![]);
 }
 
-/// What a thread tries: a change to a state, perhaps only from a certain one.
-type Try = (Option<Index>, Index);
+/// A change that a thread attempts: to a state, perhaps only from a certain one.
+type Attempt = (Option<Index>, Index);
 
-fn tries() -> impl Strategy<Value = Vec<Vec<Try>>> {
-    prop::collection::vec(prop::collection::vec(any::<Try>(), 0..40), 1..4)
+fn attempts() -> impl Strategy<Value = Vec<Vec<Attempt>>> {
+    prop::collection::vec(prop::collection::vec(any::<Attempt>(), 0..40), 1..4)
 }
 
-/// Lets each thread try its changes, and checks that those which worked are, put
-/// together, one walk along the table's edges.
-fn pull<S: State + Debug + Send + Sync>(table: &[(S, &[S])], threads: &[Vec<Try>]) {
+/// Lets each thread attempt its changes, and checks that the successful ones form one sequence
+/// of changes that the table allows.
+fn check_threads<S: State + Debug + Send + Sync>(table: &[(S, &[S])], threads: &[Vec<Attempt>]) {
     let cell = StateCell::<S>::new();
-    let run = |tries: &[Try]| -> Vec<(S, S)> {
-        let change = |(from, next): &Try| {
+    let run = |attempts: &[Attempt]| -> Vec<(S, S)> {
+        let change = |(from, next): &Attempt| {
             let next = *next.get(S::ALL);
             let old = match from.map(|from| *from.get(S::ALL)) {
                 None => cell.change(next).ok()?,
@@ -147,12 +147,12 @@ fn pull<S: State + Debug + Send + Sync>(table: &[(S, &[S])], threads: &[Vec<Try>
             };
             Some((old, next))
         };
-        tries.iter().filter_map(change).collect()
+        attempts.iter().filter_map(change).collect()
     };
     let edges: Vec<_> = std::thread::scope(|scope| {
         let threads: Vec<_> = threads
             .iter()
-            .map(|tries| scope.spawn(|| run(tries)))
+            .map(|attempts| scope.spawn(|| run(attempts)))
             .collect();
         threads
             .into_iter()
@@ -164,24 +164,24 @@ fn pull<S: State + Debug + Send + Sync>(table: &[(S, &[S])], threads: &[Vec<Try>
         assert!(table.iter().any(known), "{edge:?}");
     }
     for state in S::ALL {
-        let left = edges.iter().filter(|(from, _)| from == state).count();
-        let entered = edges.iter().filter(|(_, to)| to == state).count();
+        let exits = edges.iter().filter(|(from, _)| from == state).count();
+        let entries = edges.iter().filter(|(_, to)| to == state).count();
         let (first, last) = (*state == S::ALL[0], *state == cell.get());
-        assert_eq!(entered + usize::from(first), left + usize::from(last));
+        assert_eq!(entries + usize::from(first), exits + usize::from(last));
     }
 }
 
 proptest! {
     #[test]
-    fn threads_keep_to_the_rules(threads in tries()) {
-        pull(&CLIENT, &threads);
-        pull(&SERVER, &threads);
+    fn threads_keep_to_the_rules(threads in attempts()) {
+        check_threads(&CLIENT, &threads);
+        check_threads(&SERVER, &threads);
     }
 }
 
-/// Of threads that try the same change, one makes it.
+/// Of several threads that attempt the same change, one succeeds.
 #[test]
-fn one_of_many() {
+fn one_of_many_threads_succeeds() {
     for _ in 0..200 {
         let cell = StateCell::new();
         let close = || usize::from(cell.change(ServerState::Closing).is_ok());

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
-//! Order among the requests of one id: through all short sequences, through
-//! long random ones, and between threads.
+//! Order of the requests of one message id: all short sequences of events, long random ones,
+//! and threads.
 
 use std::collections::BTreeSet;
 use std::sync::atomic::AtomicBool;
@@ -14,7 +14,7 @@ use rnbd_proto::resend_order::ResendOrder;
 use rnbd_proto::resend_order::ResendWaiter;
 use rnbd_proto::resend_order::WaitOutcome;
 
-/// What can happen to a lane.
+/// An event of a message id.
 #[derive(Clone, Copy, Debug)]
 enum Event {
     Arrive,
@@ -25,17 +25,17 @@ enum Event {
 
 const EVENTS: [Event; 4] = [Event::Arrive, Event::End, Event::Take, Event::Withdraw];
 
-/// A lane next to what it should be, in plain words. Requests are numbers.
+/// A [`ResendOrder`] beside a simple model of it. Requests are numbers.
 #[derive(Default)]
 struct Model {
-    lane: ResendOrder,
-    place: ResendWaiter<usize>,
+    order: ResendOrder,
+    waiter: ResendWaiter<usize>,
     executing: Option<usize>,
     waiting: Option<usize>,
-    /// `waiting` was announced by `leave`.
+    /// `leave` returned that `waiting` is next.
     ready: bool,
     arrived: usize,
-    gone: Vec<usize>,
+    ended: Vec<usize>,
 }
 
 impl Model {
@@ -45,8 +45,8 @@ impl Model {
             Event::End => self.end(),
             Event::Take => {
                 let expected = self.ready.then_some(self.waiting).flatten();
-                assert_eq!(self.lane.is_ready(), self.ready);
-                assert_eq!(self.lane.take(&mut self.place), expected);
+                assert_eq!(self.order.is_ready(), self.ready);
+                assert_eq!(self.order.take(&mut self.waiter), expected);
                 if expected.is_some() {
                     assert_eq!(self.executing, None, "two at a time");
                     self.executing = self.waiting.take();
@@ -54,10 +54,10 @@ impl Model {
                 }
             }
             Event::Withdraw => {
-                assert_eq!(self.lane.withdraw(&mut self.place, |_| false), None);
-                let found = self.lane.withdraw(&mut self.place, |_| true);
+                assert_eq!(self.order.withdraw(&mut self.waiter, |_| false), None);
+                let found = self.order.withdraw(&mut self.waiter, |_| true);
                 assert_eq!(found, self.waiting);
-                self.gone.extend(self.waiting.take());
+                self.ended.extend(self.waiting.take());
                 self.ready = false;
             }
         }
@@ -67,7 +67,7 @@ impl Model {
         let id = self.arrived;
         self.arrived += 1;
         let free = self.executing.is_none() && !self.ready;
-        assert_eq!(self.lane.enter(), free);
+        assert_eq!(self.order.enter(), free);
         if free {
             self.executing = Some(id);
             return;
@@ -76,8 +76,8 @@ impl Model {
             Some(old) => WaitOutcome::Replaced(old),
             None => WaitOutcome::Waits,
         };
-        assert_eq!(self.lane.wait(&mut self.place, id), expected);
-        self.gone.extend(self.waiting.replace(id));
+        assert_eq!(self.order.wait(&mut self.waiter, id), expected);
+        self.ended.extend(self.waiting.replace(id));
     }
 
     fn end(&mut self) {
@@ -85,12 +85,12 @@ impl Model {
         let Some(done) = self.executing.take() else {
             return;
         };
-        self.gone.push(done);
+        self.ended.push(done);
         self.ready = self.waiting.is_some();
-        assert_eq!(self.lane.leave(), self.ready);
+        assert_eq!(self.order.leave(), self.ready);
     }
 
-    /// Ends all that is left, and checks that every request had one end.
+    /// Ends all remaining requests, and checks that each request ended once.
     fn finish(mut self) {
         for _ in 0..2 {
             self.end();
@@ -98,29 +98,29 @@ impl Model {
         }
         self.end();
         assert_eq!((self.executing, self.waiting), (None, None));
-        self.gone.sort_unstable();
-        assert_eq!(self.gone, (0..self.arrived).collect::<Vec<_>>());
-        assert!(self.lane.enter(), "free at last");
+        self.ended.sort_unstable();
+        assert_eq!(self.ended, (0..self.arrived).collect::<Vec<_>>());
+        assert!(self.order.enter(), "free in the end");
     }
 }
 
 /// All sequences of seven events.
 #[test]
-fn lane_sequences() {
+fn all_short_sequences() {
     const LEN: u32 = 7;
     for number in 0..EVENTS.len().pow(LEN) {
         let mut model = Model::default();
-        for place in 0..LEN {
-            model.apply(EVENTS[number / EVENTS.len().pow(place) % EVENTS.len()]);
+        for digit in 0..LEN {
+            model.apply(EVENTS[number / EVENTS.len().pow(digit) % EVENTS.len()]);
         }
         model.finish();
     }
 }
 
 proptest! {
-    /// Long sequences.
+    /// Long sequences of events.
     #[test]
-    fn lane_at_length(events in prop::collection::vec(prop::sample::select(&EVENTS[..]), 0..200)) {
+    fn long_sequences(events in prop::collection::vec(prop::sample::select(&EVENTS[..]), 0..200)) {
         let mut model = Model::default();
         for event in events {
             model.apply(event);
@@ -129,28 +129,28 @@ proptest! {
     }
 }
 
-/// A lane that finds its free state while a request is being queued.
+/// The id becomes free before the next request begins to wait.
 #[test]
-fn lane_that_is_left_before_the_wait() {
-    let (lane, mut place) = (ResendOrder::new(), ResendWaiter::new());
-    assert!(lane.enter());
-    assert!(!lane.enter());
-    assert!(!lane.leave());
-    assert_eq!(lane.wait(&mut place, 1), WaitOutcome::Entered(1));
-    assert!(!lane.enter());
-    assert!(!lane.leave());
-    assert!(lane.enter());
+fn an_id_that_is_left_before_the_wait_is_entered() {
+    let (order, mut waiter) = (ResendOrder::new(), ResendWaiter::new());
+    assert!(order.enter());
+    assert!(!order.enter());
+    assert!(!order.leave());
+    assert_eq!(order.wait(&mut waiter, 1), WaitOutcome::Entered(1));
+    assert!(!order.enter());
+    assert!(!order.leave());
+    assert!(order.enter());
 }
 
-/// A session with one lane, as the server uses it.
+/// A session with one message id, as the server uses it.
 #[derive(Default)]
 struct Session {
-    lane: ResendOrder,
-    place: Mutex<ResendWaiter<usize>>,
+    order: ResendOrder,
+    waiter: Mutex<ResendWaiter<usize>>,
     busy: AtomicBool,
-    /// Announcements that somebody has to look for a request.
+    /// How often `leave` returned that a request is next.
     calls: AtomicUsize,
-    gone: Mutex<BTreeSet<usize>>,
+    ended: Mutex<BTreeSet<usize>>,
 }
 
 impl Session {
@@ -158,49 +158,49 @@ impl Session {
         assert!(!self.busy.swap(true, SeqCst), "two at a time");
         std::hint::spin_loop();
         assert!(self.busy.swap(false, SeqCst));
-        self.over(id);
-        if self.lane.leave() {
+        self.end(id);
+        if self.order.leave() {
             self.calls.fetch_add(1, SeqCst);
         }
     }
 
-    fn over(&self, id: usize) {
-        assert!(self.gone.lock().unwrap().insert(id), "{id} twice");
+    fn end(&self, id: usize) {
+        assert!(self.ended.lock().unwrap().insert(id), "{id} twice");
     }
 
     fn arrive(&self, id: usize) {
-        if self.lane.enter() {
+        if self.order.enter() {
             return self.execute(id);
         }
-        let wait = self.lane.wait(&mut self.place.lock().unwrap(), id);
+        let wait = self.order.wait(&mut self.waiter.lock().unwrap(), id);
         match wait {
             WaitOutcome::Entered(id) => self.execute(id),
             WaitOutcome::Waits => {}
-            WaitOutcome::Replaced(old) => self.over(old),
+            WaitOutcome::Replaced(old) => self.end(old),
         }
     }
 
-    /// What is done once for each call.
-    fn serve(&self) {
-        let next = self.lane.take(&mut self.place.lock().unwrap());
+    /// Executes the request that is next. Called once for each of `calls`.
+    fn execute_next(&self) {
+        let next = self.order.take(&mut self.waiter.lock().unwrap());
         if let Some(id) = next {
             self.execute(id);
         }
     }
 
     fn withdraw(&self, of: usize) {
-        let mut place = self.place.lock().unwrap();
-        let found = self.lane.withdraw(&mut place, |id| id % 3 == of);
-        drop(place);
+        let mut waiter = self.waiter.lock().unwrap();
+        let found = self.order.withdraw(&mut waiter, |id| id % 3 == of);
+        drop(waiter);
         if let Some(id) = found {
-            self.over(id);
+            self.end(id);
         }
     }
 }
 
-/// Three paths send, one is torn down now and then, one thread serves.
+/// Three paths send and are torn down at times, and one thread executes the next requests.
 #[test]
-fn lane_between_threads() {
+fn paths_in_threads() {
     const ROUNDS: usize = if cfg!(miri) { 20 } else { 3000 };
     let session = Session::default();
     let senders = AtomicUsize::new(3);
@@ -221,7 +221,7 @@ fn lane_between_threads() {
             let last = senders.load(SeqCst) == 0;
             while session.calls.load(SeqCst) > 0 {
                 session.calls.fetch_sub(1, SeqCst);
-                session.serve();
+                session.execute_next();
             }
             if last && session.calls.load(SeqCst) == 0 {
                 break;
@@ -229,7 +229,7 @@ fn lane_between_threads() {
             std::thread::yield_now();
         });
     });
-    let all = session.gone.into_inner().unwrap();
+    let all = session.ended.into_inner().unwrap();
     assert_eq!(all, (0..ROUNDS * 3).collect());
-    assert!(session.lane.enter(), "free at last");
+    assert!(session.order.enter(), "free in the end");
 }

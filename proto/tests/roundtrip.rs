@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
-//! What is encoded parses to the same value; what parses encodes to bytes that
-//! parse to the same value; arbitrary bytes never do harm.
+//! Encoded messages parse to the same value, parsed messages encode to bytes that parse to the
+//! same value, and arbitrary bytes are harmless.
 
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -41,7 +41,7 @@ fn depth() -> impl Strategy<Value = QueueDepth> {
     (1u32..=65535).prop_map(|n| QueueDepth::new(n).unwrap())
 }
 
-/// Bytes that may stand in a name of a session.
+/// Returns bytes that are valid as the name of a session.
 fn name() -> impl Strategy<Value = Vec<u8>> {
     let byte =
         any::<u8>().prop_filter("allowed", |b| *b >= 0x20 && ![0x7f, b'/', b'.'].contains(b));
@@ -162,7 +162,7 @@ proptest! {
         }
     }
 
-    /// Whatever parses stays within the chunk.
+    /// A message that parses stays within its chunk.
     #[test]
     fn request_of_any_bytes(bytes: [u8; 24], kind in 0u8..5, offset in 0u32..8192) {
         let mut bytes = bytes;
@@ -188,7 +188,7 @@ proptest! {
         }
     }
 
-    /// All 2^32 immediates mean nothing or one thing.
+    /// Each of the 2^32 immediates is invalid or has one meaning.
     #[test]
     fn imm(raw: u32) {
         if let Ok(imm) = Imm::decode(raw) {
@@ -209,7 +209,7 @@ proptest! {
         }
     }
 
-    /// No failure becomes a success, however odd its number.
+    /// No failure becomes a success, for any error number.
     #[test]
     fn io_rsp_of_any_errno(errno: i32) {
         let id = QueueDepth::new(1).unwrap().buffer(0).unwrap();
@@ -274,10 +274,9 @@ proptest! {
         prop_assert_eq!(Message::parse(&bytes), Ok(Message::DevInfo(info)));
     }
 
-    /// Whatever the client is, its greeting is answered, with nothing that it did not
-    /// say it can do.
+    /// Any client gets a response to its SESS_INFO, without features that it did not offer.
     #[test]
-    fn greeting(rest in vec(any::<u8>(), 32), magic: bool, number: u32) {
+    fn handshake(rest in vec(any::<u8>(), 32), magic: bool, number: u32) {
         let mut bytes = [0, 0, 0, 0].to_vec();
         bytes.extend_from_slice(&rest);
         bytes[4] |= 1;
@@ -285,13 +284,13 @@ proptest! {
             bytes[8..12].copy_from_slice(b"RNB+");
         }
         let info = SessInfo::parse(&bytes).unwrap();
-        let answer = info.respond(EventCount::new(number)).encode();
-        let parsed = SessInfoRsp::parse(&answer).unwrap();
-        prop_assert_eq!(&parsed.encode(), &answer);
-        let asked = &bytes[8..12] == b"RNB+" && bytes[12] & 1 == 1;
-        prop_assert_eq!(parsed.event_count(), asked.then_some(EventCount::new(number)));
-        prop_assert!(asked || answer[5..].iter().all(|b| *b == 0));
-        prop_assert!(answer[20..].iter().all(|b| *b == 0));
+        let rsp = info.respond(EventCount::new(number)).encode();
+        let parsed = SessInfoRsp::parse(&rsp).unwrap();
+        prop_assert_eq!(&parsed.encode(), &rsp);
+        let offered = &bytes[8..12] == b"RNB+" && bytes[12] & 1 == 1;
+        prop_assert_eq!(parsed.event_count(), offered.then_some(EventCount::new(number)));
+        prop_assert!(offered || rsp[5..].iter().all(|b| *b == 0));
+        prop_assert!(rsp[20..].iter().all(|b| *b == 0));
     }
 
     #[test]
@@ -306,7 +305,7 @@ proptest! {
         prop_assert_eq!(&bytes[26..], &[0; 6]);
     }
 
-    /// Whatever parses encodes to what parses to the same; all padding becomes 0.
+    /// A message that parses encodes to bytes that parse to the same message.
     #[test]
     fn message_of_any_bytes(kind in 0u8..8, bytes in vec(any::<u8>(), 4..300)) {
         let mut bytes = bytes;

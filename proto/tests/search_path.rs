@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
-//! Where a client's path of a device leads to, and where it must not.
+//! Resolution of the device paths of clients.
 
 use proptest::prelude::*;
 use rnbd_proto::search_path::SearchPath;
@@ -19,7 +19,7 @@ fn resolve(search: &str, sess: &str, device: &str) -> Result<String, SearchPathE
 }
 
 #[test]
-fn resolves() {
+fn paths_are_resolved() {
     for (search, device, path) in [
         ("/", "/dev/ram0", "/dev/ram0"),
         ("/", "dev//ram0", "/dev/ram0"),
@@ -39,7 +39,7 @@ fn resolves() {
 }
 
 #[test]
-fn refuses() {
+fn bad_paths_are_refused() {
     for (search, device, error) in [
         ("/dev", "..", SearchPathError::Parent),
         ("/dev", "../etc", SearchPathError::Parent),
@@ -59,10 +59,13 @@ fn refuses() {
     }
     let longest = format!("{}b", "/a".repeat(2046));
     assert_eq!(resolve(&longest, "s", "a").map(|p| p.len()), Ok(4095));
-    // Each placeholder grows.
-    let grows = "/%SESSNAME%".repeat(20);
+    // Replacing the placeholders makes the path too long.
+    let placeholders = "/%SESSNAME%".repeat(20);
     let sess = "s".repeat(255);
-    assert_eq!(resolve(&grows, &sess, "a"), Err(SearchPathError::TooLong));
+    assert_eq!(
+        resolve(&placeholders, &sess, "a"),
+        Err(SearchPathError::TooLong)
+    );
 }
 
 #[test]
@@ -85,9 +88,9 @@ fn directory() {
 }
 
 proptest! {
-    /// Whatever a client asks for, the path stays below the directory of its session.
+    /// For any path of a client, the result is below the directory of its session.
     #[test]
-    fn stays_inside(parts in prop::collection::vec(
+    fn results_are_below_the_directory(parts in prop::collection::vec(
         prop::sample::select(vec!["..", ".", "", "a", "..a", "%SESSNAME%", "/"]), 1..12,
     )) {
         let device = parts.join("/");

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
-//! What users write, and what they read.
+//! Contents of sysfs files.
 
 use proptest::prelude::*;
 use rnbd_proto::text::device_link::DeviceLink;
@@ -22,9 +22,9 @@ fn parse(line: &str) -> Result<MapOptions<'_>, String> {
     })
 }
 
-/// The line of the mission, and its defaults.
+/// The shortest line with a path has the defaults.
 #[test]
-fn mission() {
+fn defaults() {
     let line = "sessname=blya path=ip:10.50.100.66 device_path=/dev/ram0\n";
     let options = parse(line).unwrap();
     assert_eq!(options.sessname.as_bytes(), b"blya");
@@ -67,7 +67,7 @@ fn paths_may_be_left_out() {
     );
 }
 
-/// Each kind of bad line gives a line for the log that names the option.
+/// Each kind of bad line is refused with a text that names the option.
 #[test]
 fn bad_options() {
     let long = "a".repeat(256);
@@ -146,7 +146,7 @@ fn bad_options() {
     assert_eq!(unknown, format!("unknown option '{}...'", &long[..64]));
 }
 
-/// Names of the greatest length are not cut, together they are bound by the link.
+/// The longest names are not truncated; the link limits them together.
 #[test]
 fn long_names() {
     let name = "a".repeat(253);
@@ -166,9 +166,9 @@ fn long_names() {
 
 #[test]
 fn addresses() {
-    let show = |text: &str| Addr::parse(text.as_bytes()).map(|a| a.to_string());
+    let print = |text: &str| Addr::parse(text.as_bytes()).map(|a| a.to_string());
 
-    for (text, shown) in [
+    for (text, printed) in [
         ("ip:10.0.0.1", "ip:10.0.0.1"),
         ("ip:::", "ip:::"),
         ("ip:::1", "ip:::1"),
@@ -188,7 +188,7 @@ fn addresses() {
             "gid:fe80:0000:0000:0000:0000:ffff:0102:0304",
         ),
     ] {
-        assert_eq!(show(text).as_deref(), Ok(shown), "{text}");
+        assert_eq!(print(text).as_deref(), Ok(printed), "{text}");
     }
     for (text, error) in [
         ("", AddrError::Family),
@@ -205,7 +205,7 @@ fn addresses() {
         ("gid:1.2.3.4", AddrError::Gid),
         ("gid:fe80::1%eth0", AddrError::Gid),
     ] {
-        assert_eq!(show(text), Err(error), "{text}");
+        assert_eq!(print(text), Err(error), "{text}");
     }
     let scoped = Addr::parse(b"ip:fe80::1%eth0");
     assert!(matches!(
@@ -239,7 +239,7 @@ fn unmap_modes() {
 
 proptest! {
     #[test]
-    fn addresses_are_read_as_shown(v4: [u8; 4], v6: [u8; 16], gid: [u8; 16]) {
+    fn addresses_are_parsed_as_printed(v4: [u8; 4], v6: [u8; 16], gid: [u8; 16]) {
         let scope = None;
         for addr in [
             Addr::V4(v4.into()),
@@ -255,7 +255,7 @@ proptest! {
     }
 
     #[test]
-    fn isatap_is_read_as_shown(head: [bool; 4], universal: bool, v4: [u8; 4]) {
+    fn isatap_addresses_are_parsed_as_printed(head: [bool; 4], universal: bool, v4: [u8; 4]) {
         let mut segments = [0u16; 8];
         for (segment, set) in segments.iter_mut().zip(head) {
             *segment = u16::from(set);
@@ -278,9 +278,9 @@ proptest! {
         }
     }
 
-    /// The order of the options never matters.
+    /// The order of the options does not matter.
     #[test]
-    fn order(words in Just(vec![
+    fn options_in_any_order(words in Just(vec![
         "sessname=s", "device_path=d", "dest_port=7", "access_mode=ro", "path=ip:1.1.1.1",
     ]).prop_shuffle()) {
         let line = words.join(" ");

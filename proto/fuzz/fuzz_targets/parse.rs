@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
-//! Feeds arbitrary bytes to everything that reads what a peer or a user sends.
+//! Feeds arbitrary bytes to all parsers of input of a peer or a user.
 //!
-//! The first byte picks the parser. What parses must keep its promises: encode to
-//! something that parses to the same value, and stay within its bounds.
+//! The first byte selects the parser. A value that parses must encode to bytes that parse to
+//! the same value, and stay within its bounds.
 
 #![no_main]
 
@@ -40,7 +40,7 @@ use rnbd_proto::wire::rtrs::RkeyRsp;
 
 const CHUNK: u32 = 8192;
 
-/// What the block layer is asked for fits the data that came with the request.
+/// Checks that an accepted block request does not transfer more data than it has.
 fn check_command(io: &IoMsg, request: &RequestMsg) {
     let data = RequestData {
         to_client: matches!(request.transfer(), DataTransfer::ToClient { .. }),
@@ -60,7 +60,7 @@ fn layout(depth: u32) -> Option<IoReqLayout> {
     IoReqLayout::new(QueueDepth::new(depth).ok()?, CHUNK).ok()
 }
 
-/// A chunk whose end is `data`, as a server treats it.
+/// Parses a chunk that ends with `data`, as a server does.
 fn chunk(data: &[u8], imm: u32) -> Option<()> {
     let layout = layout(512)?;
     let Ok(Imm::IoReq(at)) = Imm::decode(imm & 0x0fff_ffff) else {
@@ -75,7 +75,7 @@ fn chunk(data: &[u8], imm: u32) -> Option<()> {
     let range = RequestMsg::message_range(offset, CHUNK).ok()?;
     let request = RequestMsg::parse(&chunk[range], offset).ok()?;
     if let DataTransfer::ToClient { desc, .. } = request.transfer() {
-        assert!(desc.len() <= request.data_len(), "more than the reply");
+        assert!(desc.len() <= request.data_len(), "larger than the data");
     }
     let user = &chunk[request.user_range()];
     if let Message::Io(io) = Message::parse(user).ok()? {
@@ -92,7 +92,7 @@ fn messages(kind: u8, data: &[u8]) -> Option<()> {
         }
         1 => {
             let msg = ConnRsp::parse(data).ok()?;
-            // An error number that C would not send reads as its positive twin.
+            // A positive error number, which C does not send, encodes as a negative one.
             let _ = ConnRsp::parse(&msg.encode()).expect("own message");
         }
         2 => {
