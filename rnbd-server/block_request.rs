@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
-//! Block requests: from the message to the bio, and back to the response.
+//! Block requests: from the message to the bio, and back to the response; and the part of a
+//! device that they use.
 
 #![deny(unsafe_code)]
 
@@ -11,10 +12,16 @@ use rnbd_proto::block_command;
 use rnbd_proto::block_command::RequestData;
 use rnbd_proto::block_command::TargetDisk;
 use rnbd_proto::latency::OpKind;
+use rnbd_proto::wire::rnbd::AccessMode;
 use rnbd_proto::wire::rnbd::BlockOp;
+use rnbd_proto::wire::rnbd::DeviceId;
+use rnbd_proto::wire::rnbd::Geometry;
 use rnbd_proto::wire::rnbd::IoFlags;
 use rnbd_proto::wire::rnbd::IoMsg;
+use rnbd_proto::wire::rnbd::OpenRsp;
+use rtrs::kernel_ext::latency::Latency;
 use rtrs::kernel_ext::pages::Pages;
+use rtrs::kernel_ext::ref_table::TableRef;
 use rtrs::server::Request;
 
 use crate::bdev;
@@ -23,12 +30,94 @@ use crate::bdev::BioSet;
 use crate::bdev::BlockDevice;
 use crate::bdev::OpFlag;
 use crate::bdev::Opf;
-use crate::open_device::Export;
+use crate::bdev::SECTOR_SIZE;
+
+/// The part of an open device that requests use.
+pub(crate) struct BackingDevice {
+    id: DeviceId,
+    device: BlockDevice,
+    bio_set: BioSet<BlockRequest>,
+    mode: AccessMode,
+    latency: Arc<Latency>,
+}
+
+impl BackingDevice {
+    /// Prepares `device`, which the client opened in `mode`, for requests.
+    pub(crate) fn new(
+        id: DeviceId,
+        device: BlockDevice,
+        mode: AccessMode,
+        latency: Arc<Latency>,
+    ) -> Result<Self> {
+        Ok(Self {
+            id,
+            device,
+            bio_set: BioSet::new()?,
+            mode,
+            latency,
+        })
+    }
+
+    /// The id by which the client knows the device.
+    #[inline]
+    pub(crate) fn id(&self) -> DeviceId {
+        self.id
+    }
+
+    /// The block device.
+    #[inline]
+    pub(crate) fn device(&self) -> &BlockDevice {
+        &self.device
+    }
+
+    /// Describes the device for the client.
+    ///
+    /// # Errors
+    ///
+    /// `EINVAL` if the protocol cannot describe the device.
+    pub(crate) fn describe(&self) -> Result<OpenRsp> {
+        let limits = self.device.limits();
+        let geometry = Geometry::new(
+            limits.sectors,
+            limits.logical_block_size,
+            limits.physical_block_size,
+        )
+        .map_err(|reason| Error::from_errno(-reason.errno()))?;
+
+        // The length of a request is a 32-bit number of bytes, and a multiple of the block
+        // size, which is a power of two.
+        let partial = geometry.logical_block_size().wrapping_sub(1);
+        let max_sectors = (u32::MAX & !partial) / SECTOR_SIZE;
+        // A client that may only read is told that these operations are not supported.
+        let range = |max: u32| {
+            if self.mode.writes() {
+                max.min(max_sectors)
+            } else {
+                0
+            }
+        };
+        let max_discard_sectors = range(limits.max_discard_sectors);
+
+        Ok(OpenRsp {
+            device: self.id,
+            geometry,
+            max_hw_sectors: limits.max_hw_sectors,
+            max_write_zeroes_sectors: range(limits.max_write_zeroes_sectors),
+            max_discard_sectors,
+            discard_granularity: limits.discard_granularity,
+            discard_alignment: limits.discard_alignment,
+            max_segments: limits.max_segments,
+            secure_erase: range(limits.max_secure_erase_sectors) > 0,
+            write_cache: limits.write_cache,
+            fua: limits.fua,
+        })
+    }
+}
 
 /// A client's request that the block layer executes.
 pub(crate) struct BlockRequest {
     request: Request,
-    export: Arc<Export>,
+    backing: TableRef<BackingDevice>,
     op: BlockOp,
     /// Time of arrival and of submission; 0 while latency is not measured.
     arrived_at: u64,
@@ -41,11 +130,11 @@ const DISK: usize = 1;
 
 impl BlockRequest {
     /// Pairs `request` with the device it is for.
-    pub(crate) fn new(request: Request, export: Arc<Export>, op: BlockOp) -> Self {
-        let arrived_at = export.latency().now().unwrap_or(0);
+    pub(crate) fn new(request: Request, backing: TableRef<BackingDevice>, op: BlockOp) -> Self {
+        let arrived_at = backing.latency.now().unwrap_or(0);
         Self {
             request,
-            export,
+            backing,
             op,
             arrived_at,
             submitted_at: 0,
@@ -54,7 +143,7 @@ impl BlockRequest {
 
     /// Adds the latency of the request to the histograms.
     fn record_latency(&self) {
-        let latency = self.export.latency();
+        let latency = &self.backing.latency;
         let Some(now) = latency.now() else { return };
         let kind = match self.op {
             BlockOp::Read => OpKind::Read,
@@ -72,7 +161,7 @@ impl BlockRequest {
     /// Local callers then see the limit and write zeroes themselves; `EOPNOTSUPP` lets
     /// the client do the same.
     fn client_error(&self, error: Error) -> Error {
-        if self.op == BlockOp::WriteZeroes && !self.export.device().writes_zeroes() {
+        if self.op == BlockOp::WriteZeroes && !self.backing.device.writes_zeroes() {
             return EOPNOTSUPP;
         }
         error
@@ -81,11 +170,11 @@ impl BlockRequest {
 
 impl bdev::BioOwner for BlockRequest {
     fn bio_set(&self) -> &BioSet<Self> {
-        self.export.bio_set()
+        &self.backing.bio_set
     }
 
     fn device(&self) -> &BlockDevice {
-        self.export.device()
+        &self.backing.device
     }
 
     fn pages(&self) -> &Pages {
@@ -93,19 +182,19 @@ impl bdev::BioOwner for BlockRequest {
     }
 
     fn submitting(&mut self) {
-        self.submitted_at = self.export.latency().now().unwrap_or(0);
+        self.submitted_at = self.backing.latency.now().unwrap_or(0);
     }
 
     fn complete(self, result: Result) {
         let result = result.map_err(|error| self.client_error(error));
         self.record_latency();
         let Self {
-            request, export, ..
+            request, backing, ..
         } = self;
 
         request.complete(result);
         // Only now, so that no session ends before the responses are sent.
-        drop(export);
+        drop(backing);
     }
 }
 
@@ -114,15 +203,19 @@ impl bdev::BioOwner for BlockRequest {
 /// # Errors
 ///
 /// Those of [`block_command::CommandError`].
-pub(crate) fn bio_command(io: &IoMsg, request: &Request, export: &Export) -> Result<BioCommand> {
+pub(crate) fn bio_command(
+    io: &IoMsg,
+    request: &Request,
+    backing: &BackingDevice,
+) -> Result<BioCommand> {
     let data = RequestData {
         to_client: request.is_read(),
         len: request.data_len(),
     };
     let disk = TargetDisk {
-        mode: export.mode(),
-        sectors: export.device().sectors(),
-        block_size: export.device().logical_block_size(),
+        mode: backing.mode,
+        sectors: backing.device.sectors(),
+        block_size: backing.device.logical_block_size(),
     };
     let command = block_command::BlockCommand::new(io, data, disk)
         .map_err(|reason| Error::from_errno(-reason.errno()))?;

@@ -137,7 +137,7 @@ impl BlockSession {
 
     /// Submits a block request to the block layer, or fails it.
     fn io(&self, request: Request, io: &IoMsg) {
-        let Some(export) = self.devices.export(io.device()) else {
+        let Some(backing) = self.devices.backing(io.device()) else {
             rtrs::pr_warn_ratelimited!(
                 "{}: request for unknown device {}\n",
                 self.devices.name(),
@@ -145,7 +145,7 @@ impl BlockSession {
             );
             return request.complete(Err(ENOTCONN));
         };
-        let command = match block_request::bio_command(io, &request, &export) {
+        let command = match block_request::bio_command(io, &request, &backing) {
             Ok(command) => command,
             Err(error) => {
                 rtrs::pr_warn_ratelimited!(
@@ -159,7 +159,7 @@ impl BlockSession {
                 return request.complete(Err(error));
             }
         };
-        let block_request = BlockRequest::new(request, export, io.op());
+        let block_request = BlockRequest::new(request, backing, io.op());
 
         if let Err((block_request, error)) = bdev::submit(block_request, &command) {
             block_request.complete(Err(error));

@@ -2,21 +2,19 @@
 
 //! The devices that a session has open.
 //!
-//! Lock order: `opening`, then the lock of [`DiskRegistry`] or that of [`ExportAcl`]; and `opening`, then
-//! `table`. The latter is held for a look into the table only, nothing is closed under it.
-//! To close a device takes no lock but that one, so that it does not wait for another that
-//! takes long to open.
+//! Requests look up their device without a lock. Opening, closing and describing devices
+//! take locks.
+//!
+//! Lock order: `opening`, then those of [`DiskRegistry`] and [`ExportAcl`]; `opening`, then
+//! `table`, then that of an [`OpenDevice`]. Closing a device takes neither `opening` nor
+//! `table`, so it does not wait for another device that takes long to open.
 
 #![deny(unsafe_code)]
 
 use kernel::new_mutex;
-use kernel::new_spinlock;
 use kernel::prelude::*;
-use kernel::sync::atomic::Atomic;
-use kernel::sync::atomic::Relaxed;
 use kernel::sync::Arc;
 use kernel::sync::Mutex;
-use kernel::sync::SpinLock;
 use rnbd_proto::async_event::EventCount;
 use rnbd_proto::search_path::SearchPath;
 use rnbd_proto::wire::rnbd::AccessMode;
@@ -24,29 +22,30 @@ use rnbd_proto::wire::rnbd::DeviceId;
 use rnbd_proto::wire::rnbd::OpenMsg;
 use rnbd_proto::wire::rnbd::OpenRsp;
 use rtrs::kernel_ext::log::Plain;
+use rtrs::kernel_ext::ref_table::RefTable;
+use rtrs::kernel_ext::ref_table::RefTableEntry;
+use rtrs::kernel_ext::ref_table::TableRef;
 use rtrs::kernel_ext::workqueue::WorkqueueHandle;
 use rtrs::server::Request;
 
-use crate::bdev::BioSet;
 use crate::bdev::BlockDevice;
 use crate::bdev::Mode;
-use crate::deferred_close::DeferredClose;
+use crate::block_request::BackingDevice;
 use crate::device_path::DevicePathname;
 use crate::disk_registry::DiskRegistry;
+use crate::event_counter::EventCounter;
 use crate::export_acl::ExportAcl;
 use crate::export_rules::OpenError;
+use crate::id_table;
 use crate::id_table::IdTable;
-use crate::open_device::Export;
-use crate::open_device::Held;
-use crate::open_device::Opened;
+use crate::open_device::OpenDevice;
+use crate::open_device::Resources;
 use crate::rule_target::RuleTarget;
-use crate::slot::DeviceSlot;
-use crate::sysfs::DeviceFiles;
+use crate::sysfs;
 
 /// The devices of one session.
 ///
-/// Files of open devices refer to this, so [`Self::close_all`] must be called before the
-/// last other reference goes.
+/// [`Self::close_all`] must be called before the last reference is dropped.
 #[pin_data]
 pub(crate) struct Devices {
     acl: Arc<ExportAcl>,
@@ -54,17 +53,19 @@ pub(crate) struct Devices {
     disks: Arc<DiskRegistry>,
     /// The workqueue on which devices are closed.
     queue: WorkqueueHandle,
+    events: Arc<EventCounter>,
     /// Held while a device is opened, which may take long. The value is whether the
     /// session has ended.
     #[pin]
     opening: Mutex<bool>,
+    /// Devices by id. Those that were closed stay until the next one is opened.
     #[pin]
-    table: SpinLock<IdTable<DeviceSlot>>,
-    /// The event count of the session. Changed under the lock of `table`.
-    events: Atomic<u32>,
+    table: Mutex<IdTable<Arc<OpenDevice>>>,
+    /// The same ids, for requests: devices that are open.
+    backings: Arc<RefTable<BackingDevice>>,
 }
 
-/// A device that a client wants is open.
+/// A device that is open as the client requested.
 pub(crate) struct OpenResult {
     /// The response to the client.
     pub(crate) response: OpenRsp,
@@ -73,7 +74,7 @@ pub(crate) struct OpenResult {
 }
 
 impl Devices {
-    /// No devices yet.
+    /// Creates the devices of a session, none of which is open.
     pub(crate) fn new(
         acl: Arc<ExportAcl>,
         search: SearchPath<'static>,
@@ -83,33 +84,36 @@ impl Devices {
         let table = IdTable::new()?;
 
         Arc::pin_init(
-            pin_init!(Self {
+            try_pin_init!(Self {
                 acl,
                 search,
                 disks,
                 queue,
+                events: Arc::new(EventCounter::new(), GFP_KERNEL)?,
                 opening <- new_mutex!(false, "rnbd_devices_opening"),
-                table <- new_spinlock!(table, "rnbd_devices_table"),
-                events: Atomic::new(EventCount::NONE.get()),
-            }),
+                table <- new_mutex!(table, "rnbd_devices_table"),
+                backings: RefTable::new(id_table::MAX_IDS)?,
+            }? Error),
             GFP_KERNEL,
         )
     }
 
-    /// Name of the session.
+    /// The name of the session.
     pub(crate) fn name(&self) -> &CStr {
         self.acl.name()
     }
 
-    /// What lets devices and paths in.
+    /// The access control of the session.
     pub(crate) fn acl(&self) -> &ExportAcl {
         &self.acl
     }
 
-    /// The device `id`, for a request to use.
+    /// Returns the device `id`, for a request to use. From any context.
     #[inline]
-    pub(crate) fn export(&self, id: DeviceId) -> Option<Arc<Export>> {
-        Some(self.table.lock().get(id)?.opened()?.export())
+    pub(crate) fn backing(&self, id: DeviceId) -> Option<TableRef<BackingDevice>> {
+        self.backings
+            .get(id_table::index(id))
+            .filter(|backing| backing.id() == id)
     }
 
     /// Opens a device. A device that the session has open already by the same path and in
@@ -119,13 +123,13 @@ impl Devices {
     /// # Errors
     ///
     /// - `EEXIST` if the session has the device open by another path or in another mode;
-    /// - `EBUSY` if it had, and requests of that time have not ended;
-    /// - `EPERM` if others have it open such that the mode is excluded;
+    /// - `EBUSY` if the session has closed the device, which still has requests in flight;
+    /// - `EPERM` if the mode of another opener excludes this one;
     /// - `EMFILE` if the session has too many devices open;
     /// - `ENODEV` if the session has ended;
-    /// - [`OpenError::Denied`] if the administrator has not exported it to the client;
-    /// - what [`DevicePathname::new`] and [`DevicePathname::open`] say.
-    pub(crate) fn open(self: &Arc<Self>, open: &OpenMsg<'_>) -> Result<OpenResult, OpenError> {
+    /// - [`OpenError::Denied`] if the rules do not allow it;
+    /// - those of [`DevicePathname::new`] and [`DevicePathname::open`].
+    pub(crate) fn open(&self, open: &OpenMsg<'_>) -> Result<OpenResult, OpenError> {
         let ended = self.opening.lock();
 
         if *ended {
@@ -143,54 +147,46 @@ impl Devices {
         let target = RuleTarget::opened(pathname.path(), &device)?;
         let grant = self.acl.grant(target, open.mode)?;
         let device = Self::reopen_for_writing(device, &pathname, open.mode)?;
-        let device = Arc::new(device, GFP_KERNEL)?;
-        let id = {
-            let table = self.table.lock();
-
-            for (_, other) in table.iter() {
-                other.admits(device.id())?;
-            }
-            table.vacant().ok_or(EMFILE)?
-        };
+        let id = self.free_id(&device)?;
         let (opener, parent) = self.disks.add_opener(&device, open.mode)?;
-        let files = DeviceFiles {
-            devices: self.clone(),
-            id,
-            mode: open.mode,
-            path: copy(open.path.as_bytes())?,
-        };
-        let files = files.create(&parent)?;
-        let path = copy(open.path.as_bytes())?;
+        let open_device = OpenDevice::new(
+            open,
+            &device,
+            self.acl.clone(),
+            self.events.clone(),
+            &self.queue,
+        )?;
+        let files = sysfs::create(&open_device, &parent)?;
         let (latency, latency_file) = self.disks.show_latency(self.name(), &device)?;
-        let held = Held {
-            _latency: latency_file,
-            device,
-            bio_set: Arc::new(BioSet::new()?, GFP_KERNEL)?,
-            _opener: opener,
-            _grant: grant,
-            path,
-        };
-        let opened = Opened::new(&self.queue, held, open.mode, latency, files)?;
-        let response = opened.describe(id)?;
-        let opened = KBox::new(opened, GFP_KERNEL)?;
+        let backing = BackingDevice::new(id, device, open.mode, latency)?;
+        let sectors = backing.device().sectors();
+        let response = backing.describe()?;
+        let backing = RefTableEntry::new(self.backings.clone(), id_table::index(id), backing)?;
 
         rtrs::pr_info_ratelimited!(
             "{}: opened '{}' ({}) as {}\n",
             self.name(),
             Plain(open.path),
-            opened.device_name(),
+            backing.device().name(),
             Plain(open.mode)
         );
-        // The id is still free, as only `open` inserts, and holds `opening`.
-        let inserted = self.table.lock().insert(id, DeviceSlot::Open(opened));
+        // The id is still free, as only this function inserts, and it holds `opening`.
+        self.table
+            .lock()
+            .insert(id, open_device.clone())
+            .map_err(|_| EMFILE)?;
+        let resources = Resources {
+            _latency_file: latency_file,
+            backing,
+            _opener: opener,
+            _grant: grant,
+        };
 
-        match inserted {
-            Ok(()) => Ok(OpenResult {
-                response,
-                newly_opened: true,
-            }),
-            Err(_) => Err(EMFILE.into()),
-        }
+        open_device.opened(files, resources, sectors);
+        Ok(OpenResult {
+            response,
+            newly_opened: true,
+        })
     }
 
     /// Opens the block device at `pathname` for reading, unless the rules deny the client
@@ -232,132 +228,92 @@ impl Devices {
         }
     }
 
+    /// Returns a free id for `device`, if the session may open it beside the others.
+    fn free_id(&self, device: &BlockDevice) -> Result<DeviceId> {
+        let mut table = self.table.lock();
+
+        table.retain(|other| !other.is_closed());
+        for (_, other) in table.iter() {
+            other.check_conflict(device.id())?;
+        }
+        table.vacant().ok_or(EMFILE)
+    }
+
     /// Returns the response for a path that is open already.
     fn describe_if_open(&self, open: &OpenMsg<'_>) -> Option<Result<OpenRsp>> {
-        let table = self.table.lock();
-        let (id, opened) = table
-            .iter()
-            .filter_map(|(id, slot)| Some((id, slot.opened()?)))
-            .find(|(_, opened)| opened.path() == open.path.as_bytes())?;
+        let device =
+            self.find(|device| device.is_open() && device.path() == open.path.as_bytes())?;
 
-        Some(if opened.mode() == open.mode {
-            opened.describe(id)
+        if device.mode() == open.mode {
+            device.describe()
         } else {
-            Err(EEXIST)
-        })
-    }
-
-    /// The device `id` as it is now. `ENOENT` if it is not open.
-    pub(crate) fn describe(&self, id: DeviceId) -> Result<OpenRsp> {
-        let table = self.table.lock();
-        let opened = table.get(id).and_then(DeviceSlot::opened).ok_or(ENOENT)?;
-
-        opened.describe(id)
-    }
-
-    /// A number that is another one whenever a device has changed since the client was
-    /// told of it, or was closed without its asking. Looks at all of them.
-    pub(crate) fn async_event(&self) -> EventCount {
-        let table = self.table.lock();
-        let changed = table
-            .iter()
-            .filter_map(|(_, slot)| slot.opened())
-            .filter(|opened| opened.has_changed())
-            .count();
-
-        match changed {
-            0 => EventCount::new(self.events.load(Relaxed)),
-            _ => self.count_event(),
+            Some(Err(EEXIST))
         }
     }
 
-    /// There is one more thing to tell. With the lock of `table`.
-    fn count_event(&self) -> EventCount {
-        let events = EventCount::new(self.events.load(Relaxed)).next();
+    /// Describes the device `id`.
+    ///
+    /// # Errors
+    ///
+    /// `ENOENT` if it is not open.
+    pub(crate) fn describe(&self, id: DeviceId) -> Result<OpenRsp> {
+        let device = self.table.lock().get(id).cloned().ok_or(ENOENT)?;
 
-        self.events.store(events.get(), Relaxed);
-        events
+        device.describe().ok_or(ENOENT)?
     }
 
-    /// Closes the device `id` once its requests have completed, and then completes the
-    /// CLOSE `asked`. New requests do not find the device.
-    ///
-    /// One that is closed already, by the server's administrator or by the same message
-    /// sent twice, is as closed as the client wants it.
-    pub(crate) fn close(self: &Arc<Self>, id: DeviceId, asked: Option<Request>) {
-        let opened = self.table.lock().get_mut(id).and_then(DeviceSlot::take);
+    /// Returns a number that differs from an earlier one if a device has changed since the
+    /// client was told of it, or was closed without the client's request.
+    pub(crate) fn async_event(&self) -> EventCount {
+        let changed = self
+            .table
+            .lock()
+            .iter()
+            .filter(|(_, device)| device.has_changed())
+            .count();
 
-        match (opened, asked) {
-            (Some(opened), asked) => self.start_close(id, opened, asked),
+        if changed > 0 {
+            self.events.increment();
+        }
+        self.events.get()
+    }
+
+    /// Closes the device `id` once its requests have completed, and then completes
+    /// `close_request`. New requests do not find the device.
+    ///
+    /// Closing a device that is not open succeeds: the administrator closed it, or the
+    /// client sent the CLOSE twice.
+    pub(crate) fn close(&self, id: DeviceId, close_request: Option<Request>) {
+        let device = self.table.lock().get(id).cloned();
+
+        match (device, close_request) {
+            (Some(device), close_request) => {
+                device.close(close_request);
+            }
             (None, Some(request)) => request.complete(Ok(())),
             (None, None) => {}
         }
     }
 
-    /// As [`Self::close`], but notifies the client.
-    /// What closes the device, unless that is over.
-    pub(crate) fn force_close(self: &Arc<Self>, id: DeviceId) -> Option<Arc<DeferredClose>> {
-        let (opened, drain) = {
-            let mut table = self.table.lock();
-            let slot = table.get_mut(id)?;
-            let opened = slot.take();
-            let drain = slot.drain().clone();
-
-            if opened.is_some() {
-                self.count_event();
-            }
-            (opened, drain)
-        };
-
-        if let Some(opened) = opened {
-            self.start_close(id, opened, None);
-        }
-        Some(drain)
-    }
-
-    /// Closes all devices and refuses new ones: the session is over.
+    /// Closes all devices and refuses to open more: the session has ended.
     ///
     /// All requests have completed, so this takes no longer than closing the devices.
-    pub(crate) fn close_all(self: &Arc<Self>) {
+    pub(crate) fn close_all(&self) {
         *self.opening.lock() = true;
 
-        while let Some((id, ())) = self.find_first(|slot| slot.opened().map(|_| ())) {
-            self.close(id, None);
+        while let Some(device) = self.find(OpenDevice::is_open) {
+            device.close(None);
         }
-        while let Some((_, drain)) = self.find_first(|slot| Some(slot.drain().clone())) {
-            drain.wait();
+        while let Some(device) = self.find(|device| !device.is_closed()) {
+            device.wait_closed();
         }
     }
 
-    /// The device `id` is closed, and what it had may be used again.
-    pub(crate) fn remove(&self, id: DeviceId) {
-        let slot = self.table.lock().remove(id);
-
-        drop(slot);
-    }
-
-    /// What `f` says of the first device that it says something of.
-    fn find_first<T>(&self, f: impl Fn(&DeviceSlot) -> Option<T>) -> Option<(DeviceId, T)> {
+    /// Returns the first device that `matches`.
+    fn find(&self, matches: impl Fn(&OpenDevice) -> bool) -> Option<Arc<OpenDevice>> {
         let table = self.table.lock();
-        let mut found = table.iter().filter_map(|(id, slot)| Some((id, f(slot)?)));
+        let mut found = table.iter().filter(|(_, device)| matches(device));
 
-        found.next()
+        found.next().map(|(_, device)| device.clone())
     }
-
-    fn start_close(self: &Arc<Self>, id: DeviceId, opened: KBox<Opened>, asked: Option<Request>) {
-        rtrs::pr_info_ratelimited!(
-            "{}: closing '{}' ({})\n",
-            self.name(),
-            Plain(opened.path().escape_ascii()),
-            opened.device_name()
-        );
-        KBox::into_inner(opened).close(self.clone(), id, asked);
-    }
-}
-
-fn copy(bytes: &[u8]) -> Result<KVec<u8>> {
-    let mut copy = KVec::with_capacity(bytes.len(), GFP_KERNEL)?;
-
-    copy.extend_from_slice(bytes, GFP_KERNEL)?;
-    Ok(copy)
 }

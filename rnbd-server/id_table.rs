@@ -77,14 +77,14 @@ impl<T> IdTable<T> {
         entry.value.as_ref()
     }
 
-    /// Returns the value of `id`, to be changed.
-    pub(crate) fn get_mut(&mut self, id: DeviceId) -> Option<&mut T> {
-        self.entry_mut(id)?.value.as_mut()
-    }
-
-    /// Removes the value of `id`. The id is not used again until its generation wraps.
-    pub(crate) fn remove(&mut self, id: DeviceId) -> Option<T> {
-        self.entry_mut(id)?.take()
+    /// Removes all values that `keep` is not true for. Their ids are not used again until
+    /// their generation wraps.
+    pub(crate) fn retain(&mut self, keep: impl Fn(&T) -> bool) {
+        for entry in &mut self.entries {
+            if entry.value.take_if(|value| !keep(value)).is_some() {
+                entry.generation = entry.generation.wrapping_add(1) & GENERATION_MASK;
+            }
+        }
     }
 
     /// Iterates over all values.
@@ -109,13 +109,10 @@ impl<T> IdTable<T> {
     }
 }
 
-impl<T> Entry<T> {
-    fn take(&mut self) -> Option<T> {
-        let value = self.value.take()?;
-
-        self.generation = self.generation.wrapping_add(1) & GENERATION_MASK;
-        Some(value)
-    }
+/// Returns the index of `id` in a table of [`MAX_IDS`] entries.
+#[inline]
+pub(crate) fn index(id: DeviceId) -> usize {
+    split(id).0
 }
 
 #[inline]

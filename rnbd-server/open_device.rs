@@ -1,232 +1,368 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
-//! A device that a session has open.
+//! A device that a session has open, from opening to the end of its last request.
 //!
-//! [`Export`] is what requests hold while they are executed. [`Opened`] is what the
-//! session holds. To close the device, part of that is dropped at once, and the rest of it
-//! when the last request has ended.
+//! ```text
+//! Opening ---> Open ---> Draining ---> Releasing ---> Closed
+//!      opened()   close()    last request    resources
+//!                             completes       dropped
+//! ```
+//!
+//! Closing a device does not wait for its requests, which may take arbitrarily long. When
+//! the last one has completed, a work item drops the resources and completes the CLOSE of
+//! the client, if there is one. Until then, another work item logs periodically that the
+//! device still has requests.
+//!
+//! Lock: `state`, taken after the lock of the session's table. Nothing is taken inside.
 
 #![deny(unsafe_code)]
 
+use core::mem;
+
+use kernel::new_mutex;
 use kernel::prelude::*;
-use kernel::sync::atomic::Atomic;
-use kernel::sync::atomic::Relaxed;
+use kernel::str::CString;
 use kernel::sync::Arc;
+use kernel::sync::Mutex;
+use kernel::time::Delta;
+use kernel::time::Instant;
+use kernel::time::Monotonic;
+use kernel::time::NSEC_PER_SEC;
 use rnbd_proto::wire::rnbd::AccessMode;
-use rnbd_proto::wire::rnbd::DeviceId;
-use rnbd_proto::wire::rnbd::Geometry;
+use rnbd_proto::wire::rnbd::OpenMsg;
 use rnbd_proto::wire::rnbd::OpenRsp;
+use rtrs::impl_has_owned_work;
+use rtrs::kernel_ext::completion::Completion;
 use rtrs::kernel_ext::debugfs::LatencyFile;
-use rtrs::kernel_ext::latency::Latency;
+use rtrs::kernel_ext::log::Plain;
+use rtrs::kernel_ext::ref_table::LastRefDropped;
+use rtrs::kernel_ext::ref_table::RefTableEntry;
 use rtrs::kernel_ext::sysfs::SysfsDir;
+use rtrs::kernel_ext::work;
+use rtrs::kernel_ext::work::OwnedWork;
+use rtrs::kernel_ext::work::OwnedWorkItem;
 use rtrs::kernel_ext::workqueue::WorkqueueHandle;
+use rtrs::new_owned_work;
 use rtrs::server::Request;
 
-use crate::bdev::BioSet;
 use crate::bdev::BlockDevice;
 use crate::bdev::DevId;
-use crate::bdev::SECTOR_SIZE;
-use crate::block_request::BlockRequest;
-use crate::deferred_close::DeferredClose;
-use crate::deferred_close::InUse;
-use crate::devices::Devices;
+use crate::block_request::BackingDevice;
 use crate::disk_registry::Opener;
+use crate::event_counter::EventCounter;
 use crate::export_acl::AccessGrant;
+use crate::export_acl::ExportAcl;
 
-/// A device as requests use it.
-///
-/// The last reference may go in interrupt context. That closes nothing, as the
-/// [`Opened`] has a reference to the device as well.
-pub(crate) struct Export {
-    device: Arc<BlockDevice>,
-    bio_set: Arc<BioSet<BlockRequest>>,
+const RELEASE: u64 = 0;
+const REPORT: u64 = 1;
+
+/// How often the log says that a device still has requests.
+const REPORT_INTERVAL: Delta = Delta::from_secs(30);
+
+/// A device that a session has open.
+#[pin_data]
+pub(crate) struct OpenDevice {
+    /// The path by which the client opened it.
+    path: KVec<u8>,
     mode: AccessMode,
-    latency: Arc<Latency>,
-    /// Last, so that the reference to the device is gone when this says so.
-    _in_use: InUse,
+    dev_id: DevId,
+    device_name: CString,
+    acl: Arc<ExportAcl>,
+    events: Arc<EventCounter>,
+    #[pin]
+    state: Mutex<State>,
+    #[pin]
+    release: OwnedWork<Self, RELEASE>,
+    #[pin]
+    report: OwnedWork<Self, REPORT>,
+    #[pin]
+    closed: Completion,
 }
 
-impl Export {
-    /// The bio set of its requests.
-    #[inline]
-    pub(crate) fn bio_set(&self) -> &BioSet<BlockRequest> {
-        &self.bio_set
-    }
-
-    /// The device.
-    #[inline]
-    pub(crate) fn device(&self) -> &BlockDevice {
-        &self.device
-    }
-
-    /// How the client opened it.
-    #[inline]
-    pub(crate) fn mode(&self) -> AccessMode {
-        self.mode
-    }
-
-    /// How long requests wait to be submitted, and then for the device.
-    #[inline]
-    pub(crate) fn latency(&self) -> &Latency {
-        &self.latency
-    }
+/// The state of an [`OpenDevice`], with what it owns in that state.
+enum State {
+    /// The session is opening it.
+    Opening,
+    /// Requests find it.
+    Open {
+        /// Refer to the [`OpenDevice`]: a reference cycle, which closing it breaks.
+        files: SysfsDir,
+        resources: Resources,
+        /// The size in sectors when the client was last told of it.
+        seen_sectors: u64,
+    },
+    /// Closed for the client, with requests in flight.
+    Draining {
+        resources: Resources,
+        /// The client's CLOSE, completed at the end.
+        close_request: Option<Request>,
+        since: Instant<Monotonic>,
+    },
+    /// No request is left; the resources are being dropped.
+    Releasing,
+    /// Nothing is left, and the session may open the device again.
+    Closed,
 }
 
-/// A device as its session holds it.
-pub(crate) struct Opened {
-    files: SysfsDir,
-    export: Arc<Export>,
-    drain: Arc<DeferredClose>,
-    held: Held,
-    /// Sectors that it had when it was looked at last.
-    seen: Atomic<u64>,
-}
-
-/// What a session holds of a device until its last request has ended. Dropping it closes
-/// the device, and sleeps for that.
-pub(crate) struct Held {
-    // Dropped in this order: the histograms that requests count in; the device, which is
-    // the last reference to it; and the right to have it open, for the next one to take,
-    // with the permission.
-    pub(crate) _latency: LatencyFile,
-    pub(crate) device: Arc<BlockDevice>,
-    pub(crate) bio_set: Arc<BioSet<BlockRequest>>,
+/// What a device needs until its last request has completed. Drop may sleep.
+pub(crate) struct Resources {
+    // Dropped in this order: the file of the histograms that requests count in; the
+    // block device; the opener, which makes room for the next one; and the access grant.
+    pub(crate) _latency_file: LatencyFile,
+    pub(crate) backing: RefTableEntry<BackingDevice>,
     pub(crate) _opener: Opener,
     pub(crate) _grant: AccessGrant,
-    /// The path by which the client opened it.
-    pub(crate) path: KVec<u8>,
 }
 
-impl Opened {
-    /// A device that is going to be closed on `queue`.
+impl_has_owned_work! {
+    impl HasOwnedWork<RELEASE> for OpenDevice { self.release }
+    impl HasOwnedWork<REPORT> for OpenDevice { self.report }
+}
+
+impl OpenDevice {
+    /// Creates the state of `device`, which a session is opening. It is closed on `queue`.
     pub(crate) fn new(
+        open: &OpenMsg<'_>,
+        device: &BlockDevice,
+        acl: Arc<ExportAcl>,
+        events: Arc<EventCounter>,
         queue: &WorkqueueHandle,
-        held: Held,
-        mode: AccessMode,
-        latency: Arc<Latency>,
-        files: SysfsDir,
-    ) -> Result<Self> {
-        let (drain, in_use) = DeferredClose::new(queue)?;
-        let export = Arc::new(
-            Export {
-                device: held.device.clone(),
-                bio_set: held.bio_set.clone(),
-                mode,
-                latency,
-                _in_use: in_use,
-            },
+    ) -> Result<Arc<Self>> {
+        let mut path = KVec::new();
+
+        path.extend_from_slice(open.path.as_bytes(), GFP_KERNEL)?;
+        let device_name = CString::try_from(device.name())?;
+
+        Arc::pin_init(
+            pin_init!(Self {
+                path,
+                mode: open.mode,
+                dev_id: device.id(),
+                device_name,
+                acl,
+                events,
+                state <- new_mutex!(State::Opening, "rnbd_open_device"),
+                release <- new_owned_work!(queue.clone(), "rnbd_server_release"),
+                report <- new_owned_work!(queue.clone(), "rnbd_server_report"),
+                closed <- Completion::new(),
+            }),
             GFP_KERNEL,
-        )?;
+        )
+    }
 
-        Ok(Self {
+    /// Enters state `Open`. The device had `sectors` when it was described to the client.
+    pub(crate) fn opened(&self, files: SysfsDir, resources: Resources, sectors: u64) {
+        *self.state.lock() = State::Open {
             files,
-            export,
-            drain,
-            held,
-            seen: Atomic::new(0),
-        })
-    }
-
-    /// Gives it up, which is the device `id` of `devices` and not found by requests any
-    /// more. Waits for callbacks of its files; the rest goes when the last request has
-    /// ended, and then the client is told that `asked` for it.
-    pub(crate) fn close(self, devices: Arc<Devices>, id: DeviceId, asked: Option<Request>) {
-        let Self {
-            files,
-            export,
-            drain,
-            held,
-            ..
-        } = self;
-
-        drop(files);
-        drain.begin(held, devices, id, asked);
-        // Not before, as this may be the last reference.
-        drop(export);
-    }
-
-    /// What closes it.
-    pub(crate) fn drain(&self) -> &Arc<DeferredClose> {
-        &self.drain
-    }
-
-    /// The device for a request.
-    #[inline]
-    pub(crate) fn export(&self) -> Arc<Export> {
-        self.export.clone()
+            resources,
+            seen_sectors: sectors,
+        };
     }
 
     /// The path by which the client opened it.
     pub(crate) fn path(&self) -> &[u8] {
-        &self.held.path
+        &self.path
     }
 
-    /// Name of the device on this machine.
-    pub(crate) fn device_name(&self) -> &CStr {
-        self.held.device.name()
-    }
-
-    /// Which device it is.
-    pub(crate) fn dev_id(&self) -> DevId {
-        self.held.device.id()
-    }
-
-    /// How the client opened it.
+    /// The access mode in which the client opened it.
     pub(crate) fn mode(&self) -> AccessMode {
-        self.export.mode
+        self.mode
     }
 
-    /// Whether its size is another one than when this or [`Self::describe`] was called
-    /// last. Calls must not overlap.
-    pub(crate) fn has_changed(&self) -> bool {
-        let now = self.held.device.sectors();
-        let changed = self.seen.load(Relaxed) != now;
-
-        self.seen.store(now, Relaxed);
-        changed
+    /// The name of the session.
+    pub(crate) fn session(&self) -> &CStr {
+        self.acl.name()
     }
 
-    /// The description of the device for the client.
+    /// Whether the device is in state `Open`.
+    pub(crate) fn is_open(&self) -> bool {
+        matches!(&*self.state.lock(), State::Open { .. })
+    }
+
+    /// Whether the device is in state `Closed`.
+    pub(crate) fn is_closed(&self) -> bool {
+        matches!(&*self.state.lock(), State::Closed)
+    }
+
+    /// Checks whether the session may open `dev_id` while it has this device.
     ///
     /// # Errors
     ///
-    /// `EINVAL` for a device that the protocol cannot describe.
-    pub(crate) fn describe(&self, id: DeviceId) -> Result<OpenRsp> {
-        let limits = self.held.device.limits();
-        self.seen.store(limits.sectors, Relaxed);
-        let geometry = Geometry::new(
-            limits.sectors,
-            limits.logical_block_size,
-            limits.physical_block_size,
-        )
-        .map_err(|reason| Error::from_errno(-reason.errno()))?;
+    /// If this is the same device, `EEXIST` if it is open and `EBUSY` if it is being closed.
+    pub(crate) fn check_conflict(&self, dev_id: DevId) -> Result {
+        if self.dev_id != dev_id {
+            return Ok(());
+        }
+        match &*self.state.lock() {
+            State::Closed => Ok(()),
+            State::Opening | State::Open { .. } => Err(EEXIST),
+            State::Draining { .. } | State::Releasing => Err(EBUSY),
+        }
+    }
 
-        // A request says its length in 32 bits of bytes, and a whole number of blocks,
-        // whose size is a power of two, has to fit into that.
-        let partial = geometry.logical_block_size().wrapping_sub(1);
-        let most = (u32::MAX & !partial) / SECTOR_SIZE;
-        // To a client that may only read, these are as good as absent.
-        let range = |max: u32| {
-            if self.mode().writes() {
-                max.min(most)
-            } else {
-                0
+    /// Describes the device for the client; [`None`] if it is not open.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`BackingDevice::describe`].
+    pub(crate) fn describe(&self) -> Option<Result<OpenRsp>> {
+        let mut state = self.state.lock();
+        let State::Open {
+            resources,
+            seen_sectors,
+            ..
+        } = &mut *state
+        else {
+            return None;
+        };
+
+        // Read first: a change in between is then reported, and not missed.
+        *seen_sectors = resources.backing.device().sectors();
+        Some(resources.backing.describe())
+    }
+
+    /// Whether the size differs from the one at the last call of this or of
+    /// [`Self::describe`].
+    pub(crate) fn has_changed(&self) -> bool {
+        match &mut *self.state.lock() {
+            State::Open {
+                resources,
+                seen_sectors,
+                ..
+            } => {
+                let sectors = resources.backing.device().sectors();
+
+                mem::replace(seen_sectors, sectors) != sectors
+            }
+            _ => false,
+        }
+    }
+
+    /// Closes the device once its requests have completed, and then completes
+    /// `close_request`. New requests do not find the device. Returns whether it was open.
+    ///
+    /// If it was not, `close_request` is completed at once: the administrator closed the
+    /// device, or the client sent the CLOSE twice.
+    pub(crate) fn close(self: &Arc<Self>, close_request: Option<Request>) -> bool {
+        let started = self.state.lock().start_draining(close_request);
+        let files = match started {
+            Ok(files) => files,
+            Err(close_request) => {
+                if let Some(request) = close_request {
+                    request.complete(Ok(()));
+                }
+                return false;
             }
         };
-        let max_discard_sectors = range(limits.max_discard_sectors);
 
-        Ok(OpenRsp {
-            device: id,
-            geometry,
-            max_hw_sectors: limits.max_hw_sectors,
-            max_write_zeroes_sectors: range(limits.max_write_zeroes_sectors),
-            max_discard_sectors,
-            discard_granularity: limits.discard_granularity,
-            discard_alignment: limits.discard_alignment,
-            max_segments: limits.max_segments,
-            secure_erase: range(limits.max_secure_erase_sectors) > 0,
-            write_cache: limits.write_cache,
-            fua: limits.fua,
-        })
+        rtrs::pr_info_ratelimited!(
+            "{}: closing '{}' ({})\n",
+            self.session(),
+            Plain(self.path.escape_ascii()),
+            &*self.device_name
+        );
+        // Waits for callbacks of the files, which may take `state`. The directory must be
+        // gone before the opener that it is part of is released.
+        drop(files);
+        work::schedule_in::<_, REPORT>(self, REPORT_INTERVAL);
+        if let State::Draining { resources, .. } = &*self.state.lock() {
+            resources.backing.retire(self.clone());
+        }
+        true
+    }
+
+    /// Closes the device without a request of the client, and notifies the client. Waits
+    /// until it is closed, for at most `timeout`, or until the task is killed. Returns whether
+    /// it is closed.
+    ///
+    /// A device that is still being opened is left alone, as the client does not know it
+    /// yet.
+    pub(crate) fn force_close(self: &Arc<Self>, timeout: Delta) -> bool {
+        if self.close(None) {
+            self.events.increment();
+        } else if matches!(&*self.state.lock(), State::Opening) {
+            return true;
+        }
+        matches!(self.closed.wait_killable_timeout(timeout), Ok(true))
+    }
+
+    /// Waits until a device on which [`Self::close`] was called is closed.
+    pub(crate) fn wait_closed(&self) {
+        self.closed.wait();
+    }
+}
+
+impl State {
+    /// Goes from `Open` to `Draining` and returns the files. In another state, returns
+    /// `close_request`.
+    fn start_draining(
+        &mut self,
+        close_request: Option<Request>,
+    ) -> Result<SysfsDir, Option<Request>> {
+        match mem::replace(self, Self::Releasing) {
+            Self::Open {
+                files, resources, ..
+            } => {
+                resources.backing.unpublish();
+                *self = Self::Draining {
+                    resources,
+                    close_request,
+                    since: Instant::now(),
+                };
+                Ok(files)
+            }
+            other => {
+                *self = other;
+                Err(close_request)
+            }
+        }
+    }
+}
+
+impl LastRefDropped for OpenDevice {
+    fn last_ref_dropped(self: Arc<Self>) {
+        // The queue exists as long as a session has a device.
+        work::schedule::<_, RELEASE>(&self);
+    }
+}
+
+impl OwnedWorkItem<RELEASE> for OpenDevice {
+    fn run(this: Arc<Self>) {
+        work::stop_sync::<_, REPORT>(&this);
+        let draining = mem::replace(&mut *this.state.lock(), State::Releasing);
+        let State::Draining {
+            resources,
+            close_request,
+            ..
+        } = draining
+        else {
+            // Only a draining device has its last reference dropped.
+            return;
+        };
+
+        drop(resources);
+        *this.state.lock() = State::Closed;
+        if let Some(request) = close_request {
+            request.complete(Ok(()));
+        }
+        this.closed.complete_all();
+    }
+}
+
+impl OwnedWorkItem<REPORT> for OpenDevice {
+    fn run(this: Arc<Self>) {
+        let state = this.state.lock();
+        let State::Draining { since, .. } = &*state else {
+            return;
+        };
+
+        pr_warn!(
+            "{}: still waiting for requests of '{}', for {} s\n",
+            this.session(),
+            Plain(this.path.escape_ascii()),
+            since.elapsed().as_nanos() / NSEC_PER_SEC
+        );
+        drop(state);
+        work::schedule_in::<_, REPORT>(&this, REPORT_INTERVAL);
     }
 }

@@ -22,10 +22,10 @@ use crate::export_rules::ExportRules;
 mod bdev;
 mod block_request;
 mod block_session;
-mod deferred_close;
 mod device_path;
 mod devices;
 mod disk_registry;
+mod event_counter;
 mod export_acl;
 mod export_rules;
 mod id_table;
@@ -34,7 +34,6 @@ mod open_device;
 mod params;
 mod response;
 mod rule_target;
-mod slot;
 mod sysfs;
 
 module! {

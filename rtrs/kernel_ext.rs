@@ -20,6 +20,7 @@ pub mod params;
 pub mod percpu;
 pub mod random;
 pub mod rcu;
+pub mod ref_table;
 pub mod sysfs;
 pub mod trace;
 pub mod work;

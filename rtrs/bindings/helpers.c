@@ -8,6 +8,7 @@
 #include <linux/blkdev.h>
 #include <linux/export.h>
 #include <linux/fs_struct.h>
+#include <linux/percpu-refcount.h>
 #include <rdma/ib_verbs.h>
 #include <rdma/rdma_cm.h>
 
@@ -117,3 +118,15 @@ void *rust_helper_page_address(const struct page *page)
 	return page_address(page);
 }
 EXPORT_SYMBOL_GPL(rust_helper_page_address);
+
+bool rust_helper_percpu_ref_tryget_live_rcu(struct percpu_ref *ref)
+{
+	return percpu_ref_tryget_live_rcu(ref);
+}
+EXPORT_SYMBOL_GPL(rust_helper_percpu_ref_tryget_live_rcu);
+
+void rust_helper_percpu_ref_put(struct percpu_ref *ref)
+{
+	percpu_ref_put(ref);
+}
+EXPORT_SYMBOL_GPL(rust_helper_percpu_ref_put);
