@@ -114,7 +114,7 @@ impl NewMapping {
             limits: limits(&way.session, &answer),
         };
         let disk = Disk::add(way.tag_set.clone(), &config, device.clone())?;
-        let resizable = Resizable::new(device, disk.size()?)?;
+        let resizable = Resizable::new(device, disk.capacity()?)?;
         pr_info!(
             "rnbd{}: {} on session {}, {}, {} sectors, blocks of {}\n",
             number.get(),
@@ -144,7 +144,7 @@ impl NewMapping {
         self.disk.add_dir(c"rnbd", device, &DISK_FILES)?;
         let mut link_name = [0; MAX_NAME + 1];
         let link_name = options.link.copy_to(&mut link_name);
-        let link = Link::new(&registry.links, link_name, &self.disk.kobj())?;
+        let link = Link::new(&registry.links, link_name, &self.disk.kobject())?;
         let latency = LatencyFile::new(&registry.debug, &name, &self.disk.device().latency);
         self.disk.announce();
         Ok(DiskOnShow { link, latency })

@@ -6,11 +6,15 @@
 //! |---|---|---|
 //! | `register_blkdev` | [`Major`] | the module |
 //! | `struct blk_mq_tag_set` | [`TagSet`] | `Arc`, held by every disk that uses it |
-//! | `struct gendisk`, `struct request_queue` | [`Disk`] | whoever added it; drop removes it |
-//! | `struct request` being executed | [`RequestPayload`] | the driver, until `done` |
+//! | `struct gendisk`, `struct request_queue` | [`Disk`] | the caller that added it; drop removes it |
+//! | `struct request`, started | [`RequestPayload`] | the driver, until `complete` |
 //!
-//! A request changes hands by move: [`Operations::queue_rq`] gets a [`RequestPayload`],
-//! and `done` consumes it. Dropped it fails the request, so none is lost.
+//! A request changes hands by move: [`Operations::queue_rq`] receives a [`RequestPayload`],
+//! and `complete` consumes it. Dropping it fails the request, so none is lost.
+//!
+//! The modules from the bottom up: `op`, `queue`, `limits`, `capacity`, `major`; `request`,
+//! `timeout`; `payload` and `operations`, which name each other; `vtable`; `tag_set`;
+//! `unadded_disk`; `disk`.
 //!
 //! C headers: [`include/linux/blk-mq.h`](srctree/include/linux/blk-mq.h),
 //! [`include/linux/blkdev.h`](srctree/include/linux/blkdev.h)
@@ -19,26 +23,25 @@ mod capacity;
 mod disk;
 mod limits;
 mod major;
+mod op;
 mod operations;
 mod payload;
+mod queue;
 mod request;
 mod tag_set;
 mod timeout;
 mod unadded_disk;
+mod vtable;
 
 pub(crate) use capacity::DiskCapacity;
 pub(crate) use disk::Disk;
 pub(crate) use disk::DiskConfig;
 pub(crate) use limits::Limits;
+pub(crate) use limits::SECTOR_SIZE;
 pub(crate) use major::Major;
+pub(crate) use op::Flags;
 pub(crate) use operations::Operations;
 pub(crate) use payload::RequestPayload;
-pub(crate) use request::Flags;
-pub(crate) use request::Op;
-pub(crate) use request::Queue;
 pub(crate) use request::Request;
 pub(crate) use tag_set::TagSet;
 pub(crate) use timeout::TimedOutRequest;
-
-/// Bytes of a sector, the unit of addresses and sizes in the block layer.
-pub(crate) const SECTOR_SIZE: u32 = kernel::bindings::SECTOR_SIZE;

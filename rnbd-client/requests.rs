@@ -1,15 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
-//! Block requests of a device become messages to the server.
+//! Block requests of a device: their messages to the server, completion and timeout.
 //!
-//! The tag of a request is the permit of its message: one tag set serves all
-//! disks of a session and is as deep as the session has permits for I/O, so
-//! there is neither a second allocator nor waiting.
+//! The tag of a request is its permit for the transport: one tag set serves all disks of a
+//! session and is as deep as the session has permits for I/O, so there is neither a second
+//! allocator nor a wait for a permit.
 
 #![deny(unsafe_code)]
 
 use crate::device::Device;
-use crate::mq;
+use crate::mq::Flags;
 use crate::mq::Operations;
 use crate::mq::Request;
 use crate::mq::RequestPayload;
@@ -25,33 +25,33 @@ use rnbd_proto::wire::rnbd::IoMsg;
 use rtrs::client::Direction;
 use rtrs::client::PayloadBox;
 use rtrs::client::Permit;
-use rtrs::client::Queue;
 use rtrs::kernel_ext::log::Plain;
 
+/// Stages of the latency statistics.
 const WAIT: usize = 0;
 const REMOTE: usize = 1;
 
-/// Which way the data of `request` goes, and how much it is.
+/// Returns the direction and the length of the data of `request`.
 fn direction(request: &Request) -> Result<(Direction, u32)> {
     Ok(match request.op()? {
-        mq::Op::Read => (Direction::Read, request.bytes()),
-        mq::Op::Write => (Direction::Write, request.bytes()),
-        // No data: the message alone is written.
+        BlockOp::Read => (Direction::Read, request.bytes()),
+        BlockOp::Write => (Direction::Write, request.bytes()),
+        // Without data: only the message is written.
         _ => (Direction::Write, 0),
     })
 }
 
-/// The flags that the server needs to know.
-fn flags(op: BlockOp, from: mq::Flags) -> IoFlags {
+/// Returns the flags of the message for a request.
+fn io_flags(op: BlockOp, flags: Flags) -> IoFlags {
     let when = |set: bool, flag: IoFlags| if set { flag } else { IoFlags::NONE };
-    // Reads, and what has to be durable, are waited for without saying so.
-    let sync = op == BlockOp::Read || from.sync() || from.fua() || from.preflush();
+    // As `op_is_sync` of the block layer, which this stands for.
+    let sync = op == BlockOp::Read || flags.sync() || flags.fua() || flags.preflush();
 
     when(sync, IoFlags::SYNC)
-        | when(from.fua(), IoFlags::FUA)
-        | when(from.preflush(), IoFlags::PREFLUSH)
+        | when(flags.fua(), IoFlags::FUA)
+        | when(flags.preflush(), IoFlags::PREFLUSH)
         | when(
-            op == BlockOp::WriteZeroes && from.nounmap(),
+            op == BlockOp::WriteZeroes && flags.nounmap(),
             IoFlags::NOUNMAP,
         )
 }
@@ -59,51 +59,42 @@ fn flags(op: BlockOp, from: mq::Flags) -> IoFlags {
 impl Operations for Device {
     type Module = crate::LocalModule;
 
-    fn queue_rq(&self, transfer: RequestPayload<Self>) {
+    fn queue_rq(&self, payload: RequestPayload<Self>) {
+        let request = payload.request();
         if let Some(now) = self.latency.now() {
-            transfer.request().times().began.store(now, Relaxed);
+            request.timestamps().queued.store(now, Relaxed);
         }
-        let (dir, len) = match direction(transfer.request()) {
+        let (dir, len) = match direction(request) {
             Ok(parts) => parts,
-            Err(err) => return transfer.done(Err(err)),
+            Err(err) => return payload.complete(Err(err)),
         };
-        let permit = Permit::new(transfer.request().tag());
-        let queue = match transfer.request().queue() {
-            mq::Queue::Default => Queue::Cpu,
-            mq::Queue::Polled(number) => Queue::Polled(number),
-        };
-        let refused = self
+        let permit = Permit::new(request.tag());
+        let queue = request.queue();
+        let submitted = self
             .transport
-            .submit(dir, permit, queue, len, PayloadBox::new(transfer));
-        match refused {
+            .submit(dir, permit, queue, len, PayloadBox::new(payload));
+        match submitted {
             Ok(()) => {}
-            // Until there is room.
-            Err((transfer, ENOMEM | ENOSPC)) => transfer.later(),
-            // Whatever the transport's reason: the disk does not work.
-            Err((transfer, _)) => transfer.done(Err(EIO)),
+            // No space in the RDMA device at the moment.
+            Err((payload, ENOMEM | ENOSPC)) => payload.later(),
+            // Whatever the error of the transport, to the block layer it is an I/O error.
+            Err((payload, _)) => payload.done(Err(EIO)),
         }
     }
 
-    fn message(&self, request: &Request, out: &mut [u8]) -> Result<usize> {
+    fn encode_message(&self, request: &Request, out: &mut [u8]) -> Result<usize> {
         if self.is_aborted() {
             return Err(EIO);
         }
         let id = self.id().ok_or(EIO)?;
         if let Some(now) = self.latency.now() {
-            request.times().sent.store(now, Relaxed);
+            request.timestamps().sent.store(now, Relaxed);
         }
-        let op = match request.op()? {
-            mq::Op::Read => BlockOp::Read,
-            mq::Op::Write => BlockOp::Write,
-            mq::Op::Flush => BlockOp::Flush,
-            mq::Op::Discard => BlockOp::Discard,
-            mq::Op::SecureErase => BlockOp::SecureErase,
-            mq::Op::WriteZeroes => BlockOp::WriteZeroes,
-        };
+        let op = request.op()?;
         let io = IoMsg::new(
             id,
             op,
-            flags(op, request.flags()),
+            io_flags(op, request.flags()),
             request.sector(),
             request.bytes(),
             request.ioprio(),
@@ -116,22 +107,22 @@ impl Operations for Device {
         Ok(message.len())
     }
 
-    fn ending(&self, request: &Request) {
+    fn completing(&self, request: &Request) {
         let Some(now) = self.latency.now() else {
             return;
         };
-        let times = request.times();
-        let (began, sent) = (times.began.load(Relaxed), times.sent.load(Relaxed));
+        let times = request.timestamps();
+        let (queued, sent) = (times.queued.load(Relaxed), times.sent.load(Relaxed));
         let kind = match request.op() {
-            Ok(mq::Op::Read) => OpKind::Read,
-            Ok(mq::Op::Write) => OpKind::Write,
+            Ok(BlockOp::Read) => OpKind::Read,
+            Ok(BlockOp::Write) => OpKind::Write,
             _ => OpKind::Other,
         };
-        // Not sent, then, but refused.
-        if sent < began {
+        // It was never sent: `sent` is that of an earlier request with this tag.
+        if sent < queued {
             return;
         }
-        self.latency.add(WAIT, kind, began, sent);
+        self.latency.add(WAIT, kind, queued, sent);
         self.latency.add(REMOTE, kind, sent, now);
     }
 
@@ -139,22 +130,22 @@ impl Operations for Device {
         self.transport.poll(number)
     }
 
-    fn overdue(&self, late: &TimedOutRequest) {
-        let periods = self.transport.overdue(Permit::new(late.tag));
-        let seconds = late.period_ms.saturating_mul(periods.into()) / 1000;
+    fn timed_out(&self, request: &TimedOutRequest) {
+        let periods = self.transport.overdue(Permit::new(request.tag));
+        let seconds = request.period_ms.saturating_mul(periods.into()) / 1000;
         match request_timeout::action(periods) {
             TimeoutAction::Ignore => {}
             TimeoutAction::Report => rtrs::pr_warn_ratelimited!(
-                "rnbd{}: {late}: not answered for {seconds} s\n",
+                "rnbd{}: {request}: no response for {seconds} s\n",
                 self.number
             ),
             TimeoutAction::Reset => {
                 pr_err!(
-                    "rnbd{}: {late}: not answered for {seconds} s, connecting session {} anew\n",
+                    "rnbd{}: {request}: no response for {seconds} s, reconnecting session {}\n",
                     self.number,
-                    Plain(self.session.name().escape_ascii())
+                    Plain(self.transport.name().to_bytes().escape_ascii())
                 );
-                self.transport.reset("a request was not answered");
+                self.transport.reset("no response to a request");
             }
         }
     }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
-//! The size of a disk, which may change while the disk is in use.
+//! The capacity of a disk, which may change while the disk is in use.
 //!
 //! C header: [`include/linux/blkdev.h`](srctree/include/linux/blkdev.h)
 
@@ -8,10 +8,14 @@ use core::ptr::NonNull;
 use kernel::bindings;
 use kernel::prelude::*;
 
-/// Most sectors of a disk: the block layer counts bytes in a signed 64-bit number.
+/// Largest number of sectors: the block layer counts bytes in a signed 64-bit number.
 const MAX_SECTORS: u64 = (i64::MAX as u64) >> bindings::SECTOR_SHIFT;
 
-/// Checks a number of sectors. `EFBIG` for one too many.
+/// Checks a number of sectors.
+///
+/// # Errors
+///
+/// `EFBIG` for more sectors than the block layer can address.
 pub(super) fn check(sectors: u64) -> Result<u64> {
     match sectors {
         0..=MAX_SECTORS => Ok(sectors),
@@ -19,11 +23,12 @@ pub(super) fn check(sectors: u64) -> Result<u64> {
     }
 }
 
-/// The size of a disk. Keeps the memory of the disk, but not the disk.
+/// Reads and sets the capacity of a disk. Keeps the memory of the disk allocated, but does not
+/// keep the disk from being removed.
 ///
 /// # Invariants
 ///
-/// A reference to the disk is held.
+/// Owns a reference to the disk.
 pub(crate) struct DiskCapacity(NonNull<bindings::gendisk>);
 
 // SAFETY: The block layer synchronises all use of a disk.
@@ -35,27 +40,28 @@ impl DiskCapacity {
     /// # Safety
     ///
     /// `disk` must be valid.
-    pub(super) unsafe fn of(disk: NonNull<bindings::gendisk>) -> Self {
+    pub(super) unsafe fn new(disk: NonNull<bindings::gendisk>) -> Self {
         // SAFETY: By the safety requirement; `part0` lives as long as the disk.
         unsafe { bindings::get_device(&raw mut (*(*disk.as_ptr()).part0).bd_device) };
-        // INVARIANT: Taken above.
+        // INVARIANT: The reference is taken above.
         Self(disk)
     }
 
-    /// Sectors of 512 bytes.
+    /// Returns the capacity in sectors of 512 bytes.
     pub(crate) fn sectors(&self) -> u64 {
-        // SAFETY: By the type invariant; a look at a number that changes as a whole.
+        // SAFETY: By the type invariant; the number is read and written as a whole.
         unsafe { (&raw const (*(*self.0.as_ptr()).part0).bd_nr_sectors).read_volatile() }
     }
 
-    /// Changes it to `sectors`, and tells user space. May sleep.
+    /// Changes the capacity to `sectors` and sends a uevent, by
+    /// [`set_capacity_and_notify`](srctree/block/genhd.c). May sleep.
     ///
     /// # Errors
     ///
-    /// `EFBIG` for a disk larger than the block layer can have.
+    /// `EFBIG` for more sectors than the block layer can address.
     pub(crate) fn set(&self, sectors: u64) -> Result {
         let sectors = check(sectors)?;
-        // SAFETY: By the type invariant. Of a disk that is removed nobody is told.
+        // SAFETY: By the type invariant. For a disk that was removed no uevent is sent.
         unsafe { bindings::set_capacity_and_notify(self.0.as_ptr(), sectors) };
         Ok(())
     }
@@ -63,7 +69,7 @@ impl DiskCapacity {
 
 impl Drop for DiskCapacity {
     fn drop(&mut self) {
-        // SAFETY: Gives back the reference that this object stands for.
+        // SAFETY: Drops the reference that this object owns.
         unsafe { bindings::put_disk(self.0.as_ptr()) };
     }
 }

@@ -1,17 +1,17 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
-//! Disks.
+//! Disks that are visible to users.
 //!
 //! C header: [`include/linux/blkdev.h`](srctree/include/linux/blkdev.h)
 
 use super::capacity;
 use super::capacity::DiskCapacity;
 use super::limits::Limits;
-use super::major::disk_born;
+use super::major::disk_added;
 use super::operations::Operations;
-use super::operations::Tables;
 use super::tag_set::TagSet;
 use super::unadded_disk::UnaddedDisk;
+use super::vtable::VTables;
 use core::ptr::NonNull;
 use kernel::bindings;
 use kernel::error::to_result;
@@ -24,7 +24,7 @@ use rtrs::kernel_ext::kobject::KobjectRef;
 use rtrs::kernel_ext::sysfs::Files;
 use rtrs::kernel_ext::sysfs::SysfsDir;
 
-/// What a disk is made of.
+/// Parameters of a new disk.
 pub(crate) struct DiskConfig<'a> {
     /// Major number of the device.
     pub(crate) major: u32,
@@ -36,7 +36,7 @@ pub(crate) struct DiskConfig<'a> {
     pub(crate) name: &'a CStr,
     /// Size in sectors of 512 bytes.
     pub(crate) sectors: u64,
-    /// Nobody may write.
+    /// Writes are refused.
     pub(crate) read_only: bool,
     /// Limits of its queue.
     pub(crate) limits: Limits,
@@ -44,8 +44,8 @@ pub(crate) struct DiskConfig<'a> {
 
 /// A disk that is visible to users.
 ///
-/// Dropping it removes it: waits until every request that was accepted is done
-/// and no callback runs. Those who have it open keep a dead device.
+/// Drop removes the disk, and waits until every accepted request is completed and no callback
+/// runs. A task that has it open keeps a dead device.
 ///
 /// # Invariants
 ///
@@ -65,8 +65,9 @@ unsafe impl<T: Operations> Send for Disk<T> {}
 unsafe impl<T: Operations> Sync for Disk<T> {}
 
 impl<T: Operations> Disk<T> {
-    /// Creates a disk and makes it visible. The kernel reads its partition
-    /// table before this returns, so `device` has to be ready for requests.
+    /// Creates a disk and makes it visible, by
+    /// [`device_add_disk`](srctree/block/genhd.c). The kernel reads its partition table
+    /// before this returns, so `device` must be ready for requests.
     pub(crate) fn add(
         tag_set: Arc<TagSet<T>>,
         config: &DiskConfig<'_>,
@@ -80,7 +81,7 @@ impl<T: Operations> Disk<T> {
 
         let unadded = UnaddedDisk::new(&tag_set, config.limits.to_raw()?, data)?;
         let raw = unadded.raw();
-        // SAFETY: Nobody else sees the disk yet.
+        // SAFETY: The disk is not visible yet, so this is the only reference.
         let disk = unsafe { &mut *raw };
         let name = config.name.to_bytes_with_nul();
         disk.disk_name
@@ -90,7 +91,7 @@ impl<T: Operations> Disk<T> {
         disk.major = major;
         disk.first_minor = first_minor;
         disk.minors = minors;
-        disk.fops = Tables::<T>::DISK;
+        disk.fops = VTables::<T>::DISK;
         disk.private_data = data;
         // SAFETY: As above.
         unsafe {
@@ -98,12 +99,12 @@ impl<T: Operations> Disk<T> {
             bindings::set_disk_ro(raw, config.read_only);
         }
         // SAFETY: The disk is complete; `device` and `tag_set` outlive it: they
-        // are dropped after it was removed, here on failure or by `Drop`.
+        // are dropped after it is removed, here on failure or by `Drop`.
         to_result(unsafe {
             bindings::device_add_disk(core::ptr::null_mut(), raw, core::ptr::null_mut())
         })?;
         // `free_disk` is called for disks that were added only.
-        disk_born();
+        disk_added();
         // INVARIANT: Added above, with these pointers.
         Ok(Self {
             raw: unadded.into_added(),
@@ -113,27 +114,27 @@ impl<T: Operations> Disk<T> {
         })
     }
 
-    /// The driver's side of it.
+    /// Returns the device that the disk was added for.
     pub(crate) fn device(&self) -> &Arc<T> {
         &self.device
     }
 
-    /// Its size.
-    pub(crate) fn size(&self) -> Result<DiskCapacity> {
+    /// Returns a handle to read and set the capacity with.
+    pub(crate) fn capacity(&self) -> Result<DiskCapacity> {
         let disk = NonNull::new(self.raw).ok_or(ENODEV)?;
         // SAFETY: By the type invariant.
-        Ok(unsafe { DiskCapacity::of(disk) })
+        Ok(unsafe { DiskCapacity::new(disk) })
     }
 
-    fn kobject(&self) -> NonNull<bindings::kobject> {
+    fn raw_kobject(&self) -> NonNull<bindings::kobject> {
         // SAFETY: By the type invariant; `part0` lives as long as the disk.
         unsafe { NonNull::from(&mut (*(*self.raw).part0).bd_device.kobj) }
     }
 
-    /// The disk as the target of links.
-    pub(crate) fn kobj(&self) -> KobjectRef {
+    /// Returns the kobject of the disk, as the target of links.
+    pub(crate) fn kobject(&self) -> KobjectRef {
         // SAFETY: The kobject of a live disk.
-        unsafe { KobjectRef::get(self.kobject()) }
+        unsafe { KobjectRef::get(self.raw_kobject()) }
     }
 
     /// Adds a directory of files below `/sys/block/<name>`.
@@ -143,26 +144,25 @@ impl<T: Operations> Disk<T> {
         data: Arc<D>,
         files: &'static Files<D>,
     ) -> Result {
-        // SAFETY: `drop` removes what is in `dirs` before the disk.
-        let parent = unsafe { self.kobj().assume_parent()? };
+        // SAFETY: `drop` removes the directories in `dirs` before the disk.
+        let parent = unsafe { self.kobject().assume_parent()? };
         let dir = SysfsDir::new(&parent, name, data, files)?;
         Ok(self.dirs.push(dir, GFP_KERNEL)?)
     }
 
-    /// Tells user space that the disk is complete with all its directories.
+    /// Sends a uevent (`KOBJ_ONLINE`): the disk has all its directories.
     pub(crate) fn announce(&self) {
-        // A lost event is not worth a failure: the first one, of adding the
-        // disk, was sent.
+        // An error is ignored: the uevent of adding the disk was sent.
         // SAFETY: The kobject of a live disk.
         unsafe {
             bindings::kobject_uevent(
-                self.kobject().as_ptr(),
+                self.raw_kobject().as_ptr(),
                 bindings::kobject_action_KOBJ_ONLINE,
             )
         };
     }
 
-    /// Calls `f` with the number of openers while none can come or go.
+    /// Calls `f` with the number of openers, under the lock for opening and closing.
     pub(crate) fn with_openers<R>(&self, f: impl FnOnce(u32) -> R) -> R {
         // SAFETY: By the type invariant.
         let mutex = unsafe { &raw mut (*self.raw).open_mutex };
@@ -175,23 +175,24 @@ impl<T: Operations> Disk<T> {
         f(openers.unsigned_abs())
     }
 
-    /// Fails what is submitted from now on, and tells a mounted file system.
+    /// Fails requests that are submitted from now on, and notifies a mounted file system, by
+    /// [`blk_mark_disk_dead`](srctree/block/genhd.c).
     pub(crate) fn mark_dead(&self) {
         // SAFETY: By the type invariant.
         unsafe { bindings::blk_mark_disk_dead(self.raw) };
     }
 
-    /// Waits until the driver has no request of this disk, as it happens when it ends
-    /// them as soon as it gets them; at most about `limit`. Says whether it has none.
+    /// Waits until the driver has no request of this disk, for at most about `limit`, and
+    /// returns whether it has none. For a driver that fails all new requests at once.
     ///
-    /// Others can submit meanwhile, unlike with a frozen queue: what the driver waits for
-    /// may be in need of memory that this disk is to be written to for.
+    /// Tasks can submit meanwhile, unlike with a frozen queue: the driver may be waiting for
+    /// an allocation of memory that is only freed by writing to this disk.
     pub(crate) fn wait_idle(&self, limit: Delta) -> bool {
         let step = Delta::from_millis(10);
         let steps = limit.as_nanos() / step.as_nanos();
         for _ in 0..steps {
             // SAFETY: By the type invariant.
-            if self.tag_set.started(unsafe { (*self.raw).queue }) == 0 {
+            if self.tag_set.count_started(unsafe { (*self.raw).queue }) == 0 {
                 return true;
             }
             fsleep(step);
@@ -204,9 +205,9 @@ impl<T: Operations> Drop for Disk<T> {
     fn drop(&mut self) {
         self.dirs.clear();
         // SAFETY: By the type invariant. After this no callback is made: the
-        // queue is dead and empty, and a disk that is gone cannot be opened.
+        // queue is dead and empty, and a removed disk cannot be opened.
         unsafe { bindings::del_gendisk(self.raw) };
-        // SAFETY: Drops the reference that this object stands for.
+        // SAFETY: Drops the reference that this object owns.
         unsafe { bindings::put_disk(self.raw) };
     }
 }

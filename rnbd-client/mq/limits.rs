@@ -4,15 +4,16 @@
 //!
 //! C header: [`include/linux/blkdev.h`](srctree/include/linux/blkdev.h)
 
-use super::SECTOR_SIZE;
 use kernel::bindings;
 use kernel::prelude::*;
 use rtrs::bindings::BLK_FEAT_FUA;
 use rtrs::bindings::BLK_FEAT_WRITE_CACHE;
 
-/// Largest logical block the block layer takes (`BLK_MAX_BLOCK_SIZE`).
+/// Bytes of a sector, the unit of addresses and sizes in the block layer.
+pub(crate) const SECTOR_SIZE: u32 = bindings::SECTOR_SIZE;
+/// Largest logical block that the block layer supports (`BLK_MAX_BLOCK_SIZE`).
 const MAX_BLOCK_SIZE: u32 = 65536;
-/// Smallest limit of a transfer the block layer takes: one page.
+/// Smallest limit of a transfer that the block layer accepts: one page.
 const MIN_IO_SIZE: u32 = 4096;
 
 /// What a device can do. Sizes are in bytes unless the name says sectors (of
@@ -25,7 +26,7 @@ pub(crate) struct Limits {
     pub(crate) physical_block_size: u32,
     /// Largest READ or WRITE.
     pub(crate) max_io_size: u32,
-    /// Most segments of a READ or WRITE.
+    /// Largest number of segments of a READ or WRITE.
     pub(crate) max_segments: u16,
     /// Every segment but the first starts, and every segment but the last ends,
     /// at a multiple of this power of two. 0: no such restriction.
@@ -43,15 +44,19 @@ pub(crate) struct Limits {
     pub(crate) max_secure_erase_sectors: u32,
     /// Largest WRITE ZEROES.
     pub(crate) max_write_zeroes_sectors: u32,
-    /// There is a volatile write cache, so FLUSH matters.
+    /// The device has a volatile write cache, so FLUSH is sent.
     pub(crate) write_cache: bool,
-    /// FUA is supported. Only counts together with `write_cache`.
+    /// FUA is supported. Ignored without `write_cache`.
     pub(crate) fua: bool,
 }
 
 impl Limits {
-    /// The C form; `EINVAL` for values the block layer would refuse with a
-    /// warning, as they may come from another machine.
+    /// Converts the limits to those of C.
+    ///
+    /// # Errors
+    ///
+    /// `EINVAL` for values that the block layer would refuse with a kernel warning, as they may
+    /// come from another machine.
     pub(super) fn to_raw(self) -> Result<bindings::queue_limits> {
         let block_ok =
             |size: u32| size.is_power_of_two() && (SECTOR_SIZE..=MAX_BLOCK_SIZE).contains(&size);

@@ -13,20 +13,20 @@ use kernel::prelude::*;
 use kernel::time::delay::fsleep;
 use kernel::time::Delta;
 
-/// Disks whose memory the block layer has not freed yet.
+/// Number of added disks whose memory the block layer has not freed yet.
 ///
-/// It may do so after the driver let go, as long as somebody holds a reference,
-/// and it calls into the module then: the module must wait for that.
-static LIVE: AtomicUsize = AtomicUsize::new(0);
+/// The block layer frees a disk with the last reference to it, which may be after the driver
+/// dropped its own, and calls `free_disk` of the module then. The module must wait for that.
+static ADDED_DISKS: AtomicUsize = AtomicUsize::new(0);
 
-/// A disk comes to life.
-pub(super) fn disk_born() {
-    LIVE.fetch_add(1, Release);
+/// Counts a disk that was added.
+pub(super) fn disk_added() {
+    ADDED_DISKS.fetch_add(1, Release);
 }
 
-/// The block layer is about to free a disk.
-pub(super) fn disk_gone() {
-    LIVE.fetch_sub(1, Release);
+/// Uncounts a disk that the block layer is about to free.
+pub(super) fn disk_freed() {
+    ADDED_DISKS.fetch_sub(1, Release);
 }
 
 /// A dynamically assigned major number, listed in `/proc/devices` under `name`.
@@ -42,7 +42,7 @@ pub(crate) struct Major {
 }
 
 impl Major {
-    /// Asks for a free major number.
+    /// Registers a free major number, by [`__register_blkdev`](srctree/block/genhd.c).
     pub(crate) fn register(name: &'static CStr) -> Result<Self> {
         // SAFETY: `name` is a C string, which is copied; there is no probe
         // function.
@@ -55,7 +55,7 @@ impl Major {
         })
     }
 
-    /// The number.
+    /// Returns the number.
     pub(crate) fn number(&self) -> u32 {
         self.number
     }
@@ -63,9 +63,9 @@ impl Major {
 
 impl Drop for Major {
     fn drop(&mut self) {
-        // In general there are none: a reference that is held for long, such
-        // as by an open file, keeps the module loaded.
-        while LIVE.load(Acquire) != 0 {
+        // Usually there are none: a reference that is held for long, such as that of an open
+        // file, keeps the module loaded.
+        while ADDED_DISKS.load(Acquire) != 0 {
             fsleep(Delta::from_millis(1));
         }
         // SAFETY: Registered with these values, by the type invariant.

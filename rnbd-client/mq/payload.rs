@@ -1,20 +1,20 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
-//! Requests as transfers of the transport.
+//! A block request as the payload of an RDMA transfer.
 
 use super::operations::Operations;
-use super::Request;
+use super::request::Request;
 use core::marker::PhantomData;
 use core::ptr::NonNull;
 use kernel::prelude::*;
 use rtrs::rdma::payload::Payload;
 use rtrs::rdma::sg::SgTable;
 
-/// A request on its way, of a disk whose driver is a `T`.
+/// A started request for a disk whose driver is a `T`.
 ///
 /// # Invariants
 ///
-/// The request came by [`Operations::queue_rq`] of a `T`.
+/// The request was passed to [`Operations::queue_rq`] of a `T`.
 pub(crate) struct RequestPayload<T: Operations> {
     request: Request,
     _driver: PhantomData<fn(T)>,
@@ -23,37 +23,37 @@ pub(crate) struct RequestPayload<T: Operations> {
 impl<T: Operations> RequestPayload<T> {
     /// # Safety
     ///
-    /// The request was passed to [`Operations::queue_rq`] of a `T`.
+    /// The request is for [`Operations::queue_rq`] of a `T`.
     pub(super) unsafe fn new(request: Request) -> Self {
-        // INVARIANT: As promised.
+        // INVARIANT: By the safety requirement.
         Self {
             request,
             _driver: PhantomData,
         }
     }
 
-    /// What the block layer asks for.
+    /// Returns the request.
     pub(crate) fn request(&self) -> &Request {
         &self.request
     }
 
     /// Completes the request. Any context.
-    pub(crate) fn done(self, result: Result) {
+    pub(crate) fn complete(self, result: Result) {
         // SAFETY: By the type invariant.
-        unsafe { self.request.driver::<T>() }.ending(&self.request);
-        self.request.done(result)
+        unsafe { self.request.device::<T>() }.completing(&self.request);
+        self.request.complete(result)
     }
 }
 
-// SAFETY: The pages of a request belong to it until it is completed, which
-// nothing but `done` (or dropping it) does. A `RequestPayload` is but the pointer.
+// SAFETY: The pages of a request belong to it until it is completed, which only `done` does,
+// or dropping it. A `RequestPayload` is no more than the pointer.
 unsafe impl<T: Operations> Payload for RequestPayload<T> {
     fn into_raw(self) -> NonNull<c_void> {
         self.request.into_raw()
     }
 
     unsafe fn from_raw(ptr: NonNull<c_void>) -> Self {
-        // INVARIANT: As for the one that was given up.
+        // INVARIANT: As for the one that `into_raw` consumed.
         Self {
             // SAFETY: As the caller promises.
             request: unsafe { Request::from_raw(ptr) },
@@ -63,20 +63,20 @@ unsafe impl<T: Operations> Payload for RequestPayload<T> {
 
     fn message(&self, out: &mut [u8]) -> Result<usize> {
         // SAFETY: By the type invariant.
-        unsafe { self.request.driver::<T>() }.message(&self.request, out)
+        unsafe { self.request.device::<T>() }.encode_message(&self.request, out)
     }
 
     fn fill(&self, table: &mut SgTable) -> Result<usize> {
         let capacity = table.capacity();
         // SAFETY: A table has `capacity` initialised entries.
-        unsafe { self.request.map(table.as_mut_ptr(), capacity) }
+        unsafe { self.request.map_sg(table.as_mut_ptr(), capacity) }
     }
 
     fn done(self, result: Result) {
-        RequestPayload::done(self, result)
+        self.complete(result)
     }
 
     fn later(self) {
-        self.request.later()
+        self.request.requeue()
     }
 }

@@ -2,26 +2,27 @@
 
 //! Requests that take longer than the timeout of their queue.
 
-use super::request::Op;
+use super::op;
 use core::ptr::NonNull;
 use kernel::bindings;
 use kernel::fmt;
 use kernel::prelude::*;
 use kernel::time::msecs_to_jiffies;
+use rnbd_proto::wire::rnbd::BlockOp;
 
-/// What a request was that was not done in time, for who is told of it.
+/// A copy of what describes a request that timed out.
 ///
-/// Everybody else may have gone on with the request by then: these are copies.
+/// The request may be completed while this is used, so its fields are copied.
 pub(crate) struct TimedOutRequest {
-    /// What it asked for.
-    pub(crate) op: Result<Op>,
-    /// Its tag. Nobody else has it while this is reported.
+    /// The operation.
+    pub(crate) op: Result<BlockOp>,
+    /// Its tag, which no other request gets while the timeout is handled.
     pub(crate) tag: u32,
     /// First sector, in units of 512 bytes.
     pub(crate) sector: u64,
-    /// Bytes that it covers.
+    /// Length in bytes.
     pub(crate) bytes: u32,
-    /// The timeout, in milliseconds. Once it has passed it begins again.
+    /// The timeout in milliseconds, after which the timer starts again.
     pub(crate) period_ms: u64,
 }
 
@@ -30,10 +31,10 @@ impl TimedOutRequest {
     ///
     /// `rq` must be a request that was started, and blk-mq must keep it from being used
     /// again for the duration of this call.
-    pub(super) unsafe fn of(rq: NonNull<bindings::request>) -> Self {
+    pub(super) unsafe fn new(rq: NonNull<bindings::request>) -> Self {
         let rq = rq.as_ptr();
-        // SAFETY: The request is allocated. It may be completed at this moment, which
-        // changes its range; so each field is read once, and is but reported.
+        // SAFETY: The request is allocated. Completing it, at the same time, changes its
+        // range; so each field is read once, and used for a log line only.
         let (flags, sector, bytes) = unsafe {
             (
                 (&raw const (*rq).cmd_flags).read_volatile(),
@@ -44,12 +45,12 @@ impl TimedOutRequest {
         // SAFETY: Neither changes before the request is freed.
         let (tag, timeout) = unsafe { ((*rq).tag, (*rq).timeout) };
         Self {
-            op: Op::of(flags),
+            op: op::block_op(flags),
             // A started request has a driver tag, which is not negative.
             tag: tag.unsigned_abs(),
             sector,
             bytes,
-            // As many jiffies as a second has.
+            // `jiffies_to_msecs`, with the jiffies of a second for `HZ`.
             period_ms: u64::from(timeout) * 1000 / (msecs_to_jiffies(1000) as u64).max(1),
         }
     }
@@ -61,8 +62,8 @@ impl fmt::Display for TimedOutRequest {
             op, sector, bytes, ..
         } = self;
         match op {
-            Ok(Op::Flush) => f.write_str("flush"),
-            Ok(op) => f.write_fmt(fmt!("{op:?} of {bytes} bytes at sector {sector}")),
+            Ok(BlockOp::Flush) => f.write_str("flush"),
+            Ok(op) => write!(f, "{op:?} of {bytes} bytes at sector {sector}"),
             Err(_) => f.write_str("request"),
         }
     }

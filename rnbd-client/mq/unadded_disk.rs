@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
-//! Disks before they are added, and those that could not be.
+//! Disks that are not added yet, or could not be added.
 
 use super::operations::Operations;
 use super::tag_set::TagSet;
@@ -15,25 +15,26 @@ use kernel::sync::atomic::Acquire;
 use kernel::time::delay::fsleep;
 use kernel::time::Delta;
 
-/// How often to look whether a disk is freed.
-const STEP: Delta = Delta::from_millis(10);
+/// Interval between looks at whether a disk is freed.
+const POLL_INTERVAL: Delta = Delta::from_millis(10);
 
 /// A disk that was allocated, and not added.
 ///
-/// Dropping it frees it and waits for that, as freeing one that was never added makes use
-/// of its tag set; and it is put off while somebody has a reference, such as who looked
-/// at all disks when this one could not be added after all.
+/// Drop puts the disk and waits until it is freed, as freeing a disk that was never added
+/// uses its tag set. Another reference delays that: a task that iterated over all disks may
+/// have taken one before adding this disk failed.
 ///
 /// # Invariants
 ///
-/// The disk has a queue, and was not added. This holds a reference to it.
+/// The disk has a queue, and was not added. This object owns a reference to it.
 pub(super) struct UnaddedDisk<'a> {
     raw: NonNull<bindings::gendisk>,
     _tag_set: PhantomData<&'a ()>,
 }
 
 impl<'a> UnaddedDisk<'a> {
-    /// Allocates a disk that uses `tag_set`.
+    /// Allocates a disk that uses `tag_set`, by
+    /// [`__blk_mq_alloc_disk`](srctree/block/blk-mq.c).
     pub(super) fn new<T: Operations>(
         tag_set: &'a TagSet<T>,
         mut limits: bindings::queue_limits,
@@ -59,7 +60,7 @@ impl<'a> UnaddedDisk<'a> {
         self.raw.as_ptr()
     }
 
-    /// It was added: the reference is the caller's, as is the duty to remove it.
+    /// Hands the reference over to the caller, which added the disk and has to remove it.
     pub(super) fn into_added(self) -> *mut bindings::gendisk {
         ManuallyDrop::new(self).raw()
     }
@@ -69,18 +70,19 @@ impl Drop for UnaddedDisk<'_> {
     fn drop(&mut self) {
         // SAFETY: By the type invariant.
         let queue = unsafe { (*self.raw()).queue };
-        // SAFETY: The disk holds a reference. A queue that is not dying gives another
-        // one, and it is the removal of an added disk that lets it die.
+        // SAFETY: The disk holds a reference. A queue that is not dying yields another
+        // one, and only the removal of an added disk marks it dying.
         let kept = unsafe { bindings::blk_get_queue(queue) };
-        // SAFETY: Drops the reference that this object stands for.
+        // SAFETY: Drops the reference that this object owns.
         unsafe { bindings::put_disk(self.raw()) };
         if !kept {
             return;
         }
-        // SAFETY: Allocated, as there is a reference; changed by atomic operations only.
-        // `Acquire`, as what the disk did with the tag set came before it let go.
+        // SAFETY: Allocated, as a reference is held; changed by atomic operations only.
+        // `Acquire` orders this after the disk's use of the tag set, which comes before the
+        // disk drops its reference to the queue.
         while unsafe { atomic_load(&raw mut (*queue).refs.refs.counter, Acquire) } > 1 {
-            fsleep(STEP);
+            fsleep(POLL_INTERVAL);
         }
         // SAFETY: Drops the reference taken above.
         unsafe { bindings::blk_put_queue(queue) };
