@@ -211,7 +211,7 @@ impl ExportRules {
                 let new = Arc::new(new, GFP_KERNEL)?;
 
                 pr_info!(
-                    "export_rules: {} rules, devices that match none are denied\n",
+                    "export_rules: {} rule(s), devices that match none are denied\n",
                     Rules::new(&new).count()
                 );
                 Some(new)

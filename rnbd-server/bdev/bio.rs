@@ -54,8 +54,8 @@ pub(crate) struct BioCommand {
 ///
 /// # Invariants
 ///
-/// The owner is initialised from [`BioOwner::submit`] until the bio completes, and not
-/// changed or moved meanwhile.
+/// While the block layer has the bio, the owner is initialised and neither changed nor
+/// moved.
 #[repr(C)]
 struct OwnedBio<T> {
     owner: MaybeUninit<T>,
