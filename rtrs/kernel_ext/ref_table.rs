@@ -126,9 +126,10 @@ impl<T: Send + Sync> RefTable<T> {
         let counted = NonNull::new(slot.load(Acquire))?;
 
         // SAFETY: By the type invariant the value stays allocated while the section lasts.
-        // INVARIANT: Counted on success.
-        unsafe { bindings::percpu_ref_tryget_live_rcu((*counted.as_ptr()).count.get()) }
-            .then_some(TableRef(counted))
+        let live = unsafe { bindings::percpu_ref_tryget_live_rcu((*counted.as_ptr()).count.get()) };
+
+        // INVARIANT: Counted just now, if it is live.
+        live.then(|| TableRef(counted))
     }
 }
 
