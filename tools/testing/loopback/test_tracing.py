@@ -51,8 +51,8 @@ def test_life_of_a_session_and_its_path(loopback: Pair) -> None:
     assert f"rtrs_path: client path={PATH} state=Closed" in client
     sessions = [event for event in events if event.startswith("rtrs_session: client")]
     flows = [event.removeprefix("rtrs_session: client session=bench state=") for event in sessions]
-    # Held while the devices are opened, and while there is no path.
-    assert flows == ["Held", "Open", "Held", "Open", "Failing"]
+    # I/O is queued while the devices are opened, and while there is no path.
+    assert flows == ["Queueing", "Live", "Queueing", "Live", "Failing"]
     server = [event for event in events if event.startswith("rtrs_path: server")]
     assert f"rtrs_path: server path={SERVER_PATH} state=Connected" in server
     assert f"rtrs_path: server path={SERVER_PATH} state=Closed" in server
