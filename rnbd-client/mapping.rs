@@ -226,7 +226,7 @@ impl Mapping {
         let device = self.disk.device();
         device.abort();
         // What waits for a path fails now.
-        device.transport.kick();
+        device.transport.kick_requeue_list();
         if !self.disk.wait_idle(ABORT_GRACE) {
             pr_warn!(
                 "rnbd{}: I/O is not answered, {} the session\n",

@@ -20,6 +20,7 @@ use rnbd_proto::latency::OpKind;
 use rnbd_proto::request_timeout;
 use rnbd_proto::request_timeout::TimeoutAction;
 use rnbd_proto::wire::rnbd::BlockOp;
+use rnbd_proto::wire::rnbd::DeviceId;
 use rnbd_proto::wire::rnbd::IoFlags;
 use rnbd_proto::wire::rnbd::IoMsg;
 use rtrs::client::Direction;
@@ -56,6 +57,14 @@ fn io_flags(op: BlockOp, flags: Flags) -> IoFlags {
         )
 }
 
+/// Returns the id of a device whose requests may be sent.
+fn usable_id(device: &Device) -> Result<DeviceId> {
+    match device.is_aborted() {
+        true => Err(EIO),
+        false => device.id().ok_or(EIO),
+    }
+}
+
 impl Operations for Device {
     type Module = crate::LocalModule;
 
@@ -83,10 +92,7 @@ impl Operations for Device {
     }
 
     fn encode_message(&self, request: &Request, out: &mut [u8]) -> Result<usize> {
-        if self.is_aborted() {
-            return Err(EIO);
-        }
-        let id = self.id().ok_or(EIO)?;
+        let id = usable_id(self)?;
         if let Some(now) = self.latency.now() {
             request.timestamps().sent.store(now, Relaxed);
         }
@@ -105,6 +111,10 @@ impl Operations for Device {
             .ok_or(EMSGSIZE)?
             .copy_from_slice(&message);
         Ok(message.len())
+    }
+
+    fn check(&self) -> Result {
+        usable_id(self).map(drop)
     }
 
     fn completing(&self, request: &Request) {
@@ -131,7 +141,7 @@ impl Operations for Device {
     }
 
     fn timed_out(&self, request: &TimedOutRequest) {
-        let periods = self.transport.overdue(Permit::new(request.tag));
+        let periods = self.transport.count_timeout(Permit::new(request.tag));
         let seconds = request.period_ms.saturating_mul(periods.into()) / 1000;
         match request_timeout::action(periods) {
             TimeoutAction::Ignore => {}

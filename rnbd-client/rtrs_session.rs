@@ -45,7 +45,7 @@ impl RtrsSession {
             paths: &paths,
             port: options.dest_port,
             nr_poll_queues: options.nr_poll_queues,
-            user: &crate::LocalModule::THIS_MODULE,
+            module: &crate::LocalModule::THIS_MODULE,
         };
         let roster = OpenDevices::new(options.sessname.as_bytes())?;
         let session = Session::open(client, &config, roster.clone())?;

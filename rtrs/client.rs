@@ -2,54 +2,61 @@
 
 //! The client side of the transport.
 //!
-//! A [`Session`] is made of paths. A path that is up has a link: one connection
-//! for control and one for each CPU, made in one go. When a link is lost, what was
-//! in flight goes by other paths or waits, and the path is connected again.
+//! A [`Session`] has paths. A path that is up has a link: one connection for control, one
+//! for each CPU, and those for polled I/O, all made at once. When a link is lost, requests in
+//! flight go over other paths or wait, and the path is connected again.
 //!
-//! Who owns what, who can still call it, and what waits for what:
-//! `Documentation/architecture-rtrs-client.md`.
+//! Ownership, locks and the order of teardown: `Documentation/architecture-rtrs-client.md`.
 
 #![deny(unsafe_code)]
 
 use crate::kernel_ext::class::Class;
 use kernel::prelude::*;
 
-mod async_event;
 mod conn;
 mod connect;
-mod dispatch;
+mod control;
 mod endpoints;
+mod info;
 mod io_request;
 mod link;
+mod link_state;
+mod negotiated;
 mod path;
 mod path_set;
+mod path_sysfs;
 mod path_work;
 mod rdma_request;
 mod reconnect;
 mod recv;
+mod remote_buf;
+mod request_table;
 mod requeue_list;
+mod response;
 mod session;
+mod session_params;
+mod session_sysfs;
 mod stats;
-mod sysfs;
+mod sysfs_dirs;
 
 pub use io_request::Direction;
 pub use io_request::Permit;
 pub use io_request::Queue;
 pub use session::Events;
 pub use session::Session;
-pub use session::SessionConfig;
+pub use session_params::SessionConfig;
 
 pub use crate::rdma::payload::Payload;
 pub use crate::rdma::payload::PayloadBox;
 pub use crate::rdma::sg::SgTable;
 
-/// What all sessions have in common: their place in sysfs. Must outlive them.
+/// The class of all sessions in sysfs. Must outlive them.
 pub struct Client {
     class: Class,
 }
 
 impl Client {
-    /// Makes `/sys/class/rtrs-client`.
+    /// Registers `/sys/class/rtrs-client`.
     ///
     /// # Errors
     ///

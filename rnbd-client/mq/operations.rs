@@ -21,6 +21,10 @@ pub(crate) trait Operations: Send + Sync + Sized + 'static {
     /// sent, and returns its length.
     fn encode_message(&self, request: &Request, out: &mut [u8]) -> Result<usize>;
 
+    /// Fails if [`Self::encode_message`] is going to, as far as the device alone decides that.
+    /// Cheap; in any context.
+    fn check(&self) -> Result;
+
     /// A request of [`Self::queue_rq`] is about to be completed. In any context.
     fn completing(&self, request: &Request);
 

@@ -66,6 +66,11 @@ unsafe impl<T: Operations> Payload for RequestPayload<T> {
         unsafe { self.request.device::<T>() }.encode_message(&self.request, out)
     }
 
+    fn check(&self) -> Result {
+        // SAFETY: By the type invariant.
+        unsafe { self.request.device::<T>() }.check()
+    }
+
     fn fill(&self, table: &mut SgTable) -> Result<usize> {
         let capacity = table.capacity();
         // SAFETY: A table has `capacity` initialised entries.

@@ -1,60 +1,122 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
-//! Connections of a link: the context of their queue pairs, and what their events mean.
+//! Context of a connection: what its completions and connection manager events refer to.
 
-use super::link::Shared;
+use super::link_state::LinkState;
+use super::rdma_request::RequestConn;
+use super::request_table::RequestTable;
 use crate::rdma::cm::CmEvent;
 use crate::rdma::cm::CmEvents;
 use core::sync::atomic::AtomicU64;
 use core::sync::atomic::Ordering::Relaxed;
+use kernel::fmt;
 use kernel::prelude::*;
 use kernel::sync::Arc;
 
-/// Tells a key that was noted from none.
+/// Number of the control connection.
+pub(super) const CONTROL_CONN: u16 = 0;
+
+/// Tells a recorded key from none.
 const HAS_KEY: u64 = 1 << 32;
 
 /// The context of one connection.
 pub(super) struct Conn {
-    pub(super) shared: Arc<Shared>,
-    /// Number of the connection; 0 is for control.
-    pub(super) id: u16,
-    /// Whether somebody polls for its completions.
-    pub(super) polled: bool,
-    /// The key that the server invalidated since its last answer: [`HAS_KEY`] and the
+    link: Arc<LinkState>,
+    id: u16,
+    /// Whether its completions are polled for.
+    polled: bool,
+    /// The requests of the link. The control connection carries none.
+    requests: Option<Arc<RequestTable<Conn>>>,
+    /// The key that the server invalidated since its last response: [`HAS_KEY`] and the
     /// key, or 0. Only one completion of a connection is handled at a time.
     invalidated: AtomicU64,
 }
 
 impl Conn {
-    pub(super) fn new(shared: &Arc<Shared>, id: u16, polled: bool) -> Result<Arc<Self>> {
+    /// Makes the context of the control connection.
+    pub(super) fn control(link: &Arc<LinkState>) -> Result<Arc<Self>> {
+        Self::new(link, CONTROL_CONN, false, None)
+    }
+
+    /// Makes the context of connection `id` for I/O.
+    pub(super) fn io(
+        link: &Arc<LinkState>,
+        id: u16,
+        polled: bool,
+        requests: &Arc<RequestTable<Conn>>,
+    ) -> Result<Arc<Self>> {
+        Self::new(link, id, polled, Some(requests.clone()))
+    }
+
+    fn new(
+        link: &Arc<LinkState>,
+        id: u16,
+        polled: bool,
+        requests: Option<Arc<RequestTable<Conn>>>,
+    ) -> Result<Arc<Self>> {
         Ok(Arc::new(
             Self {
-                shared: shared.clone(),
+                link: link.clone(),
                 id,
                 polled,
+                requests,
                 invalidated: AtomicU64::new(0),
             },
             GFP_KERNEL,
         )?)
     }
 
-    /// The server invalidated `rkey`.
-    pub(super) fn note_invalidated(&self, rkey: u32) {
+    /// Returns the state of the link.
+    pub(super) fn link(&self) -> &LinkState {
+        &self.link
+    }
+
+    /// Whether this is the control connection.
+    pub(super) fn is_control(&self) -> bool {
+        self.id == CONTROL_CONN
+    }
+
+    /// Whether its completions are polled for.
+    pub(super) fn is_polled(&self) -> bool {
+        self.polled
+    }
+
+    /// Returns the requests that the connection carries.
+    pub(super) fn requests(&self) -> Option<&RequestTable<Conn>> {
+        self.requests.as_deref()
+    }
+
+    /// Records that the server invalidated `rkey`.
+    pub(super) fn record_invalidated(&self, rkey: u32) {
         self.invalidated.store(HAS_KEY | u64::from(rkey), Relaxed);
     }
 
-    /// The key that the server invalidated with the answer that is being handled.
+    /// Takes the key that the server invalidated with the response that is being handled.
     ///
-    /// It does both in one chain, so on one connection the claim to have done so
-    /// directly follows the deed. It is good for one answer: keys come round again.
+    /// The server sends both in one chain, so on one connection the invalidation comes right
+    /// before the response that claims it. It counts for one response only, as keys recur.
     pub(super) fn take_invalidated(&self) -> Option<u32> {
-        let noted = self.invalidated.load(Relaxed);
-        if noted == 0 {
+        let recorded = self.invalidated.load(Relaxed);
+        if recorded == 0 {
             return None;
         }
         self.invalidated.store(0, Relaxed);
         // CAST: The key is in the lower half.
-        Some(noted as u32)
+        Some(recorded as u32)
+    }
+}
+
+impl RequestConn for Conn {
+    fn id(&self) -> u16 {
+        self.id
+    }
+
+    fn fail_link(&self, why: &str) {
+        self.link.fail(why);
+    }
+
+    fn path(&self) -> &dyn fmt::Display {
+        &*self.link
     }
 }
 
@@ -62,9 +124,9 @@ impl CmEvents for Conn {
     fn event(&self, event: CmEvent) {
         match event {
             CmEvent::Established => {}
-            CmEvent::Disconnected => self.shared.fail("the server disconnected"),
-            CmEvent::AddrChange => self.shared.fail("the local address moved"),
-            CmEvent::DeviceRemoval => self.shared.fail("the RDMA device was removed"),
+            CmEvent::Disconnected => self.link.fail("the server disconnected"),
+            CmEvent::AddrChange => self.link.fail("the local address changed"),
+            CmEvent::DeviceRemoval => self.link.fail("the RDMA device was removed"),
         }
     }
 }

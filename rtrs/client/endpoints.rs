@@ -1,12 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
-//! The end of a path on this side.
+//! The local end of a connected path.
 
-use super::conn::Conn;
 use crate::kernel_ext::net::SockAddr;
 use crate::rdma::connection::Connection;
 
-/// By what a path is connected, for its name and its files.
+/// Local address, RDMA device and port of a path, for its name and its files.
 #[derive(Clone, Copy)]
 pub(super) struct Endpoints {
     pub(super) src: SockAddr,
@@ -21,23 +20,23 @@ pub(super) struct Endpoints {
 const DEVICE_NAME_MAX: usize = 64;
 
 impl Endpoints {
-    /// Those of a connected link.
-    pub(super) fn of(control: &Connection<Conn>) -> Self {
-        let name = control.pd().device_name().to_bytes();
+    /// Copies those of a connection.
+    pub(super) fn of<C: Send + Sync>(connection: &Connection<C>) -> Self {
+        let name = connection.pd().device_name().to_bytes();
         let mut device = [0; DEVICE_NAME_MAX];
         let device_len = name.len().min(DEVICE_NAME_MAX);
         for (to, from) in device.iter_mut().zip(name) {
             *to = *from;
         }
         Self {
-            src: control.src(),
+            src: connection.src(),
             device,
             device_len,
-            port: control.port(),
+            port: connection.port(),
         }
     }
 
-    /// Name of the RDMA device.
+    /// Returns the name of the RDMA device.
     pub(super) fn device(&self) -> &[u8] {
         self.device.get(..self.device_len).unwrap_or_default()
     }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
-//! What the block driver asks for: one request, whichever path carries it.
+//! One request of the block driver, whichever path carries it (C: `struct rtrs_clt_io_req`).
 
 use crate::kernel_ext::trace;
 use crate::kernel_ext::trace::Failed;
@@ -9,62 +9,65 @@ use crate::rdma::payload::PayloadBox;
 use kernel::fmt;
 use kernel::prelude::*;
 
-/// Which way the data of a request goes.
+/// Direction of the data of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Direction {
-    /// From the server, or no data at all where the length is 0.
+    /// From the server, or no data at all if the length is 0.
     Read,
     /// To the server, or a message without data.
     Write,
 }
 
-/// By which connection of a path a request goes.
+/// The connection of a path that carries a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Queue {
-    /// That of the CPU that sends it. The end comes by itself.
+    /// That of the submitting CPU. An interrupt completes the request.
     Cpu,
-    /// That of a polled queue, by number from 0. The end comes to who calls
-    /// [`super::Session::poll`] for it.
+    /// That of a polled queue, by number from 0. [`super::Session::poll`] completes the
+    /// request.
     Polled(u32),
 }
 
 /// The right to have one request in flight: a message id below
-/// [`super::Session::io_depth`] that nobody else uses at the time.
+/// [`super::Session::io_depth`] that no other request uses at the time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Permit(u32);
 
 impl Permit {
-    /// For I/O: a number that is unique among the requests in flight.
+    /// Makes the permit of a number that is unique among the requests in flight.
     pub fn new(id: u32) -> Self {
         Self(id)
     }
 
-    /// Its place among all.
+    /// Returns the index into tables by message id.
     pub(super) fn index(self) -> usize {
         self.0 as usize
     }
 }
 
-/// A request that was not answered yet.
+/// A request that the server has not responded to yet.
 ///
-/// It is at one place at a time: on its way through `submit`, in flight on one
-/// path, or parked. The permit stays the same over all of them, by which the
-/// server knows a request that it was sent before over another path.
+/// It is in one place at a time: being submitted, in flight on one path, or in the requeue
+/// list. It keeps its permit in all of them: by that the server recognises a request that it
+/// was sent before over another path.
 pub(super) struct IoRequest {
     pub(super) dir: Direction,
     pub(super) permit: Permit,
     pub(super) queue: Queue,
     /// Bytes of data.
     pub(super) len: u32,
-    /// For the session itself: neither parked nor sent again.
+    /// A message of the session itself: neither queued nor sent again.
     pub(super) control: bool,
     /// Was in flight on a path that was lost.
-    pub(super) moved: bool,
-    pub(super) io: PayloadBox,
+    pub(super) failed_over: bool,
+    pub(super) payload: PayloadBox,
 }
 
+/// Result of sending a request, which comes back on failure.
+pub(super) type SubmitResult = core::result::Result<(), (IoRequest, Error)>;
+
 impl IoRequest {
-    /// It is going to end with an error, at a path or a session.
+    /// Traces that the request is about to fail, at a path or a session.
     pub(super) fn trace_error(&self, place: &dyn fmt::Display, error: Error) {
         let failed = Failed {
             place,

@@ -1,191 +1,248 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
-//! The paths of a session: which there are, and what follows when one comes up or
-//! is lost.
+//! The paths of a session: the list, and the choice of one for each request.
 
+use super::io_request::IoRequest;
+use super::io_request::Permit;
+use super::io_request::SubmitResult;
 use super::path::Path;
-use super::session::Admin;
-use super::session::Session;
-use super::session::OVERDUE;
-use crate::impl_has_owned_work;
-use crate::kernel_ext::log::Plain;
+use super::sysfs_dirs::PathDir;
+use super::sysfs_dirs::SessionDir;
 use crate::kernel_ext::net::SockAddr;
-use crate::kernel_ext::noio::NoIoScope;
-use crate::kernel_ext::trace;
-use crate::kernel_ext::trace::Side;
-use crate::kernel_ext::work;
-use crate::kernel_ext::work::OwnedWorkItem;
+use crate::kernel_ext::percpu::PerCpu;
+use crate::kernel_ext::rcu::RcuBox;
+use core::sync::atomic::AtomicBool;
+use core::sync::atomic::AtomicU8;
+use core::sync::atomic::AtomicUsize;
 use core::sync::atomic::Ordering::Relaxed;
+use kernel::new_mutex;
 use kernel::prelude::*;
+use kernel::sync::rcu;
+use kernel::sync::rcu::Guard;
 use kernel::sync::Arc;
-use kernel::time::Delta;
+use kernel::sync::Mutex;
 use rnbd_proto::limits::MAX_PATHS;
-use rnbd_proto::session_state::Epoch;
-use rnbd_proto::session_state::PathAvailability;
-use rnbd_proto::session_state::SessionState;
-use rnbd_proto::text::path_addr::PathAddr;
+use rnbd_proto::mpath_policy;
+use rnbd_proto::mpath_policy::MpathPolicy;
+use rnbd_proto::mpath_policy::PathLoad;
 
-impl Session {
-    /// Makes a path, and lets I/O find it once it is connected.
-    pub(super) fn new_path(self: &Arc<Self>, addr: &PathAddr<'_>) -> Result<Arc<Path>> {
-        let src = addr.src.as_ref().map(|src| SockAddr::new(src, 0));
-        let src = src.transpose()?;
-        let dst = SockAddr::new(&addr.dst, self.port)?;
-        let path = Path::new(self, src, dst)?;
-        let mut admin = self.admin.lock();
-        if self.closed.load(Relaxed) {
-            return Err(ESHUTDOWN);
-        }
-        if admin
-            .paths
-            .iter()
-            .any(|other| other.is_to(src.as_ref(), &dst))
-        {
-            return Err(EEXIST);
-        }
-        if admin.paths.len() >= MAX_PATHS {
-            return Err(ENOSPC);
-        }
-        admin.paths.push(path.clone(), GFP_KERNEL)?;
-        self.publish(&admin)?;
-        Ok(path)
+/// The set of paths.
+#[pin_data]
+pub(super) struct PathSet {
+    /// Copy of the list for submissions, replaced under `list`.
+    active: RcuBox<KVec<Arc<Path>>>,
+    #[pin]
+    list: Mutex<PathList>,
+    /// Takes no more paths. Set under `list`.
+    closed: AtomicBool,
+    policy: AtomicU8,
+    /// Where round-robin goes on.
+    next: PerCpu<AtomicUsize>,
+}
+
+/// The list, and the directories in sysfs.
+struct PathList {
+    paths: KVec<Arc<Path>>,
+    dir: Option<SessionDir>,
+}
+
+impl PathList {
+    fn remove(&mut self, path: &Arc<Path>) -> bool {
+        let before = self.paths.len();
+        self.paths.retain(|other| !Arc::ptr_eq(other, path));
+        self.paths.len() < before
+    }
+}
+
+impl PathSet {
+    /// Makes an empty set.
+    pub(super) fn new() -> impl PinInit<Self, Error> {
+        try_pin_init!(Self {
+            active: RcuBox::new(),
+            list <- new_mutex!(
+                PathList { paths: KVec::new(), dir: None },
+                "rtrs_session_paths"
+            ),
+            closed: AtomicBool::new(false),
+            policy: AtomicU8::new(MpathPolicy::default().number()),
+            next: PerCpu::new(|| AtomicUsize::new(0))?,
+        })
     }
 
-    /// Shows the files of a path, or what has become known of it since they were made.
+    /// Takes the directory of the session, in which paths are shown from now on.
+    pub(super) fn set_dir(&self, dir: SessionDir) {
+        self.list.lock().dir = Some(dir);
+    }
+
+    /// Adds `path`, which leads from `src` to `dst`. Requests find it once it is connected.
+    ///
+    /// # Errors
+    ///
+    /// `ESHUTDOWN` after [`PathSet::close`], `EEXIST` for a second path between the two
+    /// addresses, `ENOSPC` for one too many.
+    pub(super) fn add(&self, path: &Arc<Path>, src: Option<&SockAddr>, dst: &SockAddr) -> Result {
+        let mut list = self.list.lock();
+        if self.is_closed() {
+            return Err(ESHUTDOWN);
+        }
+        if list.paths.iter().any(|other| other.matches(src, dst)) {
+            return Err(EEXIST);
+        }
+        if list.paths.len() >= MAX_PATHS {
+            return Err(ENOSPC);
+        }
+        list.paths.push(path.clone(), GFP_KERNEL)?;
+        self.publish(&list)
+    }
+
+    /// Creates the directory of a path, or renames it if an address has become known.
     pub(super) fn show(&self, path: &Arc<Path>) -> Result {
-        let mut admin = self.admin.lock();
-        match admin.files.as_mut() {
-            Some(files) => files.show(path),
+        match self.list.lock().dir.as_mut() {
+            Some(dir) => dir.show(path),
             None => Err(ESHUTDOWN),
         }
     }
 
-    /// Adds a path while the session is in use.
-    ///
-    /// # Errors
-    ///
-    /// `EEXIST` when there is one, `ENOSPC` for one too many, else as
-    /// [`Session::open`].
-    pub(super) fn add_path(self: &Arc<Self>, addr: &PathAddr<'_>) -> Result {
-        let path = self.new_path(addr)?;
-        let connected = path.connect_first().and_then(|()| self.show(&path));
-        if connected.is_err() {
-            self.drop_path(&path);
-        } else {
-            self.introduce(&path);
+    /// Takes a path that is shut down out of the set. The caller drops its directory without
+    /// locks, as that waits for callbacks.
+    pub(super) fn remove(&self, path: &Arc<Path>) -> Option<PathDir> {
+        let mut list = self.list.lock();
+        if list.remove(path) && self.publish(&list).is_err() {
+            // No memory for a shorter list. The longer one does no harm, as a path that is
+            // down is not chosen.
+            pr_warn!("{path}: removed, but its memory is kept until the session closes\n");
         }
-        connected
+        list.dir.as_mut().and_then(|dir| dir.hide(path))
     }
 
-    /// Takes a path out and down. False if it is out already.
-    pub(super) fn drop_path(&self, path: &Arc<Path>) -> bool {
-        // First, as who closes the session waits for the paths that are in the list.
-        // Another one may be doing the same.
-        path.remove();
-        let (found, files) = {
-            let mut admin = self.admin.lock();
-            let before = admin.paths.len();
-            admin.paths.retain(|other| !Arc::ptr_eq(other, path));
-            let found = admin.paths.len() < before;
-            if found && self.publish(&admin).is_err() {
-                // No memory for a shorter list: the longer one does as well, as
-                // a path that is down is not chosen.
-                pr_warn!("{path}: removed without being forgotten\n");
-            }
-            (
-                found,
-                admin.files.as_mut().and_then(|files| files.hide(path)),
-            )
-        };
-        // Waits for callbacks, so without the lock.
-        drop(files);
-        found
+    /// Closes the set for new paths; returns the present ones, and the directory.
+    pub(super) fn close(&self) -> (KVec<Arc<Path>>, Option<SessionDir>) {
+        let mut list = self.list.lock();
+        self.closed.store(true, Relaxed);
+        (core::mem::take(&mut list.paths), list.dir.take())
     }
 
-    fn publish(&self, admin: &Admin) -> Result {
-        let mut list = KVec::with_capacity(admin.paths.len(), GFP_KERNEL)?;
-        for path in &admin.paths {
-            list.push(path.clone(), GFP_KERNEL)?;
+    /// Drops the copy of the list, once all paths are shut down.
+    pub(super) fn clear(&self) {
+        drop(self.active.replace(None));
+    }
+
+    /// Whether [`PathSet::close`] was called.
+    pub(super) fn is_closed(&self) -> bool {
+        self.closed.load(Relaxed)
+    }
+
+    fn publish(&self, list: &PathList) -> Result {
+        let mut active = KVec::with_capacity(list.paths.len(), GFP_KERNEL)?;
+        for path in &list.paths {
+            active.push(path.clone(), GFP_KERNEL)?;
         }
-        let list = KBox::new(list, GFP_KERNEL)?;
-        drop(self.paths.replace(Some(list)));
+        let active = KBox::new(active, GFP_KERNEL)?;
+        drop(self.active.replace(Some(active)));
         Ok(())
     }
 
-    /// A path has another standing, which may let I/O go on or fail.
-    pub(super) fn path_changed(self: &Arc<Self>, path: &Path, to: PathAvailability) {
-        let change = self.desk.change(&path.standing, to);
-        if to == PathAvailability::Up {
-            path.came_up(change.epoch);
-        }
-        self.trace_flow(change.before);
-        let lost = change.before == SessionState::Live && change.after != SessionState::Live;
-        if lost && !self.closed.load(Relaxed) {
-            self.events
-                .disconnected(change.after == SessionState::Queueing);
-            self.limit_waiting();
-        }
-        self.kick();
-    }
-
-    /// What becomes of I/O may have changed.
-    fn trace_flow(&self, before: SessionState) {
-        let now = self.desk.view().flow();
-        if now != before {
-            trace::session(Side::Client, &self.name, &Plain(format_args!("{now:?}")));
+    /// Makes all paths apply a changed limit of reconnect attempts.
+    pub(super) fn max_attempts_changed(&self) {
+        for path in &self.list.lock().paths {
+            path.max_attempts_changed();
         }
     }
 
-    /// I/O waits from now on: sees to it that this has an end.
-    pub(super) fn limit_waiting(self: &Arc<Self>) {
-        let seconds = self.fail_io_after.load(Relaxed);
-        if seconds < 0 {
-            work::cancel_sync::<_, OVERDUE>(self);
-        } else {
-            work::reschedule_in::<_, OVERDUE>(self, Delta::from_secs(seconds.into()));
-        }
+    /// Returns the policy that chooses paths.
+    #[inline]
+    pub(super) fn policy(&self) -> MpathPolicy {
+        MpathPolicy::from_number(self.policy.load(Relaxed)).unwrap_or_default()
     }
 
-    /// The server knows all that it must.
-    pub(super) fn introduced(&self, epoch: Epoch) {
-        let before = self.desk.view().flow();
-        self.desk.introduced(epoch);
-        self.trace_flow(before);
+    pub(super) fn set_policy(&self, policy: MpathPolicy) {
+        self.policy.store(policy.number(), Relaxed);
     }
 
-    /// `path` is up: tells the server what it forgot, if it did. False if that failed,
-    /// and the path is of no use.
-    pub(super) fn introduce(self: &Arc<Self>, path: &Path) -> bool {
-        // I/O may be waiting for this.
-        let _no_io = NoIoScope::begin();
-        let _one_at_a_time = self.introducing.lock();
-        let Some(epoch) = self.desk.introduction() else {
-            return true;
+    /// Returns the paths, for submissions.
+    #[inline]
+    fn active<'a>(&'a self, section: &'a Guard) -> Option<&'a KVec<Arc<Path>>> {
+        self.active.get(section)
+    }
+
+    /// Sends a request by the path that the policy chooses; `ENOTCONN` if there is none. A
+    /// link carries I/O if it came up in `open_epoch`, and control messages while it is
+    /// alive.
+    pub(super) fn submit(&self, mut request: IoRequest, open_epoch: u64) -> SubmitResult {
+        let section = rcu::read_lock();
+        let Some(paths) = self.active(&section) else {
+            return Err((request, ENOTCONN));
         };
-        match self.events.reconnected(self) {
-            Ok(()) => {
-                self.introduced(epoch);
-                self.kick();
-                true
+        let policy = self.policy();
+        let mut start = match (paths.len(), self.next.this()) {
+            (0 | 1, _) | (_, None) => 0,
+            (_, Some(next)) => next.fetch_add(1, Relaxed),
+        };
+        // A path may be lost after it was chosen.
+        for _ in paths {
+            let usable = |index: usize| {
+                let path = paths.get(index)?;
+                let link = path.link(&section)?.state();
+                let usable = match request.control {
+                    true => link.is_alive(),
+                    false => link.carries_io(open_epoch),
+                };
+                usable.then(|| PathLoad {
+                    inflight: path.stats().inflight(),
+                    latency_ns: link.heartbeat().latency_ns(),
+                })
+            };
+            let chosen = mpath_policy::choose(policy, paths.len(), start, usable);
+            let Some(path) = chosen.and_then(|index| paths.get(index)) else {
+                break;
+            };
+            let Some(link) = path.link(&section) else {
+                break;
+            };
+            let failed_over = request.failed_over;
+            match link.submit(request) {
+                Err((back, e)) if e == ENOTCONN => request = back,
+                other => {
+                    if failed_over {
+                        path.stats().failed_over();
+                    }
+                    return other;
+                }
             }
-            Err(e) => {
-                pr_err!("{path}: the server cannot be told of the devices: {e:?}\n");
-                path.give_up("devices are not open");
-                false
-            }
+            start = start.wrapping_add(1);
         }
+        Err((request, ENOTCONN))
     }
-}
 
-impl_has_owned_work! { impl HasOwnedWork<OVERDUE> for Session { self.overdue } }
+    /// Handles completions of polled queue `number` on all paths; returns how many.
+    pub(super) fn poll(&self, number: u32) -> u32 {
+        let section = rcu::read_lock();
+        let Some(paths) = self.active(&section) else {
+            return 0;
+        };
+        let links = paths.iter().filter_map(|path| path.link(&section));
+        links
+            .map(|link| link.poll(number))
+            .fold(0, u32::saturating_add)
+    }
 
-impl OwnedWorkItem<OVERDUE> for Session {
-    fn run(this: Arc<Self>) {
-        let change = this.desk.expire();
-        this.trace_flow(change.before);
-        if (change.before, change.after) == (SessionState::Queueing, SessionState::Failing) {
-            pr_warn!("{}: no path for too long, I/O fails\n", &*this.name);
-            this.kick();
+    /// Counts one more timeout of a request; see
+    /// [`Session::count_timeout`](super::Session::count_timeout).
+    pub(super) fn count_timeout(&self, permit: Permit) -> u32 {
+        let section = rcu::read_lock();
+        let paths = self.active(&section).into_iter().flatten();
+        paths
+            .filter_map(|path| path.link(&section)?.count_timeout(permit))
+            .max()
+            .unwrap_or(0)
+    }
+
+    /// Fails the links of all paths because of `why`.
+    pub(super) fn fail_links(&self, why: &str) {
+        let section = rcu::read_lock();
+        let paths = self.active(&section).into_iter().flatten();
+        for path in paths {
+            path.fail_link(why);
         }
     }
 }

@@ -1,22 +1,21 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
-//! A request: from the block layer's data to the server's answer.
+//! A request on one link: from the data of the block layer to the server's response.
 //!
 //! ```text
-//! submit:  fill and map the data, register it for READ,
-//!          write header (and data) into the server's chunk   -> in flight
-//! in flight: until the send completed and the server answered
-//! finish:  invalidate the region, unless the server did so   -> in flight
-//!          (it does unless answers are short)
-//!          unmap, release the slot, tell the owner
+//! submit    fills and maps the data, registers it for a READ,
+//!           writes header (and data) into the server's chunk   -> in flight
+//! in flight until the send completed and the server responded
+//! finish    invalidates the region, unless the server did so   -> in flight
+//!           (it does if responses are not short)
+//!           unmaps, releases the message id, completes the payload
 //! ```
 
-use super::conn::Conn;
 use super::io_request::Direction;
 use super::io_request::IoRequest;
-use super::link::Negotiated;
-use super::link::RemoteBuf;
-use super::path::Path;
+use super::io_request::SubmitResult;
+use super::negotiated::Negotiated;
+use super::remote_buf::RemoteBuf;
 use super::stats::Stats;
 use crate::pr_err_ratelimited;
 use crate::rdma::dma::DmaBuf;
@@ -36,9 +35,11 @@ use crate::rdma::wc::Wc;
 use crate::rdma::wr::Remote;
 use crate::rdma::wr::SendChain;
 use crate::rdma::wr::MAX_DATA_SGES;
+use core::marker::PhantomData;
 use core::sync::atomic::AtomicBool;
 use core::sync::atomic::AtomicI32;
 use core::sync::atomic::Ordering::Relaxed;
+use kernel::fmt;
 use kernel::prelude::*;
 use kernel::sync::Arc;
 use rnbd_proto::limits::BufId;
@@ -50,20 +51,20 @@ use rnbd_proto::wire::rtrs::RequestMsg;
 use rnbd_proto::wire::rtrs::SgDesc;
 use rnbd_proto::wire::rtrs::MAX_REQUEST_MSG_SIZE;
 
-/// Room for the longest user message with the transport's own behind it.
+/// Longest user message with the message of the transport behind it, in bytes.
 const HEADER_SIZE: usize = MAX_MSG_SIZE + MAX_REQUEST_MSG_SIZE;
 
 /// The data of a request.
 enum Data {
-    /// None, and a table that is free for use.
-    Free(SgTable),
-    /// Seen by the device.
+    /// None. The table is free for use.
+    Unmapped(SgTable),
+    /// Mapped for the device.
     Mapped(MappedSg),
-    /// Between the two.
-    Moving,
+    /// Being mapped or unmapped.
+    Changing,
 }
 
-/// Where a request goes.
+/// Direction of the data, and where in the server's memory the request goes.
 struct RequestRoute {
     dir: Direction,
     addr: u64,
@@ -71,15 +72,27 @@ struct RequestRoute {
     len: u32,
 }
 
-/// What a request is in flight for.
+/// The work request that is in flight.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Phase {
     Request,
     Invalidation,
 }
 
-/// One of the requests that a path can have in flight, by message id.
-pub(super) struct RdmaRequest {
+/// What a request needs of the connection that carries it.
+pub(super) trait RequestConn: Send + Sync + 'static {
+    /// Returns the number of the connection within its link.
+    fn id(&self) -> u16;
+
+    /// Ends the link because of `why`.
+    fn fail_link(&self, why: &str);
+
+    /// Returns the path, for log lines.
+    fn path(&self) -> &dyn fmt::Display;
+}
+
+/// The request of one message id on one link, on connections with context `C`.
+pub(super) struct RdmaRequest<C> {
     id: BufId,
     header: DmaBuf,
     mr: Mr,
@@ -88,17 +101,18 @@ pub(super) struct RdmaRequest {
     /// before the data can be given back.
     registered: bool,
     phase: Phase,
-    /// The connection that it was sent over.
+    /// Number of the connection that it was sent over.
     conn: u16,
-    order: Option<IoRequest>,
+    request: Option<IoRequest>,
     stats: Arc<Stats>,
-    /// What the server answered: 0 or a negative errno.
-    answer: AtomicI32,
+    /// Result in the server's response: 0 or a negative errno.
+    errno: AtomicI32,
     /// Whether the server has invalidated the key.
     invalidated: AtomicBool,
+    _conn: PhantomData<fn(C)>,
 }
 
-impl RdmaRequest {
+impl<C: RequestConn> RdmaRequest<C> {
     /// Makes the request for message id `id`, with data that touch up to `units`
     /// registration units.
     pub(super) fn new(
@@ -111,25 +125,26 @@ impl RdmaRequest {
             id,
             header: DmaBuf::new(pd, HEADER_SIZE, DmaDir::ToDevice)?,
             mr: Mr::new(pd, units)?,
-            data: Data::Free(SgTable::new(pd, MAX_SEGMENTS)?),
+            data: Data::Unmapped(SgTable::new(pd, MAX_SEGMENTS)?),
             registered: false,
             phase: Phase::Request,
             conn: 0,
-            order: None,
+            request: None,
             stats,
-            answer: AtomicI32::new(0),
+            errno: AtomicI32::new(0),
             invalidated: AtomicBool::new(false),
+            _conn: PhantomData,
         })
     }
 
-    /// Notes the answer, while in flight.
+    /// Records the response, while in flight.
     pub(super) fn record(&self, errno: i32, invalidated: bool) {
-        self.answer
+        self.errno
             .store(errno.saturating_abs().saturating_neg(), Relaxed);
         self.invalidated.store(invalidated, Relaxed);
     }
 
-    /// The key under which the server may write the data.
+    /// Returns the key under which the server may write the data.
     pub(super) fn rkey(&self) -> u32 {
         self.mr.rkey()
     }
@@ -137,61 +152,66 @@ impl RdmaRequest {
     /// Sends a request on `qp`, or gives it back.
     pub(super) fn submit(
         mut this: HeldOp<Self>,
-        qp: &QpRef<'_, Conn>,
-        table: &Negotiated,
-        chunk: &RemoteBuf,
+        qp: &QpRef<'_, C>,
+        negotiated: &Negotiated,
+        remote_buf: &RemoteBuf,
         data_sges: usize,
-        order: IoRequest,
-    ) -> core::result::Result<(), (IoRequest, Error)> {
-        let way = RequestRoute {
-            dir: order.dir,
-            addr: chunk.addr,
-            rkey: chunk.rkey(),
-            len: order.len,
+        request: IoRequest,
+    ) -> SubmitResult {
+        let route = RequestRoute {
+            dir: request.dir,
+            addr: remote_buf.addr(),
+            rkey: remote_buf.rkey(),
+            len: request.len,
         };
-        let (imm, header) = match this.prepare(table, data_sges, &order) {
+        let (imm, header) = match this.prepare(negotiated, data_sges, &request) {
             Ok(prepared) => prepared,
             Err(e) => {
                 this.unmap();
-                return Err((order, e));
+                return Err((request, e));
             }
         };
-        this.stats.sending(order.dir, order.len);
-        this.order = Some(order);
-        this.conn = qp.context().id;
-        let awaited = match way.dir {
-            // Followed by the invalidation in the same queue, which is done after it.
-            Direction::Read if this.registered && table.short_responses => AwaitedEvents::Response,
-            // What the device may still send again must not be given back.
+        this.stats.sending(request.dir, request.len);
+        this.request = Some(request);
+        this.conn = qp.context().id();
+        let awaited = match route.dir {
+            // The completion of the invalidation, next in the same queue, covers the send.
+            Direction::Read if this.registered && negotiated.short_responses => {
+                AwaitedEvents::Response
+            }
+            // The device may still send the buffers again until the send completes.
             Direction::Read | Direction::Write => AwaitedEvents::SendAndResponse,
         };
-        // The invalidation must find room: without it the data cannot be given back.
-        let spare = u32::from(this.registered);
-        let posted = qp.post_send_and_reserve(this, awaited, spare, |req, chain| {
-            req.build(chain, &way, header, imm)
+        // Reserve a credit for the invalidation: without it the data cannot be given back.
+        let reserved = u32::from(this.registered);
+        let posted = qp.post_send_and_reserve(this, awaited, reserved, |req, chain| {
+            req.build(chain, &route, header, imm)
         });
         match posted {
             Ok(()) => Ok(()),
             Err((mut this, e)) => match this.take() {
-                Some(order) => Err((order, e)),
+                Some(request) => Err((request, e)),
                 None => Ok(()),
             },
         }
     }
 
-    /// Maps the data and writes the header; answers the immediate and the
-    /// header's length.
+    /// Maps the data, writes the header, and returns the immediate and the length of the
+    /// header.
     fn prepare(
         &mut self,
-        table: &Negotiated,
+        negotiated: &Negotiated,
         data_sges: usize,
-        order: &IoRequest,
+        request: &IoRequest,
     ) -> Result<(u32, usize)> {
         let IoRequest {
-            dir, len, ref io, ..
-        } = *order;
+            dir,
+            len,
+            ref payload,
+            ..
+        } = *request;
         let room = self.header.bytes_mut()?.get_mut(..MAX_MSG_SIZE);
-        let msg_len = io.message(room.ok_or(EMSGSIZE)?)?;
+        let msg_len = payload.message(room.ok_or(EMSGSIZE)?)?;
         if msg_len > MAX_MSG_SIZE {
             return Err(EMSGSIZE);
         }
@@ -201,16 +221,16 @@ impl RdmaRequest {
                 Direction::Write => DataTransfer::ToServer,
             }
         } else {
-            let segments = self.map(dir, io)?;
+            let segments = self.map(dir, payload)?;
             match dir {
                 Direction::Write => {
                     if segments > data_sges.min(MAX_DATA_SGES) {
-                        self.describe()?;
+                        self.register()?;
                     }
                     DataTransfer::ToServer
                 }
                 Direction::Read => {
-                    self.describe()?;
+                    self.register()?;
                     let desc = SgDesc::new(
                         self.mr.iova(),
                         self.mr.rkey(),
@@ -219,54 +239,53 @@ impl RdmaRequest {
                     .map_err(|_| EIO)?;
                     DataTransfer::ToClient {
                         desc,
-                        invalidate: !table.short_responses,
+                        invalidate: !negotiated.short_responses,
                     }
                 }
             }
         };
-        let request =
-            RequestMsg::new(len, u16::try_from(msg_len)?, transfer).map_err(|_| EINVAL)?;
+        let msg = RequestMsg::new(len, u16::try_from(msg_len)?, transfer).map_err(|_| EINVAL)?;
         let tail = self
             .header
             .bytes_mut()?
             .get_mut(msg_len..)
             .ok_or(EMSGSIZE)?;
-        let tail_len = request.encode(tail).map_err(|_| EINVAL)?;
+        let tail_len = msg.encode(tail).map_err(|_| EINVAL)?;
         let header = msg_len.checked_add(tail_len).ok_or(EINVAL)?;
         self.header.sync_for_device(0, header);
-        let imm = table
+        let imm = negotiated
             .layout
-            .encode(self.id, request.offset())
+            .encode(self.id, msg.offset())
             .map_err(|_| EMSGSIZE)?;
         self.phase = Phase::Request;
         Ok((imm.encode(), header))
     }
 
-    /// Makes the device see the data of `io`; answers the number of segments.
-    fn map(&mut self, dir: Direction, io: &PayloadBox) -> Result<usize> {
-        let Data::Free(table) = core::mem::replace(&mut self.data, Data::Moving) else {
+    /// Maps the data of `payload` for the device and returns the number of segments.
+    fn map(&mut self, dir: Direction, payload: &PayloadBox) -> Result<usize> {
+        let Data::Unmapped(table) = core::mem::replace(&mut self.data, Data::Changing) else {
             return Err(EIO);
         };
-        let way = match dir {
+        let dma_dir = match dir {
             Direction::Read => DmaDir::FromDevice,
             Direction::Write => DmaDir::ToDevice,
         };
-        match io.map(table, way) {
+        match payload.map(table, dma_dir) {
             Ok(map) => {
                 let segments = map.segments();
                 self.data = Data::Mapped(map);
                 Ok(segments)
             }
             Err((table, e)) => {
-                self.data = Data::Free(table);
+                self.data = Data::Unmapped(table);
                 Err(e)
             }
         }
     }
 
-    /// Describes the mapped data by the region, under a new key, which is valid
-    /// once the request was sent.
-    fn describe(&mut self) -> Result {
+    /// Covers the mapped data with the memory region, under a new key, which becomes valid
+    /// when the request is sent.
+    fn register(&mut self) -> Result {
         match &self.data {
             Data::Mapped(map) => self.mr.map(map, REGISTRATION_UNIT)?,
             _ => return Err(EINVAL),
@@ -275,24 +294,24 @@ impl RdmaRequest {
         Ok(())
     }
 
-    /// Puts the work requests together.
+    /// Builds the chain of work requests.
     fn build<'a>(
         &'a self,
         chain: &mut SendChain<'a>,
-        way: &RequestRoute,
+        route: &RequestRoute,
         header: usize,
         imm: u32,
     ) -> Result {
         let to = Remote {
-            addr: way.addr,
-            rkey: way.rkey,
+            addr: route.addr,
+            rkey: route.rkey,
         };
         let head = self.header.sge(0, header)?;
-        match (&self.data, way.dir) {
+        match (&self.data, route.dir) {
             (Data::Mapped(_), Direction::Read) => {
                 chain.reg_mr(&self.mr, Access::RemoteWrite)?;
                 // Data of the reply will come first in the chunk.
-                let addr = way.addr.checked_add(u64::from(way.len)).ok_or(EINVAL)?;
+                let addr = route.addr.checked_add(u64::from(route.len)).ok_or(EINVAL)?;
                 chain.rdma_write_imm(&[head], Remote { addr, ..to }, imm)
             }
             (Data::Mapped(_), Direction::Write) if self.registered => {
@@ -306,10 +325,10 @@ impl RdmaRequest {
         }
     }
 
-    /// Ends the device's view of the data.
+    /// Unmaps the data.
     fn unmap(&mut self) {
-        self.data = match core::mem::replace(&mut self.data, Data::Moving) {
-            Data::Mapped(map) => Data::Free(map.unmap()),
+        self.data = match core::mem::replace(&mut self.data, Data::Changing) {
+            Data::Mapped(map) => Data::Unmapped(map.unmap()),
             other => other,
         };
         self.registered = false;
@@ -320,58 +339,59 @@ impl RdmaRequest {
         self.phase == Phase::Request && self.registered && !self.invalidated.load(Relaxed)
     }
 
-    /// Takes out what was asked for, which is not in flight any more.
+    /// Takes out the request of the block driver, which is not in flight any more.
     fn take(&mut self) -> Option<IoRequest> {
         self.unmap();
-        let order = self.order.take()?;
+        let request = self.request.take()?;
         self.stats.ended();
-        Some(order)
+        Some(request)
     }
 
-    /// Takes out what was not answered. Only after the link was drained: nobody
-    /// can touch the data any more, whatever keys are still valid.
-    pub(super) fn salvage(mut this: HeldOp<Self>) -> Option<IoRequest> {
+    /// Takes out a request without a response. Only after the link was drained: the data
+    /// cannot be accessed any more, whatever keys are still valid.
+    pub(super) fn take_unanswered(mut this: HeldOp<Self>) -> Option<IoRequest> {
         this.take()
     }
 }
 
-impl HeldOp<RdmaRequest> {
-    /// Releases the request, which `path` carried, and tells the owner of the data.
-    fn complete(mut self, path: &Path, result: Result) {
-        let order = self.take();
-        // First, as the owner may use the message id again at once.
+impl<C: RequestConn> HeldOp<RdmaRequest<C>> {
+    /// Releases the message id, and completes the payload with `result`.
+    fn complete(mut self, conn: &C, result: Result) {
+        let request = self.take();
+        // First, as the owner of the payload may use the message id again at once.
         drop(self);
-        if let Some(order) = order {
+        if let Some(request) = request {
             if let Err(e) = result {
-                order.trace_error(path, e);
+                request.trace_error(conn.path(), e);
             }
-            order.io.done(result);
+            request.payload.done(result);
         }
     }
 }
 
-impl Operation for RdmaRequest {
-    type Context = Conn;
+impl<C: RequestConn> Operation for RdmaRequest<C> {
+    type Context = C;
 
-    fn completed(&self, qp: &QpRef<'_, Conn>, wc: &Wc) {
+    fn completed(&self, qp: &QpRef<'_, C>, wc: &Wc) {
         if !wc.is_ok() && !wc.is_flush() {
-            pr_err_ratelimited!("sending a request failed: {}\n", wc.status_name());
-            qp.context().shared.fail("sending a request failed");
+            let (path, status) = (qp.context().path(), wc.status_name());
+            pr_err_ratelimited!("{path}: sending a request failed: {status}\n");
+            qp.context().fail_link("sending a request failed");
         }
     }
 
-    fn finish(mut op: HeldOp<Self>, qp: Option<&QpRef<'_, Conn>>, wc: Option<&Wc>) {
+    fn finish(mut op: HeldOp<Self>, qp: Option<&QpRef<'_, C>>, wc: Option<&Wc>) {
         let Some(qp) = qp else {
-            // Answered by teardown, which takes out what is in it.
+            // Teardown ended it, and takes the request out.
             return;
         };
-        if qp.context().id != op.conn {
-            // Nothing that was sent can be told to be done. As below.
-            qp.context().shared.fail("answer over another connection");
+        if qp.context().id() != op.conn {
+            // It does not tell whether the send completed. As below.
+            qp.context().fail_link("response over another connection");
             return;
         }
         if op.phase == Phase::Invalidation && wc.is_none_or(|wc| !wc.is_ok()) {
-            // The link is lost. The key may be valid still: as below.
+            // The link is lost. The key may still be valid: as below.
             return;
         }
         if op.needs_invalidation() {
@@ -380,10 +400,10 @@ impl Operation for RdmaRequest {
                 chain.local_inv(req.mr.rkey())
             });
             if let Err((op, _)) = posted {
-                // The server could still write to the data. It is kept until
-                // the link was shut down, which finds it.
+                // The server could still write to the data. The request keeps it until
+                // the link is shut down, which takes it out.
                 drop(op);
-                qp.context().shared.fail("a key could not be invalidated");
+                qp.context().fail_link("a key could not be invalidated");
             }
             return;
         }
@@ -391,10 +411,10 @@ impl Operation for RdmaRequest {
             // The server has invalidated the key.
             qp.release_reserved();
         }
-        let result = match op.answer.load(Relaxed) {
+        let result = match op.errno.load(Relaxed) {
             0 => Ok(()),
             errno => Err(Error::from_errno(errno)),
         };
-        op.complete(qp.context().shared.path(), result);
+        op.complete(qp.context(), result);
     }
 }

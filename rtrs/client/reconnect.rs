@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
-//! When a path is connected again.
+//! Policy of reconnects: when a path is connected again.
 
 use crate::kernel_ext::random;
 use kernel::time::Delta;
@@ -8,34 +8,34 @@ use kernel::time::Instant;
 use kernel::time::Monotonic;
 use rnbd_proto::reconnect_backoff::ReconnectBackoff;
 
-/// Attempts to connect a path.
+/// Account of the attempts to connect a path.
 pub(super) struct Reconnect {
     backoff: ReconnectBackoff,
-    lives: u16,
+    recon_count: u16,
     /// When the last attempt began.
     began: Option<Instant<Monotonic>>,
 }
 
 impl Reconnect {
-    /// No attempts yet.
+    /// Starts without attempts.
     pub(super) fn new() -> Self {
         Self {
             backoff: ReconnectBackoff::UNLIMITED,
-            lives: 0,
+            recon_count: 0,
             began: None,
         }
     }
 
-    /// An attempt begins; answers the number of those before. The server tells
-    /// links of a path by it, also one that it has not noticed the end of.
-    pub(super) fn begin_life(&mut self) -> u16 {
+    /// Begins an attempt; returns the number of those before. The server tells links of a
+    /// path apart by it, also one whose end it has not noticed.
+    pub(super) fn begin_attempt(&mut self) -> u16 {
         self.began = Some(Instant::now());
-        let lives = self.lives;
-        self.lives = self.lives.wrapping_add(1);
-        lives
+        let recon_count = self.recon_count;
+        self.recon_count = self.recon_count.wrapping_add(1);
+        recon_count
     }
 
-    /// When to try again, of at most `limit` attempts (-1: no end).
+    /// Returns the delay until the next attempt, of at most `limit` (-1: any number).
     pub(super) fn next_delay(&mut self, limit: i32) -> Option<Delta> {
         self.backoff.set_limit(limit)?;
         let spent = self
@@ -46,13 +46,13 @@ impl Reconnect {
         Some(Delta::from_millis(delay.into()))
     }
 
-    /// Whether the attempt that was planned is not to be made, of at most `limit`.
+    /// Whether the planned attempt exceeds `limit`.
     pub(super) fn exceeds(&mut self, limit: i32) -> bool {
         self.backoff.set_limit(limit).is_some() && self.backoff.is_exceeded()
     }
 
-    /// The path is up, or somebody wants it to be: counts from zero.
-    pub(super) fn forget_attempts(&mut self) {
+    /// Counts from 0 again, as the path is up or a user asked for it.
+    pub(super) fn reset_attempts(&mut self) {
         self.backoff.connected();
     }
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
-//! Where a session keeps the requests that no path can carry at the moment, and
-//! the account of its paths that says whether they wait or fail.
+//! The requests of a session that no path can carry at the moment, and the state of the
+//! session, which says whether they wait or fail.
 
 use super::io_request::IoRequest;
 use core::sync::atomic::AtomicU32;
@@ -15,126 +15,126 @@ use rnbd_proto::session_state::Epoch;
 use rnbd_proto::session_state::PathAvailability;
 use rnbd_proto::session_state::SessionState;
 use rnbd_proto::session_state::SessionTracker;
-use rnbd_proto::wire::rnbd::MAX_MSG_SIZE;
 
-/// The desk of a session.
+/// Waiting requests by permit, and the state that decides about them.
 #[pin_data]
 pub(super) struct RequeueList {
-    /// For readers without the lock.
-    view: AtomicU32,
-    /// Likewise: [`Epoch::as_nonzero`] of the time in which the server knows the devices, or 0.
-    known: AtomicU64,
+    /// A [`StateSnapshot`], for readers without the lock.
+    snapshot: AtomicU32,
+    /// [`Epoch::as_nonzero`] of the epoch in which the server knows the devices, or 0; for
+    /// readers without the lock.
+    open_epoch: AtomicU64,
     #[pin]
     inner: SpinLock<Inner>,
 }
 
-/// What I/O sees of a session: the flow, and how often something changed.
+/// State of a session, and how often anything changed.
 ///
 /// # Invariants
 ///
-/// The lowest bits are the place of the flow in `SessionState::ALL`; the count of changes
+/// The lowest bits are the index of the state in `SessionState::ALL`; the count of changes
 /// is above them.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) struct StateSnapshot(u32);
 
-const FLOW_BITS: u32 = 2;
+const STATE_BITS: u32 = 2;
 
 impl StateSnapshot {
     const FIRST: Self = Self(SessionState::Failing as u32);
 
-    /// What to do with I/O.
+    /// Returns the state.
     #[inline]
-    pub(super) fn flow(self) -> SessionState {
-        let index = self.0 & ((1 << FLOW_BITS) - 1);
-        let flow = SessionState::ALL.get(index as usize);
-        flow.copied().unwrap_or(SessionState::Failing)
+    pub(super) fn state(self) -> SessionState {
+        let index = self.0 & ((1 << STATE_BITS) - 1);
+        let state = SessionState::ALL.get(index as usize);
+        state.copied().unwrap_or(SessionState::Failing)
     }
 
-    /// After one more change.
-    fn next(self, flow: SessionState) -> Self {
-        // INVARIANT: Changes wrap above the bits of the flow.
-        let changes = (self.0 >> FLOW_BITS).wrapping_add(1);
-        Self((changes << FLOW_BITS) | flow as u32)
+    /// Returns the snapshot after one more change.
+    fn next(self, state: SessionState) -> Self {
+        // INVARIANT: Changes wrap above the bits of the state.
+        let changes = (self.0 >> STATE_BITS).wrapping_add(1);
+        Self((changes << STATE_BITS) | state as u32)
     }
 }
 
-/// Why a request was not parked.
+/// Reason why a request was not queued.
 pub(super) enum RequeueError {
-    /// Something changed since the view was taken: look again.
+    /// Something changed since the snapshot was taken: decide again.
     Outdated(IoRequest),
-    /// It is not going to be sent, because of this.
-    Ended(IoRequest, Error),
+    /// The request must fail with this error.
+    Failed(IoRequest, Error),
 }
 
 struct Inner {
     tracker: SessionTracker,
     /// By permit. Empty before the session is connected for the first time.
-    parked: KVec<Option<IoRequest>>,
+    requests: KVec<Option<IoRequest>>,
 }
 
-/// What changed for the session with one of its paths.
+/// A change of the state of the session.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) struct StateChange {
     pub(super) before: SessionState,
     pub(super) after: SessionState,
-    /// When that was.
+    /// The epoch after the change.
     pub(super) epoch: Epoch,
 }
 
 impl RequeueList {
     pub(super) fn new() -> impl PinInit<Self> {
         pin_init!(Self {
-            view: AtomicU32::new(StateSnapshot::FIRST.0),
-            known: AtomicU64::new(0),
+            snapshot: AtomicU32::new(StateSnapshot::FIRST.0),
+            open_epoch: AtomicU64::new(0),
             inner <- new_spinlock!(
-                Inner { tracker: SessionTracker::new(), parked: KVec::new() },
-                "rtrs_client_desk"
+                Inner { tracker: SessionTracker::new(), requests: KVec::new() },
+                "rtrs_client_requeue"
             ),
         })
     }
 
-    /// Makes room for as many requests as there are permits.
-    pub(super) fn furnish(&self, permits: u32) -> Result {
-        let mut places = KVec::with_capacity(permits as usize, GFP_KERNEL)?;
-        for _ in 0..permits {
-            places.push(None, GFP_KERNEL)?;
+    /// Allocates a slot for each of `depth` permits.
+    pub(super) fn allocate(&self, depth: u32) -> Result {
+        let mut requests = KVec::with_capacity(depth as usize, GFP_KERNEL)?;
+        for _ in 0..depth {
+            requests.push(None, GFP_KERNEL)?;
         }
-        self.inner.lock().parked = places;
+        self.inner.lock().requests = requests;
         Ok(())
     }
 
-    /// How things are. A look without the lock: it may change at any time.
+    /// Returns the present state. Without the lock: it may change at any time.
     #[inline]
-    pub(super) fn view(&self) -> StateSnapshot {
-        // INVARIANT: Only views are stored. Who sees one sees what was done to the
-        // paths before.
-        StateSnapshot(self.view.load(Acquire))
+    pub(super) fn snapshot(&self) -> StateSnapshot {
+        // INVARIANT: Only snapshots are stored. A reader that sees one also sees the changes
+        // of paths before it.
+        StateSnapshot(self.snapshot.load(Acquire))
     }
 
     fn update<R>(&self, f: impl FnOnce(&mut SessionTracker) -> R) -> (R, StateChange) {
         let mut inner = self.inner.lock();
         let before = inner.tracker.state();
-        let answer = f(&mut inner.tracker);
+        let result = f(&mut inner.tracker);
         let after = inner.tracker.state();
         let epoch = inner.tracker.epoch();
-        let known = inner.tracker.open_epoch().map_or(0, Epoch::as_nonzero);
-        self.known.store(known, Release);
-        self.view.store(self.view().next(after).0, Release);
+        let open_epoch = inner.tracker.open_epoch().map_or(0, Epoch::as_nonzero);
+        self.open_epoch.store(open_epoch, Release);
+        self.snapshot.store(self.snapshot().next(after).0, Release);
         let change = StateChange {
             before,
             after,
             epoch,
         };
-        (answer, change)
+        (result, change)
     }
 
-    /// A path has another standing.
-    pub(super) fn change(
+    /// Changes the availability of a path.
+    pub(super) fn set_availability(
         &self,
-        standing: &SpinLock<PathAvailability>,
+        availability: &SpinLock<PathAvailability>,
         to: PathAvailability,
     ) -> StateChange {
-        self.update(|tracker| tracker.set_availability(&mut standing.lock(), to))
+        self.update(|tracker| tracker.set_availability(&mut availability.lock(), to))
             .1
     }
 
@@ -143,63 +143,65 @@ impl RequeueList {
         self.inner.lock().tracker.is_up()
     }
 
-    /// The time in which the server knows the devices, as [`Epoch::as_nonzero`]; 0 when it
-    /// does not.
+    /// Returns the epoch in which the server knows the devices, as [`Epoch::as_nonzero`]; 0
+    /// if it does not know them.
     #[inline]
-    pub(super) fn known(&self) -> u64 {
-        self.known.load(Acquire)
+    pub(super) fn open_epoch(&self) -> u64 {
+        self.open_epoch.load(Acquire)
     }
 
-    /// I/O has waited long enough.
+    /// Makes I/O fail that has waited for `fast_io_fail_tmo`.
     pub(super) fn expire(&self) -> StateChange {
         self.update(SessionTracker::expire).1
     }
 
-    /// The time in which the server must be told of the devices, if that is due.
-    pub(super) fn introduction(&self) -> Option<Epoch> {
+    /// Returns the epoch in which the devices must be opened again, if they must.
+    pub(super) fn reopen_due(&self) -> Option<Epoch> {
         self.inner.lock().tracker.reopen_due()
     }
 
-    /// The server was told. False when all paths were lost meanwhile.
-    pub(super) fn introduced(&self, epoch: Epoch) -> bool {
-        self.update(|tracker| tracker.mark_reopened(epoch)).0
+    /// Records that the devices are open. Without effect if all paths were lost since
+    /// `epoch`.
+    pub(super) fn mark_reopened(&self, epoch: Epoch) -> StateChange {
+        self.update(|tracker| tracker.mark_reopened(epoch)).1
     }
 
-    /// Keeps a request that could not be sent as things were in `view`, until
+    /// Queues a request that could not be sent in the state of `snapshot`, until the next
     /// [`RequeueList::take`], which follows each change.
-    pub(super) fn park(
+    pub(super) fn push(
         &self,
-        order: IoRequest,
-        view: StateSnapshot,
+        request: IoRequest,
+        snapshot: StateSnapshot,
     ) -> core::result::Result<(), RequeueError> {
         let mut inner = self.inner.lock();
-        if self.view() != view {
-            return Err(RequeueError::Outdated(order));
+        if self.snapshot() != snapshot {
+            return Err(RequeueError::Outdated(request));
         }
-        if view.flow() == SessionState::Failing {
-            return Err(RequeueError::Ended(order, ENOTCONN));
+        if snapshot.state() == SessionState::Failing {
+            return Err(RequeueError::Failed(request, ENOTCONN));
         }
-        // Within the lock, so that who makes messages fail and takes everything out
-        // after that misses nothing.
-        if let Err(e) = order.io.message(&mut [0; MAX_MSG_SIZE]) {
-            return Err(RequeueError::Ended(order, e));
+        // Under the lock: a caller that first makes new messages fail and then drains the
+        // list cannot miss one. Either this sees that messages fail, or that caller takes
+        // the lock later and finds the request.
+        if let Err(e) = request.payload.check() {
+            return Err(RequeueError::Failed(request, e));
         }
-        match inner.parked.get_mut(order.permit.index()) {
-            Some(place) if place.is_none() => {
-                *place = Some(order);
+        match inner.requests.get_mut(request.permit.index()) {
+            Some(slot) if slot.is_none() => {
+                *slot = Some(request);
                 Ok(())
             }
-            _ => Err(RequeueError::Ended(order, EINVAL)),
+            _ => Err(RequeueError::Failed(request, EINVAL)),
         }
     }
 
     /// Takes out the request of a permit, if there is one.
     pub(super) fn take(&self, permit: usize) -> Option<IoRequest> {
-        self.inner.lock().parked.get_mut(permit)?.take()
+        self.inner.lock().requests.get_mut(permit)?.take()
     }
 
-    /// Number of permits.
-    pub(super) fn places(&self) -> usize {
-        self.inner.lock().parked.len()
+    /// Returns the number of permits.
+    pub(super) fn depth(&self) -> usize {
+        self.inner.lock().requests.len()
     }
 }

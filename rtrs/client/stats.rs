@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
-//! What is counted on a path.
+//! Statistics of a path.
 
 use super::io_request::Direction;
 use crate::kernel_ext::cpu;
@@ -22,11 +22,11 @@ use rnbd_proto::stats::TransferCounters;
 struct Counters {
     transfers: TransferCounters,
     failovers: AtomicU64,
-    /// Answers to requests of this CPU that arrived on another one.
+    /// Responses to requests of this CPU that arrived on another one.
     migrated_from: AtomicU64,
-    /// Answers that arrived on this CPU to requests of another one.
+    /// Responses that arrived on this CPU to requests of another one.
     migrated_to: AtomicU64,
-    /// Answers that somebody on this CPU polled for.
+    /// Responses that this CPU polled for.
     polled: AtomicU64,
 }
 
@@ -35,7 +35,7 @@ struct Counters {
 pub(super) struct Stats {
     cpus: PerCpu<Counters>,
     /// Requests in flight, for choosing a path.
-    pub(super) inflight: AtomicU32,
+    inflight: AtomicU32,
     #[pin]
     reconnects: SpinLock<ReconnectStats>,
 }
@@ -59,7 +59,7 @@ impl Stats {
         )
     }
 
-    /// A request with `bytes` of data is about to be sent.
+    /// Counts a request with `bytes` of data that is about to be sent.
     #[inline]
     pub(super) fn sending(&self, dir: Direction, bytes: u32) {
         self.inflight.fetch_add(1, Relaxed);
@@ -70,15 +70,21 @@ impl Stats {
         }
     }
 
-    /// A request is not in flight any more.
+    /// Returns the number of requests in flight.
+    #[inline]
+    pub(super) fn inflight(&self) -> u32 {
+        self.inflight.load(Relaxed)
+    }
+
+    /// Counts a request that is not in flight any more.
     #[inline]
     pub(super) fn ended(&self) {
         self.inflight.fetch_sub(1, Relaxed);
     }
 
-    /// An answer arrived by the connection for requests of CPU number `cpu`.
+    /// Counts a response that arrived by the connection of CPU number `cpu`.
     #[inline]
-    pub(super) fn answered(&self, cpu: u32) {
+    pub(super) fn response_arrived(&self, cpu: u32) {
         if cpu::current() == cpu {
             return;
         }
@@ -88,22 +94,22 @@ impl Stats {
         }
     }
 
-    /// An answer was polled for.
+    /// Counts a response that was polled for.
     #[inline]
-    pub(super) fn polled(&self) {
+    pub(super) fn response_polled(&self) {
         if let Some(cpu) = self.cpus.this() {
             cpu.polled.fetch_add(1, Relaxed);
         }
     }
 
-    /// A request was taken over from a path that was lost.
-    pub(super) fn took_over(&self) {
+    /// Counts a request taken over from a path that was lost.
+    pub(super) fn failed_over(&self) {
         if let Some(cpu) = self.cpus.this() {
             cpu.failovers.fetch_add(1, Relaxed);
         }
     }
 
-    /// The path was connected, or was not.
+    /// Counts an attempt to connect the path.
     pub(super) fn connected(&self, success: bool) {
         let mut reconnects = self.reconnects.lock();
         match success {

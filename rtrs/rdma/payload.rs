@@ -42,6 +42,12 @@ pub unsafe trait Payload: Send + Sized + 'static {
     /// something else than the last time, or be refused with an error.
     fn message(&self, out: &mut [u8]) -> Result<usize>;
 
+    /// Fails if [`Payload::message`] is going to be refused, as far as that is known
+    /// without making the message. Cheap; in any context, and under spin locks.
+    fn check(&self) -> Result {
+        Ok(())
+    }
+
     /// Puts the segments of the data into `table`; answers their number.
     fn fill(&self, table: &mut SgTable) -> Result<usize>;
 
@@ -57,6 +63,7 @@ pub unsafe trait Payload: Send + Sized + 'static {
 
 struct VTable {
     message: unsafe fn(NonNull<c_void>, &mut [u8]) -> Result<usize>,
+    check: unsafe fn(NonNull<c_void>) -> Result,
     fill: unsafe fn(NonNull<c_void>, &mut SgTable) -> Result<usize>,
     done: unsafe fn(NonNull<c_void>, Result),
     later: unsafe fn(NonNull<c_void>),
@@ -75,7 +82,7 @@ pub struct PayloadBox {
 
 // SAFETY: Every `Payload` is `Send`.
 unsafe impl Send for PayloadBox {}
-// SAFETY: Nothing but `fill` and `message` goes through a shared reference, and only
+// SAFETY: Nothing but `fill`, `check` and `message` goes through a shared reference, and only
 // the operation that has the data for itself calls them.
 unsafe impl Sync for PayloadBox {}
 
@@ -87,6 +94,11 @@ impl<T: Payload> VTableOf<T> {
             // SAFETY: `ptr` is of type `T`; the value is borrowed, not taken.
             let io = ManuallyDrop::new(unsafe { T::from_raw(ptr) });
             io.message(out)
+        },
+        check: |ptr| {
+            // SAFETY: `ptr` is of type `T`; the value is borrowed, not taken.
+            let io = ManuallyDrop::new(unsafe { T::from_raw(ptr) });
+            io.check()
         },
         fill: |ptr, table| {
             // SAFETY: `ptr` is of type `T`; the value is borrowed, not taken.
@@ -118,6 +130,12 @@ impl PayloadBox {
     pub fn message(&self, out: &mut [u8]) -> Result<usize> {
         // SAFETY: By the type invariant.
         unsafe { (self.vtable.message)(self.ptr, out) }
+    }
+
+    /// See [`Payload::check`].
+    pub fn check(&self) -> Result {
+        // SAFETY: By the type invariant.
+        unsafe { (self.vtable.check)(self.ptr) }
     }
 
     /// Makes the device see the data, by way of `table`, which comes back on failure.

@@ -20,20 +20,20 @@ READ = "dd if={} of=/dev/null bs=512 skip=800 count=8 iflag=direct status=none"
 """Of what no kernel looks at when it looks for partitions."""
 
 CONNECTIONS = {
-    "magic": ("EPROTO", "the server's answer was refused: bad magic 0x1234"),
-    "version": ("EPROTO", "the server's answer was refused: unsupported version 3.0"),
-    "depth-of-0": ("EPROTO", "the server's answer was refused: queue depth 0 out of range"),
+    "magic": ("EPROTO", "the server's response was refused: bad magic 0x1234"),
+    "version": ("EPROTO", "the server's response was refused: unsupported version 3.0"),
+    "depth-of-0": ("EPROTO", "the server's response was refused: queue depth 0 out of range"),
     "depth-beyond": ("EPROTO", "16 bits of message id and 17 bits of offset exceed"),
     "no-room-for-header": ("EPROTO", "header size 100 out of range"),
     "no-room-for-data": ("EPROTO", "maximum I/O size 100 out of range"),
     "too-much-room": ("EPROTO", "maximum I/O size 4294967295 out of range"),
-    "notes": ("ENOTSUP", "the server does not do without immediates"),
+    "notes": ("ENOTSUP", "the server needs immediates"),
     "refused": ("EACCES", ""),
     "refused-without-reason": ("ECONNREFUSED", ""),
     "refused-with-no-error": ("EINVAL", ""),
     "refused-by-a-number-of-the-kernel": ("EINVAL", ""),
     "second-refused": ("ENOMEM", ""),
-    "second-magic": ("EPROTO", "the server's answer was refused: bad magic 0x1234"),
+    "second-magic": ("EPROTO", "the server's response was refused: bad magic 0x1234"),
 }
 """The error of map_device, and what the client says, by case."""
 
@@ -52,14 +52,14 @@ CHUNKS = {
 """Likewise when the server says where its memory is."""
 
 ANSWERS = {
-    "answer-of-no-chunk": ("ECONNABORTED", "path lost: answer with a wrong id"),
-    "answer-of-other-chunk": ("ECONNABORTED", "path lost: answer to a request that is not in flight"),
+    "answer-of-no-chunk": ("ECONNABORTED", "path lost: response with a wrong id"),
+    "answer-of-other-chunk": ("ECONNABORTED", "path lost: response to a request that is not in flight"),
     "immediate-of-no-type": ("ECONNABORTED", "path lost: unknown immediate"),
     "request-to-client": ("ECONNABORTED", "path lost: immediate that does not belong here"),
     "heartbeat-on-io": ("ECONNABORTED", "path lost: immediate that does not belong here"),
     "message": ("ECONNABORTED", "path lost: message without an immediate"),
     "message-too-long": ("ECONNABORTED", "path lost: the connection broke"),
-    "key-without-need": ("ECONNABORTED", "path lost: malformed answer"),
+    "key-without-need": ("ECONNABORTED", "path lost: malformed response"),
     "answer-of-any-error": ("511", ""),
     "greeting-of-nothing": ("EPROTO", "unexpected message type 0"),
     "greeting-of-other-type": ("EPROTO", "unexpected message type 77"),
@@ -77,7 +77,7 @@ DISKS = {
     "all-ones": ("EPROTO", "impossible device geometry"),
     "io-fails": (None, ""),
     "io-fails-by-any-number": (None, ""),
-    "io-answered-twice": (None, "path lost: answer to a request that is not in flight"),
+    "io-answered-twice": (None, "path lost: response to a request that is not in flight"),
     "well-behaved": (None, ""),
 }
 """Likewise for a disk that may come about."""

@@ -128,7 +128,7 @@ def test_attempts_end_after_as_many_as_allowed(pair: Pair) -> None:
     assert read.running, "I/O must wait while there is an attempt left"
     assert read.wait(rtrs.RECONNECT + rtrs.MARGIN).code != 0
     assert failed() == 2
-    said = guest.output("dmesg | grep 'all attempts are used up'").splitlines()
+    said = guest.output("dmesg | grep 'giving up after'").splitlines()
     assert path.name in said[-1], said
     assert path.state() == "disconnected"
     device.wait_for_state("closed")
@@ -224,7 +224,7 @@ def test_a_server_comes_back_with_other_parameters(pair: Pair) -> None:
         path.wait_for("disconnected", rtrs.MARGIN)
         pair.target.load(transport={"sess_queue_depth": 128, **less})
         guest.wait_until(lambda: path.reconnect() == "EPROTO", f"{less} to be refused")
-        assert "unmap them and map them anew" in dmesg.last(guest, 5)
+        assert "unmap and map them again" in dmesg.last(guest, 5)
         device.wait_for_state("closed")
         assert verify.running
     drivers.unload(pair.target.guest)

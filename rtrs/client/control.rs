@@ -1,0 +1,68 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+//! Control channel: messages of the session itself, one at a time.
+
+use super::io_request::Direction;
+use super::io_request::IoRequest;
+use super::io_request::Permit;
+use super::io_request::Queue;
+use super::io_request::SubmitResult;
+use crate::rdma::payload::LinearPayload;
+use kernel::new_mutex;
+use kernel::prelude::*;
+use kernel::sync::Arc;
+use kernel::sync::Mutex;
+use kernel::time::Delta;
+
+/// Limit of the wait for a response.
+const TIMEOUT: Delta = Delta::from_secs(30);
+
+/// Serialises control messages, which share one message id.
+#[pin_data]
+pub(super) struct ControlChannel {
+    /// The message that still uses the id, though its sender has given up waiting.
+    #[pin]
+    last: Mutex<Option<Arc<LinearPayload>>>,
+}
+
+impl ControlChannel {
+    pub(super) fn new() -> impl PinInit<Self> {
+        pin_init!(Self {
+            last <- new_mutex!(None, "rtrs_session_control"),
+        })
+    }
+
+    /// Sends `msg` under `permit` by `send`, waits for the response, and copies its data to
+    /// `reply`. See [`Session::call`](super::Session::call).
+    pub(super) fn call(
+        &self,
+        permit: Permit,
+        dir: Direction,
+        msg: &[u8],
+        reply: &mut [u8],
+        send: impl FnOnce(IoRequest) -> SubmitResult,
+    ) -> Result<usize> {
+        let mut last = self.last.lock();
+        if let Some(payload) = &*last {
+            payload.wait_over(TIMEOUT)?;
+        }
+        *last = None;
+        let len = u32::try_from(reply.len())?;
+        let payload = LinearPayload::new(msg, len)?;
+        let request = IoRequest {
+            dir,
+            permit,
+            queue: Queue::Cpu,
+            len,
+            control: true,
+            failed_over: false,
+            payload: LinearPayload::launch(&payload).ok_or(EBUSY)?,
+        };
+        send(request).map_err(|(_, e)| e)?;
+        payload.wait_over(TIMEOUT).inspect_err(|_| {
+            *last = Some(payload.clone());
+        })?;
+        payload.take(reply)?;
+        Ok(reply.len())
+    }
+}

@@ -1,0 +1,38 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+//! What client and server agreed on when a path was connected.
+
+use rnbd_proto::imm::IoReqLayout;
+use rnbd_proto::wire::rtrs::ConnAccept;
+use rnbd_proto::wire::rtrs::NextKey;
+
+/// Limits of a path: those of the server, as far as the local device can serve them.
+#[derive(Clone, Copy)]
+pub(super) struct PathLimits {
+    /// Requests in flight, of the whole session.
+    pub(super) depth: u16,
+    /// Longest data of one request, in bytes.
+    pub(super) max_io_size: u32,
+}
+
+/// How the two sides of a link talk to each other.
+#[derive(Clone, Copy)]
+pub(super) struct Negotiated {
+    /// Layout of the immediate of a request.
+    pub(super) layout: IoReqLayout,
+    /// How the client learns the next key of a chunk.
+    pub(super) next_key: NextKey,
+    /// Whether a response is one RDMA write, which leaves keys of the client alone.
+    pub(super) short_responses: bool,
+}
+
+impl Negotiated {
+    /// Reads what the server accepted.
+    pub(super) fn new(accept: &ConnAccept) -> Self {
+        Self {
+            layout: accept.layout(),
+            next_key: accept.next_key(),
+            short_responses: accept.short_responses(),
+        }
+    }
+}

@@ -1,0 +1,124 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+//! The requests of a link by message id, and the remote buffers that they are written to.
+
+use super::io_request::IoRequest;
+use super::io_request::Permit;
+use super::io_request::SubmitResult;
+use super::negotiated::Negotiated;
+use super::rdma_request::RdmaRequest;
+use super::rdma_request::RequestConn;
+use super::remote_buf::RemoteBuf;
+use super::stats::Stats;
+use crate::rdma::op::Op;
+use crate::rdma::op_set::OpSet;
+use crate::rdma::pd::Pd;
+use crate::rdma::qp::QpRef;
+use crate::rdma::wr::MAX_DATA_SGES;
+use kernel::prelude::*;
+use kernel::sync::Arc;
+use kernel::sync::SetOnce;
+
+/// The table. Link and connections for I/O share it.
+pub(super) struct RequestTable<C: RequestConn> {
+    negotiated: Negotiated,
+    /// Segments that one send work request may name beside a header.
+    data_sges: usize,
+    requests: Arc<OpSet<RdmaRequest<C>>>,
+    /// Set when INFO_RSP arrives.
+    remote_bufs: SetOnce<KVec<RemoteBuf>>,
+}
+
+impl<C: RequestConn> RequestTable<C> {
+    /// Makes requests whose data touch up to `units` registration units.
+    pub(super) fn new(
+        pd: &Arc<Pd>,
+        negotiated: Negotiated,
+        units: u32,
+        stats: &Arc<Stats>,
+    ) -> Result<Arc<Self>> {
+        let depth = negotiated.layout.queue_depth();
+        let mut requests = KVec::with_capacity(usize::from(depth.get()), GFP_KERNEL)?;
+        for id in depth.buffers() {
+            let request = RdmaRequest::new(pd, id, units, stats.clone())?;
+            requests.push(request, GFP_KERNEL)?;
+        }
+        let data_sges = (pd.attrs().max_send_sge as usize)
+            .saturating_sub(1)
+            .min(MAX_DATA_SGES);
+        Ok(Arc::new(
+            Self {
+                negotiated,
+                data_sges,
+                requests: OpSet::new(requests)?,
+                remote_bufs: SetOnce::new(),
+            },
+            GFP_KERNEL,
+        )?)
+    }
+
+    /// Returns what the two sides agreed on.
+    pub(super) fn negotiated(&self) -> &Negotiated {
+        &self.negotiated
+    }
+
+    /// Returns the requests, for a queue pair to keep.
+    pub(super) fn requests(&self) -> &Arc<OpSet<RdmaRequest<C>>> {
+        &self.requests
+    }
+
+    /// Sets the remote buffers, one for each request.
+    pub(super) fn set_remote_bufs(&self, remote_bufs: KVec<RemoteBuf>) {
+        self.remote_bufs.populate(remote_bufs);
+    }
+
+    /// Whether the remote buffers are known.
+    pub(super) fn is_ready(&self) -> bool {
+        self.remote_bufs.as_ref().is_some()
+    }
+
+    /// Returns a request and its remote buffer.
+    pub(super) fn get(&self, index: usize) -> Option<(&Arc<Op<RdmaRequest<C>>>, &RemoteBuf)> {
+        let remote_buf = self.remote_bufs.as_ref()?.get(index)?;
+        Some((self.requests.get(index)?, remote_buf))
+    }
+
+    /// Sends a request by `qp`; see [`Link::submit`](super::link::Link::submit).
+    pub(super) fn submit(&self, qp: &QpRef<'_, C>, request: IoRequest) -> SubmitResult {
+        let Some((rdma_request, remote_buf)) = self.get(request.permit.index()) else {
+            return Err((request, EINVAL));
+        };
+        let Some(idle) = rdma_request.begin() else {
+            return Err((request, EBUSY));
+        };
+        RdmaRequest::submit(
+            idle,
+            qp,
+            &self.negotiated,
+            remote_buf,
+            self.data_sges,
+            request,
+        )
+    }
+
+    /// Counts one more timeout of the request in flight; see
+    /// [`Session::count_timeout`](super::Session::count_timeout).
+    pub(super) fn count_timeout(&self, permit: Permit) -> Option<u32> {
+        self.requests.get(permit.index())?.count_timeout()
+    }
+
+    /// Passes all requests without a response to `f`. To be called once all queue pairs are
+    /// drained.
+    pub(super) fn take_unanswered(&self, mut f: impl FnMut(IoRequest)) {
+        for rdma_request in self.requests.iter() {
+            // In place of the server, which cannot respond any more.
+            rdma_request.record_response(None, |_| ());
+            let Some(idle) = rdma_request.begin() else {
+                continue;
+            };
+            if let Some(request) = RdmaRequest::take_unanswered(idle) {
+                f(request);
+            }
+        }
+    }
+}

@@ -1,0 +1,183 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+//! The session as the owner of its paths: adding and removing them, and the consequences of a
+//! path that comes up or is lost.
+
+use super::Session;
+use super::FAIL_QUEUED;
+use crate::client::io_request::IoRequest;
+use crate::client::negotiated::PathLimits;
+use crate::client::path::Path;
+use crate::client::path::PathOwner;
+use crate::client::requeue_list::StateChange;
+use crate::client::session_params::SessionParams;
+use crate::impl_has_owned_work;
+use crate::kernel_ext::log::Plain;
+use crate::kernel_ext::net::SockAddr;
+use crate::kernel_ext::noio::NoIoScope;
+use crate::kernel_ext::trace;
+use crate::kernel_ext::trace::Side;
+use crate::kernel_ext::work;
+use crate::kernel_ext::work::OwnedWorkItem;
+use kernel::prelude::*;
+use kernel::sync::Arc;
+use kernel::time::Delta;
+use rnbd_proto::async_event::EventCount;
+use rnbd_proto::session_state::Epoch;
+use rnbd_proto::session_state::PathAvailability;
+use rnbd_proto::session_state::SessionState;
+use rnbd_proto::text::path_addr::PathAddr;
+
+impl Session {
+    /// Makes a path and adds it to the set.
+    pub(super) fn new_path(self: &Arc<Self>, addr: &PathAddr<'_>) -> Result<Arc<Path>> {
+        let src = addr.src.as_ref().map(|src| SockAddr::new(src, 0));
+        let src = src.transpose()?;
+        let dst = SockAddr::new(&addr.dst, self.params.port())?;
+        let path = Path::new(self.clone(), &self.queue.handle(), src, dst)?;
+        self.paths.add(&path, src.as_ref(), &dst)?;
+        Ok(path)
+    }
+
+    /// Adds a path while the session is in use.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`PathSet::add`](crate::client::path_set::PathSet::add), or of
+    /// [`Session::open`].
+    pub(crate) fn add_path(self: &Arc<Self>, addr: &PathAddr<'_>) -> Result {
+        let path = self.new_path(addr)?;
+        let connected = path.connect_first().and_then(|()| self.paths.show(&path));
+        if connected.is_err() {
+            self.remove_path(&path);
+        } else {
+            self.reopen_devices(&path);
+        }
+        connected
+    }
+
+    /// Sets how long I/O waits for a path, in seconds; negative: without end. What waits
+    /// already waits that long from now.
+    pub(crate) fn set_fast_io_fail_tmo(self: &Arc<Self>, seconds: i32) {
+        self.params.set_fast_io_fail_tmo(seconds);
+        self.start_fail_timer();
+    }
+
+    /// Starts the time after which waiting I/O fails.
+    fn start_fail_timer(self: &Arc<Self>) {
+        let seconds = self.params.fast_io_fail_tmo();
+        if seconds < 0 {
+            work::cancel_sync::<_, FAIL_QUEUED>(self);
+        } else {
+            work::reschedule_in::<_, FAIL_QUEUED>(self, Delta::from_secs(seconds.into()));
+        }
+    }
+
+    fn trace_state(&self, change: &StateChange) {
+        if change.after != change.before {
+            let now = change.after;
+            trace::session(Side::Client, self.name(), &Plain(format_args!("{now:?}")));
+        }
+    }
+
+    /// Records that the server knows the devices.
+    pub(super) fn mark_reopened(&self, epoch: Epoch) {
+        let change = self.requeue_list.mark_reopened(epoch);
+        self.trace_state(&change);
+    }
+
+    /// Has the devices opened again, if the server forgot them, as `path` is up. Returns false
+    /// if that failed, and the link of the path is given up.
+    fn reopen_devices(self: &Arc<Self>, path: &Path) -> bool {
+        // I/O may be waiting for this.
+        let _no_io = NoIoScope::begin();
+        let _reopening = self.reopening.lock();
+        let Some(epoch) = self.requeue_list.reopen_due() else {
+            return true;
+        };
+        match self.events.reconnected(self) {
+            Ok(()) => {
+                self.mark_reopened(epoch);
+                self.kick_requeue_list();
+                true
+            }
+            Err(e) => {
+                pr_err!("{path}: opening the devices again failed: {e:?}\n");
+                path.fail_link("devices are not open");
+                false
+            }
+        }
+    }
+}
+
+impl PathOwner for Session {
+    fn params(&self) -> &SessionParams {
+        &self.params
+    }
+
+    fn has_path_up(&self) -> bool {
+        self.requeue_list.is_up()
+    }
+
+    fn adopt_limits(&self, limits: PathLimits) -> Result {
+        if self.params.queue_depth() == 0 {
+            self.requeue_list.allocate(limits.depth.into())?;
+            self.params.set_limits(limits);
+        }
+        Ok(())
+    }
+
+    fn availability_changed(self: Arc<Self>, path: &Path, to: PathAvailability) {
+        let change = self.requeue_list.set_availability(path.availability(), to);
+        if to == PathAvailability::Up {
+            path.set_epoch(change.epoch);
+        }
+        self.trace_state(&change);
+        let lost = change.before == SessionState::Live && change.after != SessionState::Live;
+        if lost && !self.paths.is_closed() {
+            self.events
+                .disconnected(change.after == SessionState::Queueing);
+            self.start_fail_timer();
+        }
+        self.kick_requeue_list();
+    }
+
+    fn path_reconnected(self: Arc<Self>, path: &Arc<Path>) -> bool {
+        if let Err(e) = self.paths.show(path) {
+            pr_warn!("{path}: creating its directory in sysfs failed: {e:?}\n");
+        }
+        self.reopen_devices(path)
+    }
+
+    fn resend(self: Arc<Self>, request: IoRequest) {
+        self.resend_request(request);
+    }
+
+    fn event_count_received(self: Arc<Self>, count: EventCount) {
+        self.note_event_count(count);
+    }
+
+    fn remove_path(&self, path: &Arc<Path>) {
+        // First, as `close` waits for the paths that are in the list. Another task may be
+        // doing the same.
+        path.shut_down();
+        // Dropping the directory waits for callbacks.
+        drop(self.paths.remove(path));
+    }
+}
+
+impl_has_owned_work! { impl HasOwnedWork<FAIL_QUEUED> for Session { self.fail_queued } }
+
+impl OwnedWorkItem<FAIL_QUEUED> for Session {
+    fn run(this: Arc<Self>) {
+        let change = this.requeue_list.expire();
+        this.trace_state(&change);
+        if (change.before, change.after) == (SessionState::Queueing, SessionState::Failing) {
+            pr_warn!(
+                "{}: no path within fast_io_fail_tmo, I/O fails until one is up\n",
+                this.name()
+            );
+            this.kick_requeue_list();
+        }
+    }
+}

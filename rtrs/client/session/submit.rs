@@ -1,0 +1,174 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+//! Submission of requests: to the path that the policy chooses, or to the requeue list while
+//! there is none.
+
+use super::Session;
+use super::REQUEUE;
+use crate::client::io_request::Direction;
+use crate::client::io_request::IoRequest;
+use crate::client::io_request::Permit;
+use crate::client::io_request::Queue;
+use crate::client::io_request::SubmitResult;
+use crate::client::requeue_list::RequeueError;
+use crate::impl_has_owned_work;
+use crate::kernel_ext::work;
+use crate::kernel_ext::work::OwnedWorkItem;
+use crate::rdma::payload::PayloadBox;
+use kernel::prelude::*;
+use kernel::sync::Arc;
+use kernel::time::Delta;
+use rnbd_proto::session_state::SessionState;
+
+/// Delay before a request is sent again that a device had no room for.
+const RETRY_DELAY: Delta = Delta::from_millis(10);
+
+/// Whether a request that failed so may be sent again after a while.
+fn is_temporary(err: Error) -> bool {
+    err == ENOMEM || err == ENOSPC
+}
+
+impl Session {
+    /// Sends a request with `len` bytes of data and the message of `payload`, by the
+    /// connections for `queue`. Does not sleep. `payload` is completed later, or given back
+    /// on an error right away. While no path is up but one will be, the request waits.
+    ///
+    /// # Errors
+    ///
+    /// `ENOTCONN` without a path, `EBUSY` when the permit is in use, `EINVAL` or
+    /// `EMSGSIZE` for sizes that do not fit, or the error of the message.
+    /// `ENOMEM` or `ENOSPC` when the device has no room at the moment: the same request may be
+    /// sent after a while ([`PayloadBox::later`]).
+    pub fn submit(
+        &self,
+        dir: Direction,
+        permit: Permit,
+        queue: Queue,
+        len: u32,
+        payload: PayloadBox,
+    ) -> core::result::Result<(), (PayloadBox, Error)> {
+        if len > self.max_io_size() {
+            return Err((payload, EMSGSIZE));
+        }
+        if matches!(queue, Queue::Polled(number) if number >= self.nr_poll_queues()) {
+            return Err((payload, EINVAL));
+        }
+        let request = IoRequest {
+            dir,
+            permit,
+            queue,
+            len,
+            control: false,
+            failed_over: false,
+            payload,
+        };
+        self.send_or_queue(request).map_err(|(request, e)| {
+            if !is_temporary(e) {
+                request.trace_error(&self.name(), e);
+            }
+            (request.payload, e)
+        })
+    }
+
+    /// Handles completions of polled queue `number`; returns how many. Does not sleep.
+    pub fn poll(&self, number: u32) -> u32 {
+        self.paths.poll(number)
+    }
+
+    /// Counts one more timeout of the request of `permit`. Returns for how many periods it
+    /// has been in flight on its present path: 0 if it is not in flight, as it has just been
+    /// completed or waits for a path. Does not sleep.
+    pub fn count_timeout(&self, permit: Permit) -> u32 {
+        self.paths.count_timeout(permit)
+    }
+
+    /// Fails the links of all paths because of `why`; the paths are connected again. Requests
+    /// in flight go over them after that, or fail as for any session without a path. Does not
+    /// sleep.
+    pub fn reset(&self, why: &str) {
+        self.paths.fail_links(why);
+    }
+
+    /// Sends a control message and waits for the response, whose data goes to `reply`;
+    /// returns the length of the data. At most 30 s; killable.
+    ///
+    /// # Errors
+    ///
+    /// `ETIMEDOUT`, `ECONNABORTED` when the path was lost meanwhile, those of
+    /// [`Session::submit`], or the error of the server.
+    pub fn call(&self, dir: Direction, msg: &[u8], reply: &mut [u8]) -> Result<usize> {
+        let permit = Permit::new(self.io_depth());
+        self.control
+            .call(permit, dir, msg, reply, |request| self.send(request))
+    }
+
+    /// Sends all waiting requests again, if they can be sent; fails those that must not wait.
+    pub fn kick_requeue_list(self: &Arc<Self>) {
+        for permit in 0..self.requeue_list.depth() {
+            if let Some(request) = self.requeue_list.take(permit) {
+                self.resend_request(request);
+            }
+        }
+    }
+
+    /// Sends a request that was accepted before, or completes it with an error.
+    pub(super) fn resend_request(self: &Arc<Self>, request: IoRequest) {
+        let sent = match request.control {
+            true => Err((request, ECONNABORTED)),
+            false => self.send_or_queue(request),
+        };
+        let queued = sent.or_else(|(request, e)| match is_temporary(e) {
+            // The server may be executing it, so it keeps its permit.
+            true => self.queue_for_retry(request),
+            false => Err((request, e)),
+        });
+        if let Err((request, e)) = queued {
+            request.trace_error(&self.name(), e);
+            request.payload.done(Err(e));
+        }
+    }
+
+    fn queue_for_retry(self: &Arc<Self>, mut request: IoRequest) -> SubmitResult {
+        loop {
+            let snapshot = self.requeue_list.snapshot();
+            match self.requeue_list.push(request, snapshot) {
+                Ok(()) => break,
+                Err(RequeueError::Failed(request, e)) => return Err((request, e)),
+                Err(RequeueError::Outdated(back)) => request = back,
+            }
+        }
+        work::schedule_in::<_, REQUEUE>(self, RETRY_DELAY);
+        Ok(())
+    }
+
+    fn send_or_queue(&self, mut request: IoRequest) -> SubmitResult {
+        loop {
+            let snapshot = self.requeue_list.snapshot();
+            if snapshot.state() == SessionState::Live {
+                match self.send(request) {
+                    Err((back, e)) if e == ENOTCONN => request = back,
+                    other => return other,
+                }
+            }
+            match self.requeue_list.push(request, snapshot) {
+                Ok(()) => return Ok(()),
+                Err(RequeueError::Failed(request, e)) => return Err((request, e)),
+                Err(RequeueError::Outdated(back)) => request = back,
+            }
+        }
+    }
+
+    /// Sends a request by the path that the policy chooses; `ENOTCONN` if there is none.
+    #[inline]
+    fn send(&self, request: IoRequest) -> SubmitResult {
+        self.paths.submit(request, self.requeue_list.open_epoch())
+    }
+}
+
+impl_has_owned_work! { impl HasOwnedWork<REQUEUE> for Session { self.requeue_work } }
+
+impl OwnedWorkItem<REQUEUE> for Session {
+    fn run(this: Arc<Self>) {
+        this.kick_requeue_list();
+    }
+}
