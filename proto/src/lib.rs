@@ -19,6 +19,8 @@
 // Kbuild passes `no_std` itself and sets every `CONFIG_*` as a `cfg`.
 #![cfg_attr(not(any(test, CONFIG_RUST)), no_std)]
 #![forbid(unsafe_code)]
+// The documentation of this tree includes private items.
+#![allow(rustdoc::private_intra_doc_links)]
 
 pub mod async_event;
 mod atomic;
