@@ -8,7 +8,7 @@ use kernel::prelude::*;
 use kernel::str::CString;
 use rnbd_proto::search_path::SearchPath;
 use rnbd_proto::search_path::SearchPathError;
-use rnbd_proto::search_path::MAX_PATH;
+use rnbd_proto::search_path::PATH_MAX;
 use rnbd_proto::wire::name::DevicePath;
 use rnbd_proto::wire::name::SessName;
 
@@ -35,7 +35,7 @@ impl DevicePathname {
         session: SessName<'_>,
         device: DevicePath<'_>,
     ) -> Result<Self> {
-        let mut buf = KVec::from_elem(0_u8, MAX_PATH, GFP_KERNEL)?;
+        let mut buf = KVec::from_elem(0_u8, PATH_MAX, GFP_KERNEL)?;
         let path = search
             .resolve(session, device, &mut buf)
             .map_err(path_error)?;

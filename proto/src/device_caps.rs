@@ -57,15 +57,15 @@ impl fmt::Display for MissingCapability {
             Self::Registration => f.write_str("lacks memory management extensions"),
             Self::Region(bytes) => write!(
                 f,
-                "registers {bytes} bytes at once, and a request can have {MIN_IO_SIZE}"
+                "registers at most {bytes} bytes at once, but I/O of {MIN_IO_SIZE} bytes must be possible"
             ),
             Self::WorkRequests { needed, max } => write!(
                 f,
-                "has {max} work requests in a queue, and {needed} are needed; a smaller sess_queue_depth of the server needs fewer"
+                "allows {max} work requests in a queue, but {needed} are needed; a lower sess_queue_depth of the server needs fewer"
             ),
             Self::Completions { needed, max } => write!(
                 f,
-                "has {max} completions in a queue, and {needed} are needed; a smaller sess_queue_depth of the server needs fewer"
+                "allows {max} completions in a queue, but {needed} are needed; a lower sess_queue_depth of the server needs fewer"
             ),
         }
     }
@@ -151,10 +151,10 @@ mod tests {
                 "lacks memory management extensions",
             ),
             (bare.check_client(), "lacks memory management extensions"),
-            (small.check_client(), "registers 0 bytes at once"),
-            (ENOUGH.check_server(101, 1), "has 101 work requests"),
+            (small.check_client(), "registers at most 0 bytes at once"),
+            (ENOUGH.check_server(101, 1), "allows 101 work requests"),
             (ENOUGH.check_server(1, 101), "102 are needed"),
-            (ENOUGH.check_server(100, 51), "has 152 completions"),
+            (ENOUGH.check_server(100, 51), "allows 152 completions"),
             (ENOUGH.check_cq(151, 0), "153 are needed"),
             (ENOUGH.check_cq(u32::MAX, 9), "sess_queue_depth"),
         ] {

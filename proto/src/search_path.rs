@@ -40,7 +40,7 @@ use crate::wire::name::DevicePath;
 use crate::wire::name::SessName;
 
 /// Largest length of a path with its NUL, in bytes (`PATH_MAX`).
-pub const MAX_PATH: usize = 4096;
+pub const PATH_MAX: usize = 4096;
 /// Placeholder for the name of the session.
 const PLACEHOLDER: &[u8] = b"%SESSNAME%";
 
@@ -55,7 +55,7 @@ pub enum SearchPathError {
     Parent,
     /// The device path names no file: it consists of slashes and dots.
     Empty,
-    /// Longer than [`MAX_PATH`].
+    /// Longer than [`PATH_MAX`].
     TooLong,
 }
 
@@ -89,7 +89,7 @@ fn components(path: &[u8]) -> impl Iterator<Item = &[u8]> {
 /// # Invariants
 ///
 /// Starts with `/`, has no component `..` and no control characters, and is
-/// shorter than [`MAX_PATH`].
+/// shorter than [`PATH_MAX`].
 #[derive(Clone, Copy, Debug)]
 pub struct SearchPath<'a>(&'a [u8]);
 
@@ -99,7 +99,7 @@ impl<'a> SearchPath<'a> {
         if path.first() != Some(&b'/') {
             return Err(SearchPathError::Relative);
         }
-        if path.len() >= MAX_PATH {
+        if path.len() >= PATH_MAX {
             return Err(SearchPathError::TooLong);
         }
         if path.iter().any(u8::is_ascii_control) {
@@ -131,7 +131,7 @@ impl<'a> SearchPath<'a> {
         out.finish()
     }
 
-    /// Writes the path of a device to `buf`. [`MAX_PATH`] bytes are always enough.
+    /// Writes the path of a device to `buf`. [`PATH_MAX`] bytes are always enough.
     pub fn resolve<'b>(
         self,
         sessname: SessName<'_>,
@@ -186,7 +186,7 @@ impl<'b> Writer<'b> {
     fn push(&mut self, bytes: &[u8]) -> Result<(), SearchPathError> {
         let end = self.len.saturating_add(bytes.len());
         // The NUL goes to `end`.
-        if end >= self.buf.len() || end >= MAX_PATH {
+        if end >= self.buf.len() || end >= PATH_MAX {
             return Err(SearchPathError::TooLong);
         }
         let free = self.buf.get_mut(self.len..end);

@@ -5,12 +5,12 @@
 use proptest::prelude::*;
 use rnbd_proto::search_path::SearchPath;
 use rnbd_proto::search_path::SearchPathError;
-use rnbd_proto::search_path::MAX_PATH;
+use rnbd_proto::search_path::PATH_MAX;
 use rnbd_proto::wire::name::DevicePath;
 use rnbd_proto::wire::name::SessName;
 
 fn resolve(search: &str, sess: &str, device: &str) -> Result<String, SearchPathError> {
-    let mut buf = [0xff; MAX_PATH];
+    let mut buf = [0xff; PATH_MAX];
     let sess = SessName::new(sess.as_bytes()).unwrap();
     let device = DevicePath::new(device.as_bytes()).unwrap();
     SearchPath::new(search.as_bytes())?

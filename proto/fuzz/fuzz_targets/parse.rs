@@ -19,7 +19,7 @@ use rnbd_proto::limits::QueueDepth;
 use rnbd_proto::mpath_policy::MpathPolicy;
 use rnbd_proto::reconnect_backoff;
 use rnbd_proto::search_path::SearchPath;
-use rnbd_proto::search_path::MAX_PATH;
+use rnbd_proto::search_path::PATH_MAX;
 use rnbd_proto::text::map_device::MapOptions;
 use rnbd_proto::text::path_addr::PathAddr;
 use rnbd_proto::text::UnmapMode;
@@ -154,7 +154,7 @@ fn texts(kind: u8, data: &[u8]) -> Option<()> {
             let search = SearchPath::new(parts.next()?).ok()?;
             let sess = SessName::new(parts.next()?).ok()?;
             let device = DevicePath::new(parts.next()?).ok()?;
-            let (mut dir, mut path) = ([0; MAX_PATH], [0; MAX_PATH]);
+            let (mut dir, mut path) = ([0; PATH_MAX], [0; PATH_MAX]);
             let path = search.resolve(sess, device, &mut path).ok()?.to_bytes();
             let dir = search
                 .directory(sess, &mut dir)

@@ -34,7 +34,7 @@ use crate::wire::rnbd::AccessMode;
 use crate::wire::rnbd::DEFAULT_PORT;
 
 /// Largest number of `path=` options in one line.
-pub const MAX_PATHS: usize = 6;
+const MAX_PATH_OPTIONS: usize = 6;
 
 /// Usage text that the file shows when it is read, in the form of the C driver: all options,
 /// the optional ones in brackets, and the syntax of an address.
@@ -102,7 +102,7 @@ impl OptionKey {
 
 /// What is wrong with an option.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum OptionProblem {
+pub enum OptionErrorKind {
     /// A required option is missing.
     Missing,
     /// Given more than once.
@@ -113,7 +113,7 @@ pub enum OptionProblem {
     TooLong,
     /// A name with a forbidden byte.
     BadName,
-    /// More than [`MAX_PATHS`] paths.
+    /// More than [`MAX_PATH_OPTIONS`] paths.
     TooMany,
     /// The same path twice.
     SamePath,
@@ -144,7 +144,7 @@ pub enum OptionError<'a> {
         /// The value, empty if there is none.
         value: &'a [u8],
         /// What is wrong.
-        reason: OptionProblem,
+        kind: OptionErrorKind,
     },
 }
 
@@ -157,32 +157,37 @@ impl OptionError<'_> {
 
 impl fmt::Display for OptionError<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (option, value, reason) = match self {
+        let (option, value, kind) = match self {
             Self::Unknown(word) => return write!(f, "unknown option '{}'", Quoted(word)),
             Self::Bad {
                 option,
                 value,
-                reason,
-            } => (option.as_str(), Quoted(value), reason),
+                kind,
+            } => (option.as_str(), Quoted(value), kind),
         };
-        match reason {
-            OptionProblem::Missing => write!(f, "option {option} is missing"),
-            OptionProblem::Twice => write!(f, "option {option} given twice"),
-            OptionProblem::Empty => write!(f, "option {option} has no value"),
-            OptionProblem::TooLong => write!(f, "option {option} is longer than {MAX_NAME} bytes"),
-            OptionProblem::BadName => write!(f, "option {option}: bad name '{value}'"),
-            OptionProblem::TooMany => {
-                write!(f, "option {option} given more than {MAX_PATHS} times")
+        match kind {
+            OptionErrorKind::Missing => write!(f, "option {option} is missing"),
+            OptionErrorKind::Twice => write!(f, "option {option} given twice"),
+            OptionErrorKind::Empty => write!(f, "option {option} has no value"),
+            OptionErrorKind::TooLong => {
+                write!(f, "option {option} is longer than {MAX_NAME} bytes")
             }
-            OptionProblem::SamePath => write!(f, "option {option}: '{value}' given twice"),
-            OptionProblem::Addr(why) => write!(f, "option {option}: '{value}' {why}"),
-            OptionProblem::Range { min, max } => {
+            OptionErrorKind::BadName => write!(f, "option {option}: bad name '{value}'"),
+            OptionErrorKind::TooMany => {
+                write!(
+                    f,
+                    "option {option} given more than {MAX_PATH_OPTIONS} times"
+                )
+            }
+            OptionErrorKind::SamePath => write!(f, "option {option}: '{value}' given twice"),
+            OptionErrorKind::Addr(why) => write!(f, "option {option}: '{value}' {why}"),
+            OptionErrorKind::Range { min, max } => {
                 write!(f, "option {option}: '{value}' is not within {min}..{max}")
             }
-            OptionProblem::Mode => {
+            OptionErrorKind::Mode => {
                 write!(f, "option {option}: '{value}' is not ro, rw or migration")
             }
-            OptionProblem::LinkTooLong => write!(
+            OptionErrorKind::LinkTooLong => write!(
                 f,
                 "option {option} is longer than {MAX_NAME} bytes together with sessname"
             ),
@@ -205,7 +210,7 @@ pub struct MapOptions<'a> {
     pub access_mode: AccessMode,
     /// Number of poll queues.
     pub nr_poll_queues: u32,
-    paths: [Option<PathAddr<'a>>; MAX_PATHS],
+    paths: [Option<PathAddr<'a>>; MAX_PATH_OPTIONS],
 }
 
 impl<'a> MapOptions<'a> {
@@ -226,7 +231,7 @@ impl<'a> MapOptions<'a> {
         let link = DeviceLink::new(device_path, sessname).ok_or(OptionError::Bad {
             option: OptionKey::DevicePath,
             value: device_path.as_bytes(),
-            reason: OptionProblem::LinkTooLong,
+            kind: OptionErrorKind::LinkTooLong,
         })?;
         Ok(Self {
             sessname,
@@ -255,7 +260,7 @@ struct Parser<'a> {
     dest_port: Option<u16>,
     access_mode: Option<AccessMode>,
     nr_poll_queues: u32,
-    paths: [Option<PathAddr<'a>>; MAX_PATHS],
+    paths: [Option<PathAddr<'a>>; MAX_PATH_OPTIONS],
 }
 
 impl<'a> Parser<'a> {
@@ -263,10 +268,10 @@ impl<'a> Parser<'a> {
     fn parse_word(&mut self, word: &'a [u8], nr_cpus: u32) -> Result<(), OptionError<'a>> {
         let (option, value) = OptionKey::split(word).ok_or(OptionError::Unknown(word))?;
         self.set(option, value, nr_cpus)
-            .map_err(|reason| OptionError::Bad {
+            .map_err(|kind| OptionError::Bad {
                 option,
                 value,
-                reason,
+                kind,
             })
     }
 
@@ -275,13 +280,13 @@ impl<'a> Parser<'a> {
         option: OptionKey,
         value: &'a [u8],
         nr_cpus: u32,
-    ) -> Result<(), OptionProblem> {
+    ) -> Result<(), OptionErrorKind> {
         if self.given & option.bit() != 0 && option != OptionKey::Path {
-            return Err(OptionProblem::Twice);
+            return Err(OptionErrorKind::Twice);
         }
         self.given |= option.bit();
         if value.is_empty() {
-            return Err(OptionProblem::Empty);
+            return Err(OptionErrorKind::Empty);
         }
         match option {
             OptionKey::SessName => self.sessname = Some(name(value, SessName::new)?),
@@ -290,30 +295,30 @@ impl<'a> Parser<'a> {
             OptionKey::DestPort => {
                 let (min, max) = (0, u16::MAX.into());
                 let port = super::parse_option_number(value).and_then(|n| u16::try_from(n).ok());
-                self.dest_port = Some(port.ok_or(OptionProblem::Range { min, max })?);
+                self.dest_port = Some(port.ok_or(OptionErrorKind::Range { min, max })?);
             }
             OptionKey::AccessMode => {
-                self.access_mode = Some(AccessMode::parse(value).ok_or(OptionProblem::Mode)?);
+                self.access_mode = Some(AccessMode::parse(value).ok_or(OptionErrorKind::Mode)?);
             }
             OptionKey::NrPollQueues => {
                 let (min, max) = (-1, i32::try_from(nr_cpus).unwrap_or(i32::MAX));
                 self.nr_poll_queues = match super::parse_option_number(value) {
                     Some(-1) => nr_cpus,
                     Some(n) if (0..=max).contains(&n) => n.unsigned_abs(),
-                    _ => return Err(OptionProblem::Range { min, max }),
+                    _ => return Err(OptionErrorKind::Range { min, max }),
                 };
             }
         }
         Ok(())
     }
 
-    fn add_path(&mut self, value: &'a [u8]) -> Result<(), OptionProblem> {
-        let path = PathAddr::parse(value).map_err(OptionProblem::Addr)?;
+    fn add_path(&mut self, value: &'a [u8]) -> Result<(), OptionErrorKind> {
+        let path = PathAddr::parse(value).map_err(OptionErrorKind::Addr)?;
         if self.paths.iter().flatten().any(|known| *known == path) {
-            return Err(OptionProblem::SamePath);
+            return Err(OptionErrorKind::SamePath);
         }
         let free = self.paths.iter_mut().find(|slot| slot.is_none());
-        *free.ok_or(OptionProblem::TooMany)? = Some(path);
+        *free.ok_or(OptionErrorKind::TooMany)? = Some(path);
         Ok(())
     }
 }
@@ -322,13 +327,16 @@ fn missing(option: OptionKey) -> OptionError<'static> {
     OptionError::Bad {
         option,
         value: b"",
-        reason: OptionProblem::Missing,
+        kind: OptionErrorKind::Missing,
     }
 }
 
-fn name<'a, T, E>(value: &'a [u8], new: fn(&'a [u8]) -> Result<T, E>) -> Result<T, OptionProblem> {
+fn name<'a, T, E>(
+    value: &'a [u8],
+    new: fn(&'a [u8]) -> Result<T, E>,
+) -> Result<T, OptionErrorKind> {
     if value.len() > MAX_NAME {
-        return Err(OptionProblem::TooLong);
+        return Err(OptionErrorKind::TooLong);
     }
-    new(value).map_err(|_| OptionProblem::BadName)
+    new(value).map_err(|_| OptionErrorKind::BadName)
 }
