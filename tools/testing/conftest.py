@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """What pytest needs to know about the bench: options, fixtures, verdicts.
 
-A test that asks for one of `GUESTS` gets guests.  Which kernels and which
-drivers it runs with is said by marks:
+A test that asks for one of `GUESTS` gets guests.  Marks say with which kernels and which
+drivers it runs:
 
     @pytest.mark.kernels("stock", "sanitize")
     @pytest.mark.drivers("rust-c", "c-rust", "rust-rust")   # client-server
@@ -11,17 +11,26 @@ drivers it runs with is said by marks:
 Without marks: Rust on both sides, over soft-RoCE, on the stock kernel, and with
 `--long` on the sanitizing one as well, where everything takes ten times as long.
 Soft iWARP is for Rust on both sides, and with `--long` only.
+
+With `-n 2`, tests run in two processes (`rnbdbench/schedule.py`), the workers of
+pytest-xdist; the process that was started only distributes them and reports.
 """
 
+import os
 import re
 from collections.abc import Generator
 from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
 
 from rnbdbench import settings
 from rnbdbench.lab import Lab
 from rnbdbench.lab import Pair
+from rnbdbench.logs import LogFolder
+from rnbdbench.schedule import Batch
+from rnbdbench.schedule import Scheduler
 
 ORDER = ["static", "host", "loopback", "pair"]
 """Folders, the cheap tests first."""
@@ -29,8 +38,13 @@ ORDER = ["static", "host", "loopback", "pair"]
 GUESTS = ["loopback", "pair", "two_links"]
 """Fixtures that provide guests, in the order of running."""
 
+COMPILERS = 10
+"""Nice value of tests without guests: compilers use what processor time guests leave."""
+
+_items_key = pytest.StashKey[list[pytest.Item]]()
 _lab_key = pytest.StashKey[Lab]()
 _last_key = pytest.StashKey[bool]()
+_logs_key = pytest.StashKey[LogFolder]()
 _long_key = pytest.StashKey[int]()
 
 
@@ -62,7 +76,7 @@ def _fabrics(metafunc: pytest.Metafunc, drivers: str) -> list[str]:
     if only:
         asked = metafunc.definition.get_closest_marker("fabrics")
         fabrics = [only] if only in fabrics or not asked else []
-    # The C drivers need immediates, which soft iWARP has not.
+    # The C drivers need immediates, which soft iWARP does not have.
     possible = {"rxe", "siw"} if drivers == "rust-rust" else {"rxe"}
     return [fabric for fabric in fabrics if fabric in possible]
 
@@ -108,30 +122,33 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         metafunc.parametrize(fixture, parameters, indirect=True, ids=map(_name, combinations))
 
 
-def _rank(item: pytest.Item) -> tuple[int, str, int]:
-    folder = item.path.relative_to(settings.TESTING).parts[0]
-    parameters = getattr(item, "callspec", None)
-    values = parameters.params if parameters else {}
-    # Stock before sanitize, and tests with the same guests next to each other.
-    for place, fixture in enumerate(GUESTS):
-        if fixture in values:
-            return ORDER.index(folder), "-".join(values[fixture]).replace("stock", "0"), place
-    return ORDER.index(folder), "", 0
-
-
-def _can_run(item: pytest.Item) -> bool:
-    """Whether a test has guests, if it asks for some; `--kernel` may leave it none."""
+def _guests(item: pytest.Item) -> tuple[str, ...] | None:
+    """The fixture by which a test gets guests, and its parameters; None without guests."""
     values = getattr(getattr(item, "callspec", None), "params", {})
-    return all(isinstance(values[fixture], tuple) for fixture in GUESTS if fixture in values)
+    for fixture in GUESTS:
+        if fixture in values:
+            # No tuple if `--kernel` leaves the test without guests.
+            return (fixture, *values[fixture]) if isinstance(values[fixture], tuple) else ()
+    return None
+
+
+def _rank(item: pytest.Item) -> tuple[int, str, int]:
+    folder = ORDER.index(item.path.relative_to(settings.TESTING).parts[0])
+    guests = _guests(item)
+    if not guests:
+        return folder, "", 0
+    fixture, *parameters = guests
+    # Stock before sanitize, and tests with the same guests next to each other.
+    return folder, "-".join(parameters).replace("stock", "0"), GUESTS.index(fixture)
 
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Sorts the tests, and leaves out the long ones and those without guests.
+    """Sorts the tests, and leaves out the long ones and those without the guests they need.
 
-    After `-k` and the like, so that the long ones are those of what was asked for.
+    It comes after `-k` and the like, so it counts the long ones among what was asked for.
     """
-    items[:] = [item for item in items if _can_run(item)]
+    items[:] = [item for item in items if _guests(item) != ()]
     items.sort(key=_rank)
     if not config.getoption("long"):
         long = [item for item in items if item.get_closest_marker("long")]
@@ -140,10 +157,65 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         items[:] = [item for item in items if item not in long]
 
 
+def _batch_key(item: pytest.Item) -> tuple[object, ...]:
+    """Tells batches apart: tests of a file with the same guests."""
+    return item.path, _guests(item)
+
+
+def _batches(items: list[pytest.Item]) -> list[Batch]:
+    """All batches: those without guests first, then those that take longest."""
+    batches: dict[object, Batch] = {}
+    for index, item in enumerate(items):
+        guests = _guests(item)
+        # Two guests of the sanitizing kernel take all of two processors.
+        alone = guests is not None and guests[0] != "loopback" and "sanitize" in guests
+        batch = batches.setdefault(_batch_key(item), Batch(guests, alone))
+        batch.tests.append(index)
+
+    def cost(batch: Batch) -> tuple[int, ...]:
+        if batch.guests is None:
+            return (1,)
+        return 0, "sanitize" in batch.guests, "loopback" not in batch.guests, len(batch.tests)
+
+    return sorted(batches.values(), key=cost, reverse=True)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection(session: pytest.Session) -> bool | None:
+    """Collects the tests in the process that distributes them, too: it makes the batches."""
+    if not session.config.pluginmanager.hasplugin("dsession"):
+        return None
+    items = session.perform_collect()
+    if session.testsfailed:
+        raise session.Interrupted(f"{session.testsfailed} errors during collection")
+    session.config.stash[_items_key] = list(items)
+    return True
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config) -> Scheduler:
+    """Has our scheduler distribute the tests."""
+    items = config.stash[_items_key]
+    names = [item.nodeid for item in items]
+    return Scheduler(names, _batches(items), len(config.getoption("tx")))
+
+
+def _logs(config: pytest.Config) -> Path:
+    """The folder for the logs of this run."""
+    if _logs_key not in config.stash:
+        config.stash[_logs_key] = LogFolder(settings.LOGS)
+    return config.stash[_logs_key].path
+
+
+def pytest_configure_node(node: Any) -> None:
+    """Tells a worker where logs go."""
+    node.workerinput["logs"] = str(_logs(node.config))
+
+
 @pytest.fixture(scope="session")
 def lab(pytestconfig: pytest.Config) -> Iterator[Lab]:
-    """The guests of the whole run."""
-    made = Lab(settings.LOGS)
+    """The guests of the whole run, or of one worker."""
+    told = getattr(pytestconfig, "workerinput", None)
+    made = Lab(Path(told["logs"]), told["workerid"]) if told else Lab(_logs(pytestconfig))
     pytestconfig.stash[_lab_key] = made
     yield made
     made.close()
@@ -179,45 +251,63 @@ def two_links(lab: Lab, request: pytest.FixtureRequest) -> Pair:
     return lab.pair(kernel, client, server, fabric, cables=2)
 
 
-def _company(item: pytest.Item) -> tuple[object, ...]:
-    """What tests have in common that are checked for leaks together."""
-    parameters = getattr(item, "callspec", None)
-    values = parameters.params if parameters else {}
-    return item.path, *(values.get(fixture) for fixture in GUESTS)
-
-
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_protocol(
     item: pytest.Item, nextitem: pytest.Item | None
 ) -> Generator[None, object, object]:
-    """Notes whether a test is the last one of its company."""
-    item.stash[_last_key] = nextitem is None or _company(nextitem) != _company(item)
+    """Notes whether a test is the last one of its batch."""
+    item.stash[_last_key] = nextitem is None or _batch_key(nextitem) != _batch_key(item)
+    if hasattr(item.config, "workerinput"):
+        os.setpriority(os.PRIO_PROCESS, 0, 0 if _guests(item) else COMPILERS)
     return (yield)
+
+
+def _finish(item: pytest.Item, failed: bool) -> str:
+    """Ends the use that a test made of guests; returns what was wrong with them."""
+    lab = item.config.stash.get(_lab_key, None)
+    name = re.sub(r"[^\w.=-]+", "_", item.nodeid.removesuffix("]"))
+    return lab.finish(name, failed, item.stash[_last_key]) if lab else ""
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_setup(item: pytest.Item) -> Generator[None, None, None]:
+    """Has guests replaced that a fixture failed to prepare for a test."""
+    try:
+        yield
+    except pytest.skip.Exception:
+        raise
+    except BaseException:
+        item.add_report_section("setup", "guests", _finish(item, failed=True))
+        raise
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
     """Lets a test fail for what a kernel said, not only for what it asserts."""
-    lab = item.config.stash.get(_lab_key, None)
-    last = item.stash[_last_key]
-    name = re.sub(r"[^\w.=-]+", "_", item.nodeid.removesuffix("]"))
     try:
         result = yield
     except BaseException:
-        if lab:
-            item.add_report_section("call", "guests", lab.finish(name, failed=True, last=last))
+        item.add_report_section("call", "guests", _finish(item, failed=True))
         raise
-    problems = lab.finish(name, failed=False, last=last) if lab else ""
+    problems = _finish(item, failed=False)
     if problems:
         pytest.fail(problems, pytrace=False)
     return result
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """Prints the tables that tests have recorded (`record_property`)."""
+    for report in terminalreporter.getreports("passed"):
+        for title, table in report.user_properties:
+            terminalreporter.section(title)
+            terminalreporter.line(table)
 
 
 @pytest.hookimpl(trylast=True)
 def pytest_unconfigure(config: pytest.Config) -> None:
     """Prints the counts, in the last line."""
     reporter = config.pluginmanager.get_plugin("terminalreporter")
-    if reporter is None or config.option.collectonly:
+    if reporter is None or config.option.collectonly or hasattr(config, "workerinput"):
         return
     count = {
         outcome: len(reporter.stats.get(outcome, []))

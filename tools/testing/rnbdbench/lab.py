@@ -6,13 +6,11 @@ in order; between tests the RNBD modules are unloaded, which is a test of its
 own.  A guest that took part in a failure is replaced.
 """
 
-import fcntl
 import shutil
 import tempfile
 from dataclasses import dataclass
 from dataclasses import field
 from pathlib import Path
-from typing import TextIO
 
 from rnbdbench import cleanup
 from rnbdbench import disks
@@ -25,7 +23,7 @@ from rnbdbench.guest import Specification
 from rnbdbench.kmemleak import LeakCheck
 
 GUESTS = "guests"
-"""Folder for the whole consoles, below that of the logs."""
+"""Folder for the whole consoles, below that of the logs; each worker has its own in it."""
 
 MOST_CABLES = len(network.TARGETS)
 """Cables between two guests at most."""
@@ -66,11 +64,12 @@ class Pair:
 
 
 class Lab:
-    """All guests of a run."""
+    """All guests of a run, or of one of the workers of a run."""
 
-    def __init__(self, logs: Path) -> None:
-        self._logs, self._lock = _own_folder(logs)
-        (self._logs / GUESTS).mkdir()
+    def __init__(self, logs: Path, worker: str = "") -> None:
+        self._logs = logs
+        self._consoles = logs / GUESTS / worker
+        self._consoles.mkdir(parents=True)
         self._sockets = Path(tempfile.mkdtemp(prefix="rnbdbench-"))
         self._disks = disks.hardware(self._sockets)
         self._machines: dict[str, Machine] = {}
@@ -105,7 +104,7 @@ class Lab:
     def replace(self, guest: Guest) -> Guest:
         """Boots a new guest in the place of a dead one, within a test."""
         guest.kill()
-        fresh = Guest(guest.specification, self._logs / GUESTS)
+        fresh = Guest(guest.specification, self._consoles)
         machine = Machine(fresh)
         self._machines[guest.name] = machine
         self._in_use.append(machine)
@@ -158,7 +157,6 @@ class Lab:
         for machine in list(self._machines.values()):
             self._discard(machine)
         shutil.rmtree(self._sockets, ignore_errors=True)
-        self._lock.close()
 
     def _guest(self, name: str) -> Guest:
         return self._machines[name].guest
@@ -180,7 +178,7 @@ class Lab:
         for machine in list(self._machines.values()):
             self._discard(machine)
         for specification in specifications:
-            guest = Guest(specification, self._logs / GUESTS)
+            guest = Guest(specification, self._consoles)
             self._machines[specification.name] = Machine(guest)
             guest.start()
         for machine in self._machines.values():
@@ -232,16 +230,3 @@ def _last_words(machine: Machine) -> str:
     counters = network.counters(machine.guest)
     name = machine.guest.console.path.stem
     return f"the last lines of the kernel of {name}:\n{text}\nits RDMA devices: {counters}"
-
-
-def _own_folder(logs: Path) -> tuple[Path, TextIO]:
-    """Empties the folder, or makes one beside it when another run is using it."""
-    logs.parent.mkdir(parents=True, exist_ok=True)
-    lock = logs.with_suffix(".lock").open("w")
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return Path(tempfile.mkdtemp(prefix=f"{logs.name}-", dir=logs.parent)), lock
-    shutil.rmtree(logs, ignore_errors=True)
-    logs.mkdir()
-    return logs, lock
