@@ -1,14 +1,13 @@
 # SPDX-License-Identifier: GPL-2.0-only
 #
-# What a user types. `make help` lists it; Kbuild reads Kbuild, not this file.
+# Goals for users; `make help` lists them. The kernel build reads Kbuild, not this file.
 
-# The kernel to build for: this machine's, or `newest` for Debian's newest 7.3.
+# The kernel to build for: a release, or `newest` for Debian's newest 7.3.
 KVER ?= $(shell uname -r)
 
-# Cached below $RNBD_CACHE, see Documentation/building.md.
 build := tools/build
 
-# What was asked for, to be repeated in messages.
+# The command line, for messages.
 export RNBD_GOAL := $(strip make $(MAKECMDGOALS) $(if $(filter command,$(origin KVER)),KVER=$(KVER)))
 unexport MAKEFLAGS
 
@@ -22,26 +21,26 @@ all: modules
 modules: ## Build rtrs.ko, rnbd_client.ko, rnbd_server.ko for KVER (the default goal)
 	@$(build)/for-release "$(KVER)" $(build)/prepare modules
 
-install: ## Install what `make` built below /lib/modules/KVER/updates (DESTDIR is honoured)
+install: ## Install the modules below /lib/modules/KVER/updates (below DESTDIR, if set)
 	@$(build)/for-release "$(KVER)" $(build)/install.sh "$(DESTDIR)"
 
 doc: ## Make the documentation of the crates, in build/doc
 	@$(build)/prepare modules root
 	@$(build)/enter $(build)/rustdoc.sh
 
-demo: ## Show a disk of one machine on another, in two guests; prepares what is missing
+demo: ## Show a disk of one machine on another, in two guests
 	@$(build)/memory.sh 3100 "two guests"
 	@$(build)/prepare modules root
 	@$(build)/enter tools/testing/demo
 
 ##@ Test
 
-check: ## Run the tests but the long ones, of which most on the sanitizing kernel (TESTS="pair -k ...")
+check: ## Run the tests, except the long ones (TESTS="pair -k ...")
 	@$(build)/memory.sh 6200 "two guests with the sanitizing kernel"
 	@$(build)/prepare modules sanitize-modules c-drivers
 	@$(build)/enter tools/testing/check $(TESTS)
 
-check-long: ## Run every test, on the stock and on the sanitizing kernel (TESTS, too)
+check-long: ## Run every test, on the stock and on the sanitizing kernel (takes TESTS)
 	@$(build)/memory.sh 6200 "two guests with the sanitizing kernel"
 	@$(build)/prepare modules sanitize-modules c-drivers
 	@$(build)/enter tools/testing/check --long $(TESTS)
@@ -55,7 +54,7 @@ format: ## Format the Rust sources
 	@$(build)/prepare root
 	@$(build)/enter sh -c 'rustfmt $$(git -c safe.directory=* ls-files "*.rs")'
 
-##@ Prepare (the goals above do it by themselves)
+##@ Prepare (the goals above do so by themselves)
 
 root: ## Make the build root, a Debian trixie with the compilers
 	@$(build)/prepare root
@@ -66,16 +65,16 @@ sanitize: ## Build the sanitizing kernel, and our modules for it
 c-drivers: ## Build the C drivers of the kernel, the peers of some tests
 	@$(build)/prepare c-drivers
 
-update: ## Look whether Debian has a newer kernel, and prepare for it
+update: ## Look up Debian's newest kernel, and build the modules for it
 	@$(build)/kernel-release.sh newest
 	@$(build)/prepare modules
 
 ##@ Clean
 
-clean: ## Remove what was built in this tree
+clean: ## Remove everything that was built in this tree
 	rm -rf build proto/target proto/fuzz/target
 
-distclean: clean ## Remove the cache, too
+distclean: clean ## Also remove the cache
 	@$(build)/distclean.sh
 
 help: ## Show this list

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 #
-# An apt with folders of its own, so that neither the apt sources nor the package
-# lists of this machine are touched. To be sourced after mirror.sh.
+# Configures an apt with folders of its own, which leaves the apt sources and package
+# lists of this machine alone. To be sourced after mirror.sh.
 
 apt=$RNBD_CACHE/apt
 
@@ -24,8 +24,8 @@ apt_setup() {
 	export APT_CONFIG=$apt/apt.conf
 }
 
-# Without the option, lists that could not be had are a warning, and what they
-# would name seems not to exist.
+# Without the option, apt only warns of lists that it cannot download, and their
+# packages seem not to exist.
 apt_update() {
 	local log=$RNBD_CACHE/log/apt-update.log
 	say "reading Debian's package lists ..."

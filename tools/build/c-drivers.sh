@@ -1,9 +1,9 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-only
 #
-# Builds the C drivers of the kernel, the peers to interoperate with and to be
-# measured against, for Debian's kernel, which carries the source but not the
-# modules; and soft iWARP. Runs where the compilers are (see enter).
+# Builds the C drivers of the kernel and soft iWARP for Debian's kernel, whose source
+# has them and whose packages lack them. Tests use the C drivers as peers, and the
+# bench compares ours with them. Runs where the compilers are (see enter).
 
 . "$(dirname "$0")/lib.sh"
 . "$(dirname "$0")/paths.sh"

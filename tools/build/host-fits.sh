@@ -1,9 +1,8 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-only
 #
-# Succeeds when this machine has the compilers to build for Debian's kernel
-# itself, so that no build root is needed: a trixie with the right packages.
-# Otherwise prints what it lacks, where that is not another Debian.
+# Succeeds if this machine can build for Debian's kernel without a build root: a
+# trixie with the compilers. On a trixie without them, prints the missing packages.
 
 . "$(dirname "$0")/lib.sh"
 

@@ -1,12 +1,12 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-only
 #
-# Installs the modules built for RNBD_STOCK_RELEASE where modprobe finds them:
+# Installs the modules for RNBD_STOCK_RELEASE where modprobe finds them:
 #
 #   install.sh <DESTDIR, or nothing>
 #
-# Builds nothing: root, for whom it mostly runs, has another cache than the user
-# who built them, and would leave files of its own among the user's.
+# It builds nothing: it mostly runs as root, which has another cache than the user
+# that built the modules, and would leave its files among those of the user.
 
 . "$(dirname "$0")/lib.sh"
 . "$(dirname "$0")/paths.sh"

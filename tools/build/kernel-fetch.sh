@@ -1,17 +1,16 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-only
 #
-# Downloads and unpacks the kernel RNBD_STOCK_RELEASE of Debian: source,
-# configuration and exported symbols, boot image, modules. To be run after
-# kernel-release.sh, which knows that it is there.
+# Downloads and unpacks Debian's kernel RNBD_STOCK_RELEASE: source, configuration,
+# exported symbols, boot image and modules. To be run after kernel-release.sh, which
+# checks that Debian has it.
 
 . "$(dirname "$0")/lib.sh"
 . "$(dirname "$0")/mirror.sh"
 . "$(dirname "$0")/apt.sh"
 . "$(dirname "$0")/paths.sh"
 
-# Parts of the source that no build here reads. Their Kconfig and make files
-# stay, as those are read for every build.
+# Parts of the source that no build reads, except their Kconfig and make files.
 unneeded=(
 	--exclude='*/Documentation/*/*' --exclude='*/tools/testing/*'
 	--exclude='*/drivers/gpu/*.[ch]' --exclude='*/drivers/media/*.[ch]'

@@ -1,16 +1,16 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-only
 #
-# Prepares the object folder that modules for Debian's kernel are built against:
-# its configuration and exported symbols, and the Rust metadata that Debian's
-# headers do not carry. Runs where the compilers are (see enter).
+# Prepares the object folder that modules for Debian's kernel are built against, with
+# the kernel's configuration and exported symbols, and the Rust metadata that Debian's
+# headers lack. Runs where the compilers are (see enter).
 
 . "$(dirname "$0")/lib.sh"
 . "$(dirname "$0")/paths.sh"
 
 headers=$RNBD_STOCK_PACKAGES/image/usr/src/linux-headers-$RNBD_STOCK_RELEASE
 
-# The whole of what it says of itself; kernel-release.sh compared the numbers.
+# Compares the whole version text; kernel-release.sh has compared the numbers.
 check_compiler() {
 	local wanted found
 	wanted=$(sed -n 's/^CONFIG_RUSTC_VERSION_TEXT="\(.*\)"$/\1/p' "$headers/.config")
@@ -18,14 +18,14 @@ check_compiler() {
 	[ "$wanted" = "$found" ] || die_of_compiler "$wanted" "$found" "make update"
 }
 
-# Nothing would notice at load time if the metadata did not belong to the kernel,
-# as Debian builds without MODVERSIONS: compare the symbols, of which the hashes
-# in the names change with every difference in compiler, flags and source.
+# Checks that the metadata belongs to the kernel. As Debian builds without MODVERSIONS,
+# loading a module would not notice. The names of Rust symbols carry a hash that changes
+# with compiler, flags and source.
 check_symbols() {
 	local symbols missing
 	symbols=$(cat "$1"/rust/exports_*_generated.h |
 		sed -n 's/^EXPORT_SYMBOL_RUST_GPL(\(.*\));$/\1/p' | sort -u)
-	# There are thousands; without any there would be nothing to disagree about.
+	# There are thousands. An empty list would always pass.
 	[ "$(wc -l <<<"$symbols")" -ge 100 ] ||
 		die "no list of Rust symbols was made with the object folder of kernel $RNBD_STOCK_RELEASE" "make distclean"
 	missing=$(comm -23 - <(cut -f 2 "$headers/Module.symvers" | sort -u) <<<"$symbols")
@@ -38,7 +38,7 @@ prepare() {
 	local obj=$1 version
 	check_compiler
 	cp "$headers"/{.config,.kernelvariables,Module.symvers} "$obj/"
-	# Types of the kernel, for the type information of the modules.
+	# For the BTF of the modules.
 	cp "$headers/vmlinux" "$obj/" 2>/dev/null || true
 	version=$(make -s -C "$RNBD_SOURCE" kernelversion)
 	kbuild=(make -C "$RNBD_SOURCE" O="$obj" HOSTCC=gcc-14 LOCALVERSION="${RNBD_STOCK_RELEASE#"$version"}" -j"$(nproc)")

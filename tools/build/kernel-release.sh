@@ -1,12 +1,12 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-only
 #
-# Finds out which of Debian's kernels is meant, and whether modules can be built
-# for it, before more than package lists is downloaded:
+# Determines the release of Debian's kernel to build for, and checks that modules can
+# be built for it, before more than package lists and headers is downloaded:
 #
-#   kernel-release.sh <release>    that one
-#   kernel-release.sh remembered   the newest when it was looked up, now if never
-#   kernel-release.sh newest       looks again
+#   kernel-release.sh <release>    checks that release
+#   kernel-release.sh remembered   takes the newest one of the last look-up, if any
+#   kernel-release.sh newest       looks the newest one up
 
 . "$(dirname "$0")/lib.sh"
 . "$(dirname "$0")/mirror.sh"
@@ -14,8 +14,8 @@
 
 wanted=$1 remembered=$RNBD_CACHE/kernel-release
 
-# The newest plain kernel: no cloud, real-time or unsigned flavour. What comes
-# after the number is the same for all, and would take part in the order.
+# Prints the newest plain kernel: no cloud, real-time or unsigned flavour. The common
+# suffix is cut off as it would take part in the order.
 newest_release() {
 	apt-cache pkgnames "linux-headers-$RNBD_SERIES" | sed 's/^linux-headers-//' |
 		{ grep -Ex "$RNBD_RELEASES" || true; } | sed 's/-amd64$//' | sort -V | tail -n 1 | sed 's/$/-amd64/'
@@ -30,7 +30,7 @@ look_up() {
 	echo "$newest" >"$remembered"
 }
 
-# What to do about a kernel that modules cannot be built for (any more).
+# Prints the command that chooses another kernel.
 another_kernel() {
 	if [ "$wanted" = remembered ]; then
 		echo "make update"
@@ -49,8 +49,8 @@ check_offered() {
 		die "the source of kernel $RNBD_STOCK_RELEASE ($version) is no longer offered by Debian" "$(another_kernel)"
 }
 
-# The version of the compiler that the modules would be built by: this machine's,
-# or the build root's, which may be still to come.
+# Prints the version of the compiler that will build the modules: this machine's or
+# the build root's, which may not exist yet.
 compiler() {
 	if [ -n "${RNBD_ON_HOST:-}" ]; then
 		/usr/bin/rustc --version | cut -d ' ' -f 2
@@ -61,7 +61,7 @@ compiler() {
 	fi | sed 's/[^0-9.].*//'
 }
 
-# The kernel's own compiler is named in its headers, a small package.
+# Compares it with the kernel's compiler, which the headers, a small package, name.
 check_compiler() {
 	local folder=$apt/headers here built
 	rm -rf "$folder"

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 #
-# What the scripts of this folder share: where things are, how progress and
-# failures are shown, how a cache entry is made in one stroke. To be sourced.
+# Functions of all scripts of this folder: locations, progress and failures, atomic
+# creation of cache entries. To be sourced.
 
 set -euo pipefail
 
@@ -13,7 +13,7 @@ RNBD_CACHE=$(cd "$RNBD_CACHE" && pwd -P)
 RNBD_START=${RNBD_START:-$(date +%s)}
 export RNBD_TREE RNBD_CACHE RNBD_START
 
-# The upstream series that is supported, and where Debian keeps it.
+# The supported upstream series, and the Debian suite that has it.
 RNBD_SERIES=7.3
 RNBD_SUITE=trixie
 # The releases of its plain flavour, as an extended regular expression.
@@ -23,7 +23,7 @@ say() {
 	printf '[%4ds] %s\n' $(($(date +%s) - RNBD_START)) "$*"
 }
 
-# die <message> [<command that mends it>]
+# die <message> [<command that mends it>]: exits with an error.
 die() {
 	printf '\nerror: %s\n' "$1" >&2
 	if [ $# -gt 1 ]; then
@@ -32,8 +32,8 @@ die() {
 	exit 1
 }
 
-# die_of_compiler <kernel's> <ours> <what to do about the kernel>: Rust code built
-# by another compiler does not fit the kernel crate.
+# die_of_compiler <kernel's> <ours> <command that chooses another kernel>: exits, as
+# Rust code of another compiler does not fit the kernel crate.
 die_of_compiler() {
 	local mend=$3
 	if [ -n "${RNBD_ON_HOST:-}" ]; then
@@ -45,7 +45,7 @@ die_of_compiler() {
 }
 
 # step <log name> <description> <command...>: runs a long command with one line of
-# progress; its output goes to a log, of which the end is shown on failure.
+# progress. Its output goes to a log; on failure the end of it is shown.
 step() {
 	local log=$RNBD_CACHE/log/$1.log what=$2 status=0
 	shift 2
@@ -57,14 +57,14 @@ step() {
 	fi
 }
 
-# hash_of <file...>: a short key that changes whenever one of the files does, in
-# more than its comments.
+# hash_of <file...>: prints a short key that changes whenever one of the files does,
+# except for comments.
 hash_of() {
 	grep -hvE '^[[:space:]]*(#|$)' "$@" | sha256sum | cut -c1-12
 }
 
-# locked <path> <command...>: one builder of a cache entry at a time. The command
-# runs in a subshell whose traps clean up when the user interrupts it.
+# locked <path> <command...>: runs a command that makes a cache entry, one at a time.
+# The command runs in a subshell whose traps clean up on an interrupt.
 locked() (
 	exec 9>"$1.lock"
 	flock -n 9 || { say "waiting for another run that prepares ${1##*/}"; flock 9; }
@@ -73,9 +73,8 @@ locked() (
 	"$@"
 )
 
-# make_entry <path> <function> [arguments...]: has a function fill a temporary
-# folder, passed as its first argument, that becomes <path> when it is complete.
-# Nothing half-made is ever seen under <path>.
+# make_entry <path> <function> [arguments...]: calls a function that fills a temporary
+# folder, its first argument, and renames that to <path> once it is complete.
 make_entry() {
 	if [ ! -e "$1" ]; then
 		locked "$1" fill_entry "$@"
@@ -94,9 +93,9 @@ fill_entry() {
 	mv "$path.part" "$path"
 }
 
-# make_in_place <path> <function> [arguments...]: the same for what cannot be
-# moved afterwards, as object folders. They count as complete once stamped, and
-# a build that was interrupted goes on where it was.
+# make_in_place <path> <function> [arguments...]: as make_entry, for folders that cannot
+# be moved, such as object folders. A stamp marks a complete one; an interrupted build
+# is continued.
 make_in_place() {
 	if [ ! -e "$1/.complete" ]; then
 		locked "$1" build_in_place "$@"

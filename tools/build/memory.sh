@@ -1,11 +1,11 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-only
 #
-# Warns when there may not be memory enough for guests:
+# Warns when the memory may not suffice for guests:
 #
-#   memory.sh <MiB> <what takes that>
+#   memory.sh <MiB> <guests that take it>
 #
-# No more than that, as a guest takes what it uses, which can be less.
+# It only warns, as a guest takes the memory that it uses, which can be less.
 
 . "$(dirname "$0")/lib.sh"
 

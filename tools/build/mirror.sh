@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: GPL-2.0-only
 #
-# Where packages come from: the mirror this machine uses itself, asked for
-# Debian trixie. To be sourced after lib.sh.
+# Finds the mirror of packages: the one that this machine uses, for Debian trixie. To be
+# sourced after lib.sh.
 
 keyring=/usr/share/keyrings/debian-archive-keyring.gpg
 
-# All `<URI> <suite>...` of the machine's apt sources, from either file format.
+# Prints `<URI> <suite>...` of the machine's apt sources, from both file formats.
 apt_sources() {
 	local file
 	for file in /etc/apt/sources.list /etc/apt/sources.list.d/*.list; do
@@ -25,7 +25,7 @@ apt_sources() {
 	done
 }
 
-# The mirror in RNBD_MIRROR, or else the one that serves this machine's release.
+# Prints the mirror in RNBD_MIRROR or, without it, that of this machine's release.
 find_mirror() {
 	if [ -n "${RNBD_MIRROR:-}" ]; then
 		echo "$RNBD_MIRROR"
@@ -38,12 +38,12 @@ find_mirror() {
 	'
 }
 
-# How apt reaches it: proxies and the like of the machine's own settings.
+# Prints the machine's settings of how apt reaches it, such as proxies.
 apt_transport_options() {
 	apt-config dump | grep -E '^Acquire::(https?|Retries|ForceIPv[46])' || true
 }
 
-# One source line a suite, in the form of sources.list.
+# Prints one source line for each suite, in the form of sources.list.
 apt_lines() {
 	local mirror suite
 	mirror=$(find_mirror)
@@ -52,7 +52,7 @@ apt_lines() {
 	done
 }
 
-# die_of_network <log of apt>
+# die_of_network <log of apt>: exits with the errors of the log.
 die_of_network() {
 	die "the Debian mirror $(find_mirror) cannot be reached, or lacks a part of $RNBD_SUITE:
 $(grep -E '^(E|Err):?|^  ' "$1" | head -n 2)" "RNBD_MIRROR=<URL of a Debian mirror> ${RNBD_GOAL:-make}"

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0-only
 #
-# Names of everything that the scripts of this folder make, each keyed by what it
-# is made from, in environment variables that the scripts and the bench share.
-# To be sourced after lib.sh, or run to print them:
+# Sets the names of everything that the scripts of this folder make, each keyed by its
+# input, in environment variables that scripts and bench share. To be sourced after
+# lib.sh.
 #
-#   RNBD_TREE, RNBD_CACHE   this tree; the folder of all that can be made again
+#   RNBD_TREE, RNBD_CACHE   this tree; the cache
 #   RNBD_ROOT               build root
 #   RNBD_SOURCE             source of both kernels
 #   RNBD_C_DRIVERS          where the C drivers are built
@@ -20,7 +20,7 @@
 
 here=$RNBD_TREE/tools/build
 
-# keyed <name> <file...>: a name in the cache that changes with any of the files.
+# keyed <name> <file...>: prints a name in the cache that changes with the files.
 keyed() {
 	local name=$1
 	shift
@@ -29,7 +29,7 @@ keyed() {
 
 RNBD_ROOT=$(keyed root packages-build packages-test root.sh)
 
-# The release asked for, or the one that was the newest when it was looked up.
+# The given release, or the newest one of the last look-up.
 RNBD_STOCK_RELEASE=${RNBD_STOCK_RELEASE:-$(cat "$RNBD_CACHE/kernel-release" 2>/dev/null || true)}
 RNBD_STOCK_PACKAGES=$(keyed "kernel-$RNBD_STOCK_RELEASE" kernel-fetch.sh)
 RNBD_SOURCE=$RNBD_STOCK_PACKAGES/source
@@ -49,7 +49,7 @@ RNBD_SANITIZE_RUST=$RNBD_TREE/build/$RNBD_SANITIZE_RELEASE
 export RNBD_ROOT RNBD_SOURCE RNBD_C_DRIVERS RNBD_STOCK_RELEASE RNBD_STOCK_PACKAGES \
 	RNBD_STOCK_BUILD RNBD_STOCK_MODULES RNBD_STOCK_VMLINUZ RNBD_STOCK_RUST RNBD_STOCK_C
 
-# Only a sanitizing kernel that is complete is told of.
+# The bench sees the sanitizing kernel only once it is complete.
 if [ -e "$RNBD_SANITIZE_BUILD/.complete" ]; then
 	export RNBD_SANITIZE_RELEASE RNBD_SANITIZE_BUILD RNBD_SANITIZE_MODULES \
 		RNBD_SANITIZE_VMLINUZ RNBD_SANITIZE_RUST

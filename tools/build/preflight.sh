@@ -1,8 +1,8 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-only
 #
-# Finds out whether this machine can do what is asked, before anything is
-# downloaded; every check has one message, with the command that mends it.
+# Checks whether this machine can make what is asked for, before anything is downloaded.
+# Each check has one message, with the command that mends it.
 #
 #   preflight.sh <MiB of disk space needed> root|host
 #
@@ -33,7 +33,7 @@ check_disk() {
 			"RNBD_CACHE=<a folder with more space> ${RNBD_GOAL:-make}"
 }
 
-# By the means apt has, so that its proxies and certificates count.
+# Uses apt's own downloader, with its proxies and certificates.
 check_network() {
 	local mirror probe=$RNBD_CACHE/log/probe suite
 	mirror=$(find_mirror)
@@ -47,8 +47,7 @@ check_network() {
 	done
 }
 
-# The two packages that make a build root are small; they are the only change
-# to the machine itself.
+# These small packages are the only change to the machine itself.
 install_tools() {
 	local missing=()
 	command -v mmdebstrap >/dev/null || missing+=(mmdebstrap)

@@ -1,8 +1,8 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-only
 #
-# Makes the build root: a Debian trixie with the packages of the list beside
-# this script, whatever this machine runs.
+# Makes the build root: a Debian trixie with the packages of packages-build and
+# packages-test, whatever this machine runs.
 
 . "$(dirname "$0")/lib.sh"
 . "$(dirname "$0")/paths.sh"
@@ -13,7 +13,7 @@ fill_root() {
 	packages=$(grep -hvE '^(#|$)' "$here"/packages-{build,test} | tr '\n' ' ')
 	apt_transport_options >"$options"
 	mapfile -t lines < <(apt_lines)
-	# In a mount namespace, so that nothing stays mounted after an interrupt.
+	# In a mount namespace, so that no mount is left after an interrupt.
 	step root "making the build root (Debian $RNBD_SUITE, about a minute)" \
 		unshare --mount mmdebstrap --mode=root --variant=minbase \
 		--include="$packages" --aptopt="$options" \

@@ -1,19 +1,18 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-only
 #
-# Makes the documentation of the crates in build/doc, from modules that are
-# built:
+# Makes the documentation of the crates in build/doc. The modules must be built:
 #
 #   rustdoc.sh [options of rustdoc...]
 #
-# The flags are those that Kbuild compiled each crate with, less what rustdoc does
-# not take. Runs where the compilers are (see enter).
+# The flags are those that Kbuild compiled each crate with, without those that rustdoc
+# does not know. Runs where the compilers are (see enter).
 
 . "$(dirname "$0")/lib.sh"
 . "$(dirname "$0")/paths.sh"
 
 cd "$RNBD_STOCK_RUST"
-# Kbuild sets these, too.
+# As Kbuild does.
 export RUSTC_BOOTSTRAP=1 RNBD_BINDINGS=$PWD/rtrs/bindings
 
 document() {

@@ -1,15 +1,13 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-only
 #
-# Builds the sanitizing kernel from the source of Debian's: clang, as the address
-# sanitizer and Rust only go together with it. Runs where the compilers are (see
-# enter).
+# Builds the sanitizing kernel from Debian's source, with clang, as KASAN and Rust work
+# together only with it. Runs where the compilers are (see enter).
 
 . "$(dirname "$0")/lib.sh"
 . "$(dirname "$0")/paths.sh"
 
-# An option that is not known any more, or lacks a dependency, would be dropped
-# without a word.
+# Kconfig silently drops an option that is unknown or lacks a dependency.
 check_config() {
 	local missing
 	missing=$(grep -E '^CONFIG_' "$here/sanitize.config" | grep -v '=n$' | grep -vxFf "$1/.config" || true)
@@ -26,7 +24,7 @@ build() {
 		"${kbuild[@]}" bzImage modules
 	step sanitize-modules "installing its modules" \
 		"${kbuild[@]}" INSTALL_MOD_PATH="$obj/image" modules_install
-	# A module build against this folder then finds the compiler by itself.
+	# So that module builds against this folder use the same compiler.
 	sed -i '1a export LLVM := -19' "$obj/Makefile"
 }
 
