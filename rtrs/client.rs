@@ -25,7 +25,6 @@ mod negotiated;
 mod path;
 mod path_set;
 mod path_sysfs;
-mod path_work;
 mod rdma_request;
 mod reconnect;
 mod recv;

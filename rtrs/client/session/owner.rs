@@ -45,7 +45,7 @@ impl Session {
     ///
     /// Those of [`PathSet::add`](crate::client::path_set::PathSet::add), or of
     /// [`Session::open`].
-    pub(crate) fn add_path(self: &Arc<Self>, addr: &PathAddr<'_>) -> Result {
+    pub(in crate::client) fn add_path(self: &Arc<Self>, addr: &PathAddr<'_>) -> Result {
         let path = self.new_path(addr)?;
         let connected = path.connect_first().and_then(|()| self.paths.show(&path));
         if connected.is_err() {
@@ -58,7 +58,7 @@ impl Session {
 
     /// Sets how long I/O waits for a path, in seconds; negative: without end. What waits
     /// already waits that long from now.
-    pub(crate) fn set_fast_io_fail_tmo(self: &Arc<Self>, seconds: i32) {
+    pub(in crate::client) fn set_fast_io_fail_tmo(self: &Arc<Self>, seconds: i32) {
         self.params.set_fast_io_fail_tmo(seconds);
         self.start_fail_timer();
     }

@@ -2,12 +2,12 @@
 
 //! Background work of a path: taking a lost link down, reconnecting, heartbeats.
 
-use super::link::Link;
-use super::link::HEARTBEAT_INTERVAL;
-use super::path::Path;
-use super::path::CONNECT;
-use super::path::HEARTBEAT;
-use super::path::LOST;
+use super::Path;
+use super::CONNECT;
+use super::HEARTBEAT;
+use super::LOST;
+use crate::client::link::Link;
+use crate::client::link::HEARTBEAT_INTERVAL;
 use crate::kernel_ext::work;
 use crate::kernel_ext::work::OwnedWorkItem;
 use kernel::sync::rcu;
