@@ -119,6 +119,12 @@ void *rust_helper_page_address(const struct page *page)
 }
 EXPORT_SYMBOL_GPL(rust_helper_page_address);
 
+bool rust_helper_percpu_ref_tryget_live(struct percpu_ref *ref)
+{
+	return percpu_ref_tryget_live(ref);
+}
+EXPORT_SYMBOL_GPL(rust_helper_percpu_ref_tryget_live);
+
 bool rust_helper_percpu_ref_tryget_live_rcu(struct percpu_ref *ref)
 {
 	return percpu_ref_tryget_live_rcu(ref);

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
-//! Work items that are part of an object, run now or after a delay.
+//! Work items that are fields of an object, run at once or after a delay.
 //!
-//! The kernel crate's `DelayedWork` can be queued but not cancelled. A [`OwnedWork`]
-//! is a field of an object in an [`Arc`]; while it is pending or running it holds
-//! a reference to the object, which cancelling gives back. An idle task holds
-//! none, so objects and their tasks make no cycle.
+//! The kernel crate's `DelayedWork` can be queued but not cancelled. An [`OwnedWork`] is a
+//! field of an object in an [`Arc`]. While it is pending or running it holds a reference to
+//! the object, which cancelling drops. An idle work item holds none, so an object and its
+//! work items form no reference cycle.
 //!
 //! # Examples
 //!
@@ -13,7 +13,7 @@
 //! #[pin_data]
 //! struct Path {
 //!     #[pin]
-//!     heartbeat: Task<Path, HEARTBEAT>,
+//!     heartbeat: OwnedWork<Path, HEARTBEAT>,
 //! }
 //!
 //! const HEARTBEAT: u64 = 0;
@@ -48,8 +48,8 @@ use crate::bindings;
 ///
 /// # Invariants
 ///
-/// While the work is pending (also on its timer) or running, one reference of the
-/// object and one parked permit of the queue belong to it.
+/// While the work is pending (also on its timer) or running, it owns one reference to the
+/// object and one leaked [`QueueRef`](super::workqueue::QueueRef) of its workqueue.
 #[pin_data]
 pub struct OwnedWork<T, const ID: u64 = 0> {
     #[pin]
@@ -63,30 +63,30 @@ unsafe impl<T, const ID: u64> Send for OwnedWork<T, ID> {}
 // SAFETY: Work items do their own locking.
 unsafe impl<T, const ID: u64> Sync for OwnedWork<T, ID> {}
 
-/// Objects with a [`OwnedWork`] field; use [`impl_has_owned_work!`](crate::impl_has_owned_work).
+/// An object with an [`OwnedWork`] field; implement it with [`impl_has_owned_work!`](crate::impl_has_owned_work).
 ///
 /// # Safety
 ///
-/// The two functions lead from an object to its field and back.
+/// The two functions convert between a pointer to an object and one to its field.
 pub unsafe trait HasOwnedWork<const ID: u64 = 0>: Sized {
-    /// The field.
+    /// Returns the field of an object.
     ///
     /// # Safety
     ///
-    /// `this` points into a live object.
-    unsafe fn task_of(this: *const Self) -> *const OwnedWork<Self, ID>;
+    /// `this` points to a live object.
+    unsafe fn work_of(this: *const Self) -> *const OwnedWork<Self, ID>;
 
-    /// The object.
+    /// Returns the object of a field.
     ///
     /// # Safety
     ///
-    /// `task` is the field of a live object, with provenance over all of it.
-    unsafe fn owner_of(task: *const OwnedWork<Self, ID>) -> *const Self;
+    /// `work` is the field of a live object, with provenance over all of it.
+    unsafe fn owner_of(work: *const OwnedWork<Self, ID>) -> *const Self;
 }
 
-/// What the task does.
+/// The function of a work item.
 pub trait OwnedWorkItem<const ID: u64 = 0>: HasOwnedWork<ID> + Send + Sync + 'static {
-    /// Runs on the queue, where it may sleep. Never twice at a time.
+    /// Runs on the workqueue, where it may sleep. Never runs concurrently with itself.
     fn run(this: Arc<Self>);
 }
 
@@ -95,24 +95,25 @@ pub trait OwnedWorkItem<const ID: u64 = 0>: HasOwnedWork<ID> + Send + Sync + 'st
 macro_rules! impl_has_owned_work {
     ($(impl HasOwnedWork<$id:tt> for $owner:ty { self.$field:ident })*) => {$(
         #[allow(unsafe_code, reason = "the macro upholds the contract")]
-        // SAFETY: Both directions are over the same field; its type is checked.
+        // SAFETY: Both directions use the same field; the compiler checks its type.
         unsafe impl $crate::kernel_ext::work::HasOwnedWork<$id> for $owner {
             #[inline]
-            unsafe fn task_of(this: *const Self) -> *const $crate::kernel_ext::work::OwnedWork<Self, $id> {
+            unsafe fn work_of(this: *const Self) -> *const $crate::kernel_ext::work::OwnedWork<Self, $id> {
                 // SAFETY: The caller passes a live object.
                 unsafe { &raw const (*this).$field }
             }
 
             #[inline]
-            unsafe fn owner_of(task: *const $crate::kernel_ext::work::OwnedWork<Self, $id>) -> *const Self {
+            unsafe fn owner_of(work: *const $crate::kernel_ext::work::OwnedWork<Self, $id>) -> *const Self {
                 // SAFETY: The caller passes the field of an object.
-                unsafe { ::kernel::container_of!(task, Self, $field) }
+                unsafe { ::kernel::container_of!(work, Self, $field) }
             }
         }
     )*};
 }
 
-/// An initialiser of a [`OwnedWork`](crate::kernel_ext::work::Task): queue handle and name.
+/// Initialises an [`OwnedWork`](crate::kernel_ext::work::OwnedWork) with a workqueue handle
+/// and a name for lockdep.
 #[macro_export]
 macro_rules! new_owned_work {
     ($queue:expr, $name:literal) => {
@@ -126,7 +127,7 @@ macro_rules! new_owned_work {
 }
 
 impl<T: OwnedWorkItem<ID>, const ID: u64> OwnedWork<T, ID> {
-    /// Creates an idle task; use [`new_owned_work!`](crate::new_owned_work).
+    /// Creates an idle work item; use [`new_owned_work!`](crate::new_owned_work).
     pub fn new(
         queue: WorkqueueHandle,
         name: &'static CStr,
@@ -136,8 +137,8 @@ impl<T: OwnedWorkItem<ID>, const ID: u64> OwnedWork<T, ID> {
         // INVARIANT: Neither pending nor running.
         pin_init!(Self {
             dwork <- Opaque::ffi_init(move |slot: *mut bindings::delayed_work| {
-                // SAFETY: `slot` is valid for writes and stays in place; `run` fits a
-                // task, and the timer function a timer within a delayed work.
+                // SAFETY: `slot` is valid for writes and stays in place; `run` takes such a
+                // work item, and the timer function the timer of a delayed work.
                 unsafe {
                     bindings::init_work_with_key(
                         &raw mut (*slot).work,
@@ -161,123 +162,131 @@ impl<T: OwnedWorkItem<ID>, const ID: u64> OwnedWork<T, ID> {
     }
 }
 
-/// Entry of the work queue.
+/// Runs a work item; the workqueue calls it.
 ///
 /// # Safety
 ///
-/// Called once for each time that the task was queued and not cancelled.
+/// Called once for each time that the work item was queued and not cancelled.
 unsafe extern "C" fn run<T: OwnedWorkItem<ID>, const ID: u64>(work: *mut bindings::work_struct) {
-    // SAFETY: Only the work of a task has this function. By the type invariants
-    // a reference of its object and a permit belong to the work, and are taken
-    // over here: `schedule_in` turned them raw.
-    let (object, permit) = unsafe {
+    // SAFETY: Only an `OwnedWork` has this function. By its type invariants it owns a
+    // reference to its object and one to the workqueue, which are taken over here.
+    let (object, queue_ref) = unsafe {
         let dwork = container_of!(work, bindings::delayed_work, work);
-        let task = container_of!(Opaque::cast_from(dwork), OwnedWork<T, ID>, dwork);
-        let object = Arc::from_raw(T::owner_of(task));
-        (object, (*task).queue.unpark())
+        let owned = container_of!(Opaque::cast_from(dwork), OwnedWork<T, ID>, dwork);
+        let object = Arc::from_raw(T::owner_of(owned));
+        (object, (*owned).queue.reclaim())
     };
 
+    // The last reference to the object may be dropped in there.
     T::run(object);
-    drop(permit);
+    drop(queue_ref);
 }
 
-fn task<T: OwnedWorkItem<ID>, const ID: u64>(object: &Arc<T>) -> &OwnedWork<T, ID> {
-    // SAFETY: The object lives as long as the borrow of its reference.
-    unsafe { &*T::task_of(Arc::as_ptr(object)) }
+fn work<T: OwnedWorkItem<ID>, const ID: u64>(object: &Arc<T>) -> &OwnedWork<T, ID> {
+    // SAFETY: The object outlives the borrow of a reference to it.
+    unsafe { &*T::work_of(Arc::as_ptr(object)) }
 }
 
-/// Queues the task for `delay` from now. From any context.
+/// Queues the work item to run after `delay` ([`queue_delayed_work`]). From any context.
 ///
-/// False, with nothing changed, if it is pending already, has been
-/// [stopped](stop_sync), or the queue is being dropped.
+/// Returns false, and changes nothing, if it is pending already, has been
+/// [stopped](stop_sync), or the workqueue is being dropped.
+///
+/// [`queue_delayed_work`]: srctree/include/linux/workqueue.h
 pub fn schedule_in<T: OwnedWorkItem<ID>, const ID: u64>(object: &Arc<T>, delay: Delta) -> bool {
-    let task = task::<T, ID>(object);
-    let Some(permit) = task.queue.permit() else {
+    let work = work::<T, ID>(object);
+    let Some(queue_ref) = work.queue.try_get() else {
         return false;
     };
     let reference = Arc::into_raw(object.clone());
 
-    // SAFETY: The permit keeps the queue. The object, and the work in it, are kept
-    // by `reference`, which passes to the work.
+    // SAFETY: `queue_ref` keeps the workqueue valid. `reference` keeps the object and the
+    // work item in it, and passes to the work item.
     let queued = unsafe {
         bindings::queue_delayed_work_on(
             bindings::wq_misc_consts_WORK_CPU_UNBOUND as c_int,
-            task.queue.as_raw(),
-            task.dwork.get(),
+            work.queue.as_raw(),
+            work.dwork.get(),
             super::jiffies(delay),
         )
     };
 
     if queued {
-        // INVARIANT: Reference and permit belong to the work, which may have used
-        // them up already; what is left to do is to forget them here.
-        permit.park();
+        // INVARIANT: Both references belong to the work item, which may have run and dropped
+        // them already; here they are only forgotten.
+        queue_ref.leak();
     } else {
-        // SAFETY: The queue did not take the reference made above.
+        // SAFETY: The workqueue did not take the reference made above.
         drop(unsafe { Arc::from_raw(reference) });
     }
     queued
 }
 
-/// Queues the task now; see [`schedule_in`].
+/// Queues the work item to run at once; see [`schedule_in`].
 pub fn schedule<T: OwnedWorkItem<ID>, const ID: u64>(object: &Arc<T>) -> bool {
     schedule_in::<T, ID>(object, Delta::ZERO)
 }
 
-/// Queues the task for `delay` from now, in place of when it was to run before.
+/// Queues the work item to run after `delay`, whenever it was to run before
+/// ([`cancel_delayed_work`](srctree/include/linux/workqueue.h), then as [`schedule_in`]).
 ///
-/// From any context. A task that is running runs again. False if it was stopped,
-/// the queue is being dropped, or someone else queued it at the same moment.
+/// From any context. A work item that is running will run again. Returns false if it was
+/// stopped, the workqueue is being dropped, or another caller queued it at the same moment.
 pub fn reschedule_in<T: OwnedWorkItem<ID>, const ID: u64>(object: &Arc<T>, delay: Delta) -> bool {
-    let task = task::<T, ID>(object);
+    let work = work::<T, ID>(object);
 
     // SAFETY: Initialised in `OwnedWork::new`.
-    if unsafe { bindings::cancel_delayed_work(task.dwork.get()) } {
-        // SAFETY: The work was pending and is no more.
-        unsafe { reclaim(object, task) };
+    if unsafe { bindings::cancel_delayed_work(work.dwork.get()) } {
+        // SAFETY: The work item was pending and no longer is.
+        unsafe { drop_references(object, work) };
     }
     schedule_in::<T, ID>(object, delay)
 }
 
-/// Cancels the task and waits for it if it is running. May sleep.
+/// Cancels the work item and waits for it if it is running
+/// ([`cancel_delayed_work_sync`](srctree/include/linux/workqueue.h)). May sleep.
 ///
-/// True if it was pending. Not to be called by the task itself. The task may be
-/// queued again, also by others while this waits; see [`stop_sync`].
+/// Returns whether it was pending. The work item must not call this itself. It may be queued
+/// again, also by other callers while this waits; see [`stop_sync`].
 pub fn cancel_sync<T: OwnedWorkItem<ID>, const ID: u64>(object: &Arc<T>) -> bool {
-    let task = task::<T, ID>(object);
+    let work = work::<T, ID>(object);
 
     // SAFETY: Initialised in `OwnedWork::new`.
-    let pending = unsafe { bindings::cancel_delayed_work_sync(task.dwork.get()) };
+    let pending = unsafe { bindings::cancel_delayed_work_sync(work.dwork.get()) };
     if pending {
-        // SAFETY: The work was pending and is no more.
-        unsafe { reclaim(object, task) };
+        // SAFETY: The work item was pending and no longer is.
+        unsafe { drop_references(object, work) };
     }
     pending
 }
 
-/// Cancels the task for good: once this returns it neither runs nor can be queued.
+/// Disables the work item: once this returns it neither runs nor can it be queued
+/// ([`disable_delayed_work_sync`](srctree/include/linux/workqueue.h)). May sleep.
 ///
-/// May sleep. Not to be called by the task itself.
+/// The work item must not call this itself.
 pub fn stop_sync<T: OwnedWorkItem<ID>, const ID: u64>(object: &Arc<T>) {
-    let task = task::<T, ID>(object);
+    let work = work::<T, ID>(object);
 
     // SAFETY: Initialised in `OwnedWork::new`.
-    if unsafe { bindings::disable_delayed_work_sync(task.dwork.get()) } {
-        // SAFETY: The work was pending and is no more.
-        unsafe { reclaim(object, task) };
+    if unsafe { bindings::disable_delayed_work_sync(work.dwork.get()) } {
+        // SAFETY: The work item was pending and no longer is.
+        unsafe { drop_references(object, work) };
     }
 }
 
-/// Gives back what belonged to a pending work that was cancelled.
+/// Drops the references that a pending work item owned before it was cancelled.
 ///
 /// # Safety
 ///
-/// The work of `task`, a field of `object`, was pending and was cancelled.
-unsafe fn reclaim<T: OwnedWorkItem<ID>, const ID: u64>(object: &Arc<T>, task: &OwnedWork<T, ID>) {
-    // SAFETY: By the type invariants both belonged to the work. The reference is
-    // not the last one, as the caller has `object`.
+/// `work`, a field of `object`, was pending and was cancelled.
+unsafe fn drop_references<T: OwnedWorkItem<ID>, const ID: u64>(
+    object: &Arc<T>,
+    work: &OwnedWork<T, ID>,
+) {
+    // SAFETY: By the type invariants both belonged to the work item. The one to the object
+    // is not the last, as the caller has `object`.
     unsafe {
-        drop(task.queue.unpark());
+        drop(work.queue.reclaim());
         drop(Arc::from_raw(Arc::as_ptr(object)));
     }
 }

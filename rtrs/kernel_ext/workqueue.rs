@@ -1,41 +1,56 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
-//! Work queues of our own.
+//! Workqueues that wait for their work items when they are dropped.
 //!
-//! A module makes its queues at load and drops them at unload. Drop waits for
-//! everything that was ever queued, delayed items included, so that nothing of
-//! it runs once the module is gone. For that each item that is pending or running
-//! holds a [`WorkRef`], and a queue that is being dropped gives out no new ones.
+//! A module creates its workqueues at load and drops them at unload. The drop waits for
+//! every item that was ever queued, delayed items included, so that none runs once the
+//! module is gone.
 //!
-//! C header: [`include/linux/workqueue.h`](srctree/include/linux/workqueue.h)
+//! # Why no item outlives its workqueue
+//!
+//! - Each item that is pending, on its timer or running holds a [`QueueRef`], taken before
+//!   it is queued.
+//! - The references are counted in a `percpu_ref`: scheduling an item writes to a counter of
+//!   the own CPU only, so CPUs that schedule items on the same workqueue share no cache line
+//!   for that.
+//! - The drop kills the `percpu_ref`. From then on no new reference can be had; those that
+//!   another CPU took at the same moment are counted, as the kill waits for an RCU grace
+//!   period before it adds the counters up.
+//! - `release` runs when the last reference is dropped. Then nothing is pending, not even a
+//!   timer; `destroy_workqueue` waits for the last item to return.
+//!
+//! C headers: [`include/linux/workqueue.h`](srctree/include/linux/workqueue.h),
+//! [`include/linux/percpu-refcount.h`](srctree/include/linux/percpu-refcount.h)
 
 use core::ptr::NonNull;
 
+use kernel::container_of;
+use kernel::error::to_result;
 use kernel::prelude::*;
-use kernel::sync::atomic::ordering;
-use kernel::sync::atomic::Atomic;
 use kernel::sync::Arc;
+use kernel::types::Opaque;
 use kernel::workqueue::Queue;
 
 use super::completion::Completion;
 use crate::bindings;
 
-/// Which workers run the items of a queue.
+/// Which workers run the items of a workqueue.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum WorkqueueKind {
-    /// Any CPU, as many at a time as there are.
+    /// Workers on any CPU (`WQ_UNBOUND`).
     Unbound,
-    /// Those of the CPU that queued.
+    /// Workers of the CPU that queued the item (`WQ_PERCPU`).
     PerCpu,
-    /// Those of the CPU that queued, before other tasks of it.
+    /// Workers of the CPU that queued the item, at high priority (`WQ_HIGHPRI`).
     Urgent,
 }
 
-/// A work queue with a rescuer, thus fit for the path that writes out memory.
+/// An owned workqueue with a rescuer (`WQ_MEM_RECLAIM`): its items run even while the kernel
+/// is out of memory and writes pages out.
 ///
-/// Drop refuses new items and waits for those there are: it must not happen in an
-/// item of the queue itself. Items of a module should be on queues of that same
-/// module, as it is the queue that keeps the module's code in place.
+/// The drop refuses new items and waits for those that exist; it must not happen in an item
+/// of the workqueue itself. The items of a module should be on workqueues of that module,
+/// as the workqueue keeps the module's code in place.
 pub struct OwnedWorkqueue(WorkqueueHandle);
 
 /// A handle to queue items with.
@@ -44,29 +59,32 @@ pub struct WorkqueueHandle(Arc<Inner>);
 
 /// # Invariants
 ///
-/// `users` is the number of permits, plus one until the queue is being dropped.
-/// `wq` is valid while it is not zero.
-#[pin_data]
+/// - `refs` is initialised. Its initial reference belongs to the [`OwnedWorkqueue`]; every
+///   other one is a [`QueueRef`], which may be leaked.
+/// - `wq` is valid, and `Self` stays allocated, while a reference exists.
+#[pin_data(PinnedDrop)]
 struct Inner {
     wq: NonNull<bindings::workqueue_struct>,
-    users: Atomic<i32>,
-    closing: Atomic<bool>,
-    /// Completed when `users` becomes zero.
+    #[pin]
+    refs: Opaque<bindings::percpu_ref>,
+    /// Completed when the last reference is dropped.
     #[pin]
     idle: Completion,
 }
 
-// SAFETY: Work queues may be used from any context.
+// SAFETY: Workqueues may be used from any context.
 unsafe impl Send for Inner {}
-// SAFETY: Work queues do their own locking; the rest is atomic.
+// SAFETY: Workqueues, `percpu_ref` and completions do their own locking.
 unsafe impl Sync for Inner {}
 
 impl OwnedWorkqueue {
-    /// Creates a queue called `name` in `ps` and the like.
+    /// Creates a workqueue with [`alloc_workqueue`]; `name` is that of its rescuer.
     ///
     /// # Errors
     ///
     /// `ENOMEM`.
+    ///
+    /// [`alloc_workqueue`]: srctree/include/linux/workqueue.h
     pub fn new(name: &CStr, kind: WorkqueueKind) -> Result<Self> {
         let kind = match kind {
             WorkqueueKind::Unbound => bindings::wq_flags_WQ_UNBOUND,
@@ -75,7 +93,7 @@ impl OwnedWorkqueue {
         };
 
         // SAFETY: Format and argument agree; the name is copied. 0 asks for the
-        // default number of items at a time.
+        // default number of concurrent items.
         let wq = unsafe {
             bindings::alloc_workqueue_noprof(
                 c"%s".as_char_ptr(),
@@ -86,12 +104,17 @@ impl OwnedWorkqueue {
         };
         let wq = NonNull::new(wq).ok_or(ENOMEM)?;
 
-        // INVARIANT: No permits, and the queue is not being dropped.
+        // INVARIANT: The initial reference belongs to the object returned.
         let inner = Arc::pin_init(
-            pin_init!(Inner {
+            try_pin_init!(Inner {
                 wq,
-                users: Atomic::new(1),
-                closing: Atomic::new(false),
+                refs <- Opaque::try_ffi_init(|refs| {
+                    // SAFETY: `refs` is valid for writes and stays in place, and `release`
+                    // is made for it.
+                    to_result(unsafe {
+                        bindings::percpu_ref_init(refs, Some(release), 0, bindings::GFP_KERNEL)
+                    })
+                }),
                 idle <- Completion::new(),
             }),
             GFP_KERNEL,
@@ -99,25 +122,26 @@ impl OwnedWorkqueue {
         match inner {
             Ok(inner) => Ok(Self(WorkqueueHandle(inner))),
             Err(err) => {
-                // SAFETY: Made above, with nothing on it.
+                // SAFETY: Created above, with no items on it.
                 unsafe { bindings::destroy_workqueue(wq.as_ptr()) };
                 Err(err)
             }
         }
     }
 
-    /// A handle to queue items with.
+    /// Returns a handle to queue items with.
     pub fn handle(&self) -> WorkqueueHandle {
         self.0.clone()
     }
 
-    /// Waits for the items queued before, except those still delayed.
+    /// Waits for the items queued before this call, except those still delayed
+    /// ([`flush_workqueue`](srctree/include/linux/workqueue.h)).
     pub fn flush(&self) {
-        // SAFETY: The queue is valid until drop.
+        // SAFETY: The workqueue is valid until drop.
         unsafe { bindings::__flush_workqueue(self.0 .0.wq.as_ptr()) };
     }
 
-    /// Runs `job` once on the queue; see [`WorkqueueHandle::spawn`].
+    /// Runs `job` once on the workqueue; see [`WorkqueueHandle::spawn`].
     pub fn spawn(&self, job: impl FnOnce() + Send + 'static) -> Result {
         self.0.spawn(job)
     }
@@ -127,99 +151,106 @@ impl Drop for OwnedWorkqueue {
     fn drop(&mut self) {
         let inner = &self.0 .0;
 
-        inner.closing.store(true, ordering::Relaxed);
-        inner.release();
+        // SAFETY: Initialised; killed only here, which drops the initial reference.
+        unsafe { bindings::percpu_ref_kill_and_confirm(inner.refs.get(), None) };
         inner.idle.wait();
 
-        // SAFETY: No permits are left and none can be had, so that nothing is
-        // pending, not even a timer. This waits for the last item to return.
+        // SAFETY: No references are left and none can be had, so nothing is pending, not
+        // even a timer. This waits for the last item to return.
         unsafe { bindings::destroy_workqueue(inner.wq.as_ptr()) };
     }
 }
 
-impl Inner {
-    fn release(&self) {
-        // The completion must see all that was done under the permit.
-        if self.users.fetch_sub(1, ordering::Full) == 1 {
-            self.idle.complete_all();
-        }
+#[pinned_drop]
+impl PinnedDrop for Inner {
+    fn drop(self: Pin<&mut Self>) {
+        // SAFETY: Initialised. Either no reference is left, or the workqueue could not be
+        // created and nothing ever had one.
+        unsafe { bindings::percpu_ref_exit(self.refs.get()) };
     }
 }
 
+/// Tells the drop of a workqueue that its last reference was dropped.
+///
+/// # Safety
+///
+/// To be called by the `percpu_ref` of an [`Inner`].
+unsafe extern "C" fn release(refs: *mut bindings::percpu_ref) {
+    // SAFETY: By the safety requirements. The object is freed only after the wait that
+    // this ends; this function itself runs in an RCU section, for which the unload of its
+    // module waits.
+    let inner = unsafe { &*container_of!(Opaque::cast_from(refs), Inner, refs) };
+
+    inner.idle.complete_all();
+}
+
 impl WorkqueueHandle {
-    /// Runs `job` once on the queue. Sleeps to allocate.
+    /// Runs `job` once on the workqueue. Sleeps to allocate.
     ///
     /// # Errors
     ///
-    /// `ENOMEM`, and `ESHUTDOWN` when the queue is being dropped.
+    /// `ENOMEM`, and `ESHUTDOWN` when the workqueue is being dropped.
     pub fn spawn(&self, job: impl FnOnce() + Send + 'static) -> Result {
-        let permit = self.permit().ok_or(ESHUTDOWN)?;
+        let queue_ref = self.try_get().ok_or(ESHUTDOWN)?;
 
-        // SAFETY: The permit keeps the queue; the reference is not kept.
+        // SAFETY: `queue_ref` keeps the workqueue valid, and `queue` is dropped before it.
         let queue = unsafe { Queue::from_raw(self.as_raw()) };
         queue.try_spawn(GFP_KERNEL, move || {
             job();
-            drop(permit);
+            drop(queue_ref);
         })?;
         Ok(())
     }
 
-    /// Asks for leave to queue an item.
-    pub(super) fn permit(&self) -> Option<WorkRef> {
-        let inner = &self.0;
-        if inner.closing.load(ordering::Relaxed) {
-            return None;
-        }
+    /// Takes a reference for an item that is about to be queued. From any context.
+    ///
+    /// `None` when the workqueue is being dropped.
+    pub(super) fn try_get(&self) -> Option<QueueRef> {
+        // SAFETY: Initialised by the type invariants of `Inner`.
+        let live = unsafe { bindings::percpu_ref_tryget_live(self.0.refs.get()) };
 
-        let mut users = inner.users.load(ordering::Relaxed);
-        while users > 0 {
-            match inner
-                .users
-                .cmpxchg(users, users.wrapping_add(1), ordering::Full)
-            {
-                // INVARIANT: Counted just now.
-                Ok(_) => return Some(WorkRef(self.clone())),
-                Err(now) => users = now,
-            }
-        }
-        None
+        // INVARIANT: Taken just now.
+        live.then(|| QueueRef(NonNull::from(&*self.0)))
     }
 
-    /// Takes over a permit that was [parked](Permit::park).
+    /// Returns a reference that was [leaked](QueueRef::leak).
     ///
     /// # Safety
     ///
-    /// A permit of this queue was parked and not been taken over yet.
-    pub(super) unsafe fn unpark(&self) -> WorkRef {
+    /// A reference to this workqueue was leaked, and has not been reclaimed since.
+    pub(super) unsafe fn reclaim(&self) -> QueueRef {
         // INVARIANT: Still counted, by the safety requirements.
-        WorkRef(self.clone())
+        QueueRef(NonNull::from(&*self.0))
     }
 
-    /// The C object. Valid while a permit exists.
+    /// Returns the C object. Valid while a [`QueueRef`] exists.
     pub(super) fn as_raw(&self) -> *mut bindings::workqueue_struct {
         self.0.wq.as_ptr()
     }
 }
 
-/// Keeps the queue from going. One for each item that is pending or running.
+/// A reference that keeps a workqueue alive. Each item that is pending or running has one.
 ///
 /// # Invariants
 ///
-/// Counted in the `users` of the queue.
-pub(super) struct WorkRef(WorkqueueHandle);
+/// Counted in the `refs` of the object pointed to. That object is allocated: it belongs to
+/// the [`OwnedWorkqueue`], whose drop waits for this reference.
+pub(super) struct QueueRef(NonNull<Inner>);
 
-impl WorkRef {
-    /// Stays counted without an object, as the one of a pending item.
-    pub(super) fn park(self) {
-        let this = core::mem::ManuallyDrop::new(self);
+// SAFETY: References may be dropped on any CPU, in any context.
+unsafe impl Send for QueueRef {}
 
-        // SAFETY: Not used again, as `this` is never dropped.
-        drop(unsafe { core::ptr::read(&this.0) });
+impl QueueRef {
+    /// Passes the reference to a queued item, which [reclaims](WorkqueueHandle::reclaim) it.
+    pub(super) fn leak(self) {
+        core::mem::forget(self);
     }
 }
 
-impl Drop for WorkRef {
+impl Drop for QueueRef {
     fn drop(&mut self) {
-        self.0 .0.release();
+        // SAFETY: Allocated, and counted, by the type invariants. The object may be freed as
+        // soon as the count was decremented, and is not touched after that.
+        unsafe { bindings::percpu_ref_put((*self.0.as_ptr()).refs.get()) };
     }
 }
