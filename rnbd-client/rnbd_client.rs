@@ -26,6 +26,8 @@ module! {
     license: "GPL",
 }
 
+rtrs::module_version!("rnbd_client");
+
 /// The module itself.
 struct Client {
     _control: control::Control,

@@ -44,6 +44,8 @@ module! {
     license: "GPL",
 }
 
+rtrs::module_version!("rnbd_server");
+
 /// The module itself.
 struct RnbdServer {
     // Dropped in this order: the server ends all sessions, which close their devices; the

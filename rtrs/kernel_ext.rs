@@ -23,6 +23,7 @@ pub mod rcu;
 pub mod ref_table;
 pub mod sysfs;
 pub mod trace;
+pub mod version;
 pub mod work;
 pub mod workqueue;
 

@@ -19,6 +19,8 @@ module! {
     license: "GPL",
 }
 
+crate::module_version!("rtrs");
+
 /// The module itself.
 struct Rtrs;
 

@@ -85,6 +85,16 @@ def test_modules_build_without_warnings(build: Build) -> None:
     assert all((build.source / name).exists() for name in MODULES)
 
 
+def test_modules_have_the_version_of_the_tree(build: Build) -> None:
+    build.make("modules")
+    source = (TREE / "rtrs/kernel_ext/version.rs").read_text()
+    version = re.search(r'^ +"([0-9.]+)"$', source, re.M)[1]
+    assert re.search(rf"^{re.escape(version)}$", (TREE / "NEWS").read_text(), re.M)
+    for name in MODULES:
+        # Each text of the section .modinfo ends with a zero.
+        assert f"\0version={version}\0".encode() in (build.source / name).read_bytes(), name
+
+
 def test_second_build_does_nothing(build: Build) -> None:
     assert not re.findall(r"^  [A-Z]+ .*", build.make("modules"), re.M)
 
