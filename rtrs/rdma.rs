@@ -2,15 +2,15 @@
 
 //! Safe verbs and connection management over reliable connections.
 //!
-//! The rule that everything here serves: memory named by a posted work request
-//! is owned by that request until the hardware has given it back. Posting
-//! moves an [`op::Idle`] operation in, the completion hands it out again, and
-//! no safe function can reach the memory mutably, or free it, in between.
-//! Where no completion is asked for, the queue pair [keeps](kept) the memory.
+//! Memory named by a posted work request is owned by that request until the hardware has
+//! completed it. Posting consumes an [`op::HeldOp`], the completion returns it, and in
+//! between no safe function can free the memory or get mutable access to it. Where no
+//! completion is requested, the queue pair [keeps](op_set) the memory.
 //!
-//! Ownership chain: [`connection::Connection`] → queue pair, completion queue,
-//! connection id; memory regions and mapped buffers → [`pd::Pd`] → a reference
-//! to the `ib_device`, which cannot be unregistered before it is dropped.
+//! Ownership chain: a [`connection::Connection`] owns its queue pair, completion queue and
+//! connection id. Memory regions and mapped buffers own a reference to their [`pd::Pd`], and
+//! that owns a reference to the `ib_device`, which cannot be unregistered before it is
+//! dropped.
 //!
 //! C headers: [`include/rdma/ib_verbs.h`](srctree/include/rdma/ib_verbs.h),
 //! [`include/rdma/rdma_cm.h`](srctree/include/rdma/rdma_cm.h)
@@ -26,6 +26,7 @@ pub mod op_set;
 pub mod payload;
 pub mod pd;
 pub mod qp;
+mod quirks;
 pub mod sg;
 pub mod wc;
 pub mod wr;

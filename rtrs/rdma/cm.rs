@@ -3,6 +3,7 @@
 //! Connection ids and their events.
 
 use super::pd::CmDevice;
+use super::quirks::rxe::ack_timeout;
 use crate::bindings;
 use crate::kernel_ext::completion::Completion;
 use crate::kernel_ext::net::SockAddr;
@@ -277,7 +278,7 @@ impl CmId {
     /// Makes connections as patient as the device needs it, before the route is
     /// resolved or the connection accepted; answers how often packets are sent again.
     pub(super) fn be_patient(&self) -> Result<u8> {
-        let Some((timeout, retries)) = self.device()?.patience() else {
+        let Some((timeout, retries)) = ack_timeout(self.device()?.driver()) else {
             return Ok(MAX_RETRIES);
         };
         // SAFETY: The id is alive.

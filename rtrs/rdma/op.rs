@@ -1,12 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
-//! Operations: what work requests carry through the hardware and back.
+//! Operations: the owners of the memory that work requests name.
 //!
-//! An [`Op`] holds a completion entry and the data that work requests name:
-//! buffers, regions, mappings. Its life cycle is [`rnbd_proto::op_state`]:
-//! whoever has an [`HeldOp`] has the data for itself; posting consumes the
-//! `HeldOp`, and the last awaited event creates a new one for
-//! [`Operation::finish`]. In between the data is only shared.
+//! An [`Op`] holds a completion entry and the data that work requests name: buffers,
+//! regions, mappings. [`rnbd_proto::op_state`] has its life cycle: an [`HeldOp`] gives
+//! exclusive access to the data; posting consumes it, and the last awaited event creates a
+//! new one for [`Operation::finish`]. In between the data is shared, and only read.
 
 use super::qp::QpRef;
 use super::qp::QpShared;
@@ -23,23 +22,24 @@ use kernel::sync::Arc;
 use rnbd_proto::op_state::EventOutcome;
 use rnbd_proto::op_state::OpState;
 
-/// The data of an operation, and what happens when it comes back.
+/// The data of an operation, and the functions called when it completes.
 ///
-/// All functions run in the context of the completion queue (softirq, or a
-/// worker where the queue was made so), or in that of who answers.
+/// They run in the context of the completion queue ([`PollContext`](super::qp::PollContext)),
+/// or in that of the caller of [`Op::record_response`].
 pub trait Operation: Send + Sync + Sized + 'static {
-    /// The context of the queue pairs it can be posted on.
+    /// The context of the queue pairs that the operation can be posted on.
     type Context: Send + Sync + 'static;
 
-    /// The hardware gave the work request back; others may still read the data.
+    /// Called when the hardware has completed the work request. A response may still be
+    /// recorded at the same time.
     fn completed(&self, qp: &QpRef<'_, Self::Context>, wc: &Wc) {
         let _ = (qp, wc);
     }
 
-    /// The last awaited event happened.
+    /// Called after the last awaited event.
     ///
-    /// `qp` is there unless teardown answered in place of the peer, `wc` when
-    /// the last event was this completion.
+    /// `qp` is `None` if teardown responded in place of the peer; `wc` is `Some` if the last
+    /// event was this completion.
     fn finish(op: HeldOp<Self>, qp: Option<&QpRef<'_, Self::Context>>, wc: Option<&Wc>);
 }
 
@@ -48,18 +48,17 @@ pub trait Operation: Send + Sync + Sized + 'static {
 /// # Invariants
 ///
 /// - `cqe.done` is [`Op::<T>::done`].
-/// - While `state` is held, the one holder has exclusive access to `value`;
-///   otherwise there are only shared references to it.
-/// - While the hardware has the operation (event "wire" awaited), it owns one
-///   reference count.
+/// - While `state` is held, the holder has exclusive access to `value`; otherwise there are
+///   only shared references to it.
+/// - While a send completion is awaited, the hardware owns one reference count.
 #[repr(C)]
 pub struct Op<T> {
-    // First, so that the pointer which the hardware returns is that of `Self`.
+    // First, so that the pointer that a completion carries is that of `Self`.
     cqe: UnsafeCell<bindings::ib_cqe>,
     state: OpState,
-    /// Work requests of the send queue that are done when its own ones are.
+    /// Send queue credits that its completion returns.
     wrs: AtomicU32,
-    /// Address of the [`OpSet`](super::op_set::Kept) that it is in, or 0.
+    /// Address of the [`OpSet`](super::op_set::OpSet) that it is in, or 0.
     set: AtomicUsize,
     value: UnsafeCell<T>,
 }
@@ -70,9 +69,9 @@ unsafe impl<T: Send + Sync> Send for Op<T> {}
 unsafe impl<T: Send + Sync> Sync for Op<T> {}
 
 impl<T: Operation> Op<T> {
-    /// Makes an idle operation.
+    /// Creates an idle operation.
     pub fn new(value: T) -> Result<Arc<Self>> {
-        // INVARIANT: `done` is set; nobody holds it.
+        // INVARIANT: `done` is set; the operation is idle.
         Ok(Arc::new(
             Self {
                 cqe: UnsafeCell::new(bindings::ib_cqe {
@@ -87,17 +86,18 @@ impl<T: Operation> Op<T> {
         )?)
     }
 
-    /// Takes exclusive access. `None` when held or in state.
+    /// Takes exclusive access. `None` when the operation is held or posted.
     pub fn begin(self: &Arc<Self>) -> Option<HeldOp<T>> {
-        // INVARIANT: `begin` makes us the holder.
+        // INVARIANT: `begin` makes this task the holder.
         self.state.begin().then(|| HeldOp { op: self.clone() })
     }
 
-    /// Records the answer that an operation in flight awaits, by `record`; it
-    /// came in by `qp`, or is that of teardown in place of the peer.
+    /// Records the response that a posted operation awaits by calling `record`.
     ///
-    /// False, and `record` is not called, when no answer is awaited. When it
-    /// is the last event, the operation is finished before this returns.
+    /// `qp` is the queue pair that the response arrived on, or `None` if teardown responds in
+    /// place of the peer. Returns false, without calling `record`, when no response is
+    /// awaited. If the response is the last event, the operation is finished before this
+    /// returns.
     pub fn record_response(
         self: &Arc<Self>,
         qp: Option<&QpRef<'_, T::Context>>,
@@ -106,23 +106,23 @@ impl<T: Operation> Op<T> {
         if !self.state.begin_response() {
             return false;
         }
-        // SAFETY: Between `begin_response` and `response_recorded` the operation is in
-        // flight, so by the type invariant nobody has exclusive access.
+        // SAFETY: Between `begin_response` and `response_recorded` the operation is posted,
+        // so by the type invariants there is no exclusive access.
         record(unsafe { &*self.value.get() });
         if self.state.response_recorded() == EventOutcome::Last {
-            // INVARIANT: The last event makes us the holder.
+            // INVARIANT: The last event makes this task the holder.
             T::finish(HeldOp { op: self.clone() }, qp, None);
         }
         true
     }
 
-    /// It is in flight longer than it should be, for one more period: for how many?
-    /// `None` when it is not in state. See [`OpState::count_timeout`].
+    /// Counts one more timeout of a posted operation, and returns their number. `None` when
+    /// it is not posted. See [`OpState::count_timeout`].
     pub fn count_timeout(&self) -> Option<u32> {
         self.state.count_timeout()
     }
 
-    /// The pointer under which the hardware knows it.
+    /// Returns the `wr_cqe` of its work requests.
     pub(super) fn cqe(&self) -> *mut bindings::ib_cqe {
         self.cqe.get()
     }
@@ -131,22 +131,22 @@ impl<T: Operation> Op<T> {
         self.wrs.load(Relaxed)
     }
 
-    /// To be called by the holder only.
+    /// Only the holder may call this.
     pub(super) fn set_wrs(&self, wrs: u32) {
         self.wrs.store(wrs, Relaxed);
     }
 
-    /// Notes in which set it is; false if it is in one.
+    /// Marks it as a member of a set; returns false if it is in one already.
     pub(super) fn mark(&self, set: usize) -> bool {
         self.set.compare_exchange(0, set, Relaxed, Relaxed).is_ok()
     }
 
-    /// Its set is no more.
+    /// Removes the mark of a set that is being dropped.
     pub(super) fn unmark(&self) {
         self.set.store(0, Relaxed);
     }
 
-    /// Whether it is in that set.
+    /// Whether it is a member of this set.
     pub(super) fn is_marked(&self, set: usize) -> bool {
         self.set.load(Relaxed) == set
     }
@@ -157,30 +157,29 @@ impl<T: Operation> Op<T> {
 
     /// # Safety
     ///
-    /// Called by the RDMA core for a completion of a work request that was
-    /// posted by [`QpRef`] with the `cqe` of an `Op<T>`, once for each post.
+    /// Called by the RDMA core with the completion of a work request that [`QpRef`] posted
+    /// with the `cqe` of an `Op<T>`, once for each post.
     unsafe extern "C" fn done(_cq: *mut bindings::ib_cq, wc: *mut bindings::ib_wc) {
-        // SAFETY: The pointer is the one posted: that of `cqe`, which is the
-        // first field of an `Op<T>` whose reference count was handed over.
+        // SAFETY: The pointer is that of `cqe`, the first field of an `Op<T>`; the post
+        // passed a reference count with it.
         let op = unsafe { Arc::from_raw((*(*wc).__bindgen_anon_1.wr_cqe.as_ref()).cast::<Self>()) };
         // SAFETY: `QpRef` only posts on queue pairs whose context is a
         // `QpShared` of the right type, which lives as long as the queue pair.
         let qp = unsafe { QpShared::<T::Context>::of((*wc).qp) };
-        qp.sent(&op);
+        qp.release_credits(&op);
         // SAFETY: Valid for the duration of this call.
         let wc = unsafe { Wc::from_raw(wc) };
-        // SAFETY: The wire event is still awaited, so the operation is in
-        // flight and nobody has exclusive access.
+        // SAFETY: The send completion is still awaited, so the operation is posted and there
+        // is no exclusive access.
         unsafe { &*op.value.get() }.completed(&qp, wc);
         if op.state.send_completed() == EventOutcome::Last {
-            // INVARIANT: The last event makes us the holder.
+            // INVARIANT: The last event makes this task the holder.
             T::finish(HeldOp { op }, Some(&qp), Some(wc));
         }
     }
 }
 
-/// Exclusive access to an operation's data; dropping it makes the operation
-/// idle.
+/// Exclusive access to the data of an operation. The drop makes the operation idle.
 ///
 /// # Invariants
 ///
@@ -190,12 +189,12 @@ pub struct HeldOp<T: Operation> {
 }
 
 impl<T: Operation> HeldOp<T> {
-    /// The operation itself.
+    /// Returns the operation.
     pub fn op(&self) -> &Arc<Op<T>> {
         &self.op
     }
 
-    /// Gives up the guard without releasing the operation.
+    /// Consumes the guard without releasing the operation.
     pub(super) fn into_op(self) -> Arc<Op<T>> {
         let this = core::mem::ManuallyDrop::new(self);
         // SAFETY: `this` is not dropped, so the field is moved out once.

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
-//! Operations that live as long as the queue pairs that they are posted on.
+//! Sets of operations that a queue pair keeps alive until it is drained.
 //!
-//! What the hardware does not tell the end of, it cannot give back: it owns no
-//! reference. The queue pair has one instead, until the hardware is done with all of
-//! it. See [`QpRef::keep`](super::qp::QpRef::keep).
+//! An operation posted without a completion is not owned by the hardware, as no completion
+//! could drop that reference. The queue pair holds a reference to its whole set instead. See
+//! [`QpRef::keep`](super::qp::QpRef::keep).
 
 use super::op::Op;
 use super::op::Operation;
@@ -12,19 +12,19 @@ use kernel::prelude::*;
 use kernel::sync::Arc;
 use kernel::sync::UniqueArc;
 
-/// A set of operations. Each is of one set at most.
+/// A set of operations. An operation is in one set at most.
 ///
 /// # Invariants
 ///
-/// The operations are marked with the address of this set, and no other ones are.
+/// Exactly the operations of this set are marked with its address.
 pub struct OpSet<T: Operation>(KVec<Arc<Op<T>>>);
 
 impl<T: Operation> OpSet<T> {
-    /// Makes a set of `ops`.
+    /// Creates a set of `ops`.
     ///
     /// # Errors
     ///
-    /// `EBUSY` when one of them is of another set already.
+    /// `EBUSY` when one of them is in another set already, `ENOMEM`.
     pub fn new(ops: KVec<Arc<Op<T>>>) -> Result<Arc<Self>> {
         let mut set = UniqueArc::new(Self(KVec::new()), GFP_KERNEL)?;
         let address = UniqueArc::as_ptr(&set).addr();
@@ -36,17 +36,17 @@ impl<T: Operation> OpSet<T> {
                 return Err(EBUSY);
             }
         }
-        // INVARIANT: All are marked, and stay so until the set is dropped.
+        // INVARIANT: All are marked, and remain so until the set is dropped.
         set.0 = ops;
         Ok(set.into())
     }
 
-    /// One of them.
+    /// Returns the operation at `index`.
     pub fn get(&self, index: usize) -> Option<&Arc<Op<T>>> {
         self.0.get(index)
     }
 
-    /// All of them.
+    /// Returns all operations.
     pub fn iter(&self) -> impl Iterator<Item = &Arc<Op<T>>> {
         self.0.iter()
     }
@@ -60,15 +60,15 @@ impl<T: Operation> Drop for OpSet<T> {
     }
 }
 
-/// A [`OpSet`] of whatever operations.
-pub(super) trait AnyOpSet: Send + Sync {}
+/// An [`OpSet`] whose type of operations is erased.
+trait ErasedOpSet: Send + Sync {}
 
-impl<T: Operation> AnyOpSet for OpSet<T> {}
+impl<T: Operation> ErasedOpSet for OpSet<T> {}
 
-/// What a queue pair keeps.
+/// The set that a queue pair keeps alive.
 pub(super) struct KeptOpSet {
     address: usize,
-    _set: Arc<dyn AnyOpSet>,
+    _set: Arc<dyn ErasedOpSet>,
 }
 
 impl KeptOpSet {
@@ -79,9 +79,8 @@ impl KeptOpSet {
         }
     }
 
-    /// Whether `op` is kept. As long as `self` is there the mark of its set cannot
-    /// belong to another one.
-    pub(super) fn has<T: Operation>(&self, op: &Op<T>) -> bool {
+    /// Whether `op` is in the set. The address is unique, as `self` keeps the set allocated.
+    pub(super) fn contains<T: Operation>(&self, op: &Op<T>) -> bool {
         op.is_marked(self.address)
     }
 }

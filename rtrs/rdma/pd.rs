@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
-//! Protection domains, and what is asked of the device below them.
+//! Protection domains, and the attributes of their devices.
 
+use super::quirks::inline_imm::has_immediates;
 use crate::bindings;
 use core::ptr::NonNull;
 use kernel::error::from_err_ptr;
@@ -10,24 +11,14 @@ use kernel::str::CStr;
 use kernel::sync::Arc;
 use rnbd_proto::device_caps::DeviceAttrs;
 
-/// A device named by a connection id that is alive.
-///
-/// It only lives as long as the borrow of that id.
+/// The device of a connection id, alive as long as the borrow of that id.
 pub struct CmDevice<'a>(pub(super) &'a NonNull<bindings::ib_device>);
 
 impl CmDevice<'_> {
-    /// How long it waits for an acknowledgement before it sends a packet again, as the
-    /// power of two of 4.096 us, and how often it does. None: what the fabric suggests.
-    ///
-    /// Soft-RoCE cannot send again while a registration is in the send queue: it
-    /// executes that once more, which fails, and the connection is lost without a word
-    /// (rxe_requester takes no notice of `wqe_state_done`). By default half a second
-    /// without an acknowledgement is enough for that, which a busy machine in software
-    /// may well take. So it waits 2 s, and gives up as soon as it did before.
-    pub(super) fn patience(&self) -> Option<(u8, u8)> {
-        // SAFETY: The device is alive, as the id is that names it.
-        let driver = unsafe { (*self.0.as_ptr()).ops.driver_id };
-        (driver == bindings::rdma_driver_id_RDMA_DRIVER_RXE).then_some((19, 2))
+    /// Returns the driver of the device.
+    pub(super) fn driver(&self) -> bindings::rdma_driver_id {
+        // SAFETY: The device is alive, as the id that names it is.
+        unsafe { (*self.0.as_ptr()).ops.driver_id }
     }
 }
 
@@ -35,8 +26,8 @@ impl CmDevice<'_> {
 ///
 /// # Invariants
 ///
-/// `pd` came from `__ib_alloc_pd` and has not been freed; a registration
-/// reference to its device is held.
+/// `pd` was allocated by `__ib_alloc_pd` and is not freed; it holds a reference to the
+/// registration of its device.
 pub struct Pd {
     pd: NonNull<bindings::ib_pd>,
 }
@@ -48,9 +39,12 @@ unsafe impl Send for Pd {}
 unsafe impl Sync for Pd {}
 
 impl Pd {
-    /// Allocates a protection domain on `device`.
+    /// Allocates a protection domain on `device`
+    /// ([`ib_alloc_pd`](srctree/include/rdma/ib_verbs.h)).
     ///
-    /// Fails with `ENODEV` when the device is going away.
+    /// # Errors
+    ///
+    /// `ENODEV` when the device is being unregistered, otherwise those of the device.
     pub fn new(device: &CmDevice<'_>) -> Result<Arc<Self>> {
         let dev = device.0.as_ptr();
         // SAFETY: The device is alive as its connection id is.
@@ -64,7 +58,7 @@ impl Pd {
         let pd = match pd {
             Ok(pd) => pd,
             Err(e) => {
-                // SAFETY: Returns the reference taken above.
+                // SAFETY: Drops the reference taken above.
                 unsafe { bindings::ib_device_put(dev) };
                 return Err(e);
             }
@@ -90,14 +84,14 @@ impl Pd {
         unsafe { (*self.pd.as_ptr()).local_dma_lkey }
     }
 
-    /// The name of the device, such as `rxe0`.
+    /// Returns the name of the device, such as `rxe0`.
     pub fn device_name(&self) -> &CStr {
         // SAFETY: `name` is a NUL-terminated array inside the device, which
         // outlives `self`.
         unsafe { CStr::from_char_ptr((*self.device()).name.as_ptr()) }
     }
 
-    /// What the device can do.
+    /// Returns the attributes of the device.
     pub fn attrs(&self) -> DeviceAttrs {
         // SAFETY: The device is alive; its attributes are constant once it is
         // registered.
@@ -114,10 +108,7 @@ impl Pd {
                 mem_mgt_ext: flags
                     & u64::from(bindings::ib_device_cap_flags_IB_DEVICE_MEM_MGT_EXTENSIONS as u32)
                     != 0,
-                // iWARP had none at first (RFC 7306 added them), and devices do not
-                // say so: of the kernel's drivers for iWARP, only soft iWARP lacks
-                // them.
-                immediates: (*dev).ops.driver_id != bindings::rdma_driver_id_RDMA_DRIVER_SIW,
+                immediates: has_immediates((*dev).ops.driver_id),
             }
         }
     }
@@ -126,11 +117,10 @@ impl Pd {
 impl Drop for Pd {
     fn drop(&mut self) {
         let dev = self.device();
-        // SAFETY: By the type invariant the PD is ours, and everything made on
-        // it holds an `Arc<Pd>`, so nothing uses it any more. The return value
-        // is only of use for user space PDs.
+        // SAFETY: By the type invariants the PD is owned, and every object on it holds an
+        // `Arc<Pd>`, so none is left. The return value only concerns PDs of user space.
         unsafe { bindings::ib_dealloc_pd_user(self.pd.as_ptr(), core::ptr::null_mut()) };
-        // SAFETY: Returns the reference taken in `new`.
+        // SAFETY: Drops the reference taken in `new`.
         unsafe { bindings::ib_device_put(dev) };
     }
 }

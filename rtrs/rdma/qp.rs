@@ -9,7 +9,6 @@ use super::op::Op;
 use super::op::Operation;
 use super::op_set::KeptOpSet;
 use super::op_set::OpSet;
-use super::wr::Remote;
 use super::wr::SendChain;
 use super::wr::Sge;
 use crate::bindings;
@@ -21,18 +20,20 @@ use kernel::prelude::*;
 use kernel::sync::Arc;
 use rnbd_proto::op_state::AwaitedEvents;
 use rnbd_proto::op_state::CancelOutcome;
-use rnbd_proto::sq_credits::QueueProgress;
+
+pub use super::quirks::rxe::Progress;
 
 pub(super) use shared::QpShared;
 
 /// Where completions of a connection are handled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PollContext {
-    /// In softirq: shortest way, must not sleep.
+    /// In softirq (`IB_POLL_SOFTIRQ`): lowest latency, must not sleep.
     Softirq,
-    /// In a worker: may sleep.
+    /// In a worker (`IB_POLL_WORKQUEUE`): may sleep.
     Worker,
-    /// Nowhere by themselves: whoever waits calls [`super::connection::Connection::poll`].
+    /// In [`Connection::poll`](super::connection::Connection::poll), which a caller that
+    /// waits for a completion must call.
     Caller,
 }
 
@@ -41,9 +42,10 @@ pub enum PollContext {
 pub struct QpConfig {
     /// Send work requests that can be outstanding.
     pub send: u32,
-    /// Of these, what quiet posts are to leave to others.
+    /// Of these, the number below which posts should be signaled, so that deferred credits
+    /// return; see [`QpRef::is_low_on_credits`].
     pub reserve: u32,
-    /// Receives that can be outstanding.
+    /// Receive work requests that can be outstanding.
     pub recv: u32,
     /// Segments of one send work request.
     pub send_sge: u32,
@@ -51,118 +53,110 @@ pub struct QpConfig {
     pub vector: u32,
     /// Where completions are handled.
     pub poll: PollContext,
-    /// Immediates travel as inline_imm: messages that begin with what the immediate would
-    /// have been. Receives must have room for that ([`rnbd_proto::imm::INLINE_IMM_SIZE`]),
-    /// and read it themselves. For devices that have no immediates.
+    /// Whether immediates travel inside messages, for devices that have no immediates.
+    ///
+    /// Receives must then have room for [`rnbd_proto::imm::INLINE_IMM_SIZE`] bytes, and
+    /// their owner reads the immediate from there.
     pub inline_imm: bool,
 }
 
-/// What [`QpRef::nudge`] found.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Progress {
-    /// Nothing is outstanding, or what was is done.
-    Fine,
-    /// Nothing has moved since the last call.
-    Nudged,
-    /// Something outstanding will never be done, or nothing has been for long: the
-    /// connection is of no use.
-    Broken,
-}
-
-/// What became of a post.
+/// Result of handing a chain to the device.
 enum Posted {
     All,
     Nothing(Error),
     Part,
 }
 
-/// Room in the send queue beside that for what is posted.
+/// Send queue credits that a post sets aside, or takes from those set aside.
 #[derive(Clone, Copy)]
 struct ReservedCredits {
-    /// To be kept from now on.
-    kept: u32,
-    /// Kept before, to be used.
+    /// To be set aside for work requests that follow.
+    new: u32,
+    /// Set aside before, to be used by this post.
     used: u32,
 }
 
 impl ReservedCredits {
-    const NONE: Self = Self { kept: 0, used: 0 };
+    const NONE: Self = Self { new: 0, used: 0 };
 }
 
 /// A queue pair on which operations with context `C` can be posted.
 pub struct QpRef<'a, C> {
     qp: NonNull<bindings::ib_qp>,
-    shared: &'a QpShared<C>,
+    pub(super) shared: &'a QpShared<C>,
 }
 
 impl<'a, C: Send + Sync + 'static> QpRef<'a, C> {
-    /// What the queue pair was made for.
+    /// Returns the context that the queue pair was created with.
     pub fn context(&self) -> &'a Arc<C> {
         &self.shared.context
     }
 
-    /// Whether immediates travel as notes.
+    /// Whether immediates travel inside messages, see [`QpConfig::inline_imm`].
     pub fn inline_imm(&self) -> bool {
         self.shared.inline_imm
     }
 
-    /// Keeps the operations of `set`, so that chains of them can be posted
-    /// [quietly](Self::post_unsignaled). False if it keeps a set already.
+    /// Keeps the operations of `set` alive, so that their chains can be posted
+    /// [unsignaled](Self::post_unsignaled). Returns false if another set is kept already.
     pub fn keep<T: Operation<Context = C>>(&self, set: &Arc<OpSet<T>>) -> bool {
         self.shared.keep.populate(KeptOpSet::new(set.clone()))
     }
 
-    fn keeps<T: Operation<Context = C>>(&self, idle: &HeldOp<T>) -> bool {
+    fn keeps<T: Operation<Context = C>>(&self, op: &HeldOp<T>) -> bool {
         let keep = self.shared.keep.as_ref();
-        keep.is_some_and(|keep| keep.has(idle.op()))
+        keep.is_some_and(|keep| keep.contains(op.op()))
     }
 
-    /// Posts the chain that `build` makes of the operation's data.
+    /// Posts the chain that `build` makes of the data of an operation.
     ///
-    /// On success the operation belongs to the hardware, and comes back by
-    /// [`Operation::finish`], perhaps before this returns. On failure it is
-    /// given back: `ENOTCONN` after the connection began to drain, `ENOSPC` when
-    /// the queue is full, else what `build` or the device said.
+    /// On success the hardware owns the operation until [`Operation::finish`] is called,
+    /// perhaps before this returns. If only a response is awaited, the chain is posted
+    /// [unsignaled](Self::post_unsignaled).
     ///
-    /// Where only an answer is awaited, the chain is posted
-    /// [quietly](Self::post_unsignaled).
+    /// C function: [`ib_post_send`](srctree/include/rdma/ib_verbs.h).
+    ///
+    /// # Errors
+    ///
+    /// `ENOTCONN` once the connection drains, `ENOSPC` when the queue is full, otherwise the
+    /// error of `build` or of the device. The operation is returned with the error.
     pub fn post_send<T: Operation<Context = C>>(
         &self,
-        idle: HeldOp<T>,
+        op: HeldOp<T>,
         awaited: AwaitedEvents,
         build: impl for<'b> FnOnce(&'b T, &mut SendChain<'b>) -> Result,
     ) -> core::result::Result<(), (HeldOp<T>, Error)> {
-        self.post_chain(idle, awaited, ReservedCredits::NONE, build)
+        self.post_chain(op, awaited, ReservedCredits::NONE, build)
     }
 
-    /// As [`Self::post_send`], and keeps room for `spare` work requests that must follow.
-    /// Each goes with [`Self::post_send_reserved`] or is given back by [`Self::release_reserved`].
+    /// As [`Self::post_send`], and reserves credits for `follow_ups` more work requests. Each
+    /// is used by [`Self::post_send_reserved`] or returned by [`Self::release_reserved`].
     pub fn post_send_and_reserve<T: Operation<Context = C>>(
         &self,
-        idle: HeldOp<T>,
+        op: HeldOp<T>,
         awaited: AwaitedEvents,
-        spare: u32,
+        follow_ups: u32,
         build: impl for<'b> FnOnce(&'b T, &mut SendChain<'b>) -> Result,
     ) -> core::result::Result<(), (HeldOp<T>, Error)> {
-        let spare = ReservedCredits {
-            kept: spare,
+        let reserved = ReservedCredits {
+            new: follow_ups,
             used: 0,
         };
-        self.post_chain(idle, awaited, spare, build)
+        self.post_chain(op, awaited, reserved, build)
     }
 
-    /// As [`Self::post_send`], of one work request for which room was kept, and is kept
-    /// if this fails.
+    /// As [`Self::post_send`], for a chain of one work request with a reserved credit. The
+    /// credit stays reserved if this fails.
     pub fn post_send_reserved<T: Operation<Context = C>>(
         &self,
-        idle: HeldOp<T>,
+        op: HeldOp<T>,
         awaited: AwaitedEvents,
         build: impl for<'b> FnOnce(&'b T, &mut SendChain<'b>) -> Result,
     ) -> core::result::Result<(), (HeldOp<T>, Error)> {
-        self.post_chain(idle, awaited, ReservedCredits { kept: 0, used: 1 }, build)
+        self.post_chain(op, awaited, ReservedCredits { new: 0, used: 1 }, build)
     }
 
-    /// The work request for which room was kept is not going to follow.
+    /// Returns a credit that was reserved for a work request that is not going to follow.
     pub fn release_reserved(&self) {
         self.shared.credits.use_set_aside(1);
         self.shared.credits.release(1);
@@ -170,83 +164,85 @@ impl<'a, C: Send + Sync + 'static> QpRef<'a, C> {
 
     fn post_chain<T: Operation<Context = C>>(
         &self,
-        idle: HeldOp<T>,
+        op: HeldOp<T>,
         awaited: AwaitedEvents,
-        spare: ReservedCredits,
+        reserved: ReservedCredits,
         build: impl for<'b> FnOnce(&'b T, &mut SendChain<'b>) -> Result,
     ) -> core::result::Result<(), (HeldOp<T>, Error)> {
-        let told = awaited.has_send_completion();
-        if !told && !self.keeps(&idle) {
-            return Err((idle, EPERM));
+        let signaled = awaited.has_send_completion();
+        if !signaled && !self.keeps(&op) {
+            return Err((op, EPERM));
         }
         let mut chain = SendChain::new(self.shared.inline_imm);
-        if let Err(e) = build(&idle, &mut chain) {
-            return Err((idle, e));
+        if let Err(e) = build(&op, &mut chain) {
+            return Err((op, e));
         }
-        let cqe = told.then(|| idle.op().cqe());
+        let cqe = signaled.then(|| op.op().cqe());
         let first = match chain.link(cqe, self.shared.chained.get()) {
             Ok(first) => first,
-            Err(e) => return Err((idle, e)),
+            Err(e) => return Err((op, e)),
         };
         let (credits, wrs) = (&self.shared.credits, chain.len());
-        let taken = wrs.saturating_add(spare.kept).saturating_sub(spare.used);
-        if taken > 0 && !credits.reserve(taken) {
-            return Err((idle, ENOSPC));
+        let needed = wrs
+            .saturating_add(reserved.new)
+            .saturating_sub(reserved.used);
+        if needed > 0 && !credits.reserve(needed) {
+            return Err((op, ENOSPC));
         }
-        credits.set_aside(spare.kept);
-        credits.use_set_aside(spare.used);
-        let debt = if told { credits.take_deferred() } else { 0 };
-        idle.op().set_wrs(wrs.saturating_add(debt));
-        // SAFETY: The chain is linked, does not move, and names memory that the
-        // launched operation owns until the hardware gives it back, or that is kept.
-        let posted = self.hand_over(idle, awaited, || unsafe { self.post(first) });
+        credits.set_aside(reserved.new);
+        credits.use_set_aside(reserved.used);
+        let deferred = if signaled { credits.take_deferred() } else { 0 };
+        op.op().set_wrs(wrs.saturating_add(deferred));
+        // SAFETY: The chain is linked, does not move, and names memory that the posted
+        // operation owns until the hardware has completed it, or that is kept alive.
+        let posted = self.hand_over(op, awaited, || unsafe { self.post(first) });
         match posted {
-            Ok(()) if told => {}
+            Ok(()) if signaled => {}
             Ok(()) => credits.defer(wrs),
             Err(_) => {
-                credits.set_aside(spare.used);
-                credits.use_set_aside(spare.kept);
-                credits.release(taken);
-                credits.defer(debt);
+                credits.set_aside(reserved.used);
+                credits.use_set_aside(reserved.new);
+                credits.release(needed);
+                credits.defer(deferred);
             }
         }
         posted
     }
 
-    /// Whether the queue has so little room that the next post should not be
-    /// [quiet](Self::post_unsignaled), see [`QpConfig::reserve`].
+    /// Whether so few credits are left that the next post should be signaled, and not
+    /// [unsignaled](Self::post_unsignaled).
     pub fn is_low_on_credits(&self) -> bool {
         self.shared.credits.is_below(self.shared.reserve)
     }
 
-    /// Posts the chain that `build` makes of the operation's data without asking to be
-    /// told of its end, and gives the operation back.
+    /// Posts the chain that `build` makes of the data of an operation without requesting a
+    /// completion; the caller still holds the operation.
     ///
-    /// The device may use the memory that the chain names, as the chain says, until it
-    /// tells the end of something posted later on this queue pair, or is drained: what
-    /// the peer gets of data that is changed before is not known. Nothing is freed
-    /// before that, as the queue pair must [keep](Self::keep) the operation.
+    /// The device may access the memory that the chain names until a later work request of
+    /// this queue pair has completed, or the queue pair is drained. If the data is changed
+    /// before, the peer may get either content. The memory is not freed before, as the queue
+    /// pair must [keep](Self::keep) the operation.
     ///
     /// # Errors
     ///
-    /// `EPERM` if it does not keep it, else as for [`QpRef::post_send`]. Nothing was
-    /// posted then.
+    /// `EPERM` if the operation is not kept, otherwise as for [`QpRef::post_send`]. Nothing
+    /// was posted then.
     pub fn post_unsignaled<T: Operation<Context = C>>(
         &self,
-        idle: &HeldOp<T>,
+        op: &HeldOp<T>,
         build: impl for<'b> FnOnce(&'b T, &mut SendChain<'b>) -> Result,
     ) -> Result {
-        if !self.keeps(idle) {
+        if !self.keeps(op) {
             return Err(EPERM);
         }
         let mut chain = SendChain::new(self.shared.inline_imm);
-        build(idle, &mut chain)?;
+        build(op, &mut chain)?;
         let first = chain.link(None, self.shared.chained.get())?;
         let (credits, wrs) = (&self.shared.credits, chain.len());
         if !credits.reserve(wrs) {
             return Err(ENOSPC);
         }
-        // SAFETY: The chain is linked, does not move, and names memory that is kept.
+        // SAFETY: The chain is linked, does not move, and names memory that is kept alive.
         match self.gated(|| unsafe { self.post(first) }) {
             Posted::Nothing(e) => {
                 credits.release(wrs);
@@ -261,25 +257,25 @@ impl<'a, C: Send + Sync + 'static> QpRef<'a, C> {
 
     /// # Safety
     ///
-    /// `first` must be a linked chain, which names memory that stays until the hardware
-    /// is done with it.
+    /// `first` must be a linked chain. The memory that it names must stay valid until the
+    /// hardware has completed it.
     unsafe fn post(&self, first: *mut bindings::ib_send_wr) -> Posted {
-        let mut refused: *const bindings::ib_send_wr = core::ptr::null();
+        let mut bad_wr: *const bindings::ib_send_wr = core::ptr::null();
         // SAFETY: The queue pair is alive as `self` is, the rest as the caller promises.
-        let ret = unsafe { bindings::ib_post_send(self.qp.as_ptr(), first, &raw mut refused) };
+        let ret = unsafe { bindings::ib_post_send(self.qp.as_ptr(), first, &raw mut bad_wr) };
         match to_result(ret) {
             Ok(()) => Posted::All,
-            Err(e) if core::ptr::eq(refused, first) => Posted::Nothing(e),
-            // Without a word about where it stopped, it may have taken all.
+            Err(e) if core::ptr::eq(bad_wr, first) => Posted::Nothing(e),
+            // If the device does not say where it stopped, it may have taken the whole chain.
             Err(_) => {
-                pr_err!("device took only a part of a request\n");
+                pr_err!("RDMA device accepted only a part of a request; its connection will be closed\n");
                 self.shared.broken.store(true, Relaxed);
                 Posted::Part
             }
         }
     }
 
-    /// Posts by `post` unless the gate is closed.
+    /// Calls `post` unless the gate is closed.
     fn gated(&self, post: impl FnOnce() -> Posted) -> Posted {
         if !self.shared.gate.enter() {
             return Posted::Nothing(ENOTCONN);
@@ -289,17 +285,20 @@ impl<'a, C: Send + Sync + 'static> QpRef<'a, C> {
         posted
     }
 
-    /// Posts a receive, into the segment that `buffer` names or without any.
+    /// Posts a receive into the segment that `buffer` names, or without one
+    /// ([`ib_post_recv`](srctree/include/rdma/ib_verbs.h)).
+    ///
+    /// # Errors
     ///
     /// As [`QpRef::post_send`].
     pub fn post_recv<T: Operation<Context = C>>(
         &self,
-        idle: HeldOp<T>,
+        op: HeldOp<T>,
         buffer: impl for<'b> FnOnce(&'b T) -> Result<Option<Sge<'b>>>,
     ) -> core::result::Result<(), (HeldOp<T>, Error)> {
-        let sge = match buffer(&idle) {
+        let sge = match buffer(&op) {
             Ok(sge) => sge.map(|sge| sge.raw()),
-            Err(e) => return Err((idle, e)),
+            Err(e) => return Err((op, e)),
         };
         let num_sge = i32::from(sge.is_some());
         let mut list = sge.unwrap_or_default();
@@ -309,25 +308,25 @@ impl<'a, C: Send + Sync + 'static> QpRef<'a, C> {
             ..Default::default()
         };
         // SAFETY: Any pointer is valid for this member of the union.
-        unsafe { *wr.__bindgen_anon_1.wr_cqe.as_mut() = idle.op().cqe() };
-        idle.op().set_wrs(0);
-        self.hand_over(idle, AwaitedEvents::Send, || {
-            let mut refused = core::ptr::null();
+        unsafe { *wr.__bindgen_anon_1.wr_cqe.as_mut() = op.op().cqe() };
+        op.op().set_wrs(0);
+        self.hand_over(op, AwaitedEvents::Send, || {
+            let mut bad_wr = core::ptr::null();
             // SAFETY: As in `post_send`.
-            let ret = unsafe {
-                bindings::ib_post_recv(self.qp.as_ptr(), &raw const wr, &raw mut refused)
-            };
+            let ret =
+                unsafe { bindings::ib_post_recv(self.qp.as_ptr(), &raw const wr, &raw mut bad_wr) };
             to_result(ret).map_or_else(Posted::Nothing, |()| Posted::All)
         })
     }
 
-    /// Hands the peer an immediate without owning anything: for heartbeats.
+    /// Sends the peer an immediate that belongs to no operation, such as a heartbeat.
     pub fn post_imm(&self, imm: u32) -> Result {
         self.post_unowned(&self.shared.chained, |chain| chain.imm_only(imm))
     }
 
-    /// Posts one work request that names no memory, and whose end `cqe` sees.
-    fn post_unowned(
+    /// Posts one work request that names no memory and belongs to no operation; `cqe` is
+    /// called with its completion.
+    pub(super) fn post_unowned(
         &self,
         cqe: &UnsafeCell<bindings::ib_cqe>,
         build: impl FnOnce(&mut SendChain<'static>) -> Result,
@@ -349,70 +348,30 @@ impl<'a, C: Send + Sync + 'static> QpRef<'a, C> {
         }
     }
 
-    /// Sees to it that the device goes on with what was posted. To be called every few
-    /// seconds, much more than any send takes. If nothing had moved since the last call
-    /// the device is given an RDMA write of nothing, which no peer sees.
-    ///
-    /// Soft-RoCE can fall asleep with work to do: it stops at a number of packets under
-    /// way, and misses that they were sent if that happens before it has said so
-    /// (`need_req_skb` in rxe_requester). It wakes up with the next request, for which
-    /// everybody may be waiting. A queue that gives nothing back even so is given up in
-    /// the end.
-    pub fn nudge(&self) -> Progress {
-        if self.shared.broken.load(Relaxed) {
-            return Progress::Broken;
-        }
-        let credits = &self.shared.credits;
-        let look = credits.check_progress();
-        match look {
-            QueueProgress::Moving => return Progress::Fine,
-            QueueProgress::Dead => return Progress::Broken,
-            QueueProgress::OnlyDeferred | QueueProgress::Stalled => {}
-        }
-        // Behind all that is outstanding. Without room or without a connection there is
-        // nothing to be done.
-        let nowhere = Remote { addr: 0, rkey: 0 };
-        let passes = credits.begin_nop();
-        let cqe = match passes {
-            true => &self.shared.nop,
-            false => &self.shared.chained,
-        };
-        let posted = self.post_unowned(cqe, |chain| chain.rdma_write(&[], nowhere));
-        match posted {
-            Ok(()) => credits.nop_posted(),
-            Err(_) if passes => credits.nop_failed(),
-            Err(_) => {}
-        }
-        match look {
-            QueueProgress::Stalled => Progress::Nudged,
-            _ => Progress::Fine,
-        }
-    }
-
-    /// Gives back the room of an operation that the hardware is done with.
-    pub(super) fn sent<T: Operation<Context = C>>(&self, op: &Op<T>) {
+    /// Returns the credits of an operation that the hardware has completed.
+    pub(super) fn release_credits<T: Operation<Context = C>>(&self, op: &Op<T>) {
         self.shared.credits.release(op.wrs());
     }
 
-    /// Hands the operation to the hardware by `post`.
+    /// Hands the operation to the hardware with `post`.
     fn hand_over<T: Operation<Context = C>>(
         &self,
-        idle: HeldOp<T>,
+        op: HeldOp<T>,
         awaited: AwaitedEvents,
         post: impl FnOnce() -> Posted,
     ) -> core::result::Result<(), (HeldOp<T>, Error)> {
-        let op = idle.into_op();
+        let op = op.into_op();
         op.state().post(awaited);
-        // Becomes the hardware's, if that is to tell the end: `Op::done` takes it back.
+        // Passes to the hardware if a completion is requested: `Op::done` takes it back.
         let reference = Arc::into_raw(op);
         let posted = self.gated(post);
         if awaited.has_send_completion() && !matches!(posted, Posted::Nothing(_)) {
-            // The end of a part of a chain will never complete. Nobody can tell when the
-            // device is done with the memory of the part, so it is never freed: the
-            // reference of the hardware stays.
+            // The last work request of a part of a chain never completes. When the device no
+            // longer accesses the memory of that part is unknown, so it is never freed: the
+            // reference of the hardware is leaked.
             return Ok(());
         }
-        // SAFETY: Made above, and the hardware has not got it.
+        // SAFETY: Made above, and not passed to the hardware.
         let op = unsafe { Arc::from_raw(reference) };
         let Posted::Nothing(e) = posted else {
             return Ok(());
@@ -424,9 +383,9 @@ impl<'a, C: Send + Sync + 'static> QpRef<'a, C> {
             }
         };
         match cancelled {
-            // A peer that answers what it was not sent has finished it.
+            // The peer responded to a request that it was not sent, which finished it.
             CancelOutcome::Gone => Ok(()),
-            // SAFETY: `cancel_post` made us the holder again.
+            // SAFETY: `cancel_post` made this task the holder again.
             _ => Err((unsafe { HeldOp::from_op(op) }, e)),
         }
     }

@@ -4,6 +4,7 @@
 
 use super::mr::Access;
 use super::mr::Mr;
+use super::quirks::inline_imm::place_imm;
 use super::sg::MappedSg;
 use crate::bindings;
 use core::iter;
@@ -12,11 +13,6 @@ use core::mem::ManuallyDrop;
 use core::mem::MaybeUninit;
 use kernel::prelude::*;
 use rnbd_proto::imm::INLINE_IMM_SIZE;
-
-/// Flags of a request whose data the device copies when it is posted. Its segments are
-/// addresses for the CPU, which those of mapped memory are as well for devices in
-/// software. Only these may be used so: [`rnbd_proto::device_caps::DeviceAttrs::immediates`].
-const INLINE: c_int = bindings::ib_send_flags_IB_SEND_INLINE as c_int;
 
 /// Work requests in one chain.
 const MAX_WRS: usize = 5;
@@ -50,7 +46,12 @@ impl Sge<'_> {
         })
     }
 
-    /// All of a mapped segment.
+    /// A segment whose address is written once the chain no longer moves.
+    pub(super) fn unplaced(length: u32) -> Self {
+        Self::of_segment(0, length, 0)
+    }
+
+    /// A whole mapped segment.
     pub(super) fn of_segment(addr: u64, length: u32, lkey: u32) -> Self {
         Self {
             addr,
@@ -69,24 +70,24 @@ impl Sge<'_> {
     }
 }
 
-/// Memory of the peer.
+/// An address in the memory of the peer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Remote {
-    /// Where.
+    /// The address.
     pub addr: u64,
-    /// By which right.
+    /// The key that grants access to it.
     pub rkey: u32,
 }
 
-/// One work request in whichever shape the opcode needs.
+/// A work request of any opcode.
 #[repr(C)]
-union Slot {
+pub(super) union RawWr {
     send: ManuallyDrop<bindings::ib_send_wr>,
     rdma: ManuallyDrop<bindings::ib_rdma_wr>,
     reg: ManuallyDrop<bindings::ib_reg_wr>,
 }
 
-impl From<bindings::ib_send_wr> for Slot {
+impl From<bindings::ib_send_wr> for RawWr {
     fn from(wr: bindings::ib_send_wr) -> Self {
         Self {
             send: ManuallyDrop::new(wr),
@@ -94,7 +95,7 @@ impl From<bindings::ib_send_wr> for Slot {
     }
 }
 
-impl From<bindings::ib_rdma_wr> for Slot {
+impl From<bindings::ib_rdma_wr> for RawWr {
     fn from(wr: bindings::ib_rdma_wr) -> Self {
         Self {
             rdma: ManuallyDrop::new(wr),
@@ -102,7 +103,7 @@ impl From<bindings::ib_rdma_wr> for Slot {
     }
 }
 
-impl From<bindings::ib_reg_wr> for Slot {
+impl From<bindings::ib_reg_wr> for RawWr {
     fn from(wr: bindings::ib_reg_wr) -> Self {
         Self {
             reg: ManuallyDrop::new(wr),
@@ -110,24 +111,24 @@ impl From<bindings::ib_reg_wr> for Slot {
     }
 }
 
-/// A chain of up to five work requests that are posted together.
+/// A chain of up to five send work requests that are posted together.
 ///
-/// `'a` is the borrow of the operation that owns all memory named in it. Only
-/// the last one is signaled, if any: as a send queue works in order, its completion
-/// says that the others are done as well.
+/// `'a` is the borrow of the operation that owns the memory named in it. At most the last
+/// work request is signaled: as a send queue works in order, its completion implies that of
+/// the others.
 ///
 /// # Invariants
 ///
 /// The first `wrs` slots and the first `sges` segments are initialised.
 pub struct SendChain<'a> {
-    slots: [MaybeUninit<Slot>; MAX_WRS],
+    slots: [MaybeUninit<RawWr>; MAX_WRS],
     segments: [MaybeUninit<bindings::ib_sge>; MAX_SGES],
     wrs: usize,
     sges: usize,
-    /// Whether immediates travel as notes, see [`super::qp::QpConfig::notes`].
+    /// See [`super::qp::QpConfig::inline_imm`].
     inline_imm: bool,
-    /// The one that this chain has, as a device copies it when the chain is posted.
-    note: Option<[u8; INLINE_IMM_SIZE]>,
+    /// The inline immediate of this chain; the device copies it while the chain is posted.
+    pub(super) imm: Option<[u8; INLINE_IMM_SIZE]>,
     _memory: PhantomData<&'a ()>,
 }
 
@@ -139,40 +140,39 @@ impl<'a> SendChain<'a> {
             wrs: 0,
             sges: 0,
             inline_imm,
-            note: None,
+            imm: None,
             _memory: PhantomData,
         }
     }
 
-    /// Number of work requests.
+    /// Returns the number of work requests.
     pub(super) fn len(&self) -> u32 {
         // CAST: At most `MAX_WRS`.
         self.wrs as u32
     }
 
-    fn push(&mut self, slot: impl Into<Slot>) -> Result {
-        let place = self.slots.get_mut(self.wrs).ok_or(ENOSPC)?;
+    pub(super) fn push(&mut self, slot: impl Into<RawWr>) -> Result {
+        let entry = self.slots.get_mut(self.wrs).ok_or(ENOSPC)?;
         // INVARIANT: One more slot is initialised.
-        place.write(slot.into());
+        entry.write(slot.into());
         self.wrs += 1;
         Ok(())
     }
 
-    /// Copies segments in; the answer holds the index of the first.
-    fn add_segments(&mut self, list: impl Iterator<Item = Sge<'a>>) -> Result<usize> {
+    /// Copies segments in; returns the index of the first.
+    pub(super) fn add_segments(&mut self, list: impl Iterator<Item = Sge<'a>>) -> Result<usize> {
         let first = self.sges;
         for sge in list {
-            let place = self.segments.get_mut(self.sges).ok_or(ENOSPC)?;
+            let entry = self.segments.get_mut(self.sges).ok_or(ENOSPC)?;
             // INVARIANT: One more segment is initialised.
-            place.write(sge.raw());
+            entry.write(sge.raw());
             self.sges += 1;
         }
         Ok(first)
     }
 
-    /// A request with its segments; `sg_list` becomes the right pointer when
-    /// the chain is linked and does not move any more, until then it holds
-    /// the index.
+    /// Returns a work request with its segments. `sg_list` holds the index of the first one;
+    /// [`link`](Self::link) makes it a pointer, once the chain no longer moves.
     fn request(
         &mut self,
         opcode: bindings::ib_wr_opcode,
@@ -194,7 +194,7 @@ impl<'a> SendChain<'a> {
         wr
     }
 
-    /// Makes what `mr` describes accessible under its current key.
+    /// Registers `mr` under its current key (`IB_WR_REG_MR`).
     pub fn reg_mr(&mut self, mr: &'a Mr, access: Access) -> Result {
         let wr = self.request(bindings::ib_wr_opcode_IB_WR_REG_MR, iter::empty())?;
         self.push(bindings::ib_reg_wr {
@@ -205,7 +205,7 @@ impl<'a> SendChain<'a> {
         })
     }
 
-    /// Ends all access by `rkey`, a key of this side.
+    /// Invalidates `rkey`, a key of this side (`IB_WR_LOCAL_INV`).
     pub fn local_inv(&mut self, rkey: u32) -> Result {
         let mut wr = self.request(bindings::ib_wr_opcode_IB_WR_LOCAL_INV, iter::empty())?;
         // SAFETY: Any integer is valid for this member of the union.
@@ -213,7 +213,7 @@ impl<'a> SendChain<'a> {
         self.push(wr)
     }
 
-    /// Writes to the peer's memory.
+    /// Writes to the memory of the peer (`IB_WR_RDMA_WRITE`).
     pub fn rdma_write(&mut self, list: &[Sge<'a>], to: Remote) -> Result {
         let wr = self.request(
             bindings::ib_wr_opcode_IB_WR_RDMA_WRITE,
@@ -222,13 +222,13 @@ impl<'a> SendChain<'a> {
         self.push_rdma(wr, to)
     }
 
-    /// Writes to the peer's memory and hands it an immediate.
+    /// Writes to the memory of the peer and sends an immediate
+    /// (`IB_WR_RDMA_WRITE_WITH_IMM`).
     pub fn rdma_write_imm(&mut self, list: &[Sge<'a>], to: Remote, imm: u32) -> Result {
         self.write_imm(list.iter().copied(), to, imm)
     }
 
-    /// Writes all of `data`, and `head` behind it, to the peer's memory and hands it an
-    /// immediate.
+    /// Writes `data`, followed by `head`, to the memory of the peer and sends an immediate.
     pub fn rdma_write_imm_behind(
         &mut self,
         data: &'a MappedSg,
@@ -249,24 +249,24 @@ impl<'a> SendChain<'a> {
         if wr.num_sge > 0 {
             self.push_rdma(wr, to)?;
         }
-        self.push_note(&[], imm)
+        self.push_inline_imm(&[], imm)
     }
 
-    /// Hands the peer an immediate and nothing else.
+    /// Sends an immediate without data.
     pub fn imm_only(&mut self, imm: u32) -> Result {
         self.rdma_write_imm(&[], Remote { addr: 0, rkey: 0 }, imm)
     }
 
-    /// Sends a message.
+    /// Sends a message (`IB_WR_SEND`).
     pub fn send(&mut self, list: &[Sge<'a>]) -> Result {
         let wr = self.request(bindings::ib_wr_opcode_IB_WR_SEND, list.iter().copied())?;
         self.push(wr)
     }
 
-    /// Sends a message with an immediate.
+    /// Sends a message with an immediate (`IB_WR_SEND_WITH_IMM`).
     pub fn send_imm(&mut self, list: &[Sge<'a>], imm: u32) -> Result {
         if self.inline_imm {
-            return self.push_note(list, imm);
+            return self.push_inline_imm(list, imm);
         }
         let wr = self.request(
             bindings::ib_wr_opcode_IB_WR_SEND_WITH_IMM,
@@ -275,37 +275,13 @@ impl<'a> SendChain<'a> {
         self.push(Self::with_imm(wr, imm))
     }
 
-    /// Sends an empty message that ends all access by `rkey`, a key of the
-    /// peer.
+    /// Sends an empty message that invalidates `rkey`, a key of the peer
+    /// (`IB_WR_SEND_WITH_INV`).
     pub fn send_inv(&mut self, rkey: u32) -> Result {
         let mut wr = self.request(bindings::ib_wr_opcode_IB_WR_SEND_WITH_INV, iter::empty())?;
         // SAFETY: Any integer is valid for this member of the union.
         unsafe { *wr.ex.invalidate_rkey.as_mut() = rkey };
         self.push(wr)
-    }
-
-    /// Sends a message of a note and what `list` names, a few bytes, both of which the
-    /// device copies when it is posted.
-    fn push_note(&mut self, list: &[Sge<'a>], imm: u32) -> Result {
-        if self.note.replace(imm.to_be_bytes()).is_some() {
-            return Err(EINVAL);
-        }
-        // The address is known when the chain does not move any more.
-        let note = Sge {
-            addr: 0,
-            length: INLINE_IMM_SIZE as u32,
-            lkey: 0,
-            _memory: PhantomData,
-        };
-        let first = self.add_segments(iter::once(note))?;
-        self.add_segments(list.iter().copied())?;
-        self.push(bindings::ib_send_wr {
-            sg_list: core::ptr::without_provenance_mut(first),
-            num_sge: i32::try_from(list.len())?.saturating_add(1),
-            opcode: bindings::ib_wr_opcode_IB_WR_SEND,
-            send_flags: INLINE,
-            ..Default::default()
-        })
     }
 
     fn push_rdma(&mut self, wr: bindings::ib_send_wr, to: Remote) -> Result {
@@ -316,11 +292,11 @@ impl<'a> SendChain<'a> {
         })
     }
 
-    /// Links the chain for posting, its last request signaled with `cqe` if there is
-    /// one, the others with `chained`, which only ever sees errors.
+    /// Links the chain for posting and returns its first work request.
     ///
-    /// The answer is the first request; it points into `self`, which must not
-    /// move until it was posted. `EINVAL` for an empty chain.
+    /// With `cqe`, the last work request is signaled and completes there; the others
+    /// complete at `chained`, and only with an error. The pointer returned points into
+    /// `self`, which must not move until it is posted. `EINVAL` for an empty chain.
     pub(super) fn link(
         &mut self,
         cqe: Option<*mut bindings::ib_cqe>,
@@ -328,12 +304,8 @@ impl<'a> SendChain<'a> {
     ) -> Result<*mut bindings::ib_send_wr> {
         let mut next: *mut bindings::ib_send_wr = core::ptr::null_mut();
         let segments = self.segments.as_mut_ptr().cast::<bindings::ib_sge>();
-        let note: *const u8 = match &self.note {
-            Some(note) => note.as_slice().as_ptr(),
-            None => core::ptr::null(),
-        };
         for slot in self.slots[..self.wrs].iter_mut().rev() {
-            // All shapes begin with an `ib_send_wr`.
+            // Work requests of all opcodes begin with an `ib_send_wr`.
             let wr: *mut bindings::ib_send_wr = slot.as_mut_ptr().cast();
             // SAFETY: The slot is initialised by the type invariant, and
             // `sg_list` still holds an index below `sges`, or one past the
@@ -348,10 +320,7 @@ impl<'a> SendChain<'a> {
                 (*wr).next = next;
                 let own = cqe.filter(|_| next.is_null());
                 *(*wr).__bindgen_anon_1.wr_cqe.as_mut() = own.unwrap_or(chained);
-                if (*wr).send_flags == INLINE {
-                    // Inline segments are given by their address for the CPU.
-                    (*segments.add(first)).addr = note.expose_provenance() as u64;
-                }
+                place_imm(wr, &self.imm);
                 if own.is_some() {
                     (*wr).send_flags |= bindings::ib_send_flags_IB_SEND_SIGNALED as c_int;
                 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
-//! What a queue pair and all that is posted on it share.
+//! State that a queue pair shares with every operation posted on it.
 
 use core::cell::UnsafeCell;
 use core::ptr::NonNull;
@@ -21,10 +21,10 @@ use crate::pr_err_ratelimited;
 use crate::rdma::op_set::KeptOpSet;
 use crate::rdma::wc::Wc;
 
-/// Closed: no post succeeds any more. Other bits: posts that are under way.
+/// Set once posting has ended. The other bits count posts that are under way.
 const CLOSED: u32 = 1 << 31;
 
-/// Lets posts through until it is closed, and knows when the last one is over.
+/// Lets posts through until it is closed; closing waits for those under way.
 pub(in crate::rdma) struct Gate(AtomicU32);
 
 impl Gate {
@@ -44,34 +44,34 @@ impl Gate {
     pub(in crate::rdma) fn close(&self) {
         self.0.fetch_or(CLOSED, AcqRel);
         while self.0.load(Acquire) != CLOSED {
-            // Posting takes microseconds and does not sleep.
+            // A post takes microseconds and does not sleep.
             core::hint::spin_loop();
         }
     }
 }
 
-/// What the `qp_context` of every queue pair points to.
+/// The object that the `qp_context` of a queue pair points to.
 pub(in crate::rdma) struct QpShared<C> {
     pub(in crate::rdma) gate: Gate,
     pub(in crate::rdma) context: Arc<C>,
-    pub(super) credits: SqCredits,
+    pub(in crate::rdma) credits: SqCredits,
     /// See [`QpConfig::reserve`].
     pub(super) reserve: u32,
-    /// The operations that are kept.
+    /// The operations kept alive, see [`QpRef::keep`].
     pub(super) keep: SetOnce<KeptOpSet>,
-    /// The device took a part of a chain, or failed at one.
-    pub(super) broken: AtomicBool,
-    /// See [`QpConfig::notes`].
+    /// Whether the device accepted only a part of a chain, or failed at an unowned request.
+    pub(in crate::rdma) broken: AtomicBool,
+    /// See [`QpConfig::inline_imm`].
     pub(super) inline_imm: bool,
-    /// Sees the errors of unsignaled work requests and the completions of unowned
-    /// ones.
-    pub(super) chained: UnsafeCell<bindings::ib_cqe>,
-    /// Sees the completion of the unowned one that gives back what is owed
-    /// ([`SqCredits::pass`]).
-    pub(super) nop: UnsafeCell<bindings::ib_cqe>,
+    /// Called with the errors of unsignaled work requests, and with the completions of
+    /// work requests that belong to no operation.
+    pub(in crate::rdma) chained: UnsafeCell<bindings::ib_cqe>,
+    /// Called with the completion of the nop that returns deferred credits
+    /// ([`SqCredits::begin_nop`]).
+    pub(in crate::rdma) nop: UnsafeCell<bindings::ib_cqe>,
 }
 
-// SAFETY: `chained` and `nop` are never written after they were made.
+// SAFETY: `chained` and `nop` are not written after construction.
 unsafe impl<C: Send + Sync> Sync for QpShared<C> {}
 // SAFETY: As above.
 unsafe impl<C: Send + Sync> Send for QpShared<C> {}
@@ -110,12 +110,12 @@ impl<C: Send + Sync + 'static> QpShared<C> {
 
     /// # Safety
     ///
-    /// Called by the RDMA core with the completion of a work request that was
-    /// posted with `chained` on a queue pair of such a context.
+    /// Called by the RDMA core with the completion of a work request that was posted with
+    /// `chained` on a queue pair with such a context.
     unsafe extern "C" fn chained_done(_cq: *mut bindings::ib_cq, wc: *mut bindings::ib_wc) {
         // SAFETY: As the caller promises; both are valid for the duration of this call.
         let (qp, wc) = unsafe { (Self::of((*wc).qp), Wc::from_raw(wc)) };
-        // Only what owns nothing is signaled, and is one work request.
+        // Only chains of one work request that belongs to no operation are signaled here.
         qp.shared.unowned_done(wc, |credits| credits.release(1));
     }
 
@@ -128,12 +128,12 @@ impl<C: Send + Sync + 'static> QpShared<C> {
         qp.shared.unowned_done(wc, SqCredits::nop_completed);
     }
 
-    fn unowned_done(&self, wc: &Wc, give_back: impl FnOnce(&SqCredits)) {
+    fn unowned_done(&self, wc: &Wc, release: impl FnOnce(&SqCredits)) {
         if wc.is_ok() {
-            give_back(&self.credits);
+            release(&self.credits);
         } else if !wc.is_flush() {
-            pr_err_ratelimited!("chained work request failed: {}\n", wc.status_name());
-            // Perhaps nobody else is told.
+            pr_err_ratelimited!("unsignaled work request failed: {}\n", wc.status_name());
+            // There may be no other completion that reports it.
             self.broken.store(true, Relaxed);
         }
     }
