@@ -16,8 +16,9 @@
 //! A server closes the devices of a session without paths. So when the first path is up again
 //! the client opens the devices again before it sends I/O.
 //!
-//! I/O is not queued forever: after a time that users set it fails, until the devices are open
-//! again. A path that only comes up and is lost again does not change that.
+//! I/O is not queued forever: after a time that users set the session is failing until the
+//! devices are open again, and then live. A path that only comes up and is lost again does not
+//! change that.
 
 /// The state of a session, which decides what happens to its I/O.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
