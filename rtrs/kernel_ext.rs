@@ -31,7 +31,7 @@ use kernel::prelude::*;
 use kernel::time::Delta;
 use kernel::time::Jiffies;
 
-/// Converts a span of time to jiffies, rounding up; negative spans are zero.
+/// Converts a time span to jiffies, rounded up; negative spans are zero.
 fn jiffies(delta: Delta) -> Jiffies {
     let millis = delta.as_millis_ceil().clamp(0, i64::from(i32::MAX));
 
@@ -39,10 +39,9 @@ fn jiffies(delta: Delta) -> Jiffies {
     kernel::time::msecs_to_jiffies(millis as u32)
 }
 
-/// Checks a name that is to appear in sysfs.
+/// Checks a name for sysfs.
 ///
-/// A `/` is refused as kobjects would silently turn it into a `!`, and links
-/// would take it as it is.
+/// A `/` is refused: kobjects would silently convert it to a `!`, and links would keep it.
 fn check_name(name: &CStr) -> Result {
     match name.to_bytes() {
         b"" | b"." | b".." => Err(EINVAL),

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
-//! Device classes, and devices that exist for their files in sysfs only.
+//! Device classes, and devices that exist only for their files in sysfs.
 //!
 //! C header: [`include/linux/device/class.h`](srctree/include/linux/device/class.h)
 
@@ -15,15 +15,15 @@ use super::kobject::Kobject;
 use super::kobject::SysfsParent;
 use crate::bindings;
 
-/// A handle of a `struct class` of our own: `/sys/class/<name>`.
+/// A handle of an owned `struct class`: `/sys/class/<name>`.
 ///
-/// The class goes when the last handle goes; each of its devices holds one.
+/// The last handle to be dropped unregisters the class; each of its devices holds one.
 #[derive(Clone)]
 pub struct Class(Arc<ClassInner>);
 
 /// # Invariants
 ///
-/// A registered class made by `class_create`.
+/// The class was registered by `class_create`.
 struct ClassInner(NonNull<bindings::class>);
 
 // SAFETY: Classes may be used and destroyed on any task.
@@ -32,11 +32,11 @@ unsafe impl Send for ClassInner {}
 unsafe impl Sync for ClassInner {}
 
 impl Class {
-    /// Registers a class. The name must be unique in the system.
+    /// Registers a class ([`class_create`](srctree/include/linux/device/class.h)).
     ///
     /// # Errors
     ///
-    /// `ENOMEM`, `EEXIST`.
+    /// `EEXIST` when another class has the name, `ENOMEM`.
     pub fn new(name: &'static CStr) -> Result<Self> {
         // SAFETY: The name is static, as the class keeps the pointer.
         let class = from_err_ptr(unsafe { bindings::class_create(name.as_char_ptr()) })?;
@@ -56,14 +56,14 @@ impl Drop for ClassInner {
 
 /// A handle of a device without hardware: `/sys/devices/virtual/<class>/<name>`.
 ///
-/// It is unregistered when the last handle goes. Files, directories and links
-/// below it hold one each.
+/// The last handle to be dropped unregisters the device. Files, directories and links below
+/// it hold one each.
 #[derive(Clone)]
 pub struct ClassDevice(Arc<DeviceInner>);
 
 /// # Invariants
 ///
-/// A registered device made by `device_create`.
+/// The device was registered by `device_create`.
 struct DeviceInner {
     dev: NonNull<bindings::device>,
     /// A class must outlive its devices.
@@ -76,13 +76,15 @@ unsafe impl Send for DeviceInner {}
 unsafe impl Sync for DeviceInner {}
 
 impl ClassDevice {
-    /// Registers a device.
+    /// Registers a device ([`device_create`](srctree/include/linux/device.h)).
+    ///
+    /// Calls for the same class and name must not run concurrently: the driver core would log
+    /// a stack dump.
     ///
     /// # Errors
     ///
-    /// `EINVAL` for a bad name, `EEXIST` when the class has one of that name
-    /// (found without the stack dump that the driver core would print; callers
-    /// that may race with themselves must serialise), `ENOMEM`.
+    /// `EINVAL` for an invalid name, `EEXIST` when the class has a device of that name,
+    /// `ENOMEM`.
     pub fn new(class: &Class, name: &CStr) -> Result<Self> {
         super::check_name(name)?;
         let raw = class.0 .0.as_ptr();
@@ -97,7 +99,7 @@ impl ClassDevice {
             )
         };
         if !twin.is_null() {
-            // SAFETY: Gives back the reference that the search took.
+            // SAFETY: Drops the reference that the search took.
             unsafe { bindings::put_device(twin) };
             return Err(EEXIST);
         }
@@ -129,9 +131,9 @@ impl ClassDevice {
     }
 }
 
-/// Compares the name of a device with a C string, to the letter.
+/// Compares the name of a device with a C string.
 ///
-/// The kernel's `device_match_name` takes a trailing newline as equal.
+/// The kernel's `device_match_name` ignores a trailing newline.
 ///
 /// # Safety
 ///
@@ -152,7 +154,7 @@ unsafe extern "C" fn match_name(
 
 impl Drop for DeviceInner {
     fn drop(&mut self) {
-        // SAFETY: Registered by the type invariants; this drops the only reference we have.
+        // SAFETY: Registered by the type invariants; the only reference is dropped.
         unsafe { bindings::device_unregister(self.dev.as_ptr()) };
     }
 }

@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
-//! What time it is.
+//! The monotonic clock.
 //!
 //! C header: [`include/linux/timekeeping.h`](srctree/include/linux/timekeeping.h)
 
 use crate::bindings;
 
-/// Nanoseconds since the machine was started, without those it slept.
+/// Returns the monotonic time in nanoseconds (`ktime_get`). From any context but an NMI.
 pub fn now_ns() -> u64 {
-    // SAFETY: May be called from any context but an NMI, where no code of ours runs.
+    // SAFETY: May be called from any context but an NMI, in which no code of these modules runs.
     let now = unsafe { bindings::ktime_get() };
 
     // Never negative.

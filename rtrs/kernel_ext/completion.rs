@@ -1,19 +1,18 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
-//! Completions that can be waited for with an end.
+//! Completions with timeouts.
 //!
-//! The kernel crate's `Completion` waits for ever only.
+//! The kernel crate's `Completion` can only be waited for without a limit.
 //!
 //! C header: [`include/linux/completion.h`](srctree/include/linux/completion.h)
 
-use kernel::error::to_result;
 use kernel::prelude::*;
 use kernel::time::Delta;
 use kernel::types::Opaque;
 
 use crate::bindings;
 
-/// An event that is waited for.
+/// An event that tasks wait for, a `struct completion`.
 #[pin_data]
 pub struct Completion {
     #[pin]
@@ -26,7 +25,7 @@ unsafe impl Send for Completion {}
 unsafe impl Sync for Completion {}
 
 impl Completion {
-    /// Creates a completion that has not happened.
+    /// Creates a completion that is not done ([`init_completion`](srctree/include/linux/completion.h)).
     pub fn new() -> impl PinInit<Self> {
         pin_init!(Self {
             inner <- Opaque::ffi_init(|slot: *mut bindings::completion| {
@@ -36,41 +35,42 @@ impl Completion {
         })
     }
 
-    /// Lets one waiter go on, the present one or the next. From any context.
+    /// Wakes one waiter, a present one or the next (`complete`). From any context.
     pub fn complete(&self) {
         // SAFETY: Initialised in `new`.
         unsafe { bindings::complete(self.inner.get()) };
     }
 
-    /// Lets all waiters go on, also those to come. From any context.
+    /// Wakes all waiters, present and future ones (`complete_all`). From any context.
     pub fn complete_all(&self) {
         // SAFETY: Initialised in `new`.
         unsafe { bindings::complete_all(self.inner.get()) };
     }
 
-    /// Makes it an event that has not happened, to be used once more.
+    /// Makes the completion not done, to be used again (`reinit_completion`).
     ///
-    /// To be called when nobody waits or completes; the outcome for those who do
-    /// is undetermined, though memory safe.
+    /// No task should wait or complete at the same time: whether it is woken is then
+    /// undetermined, though memory safe.
     pub fn reinit(&self) {
         // SAFETY: Initialised in `new`. The counter is an integer that waiters
-        // and completers access under their lock and tolerate any value of.
+        // and completers access under their lock, and they tolerate any value.
         unsafe { (&raw mut (*self.inner.get()).done).write_volatile(0) };
     }
 
-    /// Whether a wait would end at once.
+    /// Whether a wait would return at once (`completion_done`).
     pub fn is_done(&self) -> bool {
         // SAFETY: Initialised in `new`.
         unsafe { bindings::completion_done(self.inner.get()) }
     }
 
-    /// Waits without end, not to be interrupted.
+    /// Waits without a limit, uninterruptibly (`wait_for_completion`).
     pub fn wait(&self) {
         // SAFETY: Initialised in `new`.
         unsafe { bindings::wait_for_completion(self.inner.get()) };
     }
 
-    /// Waits at most `limit`, not to be interrupted. False if that passed.
+    /// Waits at most `limit`, uninterruptibly (`wait_for_completion_timeout`). Returns false
+    /// if the time passed.
     pub fn wait_timeout(&self, limit: Delta) -> bool {
         let limit = super::jiffies(limit);
 
@@ -78,17 +78,8 @@ impl Completion {
         unsafe { bindings::wait_for_completion_timeout(self.inner.get(), limit) != 0 }
     }
 
-    /// Waits without end, but for a fatal signal.
-    ///
-    /// # Errors
-    ///
-    /// `ERESTARTSYS` when the task is being killed.
-    pub fn wait_killable(&self) -> Result {
-        // SAFETY: Initialised in `new`.
-        to_result(unsafe { bindings::wait_for_completion_killable(self.inner.get()) })
-    }
-
-    /// Waits at most `limit`, but for a fatal signal. False if the time passed.
+    /// Waits at most `limit` or until a fatal signal (`wait_for_completion_killable_timeout`).
+    /// Returns false if the time passed.
     ///
     /// # Errors
     ///
@@ -100,7 +91,8 @@ impl Completion {
         outcome(unsafe { bindings::wait_for_completion_killable_timeout(self.inner.get(), limit) })
     }
 
-    /// Waits at most `limit`, but for a signal. False if the time passed.
+    /// Waits at most `limit` or until a signal (`wait_for_completion_interruptible_timeout`).
+    /// Returns false if the time passed.
     ///
     /// # Errors
     ///
@@ -115,7 +107,7 @@ impl Completion {
     }
 }
 
-/// Reads what a wait with a timeout returned: jiffies left, 0 or an errno.
+/// Converts the result of a wait with a timeout: jiffies left, 0 or an errno.
 fn outcome(left: kernel::ffi::c_long) -> Result<bool> {
     match i32::try_from(left) {
         Ok(errno) if errno < 0 => Err(Error::from_errno(errno)),

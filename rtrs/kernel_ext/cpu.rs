@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
-//! How many CPUs there are, and which one this is.
+//! Numbers of CPUs.
 //!
 //! C header: [`include/linux/cpumask.h`](srctree/include/linux/cpumask.h)
 
@@ -8,9 +8,9 @@ use kernel::cpu::CpuId;
 
 use crate::bindings;
 
-/// The number of CPUs that are online now.
+/// Returns the number of CPUs that are online (`num_online_cpus`).
 pub fn online() -> u32 {
-    // SAFETY: A counter of the kernel's that is always valid, read in one go.
+    // SAFETY: An atomic counter of the kernel, always valid and read at once.
     let count = unsafe {
         (&raw const bindings::__num_online_cpus)
             .cast::<i32>()
@@ -20,12 +20,12 @@ pub fn online() -> u32 {
     count.max(1).unsigned_abs()
 }
 
-/// A bound above every CPU number that can occur.
+/// Returns a number above every CPU number (`nr_cpu_ids`).
 pub fn ids() -> u32 {
     kernel::cpu::nr_cpu_ids()
 }
 
-/// The CPU this runs on, which may have changed by the time it is used.
+/// Returns the number of the current CPU; the task may have moved by the time it is used.
 pub fn current() -> u32 {
     CpuId::current().as_u32()
 }

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
-//! Folders and files in debugfs.
+//! Directories and files in debugfs.
 //!
-//! Those of the `kernel` crate do not hold the module whose code they call: a file that
-//! is open when the module goes would be closed by code that is gone. This module stays
-//! as long as a file is open; what a file shows may go before.
+//! Files of the `kernel` crate do not hold the module whose code they call: closing one after
+//! the module was unloaded would call code that is gone. Here an open file holds the module,
+//! and the object that the file shows may be dropped before.
 //!
 //! C header: [`include/linux/debugfs.h`](srctree/include/linux/debugfs.h)
 
@@ -12,19 +12,20 @@ use super::latency::Latency;
 use kernel::prelude::*;
 use kernel::sync::Arc;
 
-/// A folder at the top of debugfs. It goes with the last of its files, or after it.
+/// A directory at the top of debugfs, removed after the last of its files.
 #[derive(Clone)]
 pub struct DebugfsDir(#[cfg_attr(not(CONFIG_DEBUG_FS), expect(dead_code))] Arc<imp::Entry>);
 
 impl DebugfsDir {
-    /// Makes a folder. Without debugfs there is none, and nothing is shown.
+    /// Creates a directory ([`debugfs_create_dir`](srctree/include/linux/debugfs.h)). Does
+    /// nothing in a kernel without debugfs.
     pub fn new(name: &CStr) -> Result<Self> {
         Ok(Self(Arc::new(imp::Entry::dir(name), GFP_KERNEL)?))
     }
 }
 
-/// The file of a [`Latency`]. Dropping it waits for who reads or writes it, not for who
-/// has it open.
+/// The file of a [`Latency`]. The drop waits for reads and writes that run, not for open
+/// files.
 pub struct LatencyFile {
     // In the order of destruction.
     _entry: imp::Entry,
@@ -33,10 +34,10 @@ pub struct LatencyFile {
 }
 
 impl LatencyFile {
-    /// Shows `latency` as `name` in `dir`. Without debugfs nothing is shown.
+    /// Shows `latency` as `name` in `dir`. Does nothing in a kernel without debugfs.
     pub fn new(dir: &DebugfsDir, name: &CStr, latency: &Arc<Latency>) -> Self {
         Self {
-            // SAFETY: `latency` is dropped after the file, the folder too.
+            // SAFETY: `latency` is dropped after the file, and the directory, too.
             _entry: unsafe { imp::Entry::file(&dir.0, name, latency) },
             _dir: dir.clone(),
             _latency: latency.clone(),
@@ -58,7 +59,7 @@ mod imp {
     use kernel::uaccess::UserSlice;
     use kernel::ModuleMetadata;
 
-    /// A folder or a file; `None` if it could not be made, which harms nobody.
+    /// A directory or a file; `None` if it could not be created, which is not an error.
     pub(super) struct Entry(Option<NonNull<bindings::dentry>>);
 
     // SAFETY: Entries have no thread affinity.
@@ -81,7 +82,7 @@ mod imp {
             let Some(dir) = dir.0 else {
                 return Self(None);
             };
-            // SAFETY: The folder is there, and the name is copied. The operations suit
+            // SAFETY: The directory exists, and the name is copied. The operations suit
             // what the file is made with, which outlives it as the caller promises.
             let entry = unsafe {
                 bindings::debugfs_create_file_full(
@@ -100,8 +101,8 @@ mod imp {
     impl Drop for Entry {
         fn drop(&mut self) {
             if let Some(entry) = self.0 {
-                // SAFETY: Made by us and removed once. A folder is empty by now, as each
-                // file holds its own. Waits for calls that are under way; after it
+                // SAFETY: Made by us and removed once. A directory is empty by now, as
+                // each file holds its own. Waits for calls that are under way; after it
                 // debugfs makes none but `release`.
                 unsafe { bindings::debugfs_remove(entry.as_ptr()) };
             }
@@ -135,7 +136,7 @@ mod imp {
     ///
     /// Called by `seq_read` for a file opened by [`open`].
     unsafe extern "C" fn show(seq: *mut bindings::seq_file, _: *mut c_void) -> c_int {
-        // SAFETY: debugfs lets nobody read after the file was removed, and the `Latency`
+        // SAFETY: debugfs allows no reads after the file was removed, and the `Latency`
         // outlives it. Only this call has the sequence.
         let (latency, seq) =
             unsafe { (&*(*seq).private.cast::<Latency>(), SeqFile::from_raw(seq)) };

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
-//! Kernel objects as places in sysfs.
+//! Kernel objects as directories in sysfs.
 //!
-//! Whatever is made below a place holds a [`SysfsParent`] of it, and a place stays
-//! registered as long as one exists. So nothing is ever removed from under a
-//! file or directory that is still in use, whatever the order of drops.
+//! Everything created below a directory holds a [`SysfsParent`] of it, and the directory stays
+//! registered as long as one exists. So whatever the order of drops, no directory is removed
+//! before the files and directories below it.
 //!
 //! C header: [`include/linux/kobject.h`](srctree/include/linux/kobject.h)
 
@@ -17,20 +17,20 @@ use kernel::sync::Arc;
 use super::class::ClassDevice;
 use crate::bindings;
 
-/// Something that is represented by a kobject, such as the target of a link.
+/// An object with a kobject, such as the target of a link.
 ///
 /// # Safety
 ///
 /// The pointer is to an initialised kobject that stays allocated while the
 /// implementor lives.
 pub unsafe trait Kobject {
-    /// The kobject.
+    /// Returns the kobject.
     fn as_kobj(&self) -> *mut bindings::kobject;
 }
 
-/// A counted reference to a kobject that belongs to someone else.
+/// A counted reference to a kobject of another owner.
 ///
-/// It keeps the memory of the object, not its registration. Drop may sleep.
+/// It keeps the object allocated, but not registered. The drop may sleep.
 ///
 /// # Invariants
 ///
@@ -39,7 +39,7 @@ pub struct KobjectRef(NonNull<bindings::kobject>);
 
 // SAFETY: The reference count is atomic, and the put may come from any task.
 unsafe impl Send for KobjectRef {}
-// SAFETY: Shared access does nothing but read the pointer.
+// SAFETY: Shared access only reads the pointer.
 unsafe impl Sync for KobjectRef {}
 
 impl KobjectRef {
@@ -58,7 +58,7 @@ impl KobjectRef {
         Self(kobj)
     }
 
-    /// Makes the object a place below which directories and links may be made.
+    /// Makes the object a directory below which directories and links can be created.
     ///
     /// # Errors
     ///
@@ -66,9 +66,8 @@ impl KobjectRef {
     ///
     /// # Safety
     ///
-    /// The object is in sysfs, and its owner removes it from there only after
-    /// everything made below it has been dropped, and every clone of the
-    /// returned [`SysfsParent`] with it.
+    /// The object is in sysfs. Its owner removes it only after every object created below it,
+    /// and every clone of the returned [`SysfsParent`], has been dropped.
     pub unsafe fn assume_parent(self) -> Result<SysfsParent> {
         // INVARIANT: By the safety requirements.
         Ok(SysfsParent(ParentKind::Foreign(Arc::new(
@@ -79,7 +78,7 @@ impl KobjectRef {
 
 impl Drop for KobjectRef {
     fn drop(&mut self) {
-        // SAFETY: Gives back the reference owned by the type invariants.
+        // SAFETY: Drops the reference owned by the type invariants.
         unsafe { bindings::kobject_put(self.0.as_ptr()) };
     }
 }
@@ -93,30 +92,31 @@ unsafe impl Kobject for KobjectRef {
 
 /// A directory without files of its own: the kobject behind [`super::sysfs::SysfsDir`].
 ///
-/// The kobject is one whose type is in the core kernel. Its release, which
-/// `CONFIG_DEBUG_KOBJECT_RELEASE` puts off by seconds, needs no code of a
-/// module that may be gone by then.
+/// The type of the kobject is in the core kernel: its release, which
+/// `CONFIG_DEBUG_KOBJECT_RELEASE` delays by seconds, needs no code of a module that may be
+/// unloaded by then.
 ///
 /// # Invariants
 ///
 /// The kobject is in sysfs until drop, and one reference of it is owned.
 pub(super) struct KobjectDir {
     kobj: NonNull<bindings::kobject>,
-    /// Keeps what it lies in registered.
+    /// Keeps the parent directory registered.
     _parent: SysfsParent,
 }
 
 // SAFETY: Registration and removal of kobjects may happen on any task.
 unsafe impl Send for KobjectDir {}
-// SAFETY: Shared access does nothing but read the pointer.
+// SAFETY: Shared access only reads the pointer.
 unsafe impl Sync for KobjectDir {}
 
 impl KobjectDir {
-    /// Creates the directory `name`.
+    /// Creates the directory `name`
+    /// ([`kobject_create_and_add`](srctree/include/linux/kobject.h)).
     ///
     /// # Errors
     ///
-    /// `EINVAL` for a bad name, `EEXIST` when the name is taken, `ENOMEM`.
+    /// `EINVAL` for an invalid name, `EEXIST` when the name is taken, `ENOMEM`.
     pub(super) fn new(parent: SysfsParent, name: &CStr) -> Result<Arc<Self>> {
         super::check_name(name)?;
         if parent.has(name) {
@@ -127,19 +127,20 @@ impl KobjectDir {
         let kobj =
             unsafe { bindings::kobject_create_and_add(name.as_char_ptr(), parent.as_kobj()) };
 
-        // INVARIANT: On success the kobject is in sysfs and the reference is ours.
-        let folder = Self {
+        // INVARIANT: On success the kobject is in sysfs and the reference is owned.
+        let dir = Self {
             kobj: NonNull::new(kobj).ok_or(ENOMEM)?,
             _parent: parent,
         };
-        Ok(Arc::new(folder, GFP_KERNEL)?)
+        Ok(Arc::new(dir, GFP_KERNEL)?)
     }
 
-    /// Gives the directory another name. What is open below it stays open.
+    /// Renames the directory ([`kobject_rename`](srctree/include/linux/kobject.h)). Open files
+    /// below it stay open.
     ///
     /// # Errors
     ///
-    /// `EINVAL` for a bad name, `EEXIST` when the name is taken, `ENOMEM`.
+    /// `EINVAL` for an invalid name, `EEXIST` when the name is taken, `ENOMEM`.
     ///
     /// # Safety
     ///
@@ -147,7 +148,7 @@ impl KobjectDir {
     pub(super) unsafe fn rename(&self, name: &CStr) -> Result {
         super::check_name(name)?;
 
-        // SAFETY: The kobject is in sysfs by the type invariants, and callers take turns;
+        // SAFETY: The kobject is in sysfs by the type invariants, and callers are serialised;
         // the name is copied.
         to_result(unsafe { bindings::kobject_rename(self.kobj.as_ptr(), name.as_char_ptr()) })
     }
@@ -165,7 +166,7 @@ impl Drop for KobjectDir {
         let kobj = self.kobj.as_ptr();
 
         // SAFETY: In sysfs and owned by the type invariants. Removal does not
-        // wait for the release of the object, which may be put off.
+        // wait for the release of the object, which may be delayed.
         unsafe {
             bindings::kobject_del(kobj);
             bindings::kobject_put(kobj);
@@ -173,7 +174,7 @@ impl Drop for KobjectDir {
     }
 }
 
-/// Keeps a place in sysfs registered, so that something can be made below it.
+/// Keeps a directory of sysfs registered, so that objects can be created below it.
 ///
 /// # Invariants
 ///
@@ -194,12 +195,12 @@ impl SysfsParent {
         Self(ParentKind::Device(device.clone()))
     }
 
-    pub(super) fn folder(folder: &Arc<KobjectDir>) -> Self {
+    pub(super) fn dir(dir: &Arc<KobjectDir>) -> Self {
         // INVARIANT: By the type invariants of `KobjectDir`.
-        Self(ParentKind::KobjectDir(folder.clone()))
+        Self(ParentKind::KobjectDir(dir.clone()))
     }
 
-    /// Whether something called `name` is in this directory.
+    /// Whether this directory has an entry called `name`.
     pub(super) fn has(&self, name: &CStr) -> bool {
         // SAFETY: The kobject is in sysfs, so its node is valid; a node that was
         // found comes with a reference, which is given back (null is allowed).
@@ -215,20 +216,20 @@ impl SysfsParent {
     }
 }
 
-// SAFETY: Each kind of place keeps its kobject allocated.
+// SAFETY: Each kind of parent keeps its kobject allocated.
 unsafe impl Kobject for SysfsParent {
     fn as_kobj(&self) -> *mut bindings::kobject {
         match &self.0 {
             ParentKind::Device(device) => device.as_kobj(),
-            ParentKind::KobjectDir(folder) => folder.as_kobj(),
+            ParentKind::KobjectDir(dir) => dir.as_kobj(),
             ParentKind::Foreign(kobj) => kobj.as_kobj(),
         }
     }
 }
 
-/// A place in sysfs below which directories and links may be made.
+/// A directory of sysfs below which directories and links can be created.
 pub trait AsSysfsParent {
-    /// A handle that keeps the place registered.
+    /// Returns a handle that keeps the directory registered.
     fn parent(&self) -> SysfsParent;
 }
 

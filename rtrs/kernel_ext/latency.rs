@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
-//! How long requests take, shown as histograms in debugfs and counted only on demand.
+//! Latency histograms of requests in debugfs, counted on demand.
 //!
-//! While nobody asks, a request costs the load of a word that never changes. Times are
-//! noted by the owner of a request ([`Latency::now`]) and counted by CPU.
+//! While counting is off, a request costs the load of a word that never changes. The owner of
+//! a request records times with [`Latency::now`]; each CPU counts on its own.
 
 use core::sync::atomic::AtomicU64;
 use core::sync::atomic::Ordering::Acquire;
@@ -29,17 +29,17 @@ use super::percpu::PerCpu;
 #[pin_data]
 pub struct Latency {
     stages: [&'static str; STAGES],
-    /// Since when requests are counted, in nanoseconds; 0: not now.
+    /// When counting began, in nanoseconds; 0 while it is off.
     since: AtomicU64,
-    /// There once somebody asked.
+    /// Allocated when counting is first switched on.
     counts: SetOnce<PerCpu<Histograms>>,
-    /// Held while they are switched on or off.
+    /// Held while counting is switched on or off.
     #[pin]
     switch: Mutex<()>,
 }
 
 impl Latency {
-    /// Histograms of two stages with these names, not counting.
+    /// Creates histograms of stages with these names; counting is off.
     pub fn new(stages: [&'static str; STAGES]) -> Result<Arc<Self>> {
         Arc::pin_init(
             pin_init!(Self {
@@ -52,7 +52,7 @@ impl Latency {
         )
     }
 
-    /// The time, in nanoseconds, if requests are counted. In any context.
+    /// Returns the time in nanoseconds if requests are counted. From any context.
     #[inline]
     pub fn now(&self) -> Option<u64> {
         match self.since.load(Relaxed) {
@@ -61,8 +61,11 @@ impl Latency {
         }
     }
 
-    /// A request passed through stage number `stage` in the time between these two, of
-    /// which the first may be left over from a request that was not timed. In any context.
+    /// Counts a request that was in stage number `stage` between the two times. From any
+    /// context.
+    ///
+    /// `from` may be left over from an earlier request; times before counting began are
+    /// ignored.
     pub fn add(&self, stage: usize, kind: OpKind, from: u64, to: u64) {
         let since = self.since.load(Acquire);
         if since == 0 || from < since {
@@ -73,8 +76,8 @@ impl Latency {
         }
     }
 
-    /// Begins to count, from nothing, or ends it.
-    fn turn(&self, on: bool) -> Result {
+    /// Switches counting on, from zero, or off.
+    fn set_counting(&self, on: bool) -> Result {
         let _switch = self.switch.lock();
         if !on {
             self.since.store(0, Relaxed);
@@ -104,8 +107,8 @@ impl Latency {
         let text = text.get_mut(..input.len()).ok_or(EINVAL)?;
         input.read_slice(text)?;
         match text.trim_ascii() {
-            b"on" | b"1" => self.turn(true),
-            b"off" | b"0" => self.turn(false),
+            b"on" | b"1" => self.set_counting(true),
+            b"off" | b"0" => self.set_counting(false),
             _ => Err(EINVAL),
         }
     }

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
-//! Messages whose number a peer can drive, and which are therefore limited.
+//! Rate limits for messages that a peer can cause.
 //!
-//! Each place in the code may print [`BURST`] messages in [`WINDOW`] seconds; the
-//! first one after that says how many were left out.
+//! Each call site prints at most [`BURST`] messages in [`WINDOW`] seconds; the first one after
+//! that says how many were suppressed.
 //!
-//! Also [`Plain`], which lets the kernel's macros print types of other crates.
+//! Also [`Plain`], which lets the macros of the kernel print types of other crates.
 
 use kernel::fmt;
 use kernel::sync::atomic::ordering;
@@ -13,24 +13,24 @@ use kernel::sync::atomic::Atomic;
 
 use crate::bindings;
 
-/// Messages of one place in one window.
+/// Messages of one call site in one window.
 const BURST: u32 = 10;
 
 /// Length of a window in seconds.
 const WINDOW: i64 = 5;
 
-/// The budget of one place.
+/// The limit of one call site.
 ///
-/// Races cost at most a message too many or too few.
+/// A race costs at most one message too many or too few.
 pub struct RateLimit {
-    /// Second of uptime in which the window began.
+    /// Uptime in seconds when the window began.
     begin: Atomic<i64>,
     /// Messages asked for in the window.
     count: Atomic<u32>,
 }
 
 impl RateLimit {
-    /// A full budget.
+    /// Creates a limit that is not used up.
     pub const fn new() -> Self {
         Self {
             begin: Atomic::new(-WINDOW),
@@ -38,7 +38,8 @@ impl RateLimit {
         }
     }
 
-    /// Whether to print, and then how many messages were left out before.
+    /// Returns `None` if the message must be suppressed, otherwise the number of messages
+    /// suppressed before it.
     pub fn check(&self) -> Option<u32> {
         // SAFETY: May be called from any context.
         let now = unsafe { bindings::ktime_get_seconds() };
@@ -60,8 +61,8 @@ impl Default for RateLimit {
     }
 }
 
-/// Prints something that has the `Display` of `core`, where the kernel's macros ask
-/// for that of the kernel crate.
+/// Prints a value that has the `Display` of `core` where the macros of the kernel require
+/// that of the kernel crate.
 #[derive(Clone, Copy)]
 pub struct Plain<T>(pub T);
 
@@ -77,28 +78,28 @@ macro_rules! print_ratelimited {
     ($print:ident, $($arg:tt)*) => {{
         static LIMIT: $crate::kernel_ext::log::RateLimit = $crate::kernel_ext::log::RateLimit::new();
 
-        if let Some(missed) = LIMIT.check() {
-            if missed > 0 {
-                ::kernel::$print!("{missed} messages like the next were left out\n");
+        if let Some(suppressed) = LIMIT.check() {
+            if suppressed > 0 {
+                ::kernel::$print!("{suppressed} messages like the next were left out\n");
             }
             ::kernel::$print!($($arg)*);
         }
     }};
 }
 
-/// [`pr_err!`](kernel::pr_err), limited to 10 messages in 5 seconds at each place.
+/// [`pr_err!`](kernel::pr_err), limited to 10 messages in 5 seconds for each call site.
 #[macro_export]
 macro_rules! pr_err_ratelimited {
     ($($arg:tt)*) => { $crate::print_ratelimited!(pr_err, $($arg)*) };
 }
 
-/// [`pr_warn!`](kernel::pr_warn), limited to 10 messages in 5 seconds at each place.
+/// [`pr_warn!`](kernel::pr_warn), limited to 10 messages in 5 seconds for each call site.
 #[macro_export]
 macro_rules! pr_warn_ratelimited {
     ($($arg:tt)*) => { $crate::print_ratelimited!(pr_warn, $($arg)*) };
 }
 
-/// [`pr_info!`](kernel::pr_info), limited to 10 messages in 5 seconds at each place.
+/// [`pr_info!`](kernel::pr_info), limited to 10 messages in 5 seconds for each call site.
 #[macro_export]
 macro_rules! pr_info_ratelimited {
     ($($arg:tt)*) => { $crate::print_ratelimited!(pr_info, $($arg)*) };

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
-//! Socket addresses, in the form that the connection manager takes.
+//! Socket addresses, as the connection manager takes them.
 //!
 //! C headers: [`include/linux/inet.h`](srctree/include/linux/inet.h),
 //! [`include/rdma/ib.h`](srctree/include/rdma/ib.h)
@@ -18,7 +18,7 @@ use rnbd_proto::text::path_addr::Addr;
 use super::log::Plain;
 use crate::bindings;
 
-/// Families, as they stand in an address.
+/// Address families, in the type of the field.
 const AF_INET: u16 = bindings::AF_INET as u16;
 const AF_INET6: u16 = bindings::AF_INET6 as u16;
 const AF_IB: u16 = bindings::AF_IB as u16;
@@ -41,21 +41,21 @@ struct IbAddr {
 
 static_assert!(size_of::<IbAddr>() == 48);
 
-/// The network namespace that the block devices live in.
+/// Returns the network namespace that all connections are made in.
 pub fn init_net() -> *mut bindings::net {
     &raw mut bindings::init_net
 }
 
-/// An address with a port.
+/// A socket address with a port, a `struct sockaddr_storage`.
 ///
 /// # Invariants
 ///
-/// All bytes are initialised, and those after the address proper are zero.
+/// All bytes are initialised, and those behind the address itself are zero.
 #[derive(Clone, Copy)]
 #[repr(transparent)]
 pub struct SockAddr(bindings::__kernel_sockaddr_storage);
 
-// SAFETY: Plain bytes; the pointer that the C type has for alignment is unused.
+// SAFETY: Plain bytes; the C type has a pointer for its alignment only.
 unsafe impl Send for SockAddr {}
 // SAFETY: As above.
 unsafe impl Sync for SockAddr {}
@@ -64,7 +64,7 @@ unsafe impl Sync for SockAddr {}
 type Parts = (Addr<'static>, u32, u16);
 
 impl SockAddr {
-    /// An IPv4 address.
+    /// Creates an IPv4 address.
     pub fn v4(addr: Ipv4Addr, port: u16) -> Self {
         Self::zeroed().put(bindings::sockaddr_in {
             sin_family: AF_INET,
@@ -76,7 +76,7 @@ impl SockAddr {
         })
     }
 
-    /// An IPv6 address. The scope is the index of an interface, or 0.
+    /// Creates an IPv6 address. The scope is the index of a network interface, or 0.
     pub fn v6(addr: Ipv6Addr, scope: u32, port: u16) -> Self {
         Self::zeroed().put(bindings::sockaddr_in6 {
             sin6_family: AF_INET6,
@@ -91,17 +91,17 @@ impl SockAddr {
         })
     }
 
-    /// All IPv4 addresses of this machine.
+    /// Creates the IPv4 wildcard address.
     pub fn any_v4(port: u16) -> Self {
         Self::v4(Ipv4Addr::UNSPECIFIED, port)
     }
 
-    /// All IPv6 addresses of this machine.
+    /// Creates the IPv6 wildcard address.
     pub fn any_v6(port: u16) -> Self {
         Self::v6(Ipv6Addr::UNSPECIFIED, 0, port)
     }
 
-    /// An InfiniBand address.
+    /// Creates an InfiniBand address.
     pub fn gid(gid: [u8; 16], port: u16) -> Self {
         Self::zeroed().put(IbAddr {
             family: AF_IB,
@@ -114,12 +114,12 @@ impl SockAddr {
         })
     }
 
-    /// The address of one end of a path. May sleep.
+    /// Converts the address of one end of a path. May sleep.
     ///
     /// # Errors
     ///
-    /// `EINVAL` when the scope is not an interface of the network namespace that
-    /// the block devices live in; `ENOMEM`.
+    /// `EINVAL` when the scope is not an interface of the network namespace
+    /// [`init_net`]; `ENOMEM`.
     pub fn new(addr: &Addr<'_>, port: u16) -> Result<Self> {
         match *addr {
             Addr::V4(addr) => Ok(Self::v4(addr, port)),
@@ -132,7 +132,7 @@ impl SockAddr {
         }
     }
 
-    /// An IPv6 address with a scope by name or number.
+    /// Converts an IPv6 address whose scope is a name or a number (`inet_pton_with_scope`).
     fn scoped(addr: Ipv6Addr, scope: &str, port: u16) -> Result<Self> {
         let text = CString::try_from_fmt(fmt!("{}%{scope}", Plain(addr)))?;
         let mut addr = Self::zeroed();
@@ -151,7 +151,7 @@ impl SockAddr {
         Ok(addr.with_port(port))
     }
 
-    /// Copies an address that the kernel gave.
+    /// Copies an address of the kernel.
     ///
     /// # Safety
     ///
@@ -161,17 +161,17 @@ impl SockAddr {
         Self(unsafe { *addr })
     }
 
-    /// The address for C functions.
+    /// Returns the address for C functions.
     pub fn as_ptr(&self) -> *mut bindings::sockaddr {
         (&raw const self.0).cast_mut().cast()
     }
 
-    /// Every port of an InfiniBand fabric.
+    /// Creates the InfiniBand wildcard address.
     pub fn any_gid(port: u16) -> Self {
         Self::gid([0; 16], port)
     }
 
-    /// The port space of the connection manager that such addresses live in.
+    /// Returns the port space of the connection manager for addresses of this family.
     pub fn port_space(&self) -> bindings::rdma_ucm_port_space {
         match self.parts() {
             Some((Addr::Gid(_), _, _)) => bindings::rdma_ucm_port_space_RDMA_PS_IB,
@@ -179,18 +179,17 @@ impl SockAddr {
         }
     }
 
-    /// The address without its port, and without scope; `None` for a family that
-    /// is not known.
+    /// Returns the address without port and scope; `None` for an unknown family.
     pub fn addr(&self) -> Option<Addr<'static>> {
         self.parts().map(|(addr, _, _)| addr)
     }
 
-    /// The port; 0 for a family that is not known.
+    /// Returns the port; 0 for an unknown family.
     pub fn port(&self) -> u16 {
         self.parts().map_or(0, |(_, _, port)| port)
     }
 
-    /// The same address with another port.
+    /// Returns the same address with another port.
     pub fn with_port(self, port: u16) -> Self {
         match self.parts() {
             Some((Addr::V4(addr), _, _)) => Self::v4(addr, port),
@@ -200,18 +199,13 @@ impl SockAddr {
         }
     }
 
-    /// Sets the port.
-    pub fn set_port(&mut self, port: u16) {
-        *self = self.with_port(port);
-    }
-
     fn zeroed() -> Self {
         // SAFETY: Plain integers, for which zero is fine.
         // INVARIANT: All zero.
         Self(unsafe { MaybeUninit::zeroed().assume_init() })
     }
 
-    /// Overwrites the first bytes with an address of some family.
+    /// Overwrites the first bytes with an address of one family.
     fn put<T: Copy>(mut self, addr: T) -> Self {
         const { assert!(size_of::<T>() <= size_of::<Self>()) };
         const { assert!(align_of::<T>() <= align_of::<Self>()) };
@@ -252,7 +246,7 @@ impl SockAddr {
     }
 }
 
-/// Addresses of a family that is not known are equal to none.
+/// Addresses of an unknown family are unequal to every address.
 impl PartialEq for SockAddr {
     fn eq(&self, other: &Self) -> bool {
         self.parts()
@@ -260,8 +254,8 @@ impl PartialEq for SockAddr {
     }
 }
 
-/// Prints as path names in sysfs have it: `ip:10.50.100.66`, `ip:fe80::1`; neither
-/// port nor scope are shown.
+/// Prints the address as in the names of paths in sysfs: `ip:10.50.100.66`, `ip:fe80::1`,
+/// without port and scope.
 impl core::fmt::Display for SockAddr {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.parts() {

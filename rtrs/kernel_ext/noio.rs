@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
-//! Work that the kernel may need done before it can free memory.
+//! Allocations that must not wait for I/O.
 //!
-//! A block device that waits for its path keeps pages dirty. If making the path anew
-//! waited in turn for such pages to be written, nothing would ever go on.
+//! A block device that waits for its path keeps pages dirty. If an allocation of the reconnect
+//! waited for such pages to be written, neither would ever continue.
 //!
 //! C header: [`include/linux/sched/mm.h`](srctree/include/linux/sched/mm.h)
 
@@ -11,24 +11,25 @@ use kernel::types::NotThreadSafe;
 
 use crate::bindings;
 
-/// While it lives, no allocation of this task waits for I/O, whatever its flags say.
+/// A scope in which no allocation of this task waits for I/O, whatever its flags are
+/// (`memalloc_noio_save`).
 ///
-/// That holds for what is called below as well, such as a driver of an RDMA device that
-/// makes a queue pair. May be nested.
-#[must_use = "it ends when it is dropped"]
+/// This includes allocations of called functions, such as those of an RDMA driver that
+/// creates a queue pair. Scopes may be nested.
+#[must_use = "the scope ends when this is dropped"]
 pub struct NoIoScope {
-    /// Whether it was so before.
+    /// Whether the flag was set before.
     was_set: bool,
     _of_this_task: NotThreadSafe,
 }
 
 impl NoIoScope {
-    /// From here on.
+    /// Begins the scope.
     pub fn begin() -> Self {
-        // SAFETY: No more than a register is read.
+        // SAFETY: Only reads a per-CPU variable.
         let task = unsafe { bindings::get_current() };
 
-        // SAFETY: The task that runs is valid, and nobody else changes its flags.
+        // SAFETY: The current task is valid, and only the task itself changes its flags.
         let was_set = unsafe {
             let before = (*task).flags;
             (*task).flags = before | bindings::PF_MEMALLOC_NOIO;
@@ -48,7 +49,7 @@ impl Drop for NoIoScope {
             return;
         }
 
-        // SAFETY: As in `begin`; an object that cannot be sent is dropped by its task.
+        // SAFETY: As in `begin`; the object is not `Send`, so its own task drops it.
         unsafe { (*bindings::get_current()).flags &= !bindings::PF_MEMALLOC_NOIO };
     }
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
-//! Blocks of memory that hardware reads and writes.
+//! Blocks of pages that hardware reads and writes.
 //!
 //! C header: [`include/linux/gfp.h`](srctree/include/linux/gfp.h)
 
@@ -14,9 +14,9 @@ use crate::bindings;
 
 /// A block of physically contiguous pages, zeroed when made.
 ///
-/// Its bytes may be changed by a device, and so by a peer, at any time. There is
-/// no reference to them, only copies in and out; what is copied while a device
-/// writes is some mixture of old and new bytes.
+/// A device, and so a peer, may change the bytes at any time. So there are no references to
+/// them, only copies in and out; a copy made while a device writes is a mixture of old and
+/// new bytes.
 ///
 /// # Invariants
 ///
@@ -30,15 +30,15 @@ pub struct Pages {
 
 // SAFETY: The block is owned; it may be freed by any task.
 unsafe impl Send for Pages {}
-// SAFETY: Access is by copies of bytes, for which others changing them is expected.
+// SAFETY: Bytes are only copied, which tolerates concurrent changes.
 unsafe impl Sync for Pages {}
 
 impl Pages {
-    /// Allocates 2^`order` pages. Sleeps; no complaint in the log on failure.
+    /// Allocates 2^`order` pages (`alloc_pages`). Sleeps; a failure is not logged.
     ///
     /// # Errors
     ///
-    /// `EINVAL` when the kernel has no blocks as large as that, `ENOMEM`.
+    /// `EINVAL` when `order` is above the largest of the kernel, `ENOMEM`.
     pub fn new(order: u32) -> Result<Self> {
         if order > bindings::MAX_PAGE_ORDER {
             return Err(EINVAL);
@@ -63,26 +63,26 @@ impl Pages {
         })
     }
 
-    /// The number of bytes.
+    /// Returns the number of bytes.
     pub fn len(&self) -> usize {
         PAGE_SIZE << self.order
     }
 
-    /// Blocks are never empty.
+    /// Returns false: a block has at least one page.
     pub fn is_empty(&self) -> bool {
         false
     }
 
-    /// The address, valid for as many bytes as [`len`](Self::len) says.
+    /// Returns the address, valid for [`len`](Self::len) bytes.
     pub fn as_ptr(&self) -> *mut u8 {
         self.data.as_ptr()
     }
 
-    /// The page that holds the byte at `offset`.
+    /// Returns the page that holds the byte at `offset`.
     ///
     /// # Errors
     ///
-    /// `ERANGE` beyond the end.
+    /// `ERANGE` when `offset` is beyond the end.
     pub fn page_at(&self, offset: usize) -> Result<NonNull<bindings::page>> {
         if offset >= self.len() {
             return Err(ERANGE);
@@ -96,7 +96,7 @@ impl Pages {
     ///
     /// # Errors
     ///
-    /// `ERANGE` when it would go beyond the end.
+    /// `ERANGE` when the range goes beyond the end.
     pub fn read_at(&self, offset: usize, to: &mut [u8]) -> Result {
         let range = self.check(offset, to.len())?;
 
@@ -115,7 +115,7 @@ impl Pages {
     ///
     /// # Errors
     ///
-    /// `ERANGE` when it would go beyond the end.
+    /// `ERANGE` when the range goes beyond the end.
     pub fn write_at(&self, offset: usize, from: &[u8]) -> Result {
         let range = self.check(offset, from.len())?;
 
@@ -130,11 +130,11 @@ impl Pages {
         Ok(())
     }
 
-    /// Clears bytes.
+    /// Sets bytes to zero.
     ///
     /// # Errors
     ///
-    /// `ERANGE` when it would go beyond the end.
+    /// `ERANGE` when the range goes beyond the end.
     pub fn zero(&self, offset: usize, len: usize) -> Result {
         let range = self.check(offset, len)?;
 
@@ -143,7 +143,7 @@ impl Pages {
         Ok(())
     }
 
-    /// Checks that bytes are within the block.
+    /// Checks that a range is within the block.
     fn check(&self, offset: usize, len: usize) -> Result<Range<usize>> {
         match offset.checked_add(len) {
             Some(end) if end <= self.len() => Ok(offset..end),

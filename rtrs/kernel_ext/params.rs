@@ -2,9 +2,9 @@
 
 //! Module parameters that users can read.
 //!
-//! Those of the `module!` macro are invisible in `/sys/module`, and cannot be
-//! strings. These have mode 0444: they are set when the module is loaded and keep
-//! their value from then on.
+//! Parameters of the `module!` macro are invisible in `/sys/module`, and cannot be strings.
+//! These have mode 0444: they are set when the module is loaded, and do not change after
+//! that.
 //!
 //! C header: [`include/linux/moduleparam.h`](srctree/include/linux/moduleparam.h)
 
@@ -18,12 +18,12 @@ use crate::bindings;
 /// Size of the buffer of a string, its terminator included.
 const TEXT_SIZE: usize = 256;
 
-/// A parameter with a value that the kernel's own parsers write.
+/// A parameter whose value is written by a parser of the kernel.
 ///
-/// It is written before the module's code runs, and only read thereafter.
+/// It is written before the code of the module runs, and only read after that.
 pub struct Param<T> {
     name: &'static str,
-    /// Prints an error in the name of the module that the parameter is of.
+    /// Logs an error as the module of the parameter.
     report: fn(fmt::Arguments<'_>),
     value: UnsafeCell<T>,
 }
@@ -48,19 +48,19 @@ impl<T: Copy> Param<T> {
         }
     }
 
-    /// The value, as given at load or by default.
+    /// Returns the value given at load, or the default.
     #[inline]
     pub fn get(&self) -> T {
         // SAFETY: Initialised, and a valid value as the parser is of the type.
-        // Volatile, as the compiler has not seen the parser write.
+        // Volatile, as the compiler does not see the write of the parser.
         unsafe { self.value.get().read_volatile() }
     }
 
-    /// Refuses a value that makes no sense, for use when the module is loaded.
+    /// Checks the value, to be called when the module is loaded.
     ///
     /// # Errors
     ///
-    /// `EINVAL` if `valid` says no to the value; then the log says what it `must`.
+    /// `EINVAL` if `valid` returns false; the log then says what the value `must` be.
     pub fn require(&self, valid: impl FnOnce(T) -> bool, must: &str) -> Result
     where
         T: fmt::Display,
@@ -76,7 +76,7 @@ impl<T: Copy> Param<T> {
     }
 }
 
-/// A parameter that is a text of at most 255 bytes.
+/// A string parameter of at most 255 bytes.
 pub struct TextParam(UnsafeCell<[u8; TEXT_SIZE]>);
 
 // SAFETY: Nothing writes once the code of the module runs.
@@ -106,7 +106,7 @@ impl TextParam {
         })
     }
 
-    /// The text, as given at load or by default.
+    /// Returns the text given at load, or the default.
     pub fn get(&self) -> &'static CStr
     where
         Self: 'static,
@@ -117,7 +117,7 @@ impl TextParam {
     }
 }
 
-/// What the kernel's parser of strings asks for.
+/// The argument of the parser of strings in the kernel.
 #[doc(hidden)]
 #[repr(transparent)]
 pub struct TextBuffer(bindings::kparam_string);
@@ -132,7 +132,7 @@ impl TextBuffer {
     }
 }
 
-/// Turns a text into an array, to be placed in a section as it is.
+/// Converts a text to an array, to be placed in a section.
 #[doc(hidden)]
 pub const fn bytes<const N: usize>(text: &str) -> [u8; N] {
     let text = text.as_bytes();
@@ -149,7 +149,7 @@ pub const fn bytes<const N: usize>(text: &str) -> [u8; N] {
 
 /// Declares the parameters of a module.
 ///
-/// Types are `bool`, `i32`, `u16`, `u32` and `str` (at most 255 bytes). Each is a
+/// Types are `bool`, `i32`, `u16`, `u32` and `str` (at most 255 bytes). Each parameter is a
 /// static with a `get` function.
 ///
 /// # Examples

@@ -2,25 +2,23 @@
 
 //! One value for each CPU, such as the counters of an I/O path.
 //!
-//! Values are shared, each on cache lines of its own: a task may be moved to
-//! another CPU while it uses the value of the one it was on, so they must be such
-//! as may be accessed by several at a time (atomics). In the common case only one
-//! CPU touches a value, and then it costs no traffic between caches.
+//! A task may move to another CPU while it uses the value of the former one, so values must
+//! allow concurrent access (atomics). In the common case a single CPU uses a value, which is
+//! on cache lines of its own and then causes no traffic between caches.
 
 use kernel::prelude::*;
 
 use super::cpu;
 
-/// Keeps neighbours off the cache lines of a value, two of which processors may
-/// fetch at once.
+/// A value on cache lines of its own. Processors may fetch two adjacent ones at once.
 #[repr(align(128))]
 struct Padded<T>(T);
 
-/// A value for each CPU that can ever be.
+/// A value for each possible CPU.
 pub struct PerCpu<T>(KVVec<Padded<T>>);
 
 impl<T> PerCpu<T> {
-    /// Makes the values.
+    /// Creates the values.
     ///
     /// # Errors
     ///
@@ -35,20 +33,20 @@ impl<T> PerCpu<T> {
         Ok(Self(values))
     }
 
-    /// The value of the CPU this runs on. From any context.
+    /// Returns the value of the current CPU. From any context.
     #[inline]
     pub fn this(&self) -> Option<&T> {
         self.get(cpu::current())
     }
 
-    /// The value of CPU number `cpu`.
+    /// Returns the value of CPU number `cpu`.
     #[inline]
     pub fn get(&self, cpu: u32) -> Option<&T> {
         let index = usize::try_from(cpu).ok()?;
         self.0.get(index).map(|padded| &padded.0)
     }
 
-    /// The values of all CPUs.
+    /// Returns the values of all CPUs.
     pub fn iter(&self) -> impl Iterator<Item = &T> + Clone {
         self.0.iter().map(|padded| &padded.0)
     }

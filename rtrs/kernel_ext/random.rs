@@ -6,19 +6,19 @@
 
 use crate::bindings;
 
-/// A random number.
+/// Returns a random number (`get_random_u32`). From any context.
 pub fn u32() -> u32 {
     // SAFETY: May be called from any context.
     unsafe { bindings::get_random_u32() }
 }
 
-/// Fills `buf` with random bytes.
+/// Fills `buf` with random bytes (`get_random_bytes`).
 pub fn fill(buf: &mut [u8]) {
     // SAFETY: The buffer is writable for its length.
     unsafe { bindings::get_random_bytes(buf.as_mut_ptr().cast(), buf.len()) };
 }
 
-/// A random UUID (RFC 9562, version 4), in network byte order.
+/// Returns a random UUID (RFC 9562, version 4), in network byte order.
 pub fn uuid() -> [u8; 16] {
     let mut uuid = [0; 16];
     fill(&mut uuid);

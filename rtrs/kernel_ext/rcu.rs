@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
-//! Values that readers look at without a lock while they are replaced.
+//! Values that are replaced while readers use them without a lock.
 //!
-//! The kernel crate has RCU sections, but no pointers protected by them.
+//! The kernel crate has RCU read-side sections, but no pointers that they protect.
 
 use core::marker::PhantomData;
 use core::sync::atomic::AtomicPtr;
@@ -13,12 +13,12 @@ use kernel::prelude::*;
 use kernel::sync::rcu::synchronize_rcu;
 use kernel::sync::rcu::Guard;
 
-/// A place for an owned value, or for none.
+/// An optional owned value that RCU protects.
 ///
 /// # Invariants
 ///
-/// The pointer is null or that of a `KBox`, which is freed only when no RCU
-/// section that may have read the pointer goes on.
+/// The pointer is null or that of a `KBox`. The box is freed only after every RCU read-side
+/// section that may have read the pointer has ended.
 pub struct RcuBox<T> {
     ptr: AtomicPtr<T>,
     _owned: PhantomData<KBox<T>>,
@@ -30,7 +30,7 @@ unsafe impl<T: Send + Sync> Send for RcuBox<T> {}
 unsafe impl<T: Send + Sync> Sync for RcuBox<T> {}
 
 impl<T> RcuBox<T> {
-    /// An empty place.
+    /// Creates it without a value.
     pub const fn new() -> Self {
         // INVARIANT: Null.
         Self {
@@ -39,21 +39,20 @@ impl<T> RcuBox<T> {
         }
     }
 
-    /// The value, good for as long as the RCU section.
+    /// Returns the value, valid during the RCU read-side section (`rcu_dereference`).
     #[inline]
     pub fn get<'a>(&'a self, _section: &'a Guard) -> Option<&'a T> {
         let ptr = self.ptr.load(Acquire);
-        // SAFETY: By the type invariant the value stays until the section, which
-        // outlives the borrow, is over.
+        // SAFETY: By the type invariants the value stays until the section ends, which
+        // outlives the borrow.
         unsafe { ptr.as_ref() }
     }
 
-    /// Puts `new` in the place of the present value, which is given back when
-    /// nobody looks at it any more. Sleeps.
+    /// Replaces the value with `new`, waits until no reader uses the old one
+    /// (`synchronize_rcu`), and returns that. Sleeps.
     pub fn replace(&self, new: Option<KBox<T>>) -> Option<KBox<T>> {
         let new = new.map_or(core::ptr::null_mut(), KBox::into_raw);
-        // INVARIANT: Null or of a `KBox`; who looked at the old one before is
-        // waited for below.
+        // INVARIANT: Null or of a `KBox`; readers of the old one are waited for below.
         let old = self.ptr.swap(new, AcqRel);
         if old.is_null() {
             return None;

@@ -3,31 +3,30 @@
 //! Files, directories and links in sysfs.
 //!
 //! A set of [`Files`] is declared once with [`sysfs_files!`](crate::sysfs_files)
-//! and bound to an `Arc` of the object that it speaks of, either in a directory
+//! and bound to an `Arc` of the object that it shows, either in a directory
 //! of its own ([`SysfsDir`]) or directly in a class device ([`Attrs`]).
 //!
 //! # Removal
 //!
 //! Dropping a [`SysfsDir`] or [`Attrs`] removes its files and waits for their running
-//! callbacks. Then nothing of it can be called any more and its `Arc` is gone,
-//! which is what makes unloading a module safe: attributes do not pin the module
-//! they belong to, so all must be dropped by the time a module is unloaded.
+//! callbacks. After that no callback is called, and the `Arc` is dropped. This makes the
+//! unloading of a module safe: attributes do not pin the module that they belong to, so all
+//! must be dropped by the time it is unloaded.
 //!
-//! As dropping waits for callbacks, no lock that the callbacks take may be held
-//! over it.
+//! As the drop waits for callbacks, it must not happen under a lock that a callback takes.
 //!
-//! An object that owns its own files keeps itself: it must give them up, usually
-//! by an `Option` being taken, to be freed.
+//! An object that owns its own files keeps itself alive: to be freed it must drop them first,
+//! usually by taking them out of an `Option`.
 //!
 //! # Removal from within a callback
 //!
 //! A store callback that wants its own file removed, directly or by waiting for
 //! something that removes it, must first call [`StoreCtx::break_protection`].
-//! From there on removal does not wait for this callback. Both the memory of the
-//! file and the object stay until the callback has returned, and so do the module
-//! of the file and that of whom the object belongs to: neither can be unloaded
-//! while such a callback runs. Other stores may enter until the removal, so who
-//! removes what must be decided by a state of the object itself.
+//! From there on removal does not wait for this callback. The memory of the file and the
+//! object stay until the callback has returned, and so do the module of the file and that of
+//! the owner of the object: neither can be unloaded while such a callback runs. Other stores
+//! may enter until the removal, so a state of the object itself must decide which of them
+//! removes it.
 //!
 //! C header: [`include/linux/sysfs.h`](srctree/include/linux/sysfs.h)
 
@@ -50,24 +49,24 @@ pub use dir::Attrs;
 pub use dir::Link;
 pub use dir::SysfsDir;
 
-/// Takes the `1` that a file which acts is written, and nothing else.
+/// Checks that `1` was written to a file that triggers an action.
 ///
 /// # Errors
 ///
-/// `EINVAL`, with a line in the log that names `who` and `file`.
-pub(crate) fn expect_one(input: &[u8], who: &dyn fmt::Display, file: &str) -> Result {
+/// `EINVAL` for any other input, which is logged with `subject` and `file`.
+pub(crate) fn expect_one(input: &[u8], subject: &dyn fmt::Display, file: &str) -> Result {
     if input == b"1" {
         return Ok(());
     }
     let input = Plain(input.escape_ascii());
-    pr_err!("{who}: {file}: invalid value '{input}', must be 1\n");
+    pr_err!("{subject}: {file}: invalid value '{input}', must be 1\n");
     Err(EINVAL)
 }
 
-/// Prints the content of a file.
+/// Prints the contents of a file.
 pub type Show<T> = fn(this: ArcBorrow<'_, T>, buf: &mut Buf<'_>) -> Result;
 
-/// Acts on what was written to a file, given without one trailing newline.
+/// Handles a write to a file. `input` is without one trailing newline.
 pub type Store<T> = fn(this: ArcBorrow<'_, T>, input: &[u8], ctx: &StoreCtx<'_>) -> Result;
 
 /// The declaration of one file; made by [`sysfs_files!`](crate::sysfs_files).
@@ -75,8 +74,8 @@ pub struct Attr<T: 'static> {
     name: &'static CStr,
     show: Option<Show<T>>,
     store: Option<Store<T>>,
-    /// Lockdep wants one for each attribute that is not static itself. Being of
-    /// the declaration, it is shared by all files made of it.
+    /// Lockdep requires one for each attribute that is not static itself. All files of the
+    /// declaration share it.
     #[cfg_attr(not(CONFIG_DEBUG_LOCK_ALLOC), expect(dead_code))]
     key: &'static LockClassKey,
 }
@@ -105,7 +104,7 @@ impl<T> Attr<T> {
     }
 }
 
-/// The declaration of the files that a kind of object has.
+/// The declaration of the files of one type of object.
 pub struct Files<T: 'static> {
     owner: ThisModule,
     attrs: &'static [Attr<T>],
@@ -128,7 +127,7 @@ impl<T> Files<T> {
 ///
 /// ```ignore
 /// sysfs_files! {
-///     /// What `/sys/class/…/paths/<path>` shows.
+///     /// The files of `/sys/class/…/paths/<path>`.
 ///     static PATH_FILES: Files<Path> = [
 ///         c"state" => show(Path::show_state);
 ///         c"reconnect" => show(|_, buf| buf.push(b"usage\n")) store(Path::reconnect);
@@ -162,7 +161,7 @@ macro_rules! sysfs_files {
     )*};
 }
 
-/// What a show callback prints to: at most one page.
+/// The output buffer of a show callback, of less than a page.
 pub struct Buf<'a> {
     page: &'a mut [u8],
     len: usize,
@@ -173,11 +172,11 @@ impl<'a> Buf<'a> {
         Self { page, len: 0 }
     }
 
-    /// Appends what [`fmt!`] makes.
+    /// Appends formatted text.
     ///
     /// # Errors
     ///
-    /// `EMSGSIZE` when it does not fit.
+    /// `EMSGSIZE` when the text does not fit.
     pub fn print(&mut self, args: fmt::Arguments<'_>) -> Result {
         fmt::Write::write_fmt(self, args).map_err(|_| EMSGSIZE)
     }
@@ -186,7 +185,7 @@ impl<'a> Buf<'a> {
     ///
     /// # Errors
     ///
-    /// `EMSGSIZE` when it does not fit; then nothing is appended.
+    /// `EMSGSIZE` when the text does not fit; then nothing is appended.
     pub fn push(&mut self, text: &[u8]) -> Result {
         let end = self.len.checked_add(text.len()).ok_or(EMSGSIZE)?;
         let room = self.page.get_mut(self.len..end).ok_or(EMSGSIZE)?;
@@ -203,28 +202,28 @@ impl fmt::Write for Buf<'_> {
     }
 }
 
-/// The running store callback, as seen by itself.
+/// The context of a running store callback.
 pub struct StoreCtx<'a> {
     set: &'a set::FileSet,
     kobj: *mut bindings::kobject,
     attr: *const bindings::attribute,
-    /// Set once protection is broken.
+    /// Set once active protection is broken.
     broken: OnceCell<Broken>,
 }
 
-/// Protection that was broken.
+/// Broken active protection.
 struct Broken {
-    /// What `sysfs_break_active_protection` gave.
+    /// The result of `sysfs_break_active_protection`.
     node: NonNull<bindings::kernfs_node>,
-    /// That of the file, and that whose code the object may call when it goes.
+    /// The module of the file, and that whose code the drop of the object may call.
     _modules: [ModuleRef; 2],
 }
 
-/// A module that stays.
+/// A reference that keeps a module loaded.
 ///
 /// # Invariants
 ///
-/// Owns a reference to the module.
+/// One reference to the module is owned.
 struct ModuleRef(*mut bindings::module);
 
 impl ModuleRef {
@@ -232,7 +231,7 @@ impl ModuleRef {
     ///
     /// # Safety
     ///
-    /// `module` is that of code, which is there for the duration of this call.
+    /// `module` is loaded for the duration of this call.
     unsafe fn take(module: *mut bindings::module) -> Result<Self> {
         // SAFETY: As the caller promises.
         match unsafe { bindings::try_module_get(module) } {
@@ -251,10 +250,11 @@ impl Drop for ModuleRef {
 }
 
 impl StoreCtx<'_> {
-    /// Lets the file be removed while this callback runs, by which the object may go,
-    /// and with it something that is code of module `user`.
+    /// Allows the removal of the file while this callback runs
+    /// ([`sysfs_break_active_protection`](srctree/include/linux/sysfs.h)).
     ///
-    /// It stays in force until the callback returns; repeated calls do nothing.
+    /// The removal may drop the object, and that may run code of module `user`, which is kept
+    /// loaded. The permission lasts until the callback returns; repeated calls do nothing.
     ///
     /// # Errors
     ///
@@ -264,8 +264,7 @@ impl StoreCtx<'_> {
         if self.broken.get().is_some() {
             return Ok(());
         }
-        // SAFETY: Both modules are there as long as a callback of the file has not
-        // returned, protected as this one still is.
+        // SAFETY: Both modules are loaded until this callback, still protected, returns.
         let modules = unsafe {
             [
                 ModuleRef::take(self.set.owner())?,

@@ -2,8 +2,8 @@
 
 //! Tracepoints of the transport, see `Documentation/tracing.md`.
 //!
-//! While a tracepoint is off, none of its arguments is printed; each function here
-//! then costs a call and a branch, and none is called for a request that succeeds.
+//! While a tracepoint is off, its arguments are not formatted: each function here then costs a
+//! call and a branch. None is called for a request that succeeds.
 //!
 //! C header: [`include/linux/tracepoint.h`](srctree/include/linux/tracepoint.h)
 
@@ -14,12 +14,12 @@ use kernel::prelude::*;
 
 use crate::bindings;
 
-/// Which side of the transport something happens on.
+/// The side of the transport that an event happens on.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Side {
-    /// The one that has the devices mapped.
+    /// The machine that maps devices.
     Client,
-    /// The one that has the devices.
+    /// The machine that exports devices.
     Server,
 }
 
@@ -35,7 +35,7 @@ impl Side {
 /// Room for the name of a session and two addresses.
 const TEXT_SIZE: usize = 384;
 
-/// A text for C, cut off at the size.
+/// A text for C, truncated to the size.
 ///
 /// # Invariants
 ///
@@ -52,7 +52,7 @@ impl Text {
             bytes: [0; TEXT_SIZE],
             len: 0,
         };
-        // Cut off is better than none.
+        // A truncated text is better than none.
         let _ = write!(text, "{}", Shown(value));
         text
     }
@@ -83,15 +83,15 @@ impl core::fmt::Write for Text {
     }
 }
 
-/// A session enters a state.
+/// Traces that a session enters a state.
 pub fn session(side: Side, session: &CStr, state: &dyn fmt::Display) {
-    // SAFETY: Only looks at a static key.
+    // SAFETY: Only reads a static key.
     if unsafe { bindings::rtrs_trace_session_enabled() } {
         fire_session(side, session, state);
     }
 }
 
-// Not inlined, for the sake of the stack of who calls this.
+// Not inlined, to keep the stack frames of callers small.
 #[cold]
 #[inline(never)]
 fn fire_session(side: Side, session: &CStr, state: &dyn fmt::Display) {
@@ -101,9 +101,9 @@ fn fire_session(side: Side, session: &CStr, state: &dyn fmt::Display) {
     unsafe { bindings::rtrs_trace_session(side, session, state.as_char_ptr()) };
 }
 
-/// A path enters a state.
+/// Traces that a path enters a state.
 pub fn path(side: Side, path: &dyn fmt::Display, state: &dyn fmt::Display) {
-    // SAFETY: Only looks at a static key.
+    // SAFETY: Only reads a static key.
     if unsafe { bindings::rtrs_trace_path_enabled() } {
         fire_path(side, path, state);
     }
@@ -119,9 +119,9 @@ fn fire_path(side: Side, path: &dyn fmt::Display, state: &dyn fmt::Display) {
     unsafe { bindings::rtrs_trace_path(side, path.as_char_ptr(), state.as_char_ptr()) };
 }
 
-/// A request that ends with an error.
+/// A request that failed.
 pub struct Failed<'a> {
-    /// The path, or the session if it never came to one.
+    /// The path, or the session if the request was not sent on any.
     pub place: &'a dyn fmt::Display,
     /// `read` or `write`.
     pub op: &'static CStr,
@@ -129,13 +129,13 @@ pub struct Failed<'a> {
     pub id: u32,
     /// Bytes of data.
     pub bytes: u32,
-    /// What it ends with.
+    /// The result of the request.
     pub error: Error,
 }
 
-/// A request ends with an error.
+/// Traces that a request fails.
 pub fn io_error(side: Side, failed: &Failed<'_>) {
-    // SAFETY: Only looks at a static key.
+    // SAFETY: Only reads a static key.
     if unsafe { bindings::rtrs_trace_io_error_enabled() } {
         fire_io_error(side, failed);
     }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
-//! Connection ids and their events.
+//! Connection ids (`struct rdma_cm_id`) and their events.
 
 use super::pd::CmDevice;
 use super::quirks::rxe::ack_timeout;
@@ -16,19 +16,18 @@ use kernel::sync::Arc;
 use kernel::sync::SpinLock;
 use kernel::time::Delta;
 
-/// The name under which the RDMA core keeps our objects.
+/// Returns the name of the owner of objects in the RDMA core.
 pub(super) fn caller() -> &'static CStr {
     c"rtrs"
 }
 
-/// How often a packet can be sent again at most.
+/// The largest number of retransmissions of a packet.
 pub(super) const MAX_RETRIES: u8 = 7;
 
-/// The most private data of an event that is looked at; there may be more, as
-/// padding.
+/// The largest size of private data of an event; further bytes are padding.
 pub const MAX_PRIVATE: usize = 64;
 
-/// Private data that came along with an answer of the peer.
+/// Private data that the peer sent when it accepted or rejected a connection.
 #[derive(Clone, Copy)]
 pub struct Private {
     bytes: [u8; MAX_PRIVATE],
@@ -49,33 +48,33 @@ impl Private {
         Self { bytes, len }
     }
 
-    /// The bytes.
+    /// Returns the bytes.
     pub fn as_slice(&self) -> &[u8] {
         &self.bytes[..self.len]
     }
 }
 
-/// What happens to a connection after it was made.
+/// Events of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CmEvent {
-    /// The peer accepted, or our acceptance arrived.
+    /// The peer accepted, or received the acceptance.
     Established,
-    /// It is over, whoever ended it.
+    /// The connection ended.
     Disconnected,
     /// The local address moved to another device.
     AddrChange,
-    /// The device goes away; the id must be dropped soon.
+    /// The device is being removed; the id must be dropped soon.
     DeviceRemoval,
 }
 
-/// Who is told of [`CmEvent`]s. Runs in a worker of the connection manager and
-/// must not drop the connection; queue that elsewhere.
+/// Receives [`CmEvent`]s, in a worker of the connection manager. It must not drop the
+/// connection, but queue that to another worker.
 pub trait CmEvents: Send + Sync {
-    /// Something happened.
+    /// Called with each event.
     fn event(&self, event: CmEvent);
 }
 
-/// How a step of connecting ended.
+/// Result of a step of connection setup.
 #[derive(Clone, Copy)]
 pub(super) enum Step {
     AddrResolved,
@@ -113,9 +112,12 @@ impl Context {
         *self.sink.lock() = Some(sink);
     }
 
-    /// Waits for the next step, killable; `EHOSTUNREACH` when nobody answered
-    /// for `limit`, as the connection manager itself would try much longer, and
-    /// `ECANCELED` when `interrupt` is raised.
+    /// Waits for the next step. Killable.
+    ///
+    /// # Errors
+    ///
+    /// `EHOSTUNREACH` after `limit`, as the connection manager itself would try much longer,
+    /// and `ECANCELED` when `interrupt` is raised.
     pub(super) fn wait(self: &Arc<Self>, limit: Delta, interrupt: &Interrupt) -> Result<Step> {
         interrupt.begin(self)?;
         let stepped = self.stepped.wait_killable_timeout(limit);
@@ -127,22 +129,22 @@ impl Context {
         self.step.lock().take().ok_or(EIO)
     }
 
-    fn put(&self, step: Step) {
+    fn end_step(&self, step: Step) {
         *self.step.lock() = Some(step);
         self.stepped.complete();
     }
 
-    /// Tells the sink; before there is one, whoever waits.
-    fn tell(&self, event: CmEvent, step: Step) {
+    /// Passes an event to the sink, if there is one, and ends the wait for a step.
+    fn deliver(&self, event: CmEvent, step: Step) {
         let sink = self.sink.lock().clone();
         if let Some(sink) = sink {
             sink.event(event);
         }
-        self.put(step);
+        self.end_step(step);
     }
 }
 
-/// Ends, from elsewhere, the wait of who makes a connection.
+/// Interrupts connection setup from another task.
 #[pin_data]
 pub struct Interrupt {
     #[pin]
@@ -151,19 +153,19 @@ pub struct Interrupt {
 
 struct InterruptState {
     raised: bool,
-    /// Whose step is being waited for.
+    /// The context whose step is awaited.
     waiting: Option<Arc<Context>>,
 }
 
 impl Interrupt {
-    /// One that is not raised.
+    /// Creates one that is not raised.
     pub fn new() -> impl PinInit<Self> {
         pin_init!(Self {
             state <- new_spinlock!(InterruptState { raised: false, waiting: None }),
         })
     }
 
-    /// Ends the wait that goes on, if any, and those to come, with `ECANCELED`.
+    /// Ends the present wait, and all that follow, with `ECANCELED`.
     pub fn raise(&self) {
         let waiting = {
             let mut state = self.state.lock();
@@ -171,11 +173,11 @@ impl Interrupt {
             state.waiting.take()
         };
         if let Some(context) = waiting {
-            context.put(Step::Failed(ECANCELED));
+            context.end_step(Step::Failed(ECANCELED));
         }
     }
 
-    /// Lets waits to come wait again.
+    /// Makes it not raised.
     pub fn reset(&self) {
         self.state.lock().raised = false;
     }
@@ -200,7 +202,7 @@ impl Interrupt {
 ///
 /// # Invariants
 ///
-/// `id` is alive and ours; its context is the pointer of `context`.
+/// `id` is alive and owned; its context is the pointer of `context`.
 pub(super) struct CmId {
     id: NonNull<bindings::rdma_cm_id>,
     context: Arc<Context>,
@@ -212,7 +214,8 @@ unsafe impl Send for CmId {}
 unsafe impl Sync for CmId {}
 
 impl CmId {
-    /// Makes an id for reliable connections to `dst`.
+    /// Creates an id for reliable connections to `dst`
+    /// ([`rdma_create_id`](srctree/include/rdma/rdma_cm.h)).
     pub(super) fn new(dst: &SockAddr) -> Result<Self> {
         let context = Context::new()?;
         // SAFETY: The handler has the right signature; the context is kept
@@ -227,23 +230,22 @@ impl CmId {
                 caller().as_char_ptr(),
             )
         })?;
-        // INVARIANT: Just made with this context.
+        // INVARIANT: Just created with this context.
         Ok(Self {
             id: NonNull::new(id).ok_or(ENOMEM)?,
             context,
         })
     }
 
-    /// Takes over an id that a listener got.
+    /// Takes over the id of a connection request.
     ///
     /// # Safety
     ///
-    /// Called in the handler of the event that brought `id`; the handler must
-    /// return 0 afterwards, unless the value is forgotten.
+    /// Called in the handler of the connection request of `id`; the handler must return 0
+    /// after that, unless the value is forgotten.
     pub(super) unsafe fn adopt(id: NonNull<bindings::rdma_cm_id>) -> Result<Self> {
         let context = Context::new()?;
-        // SAFETY: No other event of this id is delivered while we are in its
-        // handler.
+        // SAFETY: No other event of this id is delivered while its handler runs.
         unsafe {
             (*id.as_ptr()).context = Arc::as_ptr(&context).cast_mut().cast();
             (*id.as_ptr()).event_handler = Some(handler);
@@ -260,7 +262,7 @@ impl CmId {
         &self.context
     }
 
-    /// The device, known once the address is resolved.
+    /// Returns the device, known once the address is resolved.
     pub(super) fn device(&self) -> Result<CmDevice<'_>> {
         // SAFETY: The id is alive. The field is only written while resolving,
         // which is over when this is called.
@@ -275,9 +277,10 @@ impl CmId {
         }))
     }
 
-    /// Makes connections as patient as the device needs it, before the route is
-    /// resolved or the connection accepted; answers how often packets are sent again.
-    pub(super) fn be_patient(&self) -> Result<u8> {
+    /// Sets the acknowledgement timeout that the device needs
+    /// ([`rdma_set_ack_timeout`](srctree/include/rdma/rdma_cm.h)), and returns the number of
+    /// retransmissions. To be called before the route is resolved or the connection accepted.
+    pub(super) fn set_ack_timeout(&self) -> Result<u8> {
         let Some((timeout, retries)) = ack_timeout(self.device()?.driver()) else {
             return Ok(MAX_RETRIES);
         };
@@ -286,19 +289,19 @@ impl CmId {
         Ok(retries)
     }
 
-    /// The port of the device, from 1.
+    /// Returns the port number of the device, from 1.
     pub(super) fn port(&self) -> u32 {
         // SAFETY: As in `device`.
         unsafe { (*self.as_ptr()).port_num }
     }
 
-    /// This side's address.
+    /// Returns the local address.
     pub(super) fn src(&self) -> SockAddr {
         // SAFETY: Both are `sockaddr_storage`, constant once resolved.
         unsafe { SockAddr::from_raw((&raw const (*self.as_ptr()).route.addr.src_addr).cast()) }
     }
 
-    /// The peer's address.
+    /// Returns the address of the peer.
     pub(super) fn dst(&self) -> SockAddr {
         // SAFETY: As above.
         unsafe { SockAddr::from_raw((&raw const (*self.as_ptr()).route.addr.dst_addr).cast()) }
@@ -308,14 +311,14 @@ impl CmId {
     ///
     /// # Safety
     ///
-    /// The id has a queue pair that nobody uses any more.
+    /// The id has a queue pair, which is no longer used.
     pub(super) unsafe fn destroy_qp(&self) {
         // SAFETY: As promised.
         unsafe { bindings::rdma_destroy_qp(self.as_ptr()) };
     }
 
-    /// Forgets an id that the connection manager will destroy itself; the
-    /// context must stay until then.
+    /// Forgets an id that the connection manager will destroy, and returns the context, which
+    /// must be kept until then.
     pub(super) fn leave_to_handler(self) -> Arc<Context> {
         let this = core::mem::ManuallyDrop::new(self);
         // SAFETY: `this` is not dropped, so the field is moved out once.
@@ -325,8 +328,8 @@ impl CmId {
 
 impl Drop for CmId {
     fn drop(&mut self) {
-        // SAFETY: Ours by the type invariant, and not in its own handler. Waits
-        // for handlers that run.
+        // SAFETY: Owned by the type invariants, and not in its own handler. Waits for handlers
+        // that run.
         unsafe { bindings::rdma_destroy_id(self.as_ptr()) };
     }
 }
@@ -355,37 +358,39 @@ unsafe extern "C" fn handler(
         Private::copy(conn.private_data, conn.private_data_len)
     };
     match kind {
-        bindings::rdma_cm_event_type_RDMA_CM_EVENT_ADDR_RESOLVED => context.put(Step::AddrResolved),
+        bindings::rdma_cm_event_type_RDMA_CM_EVENT_ADDR_RESOLVED => {
+            context.end_step(Step::AddrResolved)
+        }
         bindings::rdma_cm_event_type_RDMA_CM_EVENT_ROUTE_RESOLVED => {
-            context.put(Step::RouteResolved)
+            context.end_step(Step::RouteResolved)
         }
         bindings::rdma_cm_event_type_RDMA_CM_EVENT_ADDR_ERROR
         | bindings::rdma_cm_event_type_RDMA_CM_EVENT_ROUTE_ERROR => {
-            // Whatever the reason, for a user it means this.
-            context.put(Step::Failed(EHOSTUNREACH))
+            // For users every cause means the same.
+            context.end_step(Step::Failed(EHOSTUNREACH))
         }
         bindings::rdma_cm_event_type_RDMA_CM_EVENT_ESTABLISHED => {
-            context.tell(CmEvent::Established, Step::Established(private()))
+            context.deliver(CmEvent::Established, Step::Established(private()))
         }
         bindings::rdma_cm_event_type_RDMA_CM_EVENT_REJECTED => {
-            context.tell(CmEvent::Disconnected, Step::Rejected(private()))
+            context.deliver(CmEvent::Disconnected, Step::Rejected(private()))
         }
         bindings::rdma_cm_event_type_RDMA_CM_EVENT_UNREACHABLE => {
-            context.tell(CmEvent::Disconnected, Step::Failed(EHOSTUNREACH))
+            context.deliver(CmEvent::Disconnected, Step::Failed(EHOSTUNREACH))
         }
         bindings::rdma_cm_event_type_RDMA_CM_EVENT_CONNECT_ERROR
         | bindings::rdma_cm_event_type_RDMA_CM_EVENT_DISCONNECTED
         | bindings::rdma_cm_event_type_RDMA_CM_EVENT_TIMEWAIT_EXIT => {
-            context.tell(CmEvent::Disconnected, failed(ECONNRESET))
+            context.deliver(CmEvent::Disconnected, failed(ECONNRESET))
         }
         bindings::rdma_cm_event_type_RDMA_CM_EVENT_ADDR_CHANGE => {
-            context.tell(CmEvent::AddrChange, failed(ECONNRESET))
+            context.deliver(CmEvent::AddrChange, failed(ECONNRESET))
         }
         bindings::rdma_cm_event_type_RDMA_CM_EVENT_DEVICE_REMOVAL => {
-            context.tell(CmEvent::DeviceRemoval, Step::Failed(ENODEV))
+            context.deliver(CmEvent::DeviceRemoval, Step::Failed(ENODEV))
         }
         _ => {}
     }
-    // Other answers make the connection manager destroy the id, which is ours.
+    // With another result the connection manager would destroy the id, which is owned here.
     0
 }

@@ -23,7 +23,7 @@ use kernel::prelude::*;
 use kernel::sync::Arc;
 use rnbd_proto::device_caps::cq_entries;
 
-/// Completions that one call of [`Connection::poll`] handles at most.
+/// Most completions that one call of [`Connection::poll`] handles.
 pub const POLL_BUDGET: c_int = 64;
 
 /// An owned completion queue.
@@ -31,7 +31,7 @@ struct Cq(NonNull<bindings::ib_cq>);
 
 // SAFETY: Completion queues have no thread affinity.
 unsafe impl Send for Cq {}
-// SAFETY: Nothing is done through a shared reference.
+// SAFETY: Shared references only read the pointer.
 unsafe impl Sync for Cq {}
 
 impl Cq {
@@ -65,28 +65,28 @@ impl Cq {
 
 impl Drop for Cq {
     fn drop(&mut self) {
-        // SAFETY: Ours; the queue pair that used it is gone.
+        // SAFETY: Owned; the queue pair that used it is destroyed.
         unsafe { bindings::ib_free_cq(self.0.as_ptr()) };
     }
 }
 
 /// A connection with context `C`.
 ///
-/// Dropping it disconnects, waits until the hardware gave back everything that
-/// was posted, and destroys its parts in order. That sleeps, and must happen
-/// neither in a completion nor in a [`super::cm::CmEvents`] call of the
-/// connection itself: `C` must not own its connection.
+/// The drop disconnects, waits until every posted work request has completed, and destroys
+/// the parts in order. It sleeps, and must happen neither in a completion nor in a
+/// [`CmEvents`](super::cm::CmEvents) call of the connection itself: `C` must not own its
+/// connection.
 ///
 /// # Invariants
 ///
-/// `cm` has a queue pair whose context is the pointer of `shared` and whose
-/// both queues complete on `cq`.
+/// `cm` has a queue pair whose context is the pointer of `shared`, and whose send and receive
+/// queues complete on `cq`.
 pub struct Connection<C: Send + Sync + 'static> {
     // In the order of destruction, after `drop` destroyed the queue pair.
     cq: Cq,
-    /// Somebody handles completions, in [`Connection::poll`].
+    /// Whether a call of [`Connection::poll`] handles completions.
     polled: AtomicBool,
-    /// Nothing is posted, and nothing can be.
+    /// Whether everything posted has completed, and nothing can be posted.
     drained: AtomicBool,
     cm: CmId,
     shared: KBox<QpShared<C>>,
@@ -94,14 +94,14 @@ pub struct Connection<C: Send + Sync + 'static> {
 }
 
 impl<C: Send + Sync + 'static> Connection<C> {
-    /// Makes the queues for `cm`; gives the id back when that fails.
+    /// Creates the queues for `cm`; returns the id with the error when that fails.
     pub(super) fn new(
         cm: CmId,
         pd: &Arc<Pd>,
         context: Arc<C>,
         config: &QpConfig,
     ) -> core::result::Result<Self, (CmId, Error)> {
-        // Others take the addresses of what they copy for addresses of memory.
+        // Other devices take the CPU addresses of inline immediates for DMA addresses.
         if config.inline_imm && pd.attrs().immediates {
             return Err((cm, EINVAL));
         }
@@ -146,8 +146,8 @@ impl<C: Send + Sync + 'static> Connection<C> {
         })
     }
 
-    /// Undoes a connection in the handler that brought its id: all but the id
-    /// goes now, the id when the handler answers so.
+    /// Undoes a connection in the handler of its connection request: destroys everything but
+    /// the id, which the connection manager destroys when the handler returns an error.
     pub(super) fn undo(self) -> Arc<super::cm::Context> {
         let this = core::mem::ManuallyDrop::new(self);
         this.drain();
@@ -177,44 +177,44 @@ impl<C: Send + Sync + 'static> Connection<C> {
         unsafe { QpShared::<C>::of(self.raw_qp()) }
     }
 
-    /// What it was made for.
+    /// Returns the context.
     pub fn context(&self) -> &Arc<C> {
         &self.shared.context
     }
 
-    /// The protection domain it lives in.
+    /// Returns the protection domain.
     pub fn pd(&self) -> &Arc<Pd> {
         &self.pd
     }
 
-    /// The address of this side.
+    /// Returns the local address.
     pub fn src(&self) -> SockAddr {
         self.cm.src()
     }
 
-    /// The address of the peer.
+    /// Returns the address of the peer.
     pub fn dst(&self) -> SockAddr {
         self.cm.dst()
     }
 
-    /// The port of the device, from 1.
+    /// Returns the port number of the device, from 1.
     pub fn port(&self) -> u32 {
         self.cm.port()
     }
 
-    /// Tells the peer that it is over. Does not wait for anything.
+    /// Disconnects ([`rdma_disconnect`](srctree/include/rdma/rdma_cm.h)). Does not wait.
     pub fn disconnect(&self) {
-        // SAFETY: The id is alive. Fails when it is not connected, which is as
-        // good.
+        // SAFETY: The id is alive. An error means that it is not connected.
         unsafe { bindings::rdma_disconnect(self.cm.as_ptr()) };
     }
 
-    /// Handles completions of a connection made with [`PollContext::Caller`];
-    /// answers how many, at most [`POLL_BUDGET`]. In any context but interrupts; not
-    /// while the connection is drained.
+    /// Handles completions of a connection with [`PollContext::Caller`]
+    /// ([`ib_process_cq_direct`](srctree/include/rdma/ib_verbs.h)); returns their number, at
+    /// most [`POLL_BUDGET`]. From any context but interrupts; not while the connection is
+    /// drained.
     ///
-    /// Answers 0 when somebody else is at it: completions are handled one after the
-    /// other, in their order, as those of any connection.
+    /// Returns 0 while another call handles completions: they are handled one at a time and
+    /// in order, as for every connection.
     pub fn poll(&self) -> u32 {
         if self.polled.swap(true, Acquire) {
             return 0;
@@ -225,16 +225,16 @@ impl<C: Send + Sync + 'static> Connection<C> {
         count.max(0).unsigned_abs()
     }
 
-    /// Ends posting, and waits until everything posted was given back. No
-    /// completion runs any more after this.
+    /// Ends posting and waits until every posted work request has completed
+    /// ([`ib_drain_qp`](srctree/include/rdma/ib_verbs.h)). No completion runs after this.
     pub fn drain(&self) {
-        // It takes a while where nobody handles completions by himself.
+        // Draining again would take long where completions are only polled.
         if self.drained.load(Acquire) {
             return;
         }
         self.shared.gate.close();
-        // SAFETY: The queue pair is alive. Its queues have room for the work
-        // requests that this posts, see `new`.
+        // SAFETY: The queue pair is alive. Its queues have an entry for the
+        // work requests that this posts, see `new`.
         unsafe { bindings::ib_drain_qp(self.raw_qp()) };
         self.drained.store(true, Release);
     }
@@ -244,7 +244,7 @@ impl<C: Send + Sync + 'static> Drop for Connection<C> {
     fn drop(&mut self) {
         self.disconnect();
         self.drain();
-        // SAFETY: Drained; `&mut self` shows that nobody refers to it.
+        // SAFETY: Drained; `&mut self` proves that there are no references.
         unsafe { self.cm.destroy_qp() };
     }
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
-//! The active side of making a connection, step by step.
+//! The active side of connection setup.
 
 use super::cm::CmEvents;
 use super::cm::CmId;
@@ -19,11 +19,11 @@ use kernel::prelude::*;
 use kernel::sync::Arc;
 use kernel::time::Delta;
 
-/// Why a connection was not made.
+/// Reason why a connection was not made.
 pub enum ConnectError {
-    /// The peer said no, with this private data.
+    /// The peer rejected it, with this private data.
     Rejected(Private),
-    /// Something else, in which the peer may have had no part.
+    /// Any other error.
     Other(Error),
 }
 
@@ -33,31 +33,30 @@ impl From<Error> for ConnectError {
     }
 }
 
-/// How long to look for a neighbour, in milliseconds; the network itself gives up
+/// Limit of the address resolution in milliseconds; neighbour discovery itself gives up
 /// after 3 s.
 ///
-/// When ib_core learns of the neighbour at the very moment at which it puts off
-/// its next look, it does not look again before this time is over.
+/// If ib_core learns of the neighbour while it schedules its next check, it does not check
+/// again before this time has passed.
 const ADDR_TIMEOUT_MS: usize = 5_000;
 
-/// A way to a peer: address and route are known.
+/// A connection id whose address and route are resolved.
 pub struct Resolved {
     cm: CmId,
-    /// How often packets are to be sent again.
+    /// Number of retransmissions of a packet.
     retries: u8,
 }
 
 impl Resolved {
-    /// Finds the device and the route to `dst`.
+    /// Resolves the device and the route to `dst`
+    /// ([`rdma_resolve_addr`, `rdma_resolve_route`](srctree/include/rdma/rdma_cm.h)).
     ///
-    /// The address is found within 5 s or not at all, the route takes at most
-    /// `timeout_ms`. Killable.
+    /// Takes at most 5 s for the address and `timeout_ms` for the route. Killable.
     ///
     /// # Errors
     ///
-    /// `EHOSTUNREACH` when there is no way, `ENODEV` when the way has no RDMA
-    /// device, `EINTR` when the task was killed, `ECANCELED` when `interrupt`
-    /// was raised.
+    /// `EHOSTUNREACH` when there is no route, `ENODEV` when the route has no RDMA device,
+    /// `EINTR` when the task was killed, `ECANCELED` when `interrupt` was raised.
     pub fn new(
         src: Option<&SockAddr>,
         dst: &SockAddr,
@@ -90,7 +89,7 @@ impl Resolved {
             Step::Failed(e) => return Err(e),
             _ => return Err(EIO),
         }
-        let retries = cm.be_patient()?;
+        let retries = cm.set_ack_timeout()?;
         // SAFETY: The id is alive and its address resolved.
         to_result(unsafe { bindings::rdma_resolve_route(cm.as_ptr(), timeout) })?;
         match cm.context().wait(limit, interrupt)? {
@@ -100,16 +99,17 @@ impl Resolved {
         }
     }
 
-    /// The device on the way.
+    /// Returns the device of the route.
     pub fn device(&self) -> Result<CmDevice<'_>> {
         self.cm.device()
     }
 
-    /// Connects, with `private` (at most 56 bytes for the IP port space) for
-    /// the peer; answers the connection and what the peer said.
+    /// Connects ([`rdma_connect`](srctree/include/rdma/rdma_cm.h)), and returns the connection
+    /// and the private data of the peer.
     ///
-    /// From here on `context` is told of events. Takes at most `timeout_ms`;
-    /// killable, and ended by `interrupt` as in [`Resolved::new`].
+    /// `private` is private data for the peer, at most 56 bytes in the IP port space. From
+    /// here on `context` receives events. Takes at most `timeout_ms`; killable, and ended by
+    /// `interrupt` as [`Resolved::new`] is.
     pub fn connect<C: CmEvents + 'static>(
         self,
         pd: &Arc<Pd>,
@@ -137,7 +137,7 @@ impl Resolved {
             Step::Rejected(private) if !private.as_slice().is_empty() => {
                 Err(ConnectError::Rejected(private))
             }
-            // Nobody listens there, or the peer's stack refused.
+            // No listener, or the stack of the peer rejected it.
             Step::Rejected(_) => Err(ECONNREFUSED.into()),
             Step::Failed(e) => Err(e.into()),
             _ => Err(EIO.into()),

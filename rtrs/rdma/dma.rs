@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
-//! Memory that the device may read or write, mapped for as long as it lives.
+//! Memory that is mapped for DMA as long as it is allocated.
 //!
-//! The device can write to it at any time, so bytes are copied in and out. Only what it
-//! never writes to is lent out as a slice.
+//! The device can write to it at any time, so bytes are copied in and out. Slices are only
+//! given of memory that the device does not write to.
 
 use super::pd::Pd;
 use super::sg::MappedSg;
@@ -15,7 +15,7 @@ use core::ptr::NonNull;
 use kernel::prelude::*;
 use kernel::sync::Arc;
 
-/// Who reads and who writes.
+/// Direction of DMA, `enum dma_data_direction`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DmaDir {
     /// The device reads.
@@ -36,7 +36,7 @@ impl DmaDir {
     }
 }
 
-/// A small mapped buffer of its own, zeroed when made.
+/// A small mapped buffer, zeroed when allocated.
 ///
 /// # Invariants
 ///
@@ -68,7 +68,7 @@ impl DmaBuf {
         let addr = unsafe {
             bindings::ib_dma_map_single(pd.device(), mem.as_mut_ptr().cast(), len, dir.raw())
         };
-        // SAFETY: `addr` is the answer of the call above.
+        // SAFETY: `addr` is the result of the call above.
         if unsafe { bindings::ib_dma_mapping_error(pd.device(), addr) } != 0 {
             return Err(ENOMEM);
         }
@@ -83,12 +83,12 @@ impl DmaBuf {
         })
     }
 
-    /// Its size in bytes.
+    /// Returns the size in bytes.
     pub fn len(&self) -> usize {
         self.len
     }
 
-    /// Never: a buffer has at least one byte.
+    /// Returns false: a buffer has at least one byte.
     pub fn is_empty(&self) -> bool {
         false
     }
@@ -108,7 +108,7 @@ impl DmaBuf {
         Ok(())
     }
 
-    /// All of it, to be written in place. `EINVAL` if the device writes to it as well.
+    /// Returns the whole buffer, to be written in place. `EINVAL` if the device writes to it.
     pub fn bytes_mut(&mut self) -> Result<&mut [u8]> {
         if self.dir != DmaDir::ToDevice {
             return Err(EINVAL);
@@ -126,7 +126,8 @@ impl DmaBuf {
         Ok(())
     }
 
-    /// Hands `len` bytes from `off` to the device after the CPU wrote them.
+    /// Passes `len` bytes from `off` to the device after the CPU wrote them
+    /// (`ib_dma_sync_single_for_device`).
     pub fn sync_for_device(&self, off: usize, len: usize) {
         if self.check(off, len).is_ok() {
             // SAFETY: The range lies in the mapping; offsets are allowed here.
@@ -141,7 +142,8 @@ impl DmaBuf {
         }
     }
 
-    /// Hands `len` bytes from `off` to the CPU after the device wrote them.
+    /// Passes `len` bytes from `off` to the CPU after the device wrote them
+    /// (`ib_dma_sync_single_for_cpu`).
     pub fn sync_for_cpu(&self, off: usize, len: usize) {
         if self.check(off, len).is_ok() {
             // SAFETY: As above.
@@ -177,7 +179,7 @@ impl Drop for DmaBuf {
 
 /// A block of pages mapped for a device.
 pub struct DmaPages {
-    // Before the memory that it names: taking it back may still copy to there.
+    // Dropped before the memory that it names: unmapping may still copy to that.
     map: MappedSg,
     pages: Arc<Pages>,
 }
@@ -194,22 +196,24 @@ impl DmaPages {
         Ok(Self { map, pages })
     }
 
-    /// The memory.
+    /// Returns the memory.
     pub fn pages(&self) -> &Arc<Pages> {
         &self.pages
     }
 
-    /// Its mapping, for a memory region.
+    /// Returns the mapping, for a memory region.
     pub fn mapped(&self) -> &MappedSg {
         &self.map
     }
 
-    /// Hands `len` bytes from `off` to the device after the CPU wrote them.
+    /// Passes `len` bytes from `off` to the device after the CPU wrote them
+    /// (`ib_dma_sync_single_for_device`).
     pub fn sync_for_device(&self, off: usize, len: usize) {
         self.map.sync_for_device(off, len);
     }
 
-    /// Hands `len` bytes from `off` to the CPU after the device wrote them.
+    /// Passes `len` bytes from `off` to the CPU after the device wrote them
+    /// (`ib_dma_sync_single_for_cpu`).
     pub fn sync_for_cpu(&self, off: usize, len: usize) {
         self.map.sync_for_cpu(off, len);
     }

@@ -20,60 +20,61 @@ use kernel::error::to_result;
 use kernel::prelude::*;
 use kernel::sync::Arc;
 
-/// Who decides about connection requests.
+/// Decides about connection requests.
 pub trait AcceptHandler: Send + Sync {
-    /// A peer wants to connect and sent `private`.
+    /// Called with the connection request of a peer and its private data.
     ///
-    /// Either consume `incoming` by [`Incoming::accept`] or
-    /// [`Incoming::reject`]; dropping it rejects without a word. Runs in a
-    /// worker of the connection manager, one at a time for a listener.
+    /// Consume `incoming` by [`Incoming::accept`] or [`Incoming::reject`]; the drop rejects it
+    /// without private data. Runs in a worker of the connection manager, one call at a time
+    /// for a listener.
     fn incoming(&self, incoming: Incoming<'_>, private: &[u8]);
 }
 
-/// A connection request that is being decided.
+/// A connection request that is neither accepted nor rejected.
 pub struct Incoming<'a> {
     id: NonNull<bindings::rdma_cm_id>,
-    verdict: &'a mut HandlerResult,
+    result: &'a mut HandlerResult,
 }
 
-/// What is to become of the id of a request.
+/// Owner of the id of a request after the handler.
 enum HandlerResult {
-    /// Nobody decided: the connection manager rejects and destroys it.
+    /// Neither accepted nor rejected: the connection manager rejects and destroys it.
     Undecided,
     /// A [`Connection`] owns it.
     Taken,
-    /// An answer was sent; the connection manager destroys it.
-    Refused,
+    /// Rejected; the connection manager destroys it.
+    Rejected,
 }
 
 impl Incoming<'_> {
-    /// The device that the request came in by.
+    /// Returns the device that received the request.
     pub fn device(&self) -> Result<CmDevice<'_>> {
-        // SAFETY: The id is alive and bound to a device, as a request came by
-        // it; `NonNull` has the layout of a pointer.
+        // SAFETY: The id is alive and bound to the device that received the request;
+        // `NonNull` has the layout of a pointer.
         let dev = unsafe {
             &*(&raw const (*self.id.as_ptr()).device).cast::<Option<NonNull<bindings::ib_device>>>()
         };
         dev.as_ref().map(CmDevice).ok_or(ENODEV)
     }
 
-    /// The address of this side.
+    /// Returns the local address.
     pub fn src(&self) -> SockAddr {
         // SAFETY: The id is alive; the address is a `sockaddr_storage`.
         unsafe { SockAddr::from_raw((&raw const (*self.id.as_ptr()).route.addr.src_addr).cast()) }
     }
 
-    /// The address of the peer.
+    /// Returns the address of the peer.
     pub fn dst(&self) -> SockAddr {
         // SAFETY: As above.
         unsafe { SockAddr::from_raw((&raw const (*self.id.as_ptr()).route.addr.dst_addr).cast()) }
     }
 
-    /// Accepts, after `prepare` posted the receives that the peer's first
-    /// messages will need. `private` is for the peer.
+    /// Accepts the request, with `private` as private data for the peer
+    /// ([`rdma_accept`](srctree/include/rdma/rdma_cm.h)).
     ///
-    /// When anything fails the request is rejected with `refusal`, and what
-    /// `prepare` posted has been given back when this returns.
+    /// `prepare` posts receives for the first messages of the peer. On failure the request is
+    /// rejected with `refusal`, and every receive that was posted has completed when this
+    /// returns.
     pub fn accept<C: CmEvents + 'static>(
         self,
         pd: &Arc<Pd>,
@@ -83,8 +84,8 @@ impl Incoming<'_> {
         private: &[u8],
         refusal: impl FnOnce(Error) -> [u8; 56],
     ) -> Result<Connection<C>> {
-        // SAFETY: We are in the handler that brought the id. If the value does
-        // not stay, it is forgotten below.
+        // SAFETY: This runs in the handler of the request. On failure the value is forgotten
+        // below.
         let cm = match unsafe { CmId::adopt(self.id) } {
             Ok(cm) => cm,
             Err(e) => {
@@ -93,13 +94,13 @@ impl Incoming<'_> {
             }
         };
         cm.context().set_sink(context.clone());
-        // The client said how often to send again; without the rest it works as well.
-        let _ = cm.be_patient();
+        // The client chose the number of retries; the timeout is not essential.
+        let _ = cm.set_ack_timeout();
         let conn = match Connection::new(cm, pd, context, config) {
             Ok(conn) => conn,
             Err((cm, e)) => {
                 let context = cm.leave_to_handler();
-                self.refuse(&refusal(e), context);
+                self.reject_adopted(&refusal(e), context);
                 return Err(e);
             }
         };
@@ -110,26 +111,27 @@ impl Incoming<'_> {
                 rnr_retry_count: MAX_RETRIES,
                 ..Default::default()
             };
-            // SAFETY: We are in the handler of this id, as the function
-            // demands; it has a queue pair.
+            // SAFETY: This runs in the handler of the id, as the function requires; the id
+            // has a queue pair.
             to_result(unsafe { bindings::rdma_accept(self.id.as_ptr(), &raw mut param) })
         });
         match accepted {
             Ok(()) => {
-                *self.verdict = HandlerResult::Taken;
+                *self.result = HandlerResult::Taken;
                 Ok(conn)
             }
             Err(e) => {
                 let context = conn.undo();
-                self.refuse(&refusal(e), context);
+                self.reject_adopted(&refusal(e), context);
                 Err(e)
             }
         }
     }
 
-    /// Rejects, with `private` for the peer.
+    /// Rejects the request, with `private` as private data for the peer
+    /// ([`rdma_reject`](srctree/include/rdma/rdma_cm.h)).
     pub fn reject(self, private: &[u8; 56]) {
-        // SAFETY: We are in the handler of this id; the data is copied.
+        // SAFETY: This runs in the handler of the id; the data is copied.
         unsafe {
             bindings::rdma_reject(
                 self.id.as_ptr(),
@@ -138,13 +140,13 @@ impl Incoming<'_> {
                 bindings::ib_cm_rej_reason_IB_CM_REJ_CONSUMER_DEFINED as u8,
             )
         };
-        *self.verdict = HandlerResult::Refused;
+        *self.result = HandlerResult::Rejected;
     }
 
-    /// Rejects with an id that has a context of its own already: back to one
-    /// that needs none, as no event may find it after this.
-    fn refuse(self, private: &[u8; 56], context: Arc<Context>) {
-        // SAFETY: We are in the handler of this id, so no event is delivered.
+    /// Rejects a request whose id has a [`Context`] already. The context is removed, as no
+    /// event may use it after this.
+    fn reject_adopted(self, private: &[u8; 56], context: Arc<Context>) {
+        // SAFETY: This runs in the handler of the id, so no event is delivered.
         unsafe {
             (*self.id.as_ptr()).context = core::ptr::null_mut();
             (*self.id.as_ptr()).event_handler = Some(ignore);
@@ -170,8 +172,10 @@ unsafe impl Send for Listener {}
 unsafe impl Sync for Listener {}
 
 impl Listener {
-    /// Listens on `addr`; a wildcard address also covers devices that appear
-    /// later, but no other family: iWARP knows no IPv4 addresses written as IPv6.
+    /// Listens on `addr` ([`rdma_listen`](srctree/include/rdma/rdma_cm.h)).
+    ///
+    /// A wildcard address includes devices that appear later, but no other address family:
+    /// iWARP does not support IPv4-mapped IPv6 addresses.
     pub fn new(addr: &SockAddr, accept: Arc<dyn AcceptHandler>) -> Result<Self> {
         let accept = KBox::pin(accept, GFP_KERNEL)?;
         // SAFETY: The handler has the right signature; the context is kept
@@ -188,7 +192,7 @@ impl Listener {
                 caller().as_char_ptr(),
             )
         })?;
-        // INVARIANT: Made with this context.
+        // INVARIANT: Created with this context.
         let this = Self {
             id: NonNull::new(id).ok_or(ENOMEM)?,
             _accept: accept,
@@ -204,20 +208,20 @@ impl Listener {
     }
 }
 
-/// Requests that wait for a decision.
+/// Number of connection requests that may wait.
 const BACKLOG: i32 = 64;
 
 impl Drop for Listener {
     fn drop(&mut self) {
-        // SAFETY: Ours. Waits for handlers that run.
+        // SAFETY: Owned. Waits for handlers that run.
         unsafe { bindings::rdma_destroy_id(self.id.as_ptr()) };
     }
 }
 
 /// # Safety
 ///
-/// Called by the connection manager for the id of a [`Listener`], or for ids
-/// that came by it and were not decided yet.
+/// Called by the connection manager for the id of a [`Listener`], or for ids of its requests
+/// that are neither accepted nor rejected.
 unsafe extern "C" fn handler(
     id: *mut bindings::rdma_cm_id,
     event: *mut bindings::rdma_cm_event,
@@ -228,32 +232,32 @@ unsafe extern "C" fn handler(
         return 0;
     }
     let Some(id) = NonNull::new(id) else { return 0 };
-    // SAFETY: A new id inherits the context of its listener, which cannot go
-    // while a handler runs.
+    // SAFETY: A new id inherits the context of its listener, which is not
+    // destroyed while a handler runs.
     let accept = unsafe { &*(*id.as_ptr()).context.cast::<Arc<dyn AcceptHandler>>() };
     // SAFETY: A connection event carries this member of the union.
     let private = unsafe {
         let conn = (*event).param.conn.as_ref();
         super::cm::Private::copy(conn.private_data, conn.private_data_len)
     };
-    let mut verdict = HandlerResult::Undecided;
+    let mut result = HandlerResult::Undecided;
     accept.incoming(
         Incoming {
             id,
-            verdict: &mut verdict,
+            result: &mut result,
         },
         private.as_slice(),
     );
-    match verdict {
+    match result {
         HandlerResult::Taken => 0,
-        // Makes the connection manager destroy the id.
-        HandlerResult::Undecided | HandlerResult::Refused => -(bindings::ECONNREFUSED as i32),
+        // Tells the connection manager to destroy the id.
+        HandlerResult::Undecided | HandlerResult::Rejected => -(bindings::ECONNREFUSED as i32),
     }
 }
 
 /// # Safety
 ///
-/// Called by the connection manager, if at all, for ids that were refused.
+/// Called by the connection manager, if at all, for ids of rejected requests.
 unsafe extern "C" fn ignore(
     _id: *mut bindings::rdma_cm_id,
     _event: *mut bindings::rdma_cm_event,

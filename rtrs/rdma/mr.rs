@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
-//! Memory regions for fast registration.
+//! Memory regions for fast registration (`struct ib_mr`).
 
 use super::pd::Pd;
 use super::sg::MappedSg;
@@ -11,7 +11,7 @@ use kernel::prelude::*;
 use kernel::sync::Arc;
 use rnbd_proto::wire::rtrs::next_key;
 
-/// What may be done through the key of a region.
+/// Access that the key of a region grants.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Access {
     /// Only this side's own work requests use it.
@@ -33,8 +33,8 @@ impl Access {
 
 /// An owned memory region.
 ///
-/// Mapping it only describes memory; the peer gains access when a work request
-/// made by [`super::wr::SendChain::reg_mr`] runs, and loses it by invalidation.
+/// Mapping only describes memory. The peer gains access when a work request of
+/// [`SendChain::reg_mr`](super::wr::SendChain::reg_mr) runs, and loses it by invalidation.
 ///
 /// # Invariants
 ///
@@ -50,7 +50,8 @@ unsafe impl Send for Mr {}
 unsafe impl Sync for Mr {}
 
 impl Mr {
-    /// Allocates a region for up to `max_pages` pages.
+    /// Allocates a region for up to `max_pages` pages
+    /// ([`ib_alloc_mr`](srctree/include/rdma/ib_verbs.h)).
     pub fn new(pd: &Arc<Pd>, max_pages: u32) -> Result<Self> {
         // SAFETY: The PD is alive.
         let mr = from_err_ptr(unsafe {
@@ -71,13 +72,16 @@ impl Mr {
         self.mr.as_ptr()
     }
 
-    /// Describes all of `map` in units of `page_size` bytes (a power of two;
-    /// all segments but the outer ends must be aligned to it) and steps the
-    /// key, so that the old one is void once the region is registered anew.
+    /// Describes all of `map` in pages of `page_size` bytes
+    /// ([`ib_map_mr_sg`](srctree/include/rdma/ib_verbs.h)), and steps the key, so that the old
+    /// key is invalid once the region is registered again.
+    ///
+    /// `page_size` is a power of two, to which all segments must be aligned except at the
+    /// start of the first and the end of the last.
     pub fn map(&mut self, map: &MappedSg, page_size: u32) -> Result {
         let segments = i32::try_from(map.segments())?;
-        // SAFETY: The region is ours (`&mut`), the table is mapped and has so
-        // many segments.
+        // SAFETY: The region is exclusive (`&mut`); the table is mapped and has this number of
+        // segments.
         let mapped = unsafe {
             bindings::ib_map_mr_sg(
                 self.as_ptr(),
@@ -97,8 +101,8 @@ impl Mr {
         Ok(())
     }
 
-    /// Steps the peer's key to the [next one](next_key), and the low byte of ours, which
-    /// has to be the same.
+    /// Steps the remote key to the [next one](next_key), and the low byte of the local key,
+    /// which must be the same.
     pub fn bump_key(&mut self) {
         let mr = self.as_ptr();
         // SAFETY: Exclusive by `&mut`; the keys are plain fields.
@@ -108,25 +112,25 @@ impl Mr {
         }
     }
 
-    /// The key for the peer.
+    /// Returns the remote key.
     pub fn rkey(&self) -> u32 {
         // SAFETY: Only written through `&mut self`.
         unsafe { (*self.as_ptr()).rkey }
     }
 
-    /// The address that the peer uses for the first byte.
+    /// Returns the address that the peer uses for the first byte.
     pub fn iova(&self) -> u64 {
         // SAFETY: As above.
         unsafe { (*self.as_ptr()).iova }
     }
 
-    /// Bytes mapped.
+    /// Returns the number of mapped bytes.
     pub fn length(&self) -> u64 {
         // SAFETY: As above.
         unsafe { (*self.as_ptr()).length }
     }
 
-    /// Names all of the region in a work request.
+    /// Returns a segment that names the whole region.
     pub fn sge(&self) -> Result<super::wr::Sge<'_>> {
         // SAFETY: As above.
         let lkey = unsafe { (*self.as_ptr()).lkey };
@@ -138,9 +142,9 @@ impl Drop for Mr {
     fn drop(&mut self) {
         // The device is the one of the PD, which is kept alive for this call.
         let _pd = &self.pd;
-        // SAFETY: Ours by the type invariant; by the ownership of posted
-        // operations no work request names it any more. Fails only for regions
-        // with users of their own, which kernel regions have not.
+        // SAFETY: Owned by the type invariants; by the ownership of posted operations no work
+        // request names it. Fails only for regions with a use count, which kernel regions do
+        // not have.
         unsafe { bindings::ib_dereg_mr_user(self.as_ptr(), core::ptr::null_mut()) };
     }
 }

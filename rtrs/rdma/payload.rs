@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
-//! Data on its way: whose it is and who is told when the transfer is over.
+//! The data of a transfer: its owner, and the function called when the transfer ends.
 
 use super::dma::DmaDir;
 use super::sg::MappedSg;
@@ -18,28 +18,28 @@ use kernel::prelude::*;
 use kernel::sync::Arc;
 use kernel::time::Delta;
 
-/// An owned transfer, small enough to be a pointer.
+/// An owned transfer that can be converted to a pointer.
 ///
 /// # Safety
 ///
-/// - The memory that [`Payload::fill`] puts into a table stays valid, and is not
-///   touched by others, until [`Payload::done`] or [`Payload::later`] was called.
+/// - The memory that [`Payload::fill`] puts into a table stays valid, and no other code
+///   accesses it, until [`Payload::done`] or [`Payload::later`] is called.
 /// - `from_raw(into_raw(x))` is `x`.
 pub unsafe trait Payload: Send + Sized + 'static {
-    /// Gives up the value for a pointer.
+    /// Converts the value to a pointer.
     fn into_raw(self) -> NonNull<c_void>;
 
-    /// Takes the value back.
+    /// Converts a pointer back to the value.
     ///
     /// # Safety
     ///
-    /// `ptr` came from `into_raw` and is used for this once.
+    /// `ptr` came from `into_raw` and is passed here once.
     unsafe fn from_raw(ptr: NonNull<c_void>) -> Self;
 
-    /// Writes the message that goes with the data to `out`; answers its length.
+    /// Writes the message that goes with the data to `out`; returns its length.
     ///
-    /// Called each time that the transfer is tried, so the message may say
-    /// something else than the last time, or be refused with an error.
+    /// Called for each attempt of the transfer: the message may differ from that of the last
+    /// attempt, or be refused with an error.
     fn message(&self, out: &mut [u8]) -> Result<usize>;
 
     /// Fails if [`Payload::message`] is going to be refused, as far as that is known
@@ -48,14 +48,14 @@ pub unsafe trait Payload: Send + Sized + 'static {
         Ok(())
     }
 
-    /// Puts the segments of the data into `table`; answers their number.
+    /// Puts the segments of the data into `table`; returns their number.
     fn fill(&self, table: &mut SgTable) -> Result<usize>;
 
-    /// The transfer is over. In any context, softirq included.
+    /// Called when the transfer has ended. In any context, softirq included.
     fn done(self, result: Result);
 
-    /// The transfer did not begin, for lack of room in a device. To be called where it
-    /// was submitted; the owner may submit it again in a while.
+    /// Called when the transfer could not begin as a device has no free resources. Runs in the
+    /// context of the submission; the owner may submit the transfer again after a while.
     fn later(self) {
         self.done(Err(ENOMEM));
     }
@@ -69,8 +69,8 @@ struct VTable {
     later: unsafe fn(NonNull<c_void>),
 }
 
-/// An [`Payload`] of any type, without an allocation. When it is dropped before it
-/// is done, it is done with `EIO`.
+/// A [`Payload`] of any type, without an allocation. If it is dropped before it is done, it
+/// is done with `EIO`.
 ///
 /// # Invariants
 ///
@@ -117,7 +117,7 @@ impl<T: Payload> VTableOf<T> {
 }
 
 impl PayloadBox {
-    /// Hides the type.
+    /// Erases the type.
     pub fn new<T: Payload>(io: T) -> Self {
         // INVARIANT: Pointer and table are of the same type.
         Self {
@@ -138,9 +138,9 @@ impl PayloadBox {
         unsafe { (self.vtable.check)(self.ptr) }
     }
 
-    /// Makes the device see the data, by way of `table`, which comes back on failure.
+    /// Maps the data for the device with `table`, which is returned with the error on failure.
     ///
-    /// The mapping is to be taken back before the transfer is [done](Self::done).
+    /// The caller unmaps it before the transfer is [done](Self::done).
     pub fn map(
         &self,
         mut table: SgTable,
@@ -176,29 +176,29 @@ impl Drop for PayloadBox {
     }
 }
 
-/// A transfer of plain memory that somebody waits for.
+/// A transfer of linear memory that a task waits for.
 #[pin_data]
 pub struct LinearPayload {
     message: KVec<u8>,
     memory: UnsafeCell<KVec<u8>>,
     len: u32,
-    /// It was given to the transport, which happens once.
+    /// Whether it was passed to the transport, which happens once.
     launched: AtomicBool,
-    /// 0 or a negative errno, once `over` is complete.
+    /// 0 or a negative errno, once `over` is completed.
     errno: AtomicI32,
     #[pin]
     over: Completion,
 }
 
-// SAFETY: The memory is only touched by who makes it, then by the device until
-// `over` is complete, and by the waiter after that.
+// SAFETY: The memory is only accessed by the constructor, then by the device until `over` is
+// completed, and by waiters after that.
 unsafe impl Send for LinearPayload {}
 // SAFETY: As above.
 unsafe impl Sync for LinearPayload {}
 
 impl LinearPayload {
-    /// A message, and a buffer of `len` zeroes for the peer to write to; may be
-    /// empty.
+    /// Creates a transfer of `message`, with a buffer of `len` zeroes (or none) that the peer
+    /// writes to.
     pub fn new(message: &[u8], len: u32) -> Result<Arc<Self>> {
         let mut copy = KVec::new();
         copy.extend_from_slice(message, GFP_KERNEL)?;
@@ -217,13 +217,13 @@ impl LinearPayload {
         )
     }
 
-    /// For the transport. `None` if it has it, or had it, already.
+    /// Returns the transfer for the transport, once. `None` after that.
     pub fn launch(this: &Arc<Self>) -> Option<PayloadBox> {
         let first = !this.launched.swap(true, Acquire);
         first.then(|| PayloadBox::new(LinearPayloadRef(this.clone())))
     }
 
-    /// Waits until the transfer is over.
+    /// Waits until the transfer has ended.
     ///
     /// # Errors
     ///
@@ -235,11 +235,11 @@ impl LinearPayload {
         }
     }
 
-    /// Copies what arrived to `dst`.
+    /// Copies received data to `dst`.
     ///
     /// # Errors
     ///
-    /// `EBUSY` when the transfer is not over, else what it ended with.
+    /// `EBUSY` when the transfer has not ended, otherwise its own error.
     pub fn take(&self, dst: &mut [u8]) -> Result {
         if !self.over.is_done() {
             return Err(EBUSY);
@@ -248,8 +248,8 @@ impl LinearPayload {
             0 => {}
             errno => return Err(Error::from_errno(errno)),
         }
-        // SAFETY: The transfer is over, and there is no second one, so only waiters read
-        // the memory.
+        // SAFETY: The transfer has ended, and there is no second one, so the memory is only
+        // read.
         let memory = unsafe { &*self.memory.get() };
         let src = memory.get(..dst.len()).ok_or(EINVAL)?;
         dst.copy_from_slice(src);
@@ -257,11 +257,11 @@ impl LinearPayload {
     }
 }
 
-/// The one reference to a [`LinearPayload`] that the transport gets.
+/// The reference to a [`LinearPayload`] that the transport owns.
 struct LinearPayloadRef(Arc<LinearPayload>);
 
-// SAFETY: The memory belongs to the `LinearPayload`, which this keeps alive, and
-// nobody touches it before `done`.
+// SAFETY: The memory belongs to the `LinearPayload`, which this keeps alive, and no code
+// accesses it before `done`.
 unsafe impl Payload for LinearPayloadRef {
     fn into_raw(self) -> NonNull<c_void> {
         // SAFETY: References are not null.

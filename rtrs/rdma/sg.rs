@@ -2,8 +2,8 @@
 
 //! Scatter/gather tables and their mappings.
 //!
-//! A table is allocated once and goes back and forth between [`SgTable`] (free
-//! to be filled) and [`MappedSg`] (seen by the device) without allocations.
+//! A table is allocated once and converted between [`SgTable`] (can be filled) and
+//! [`MappedSg`] (mapped for the device) without allocations.
 
 use super::dma::DmaDir;
 use super::pd::Pd;
@@ -16,13 +16,13 @@ use kernel::sync::Arc;
 /// The most segments of one I/O.
 pub const MAX_SEGMENTS: usize = 128;
 
-/// A table of segments that the device does not see.
+/// A table of segments that is not mapped.
 pub struct SgTable {
     list: KVec<bindings::scatterlist>,
     pd: Arc<Pd>,
 }
 
-// SAFETY: Plain memory; the pages it names are the business of who filled it.
+// SAFETY: Plain memory; the code that fills it ensures that the pages are valid.
 unsafe impl Send for SgTable {}
 // SAFETY: Shared access only reads it.
 unsafe impl Sync for SgTable {}
@@ -45,22 +45,22 @@ impl SgTable {
         })
     }
 
-    /// Number of segments it has room for.
+    /// Returns the number of segments that fit.
     pub fn capacity(&self) -> usize {
         self.list.len()
     }
 
-    /// The first entry, for C functions that fill tables. Entries beyond
-    /// [`SgTable::capacity`] must not be touched.
+    /// Returns the first entry, for C functions that fill tables. They must not access entries
+    /// beyond [`SgTable::capacity`].
     pub fn as_mut_ptr(&mut self) -> *mut bindings::scatterlist {
         self.list.as_mut_ptr()
     }
 
-    /// Makes the one block `pages` the only segment.
+    /// Makes the block `pages` the only segment.
     ///
     /// # Safety
     ///
-    /// `pages` must stay for as long as the table names it.
+    /// `pages` must stay valid as long as the table names it.
     pub(super) unsafe fn set_pages(&mut self, pages: &Pages) -> Result {
         let len = u32::try_from(pages.len())?;
         let page = pages.page_at(0)?.as_ptr();
@@ -88,7 +88,7 @@ impl SgTable {
     }
 }
 
-/// A table that the device sees.
+/// A table that is mapped for the device.
 ///
 /// # Invariants
 ///
@@ -102,12 +102,13 @@ pub struct MappedSg {
 }
 
 impl MappedSg {
-    /// Maps the first `entries` segments of `table`; gives it back on failure.
+    /// Maps the first `entries` segments of `table` (`ib_dma_map_sg`); returns the table with
+    /// the error on failure.
     ///
     /// # Safety
     ///
-    /// They were filled, and the memory that they name must stay until the mapping is
-    /// taken back.
+    /// The segments were filled, and the memory that they name must stay valid until the
+    /// table is unmapped.
     pub(super) unsafe fn new(
         mut table: SgTable,
         entries: usize,
@@ -139,7 +140,7 @@ impl MappedSg {
         }
     }
 
-    /// Takes the mapping back and returns the table for further use.
+    /// Unmaps the table and returns it for further use (`ib_dma_unmap_sg`).
     pub fn unmap(self) -> SgTable {
         let mut this = core::mem::ManuallyDrop::new(self);
         this.unmap_raw();
@@ -159,7 +160,7 @@ impl MappedSg {
         };
     }
 
-    /// Number of segments as the device sees them.
+    /// Returns the number of segments that the device sees.
     pub fn segments(&self) -> usize {
         self.mapped as usize
     }
@@ -168,7 +169,7 @@ impl MappedSg {
         self.table.list.as_ptr().cast_mut()
     }
 
-    /// Addresses and lengths of all segments.
+    /// Returns addresses and lengths of all segments.
     fn pieces(&self) -> impl Iterator<Item = (u64, u32)> + '_ {
         self.table.list.iter().take(self.segments()).map(|sg| {
             let sg = core::ptr::from_ref(sg).cast_mut();
@@ -185,8 +186,7 @@ impl MappedSg {
             .map(move |(addr, len)| Sge::of_segment(addr, len, lkey))
     }
 
-    /// The address of `len` bytes from `off` of the first segment, if they lie
-    /// in it.
+    /// Returns the address of `len` bytes from `off` of the first segment, if they are in it.
     fn range_in_first(&self, off: usize, len: usize) -> Option<u64> {
         let (addr, size) = self.pieces().next()?;
         let end = off.checked_add(len)?;
@@ -199,7 +199,7 @@ impl MappedSg {
         Sge::new(addr, len, self.table.pd.lkey())
     }
 
-    /// Hands `len` bytes from `off` of the first segment to the device.
+    /// Passes `len` bytes from `off` of the first segment to the device.
     pub fn sync_for_device(&self, off: usize, len: usize) {
         let Some(addr) = self.range_in_first(off, len) else {
             return;
@@ -209,7 +209,7 @@ impl MappedSg {
         unsafe { bindings::ib_dma_sync_single_for_device(dev, addr, len, dir) };
     }
 
-    /// Hands `len` bytes from `off` of the first segment to the CPU.
+    /// Passes `len` bytes from `off` of the first segment to the CPU.
     pub fn sync_for_cpu(&self, off: usize, len: usize) {
         let Some(addr) = self.range_in_first(off, len) else {
             return;

@@ -1,19 +1,19 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
-//! What a completion says.
+//! Work completions (`struct ib_wc`).
 
 use crate::bindings;
 use kernel::prelude::*;
 use kernel::str::CStr;
 
-/// What completed.
+/// Kind of a completion.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum WcKind {
     /// A message arrived in a posted receive.
     Recv,
-    /// The peer wrote to this side's memory and sent an immediate.
+    /// The peer wrote to local memory and sent an immediate.
     RecvWriteImm,
-    /// A work request of the send queue is done.
+    /// A work request of the send queue completed.
     Sent,
 }
 
@@ -36,18 +36,18 @@ impl Wc {
         self.0.status == bindings::ib_wc_status_IB_WC_SUCCESS
     }
 
-    /// Whether it never ran because the connection is going away.
+    /// Whether the work request did not run, as the queue pair was in the error state.
     pub fn is_flush(&self) -> bool {
         self.0.status == bindings::ib_wc_status_IB_WC_WR_FLUSH_ERR
     }
 
-    /// The status in words.
+    /// Returns the name of the status (`ib_wc_status_msg`).
     pub fn status_name(&self) -> &'static CStr {
-        // SAFETY: Answers a string constant for every value.
+        // SAFETY: Returns a string constant for every value.
         unsafe { CStr::from_char_ptr(bindings::ib_wc_status_msg(self.0.status)) }
     }
 
-    /// What completed.
+    /// Returns the kind.
     pub fn kind(&self) -> WcKind {
         match self.0.opcode {
             bindings::ib_wc_opcode_IB_WC_RECV => WcKind::Recv,
@@ -56,7 +56,7 @@ impl Wc {
         }
     }
 
-    /// Bytes received.
+    /// Returns the number of bytes received.
     pub fn byte_len(&self) -> usize {
         self.0.byte_len as usize
     }
@@ -65,7 +65,7 @@ impl Wc {
         self.0.wc_flags as u32 & flag != 0
     }
 
-    /// The immediate, where one came along.
+    /// Returns the immediate, if the message has one.
     pub fn imm(&self) -> Option<u32> {
         self.has_flag(bindings::ib_wc_flags_IB_WC_WITH_IMM)
             // SAFETY: The flag says which member of the union is set; both are
@@ -73,7 +73,7 @@ impl Wc {
             .then(|| u32::from_be(unsafe { *self.0.ex.imm_data.as_ref() }))
     }
 
-    /// The key of this side that the peer had invalidated, where it did so.
+    /// Returns the local key that the message invalidated, if it did.
     pub fn invalidated_rkey(&self) -> Option<u32> {
         self.has_flag(bindings::ib_wc_flags_IB_WC_WITH_INVALIDATE)
             // SAFETY: As above.

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
-//! What owns a place in sysfs: directories, files of a device, links.
+//! Owners of directories, files of a device, and links in sysfs.
 
 use core::ptr::NonNull;
 
@@ -23,32 +23,32 @@ use crate::kernel_ext::kobject::SysfsParent;
 ///
 /// # Invariants
 ///
-/// The files of `set` are in the kobject of `place`.
+/// The files of `set` are in the kobject of `parent`.
 struct Created {
     set: Arc<FileSet>,
-    place: SysfsParent,
+    parent: SysfsParent,
 }
 
 impl Created {
     /// # Safety
     ///
-    /// The kobject of `place` is that of a device exactly if `set` is of
+    /// The kobject of `parent` is that of a device exactly if `set` is of
     /// [`AttributeKind::Device`].
-    unsafe fn new(set: Arc<FileSet>, place: SysfsParent) -> Result<Self> {
-        let kobj = NonNull::new(place.as_kobj()).ok_or(EINVAL)?;
+    unsafe fn new(set: Arc<FileSet>, parent: SysfsParent) -> Result<Self> {
+        let kobj = NonNull::new(parent.as_kobj()).ok_or(EINVAL)?;
 
-        // SAFETY: `place` keeps the kobject in sysfs until it is dropped with
+        // SAFETY: `parent` keeps the kobject in sysfs until it is dropped with
         // the object made here, whose drop removes the files first.
         unsafe { set.create(kobj)? };
 
         // INVARIANT: Created above.
-        Ok(Self { set, place })
+        Ok(Self { set, parent })
     }
 }
 
 impl Drop for Created {
     fn drop(&mut self) {
-        if let Some(kobj) = NonNull::new(self.place.as_kobj()) {
+        if let Some(kobj) = NonNull::new(self.parent.as_kobj()) {
             // SAFETY: The files are there by the type invariants.
             unsafe { self.set.remove(kobj) };
         }
@@ -58,15 +58,15 @@ impl Drop for Created {
 /// An owned directory, with or without files.
 ///
 /// Drop removes the files and waits for their callbacks. The directory itself
-/// goes once nothing made below it is left.
+/// is removed once nothing created below it is left.
 pub struct SysfsDir {
     // Dropped in this order.
     _files: Option<Created>,
-    folder: Arc<KobjectDir>,
+    dir: Arc<KobjectDir>,
 }
 
 impl SysfsDir {
-    /// Creates the directory `name` with `files`, which speak of `data`.
+    /// Creates the directory `name` with `files`, which show `data`.
     ///
     /// # Errors
     ///
@@ -91,41 +91,38 @@ impl SysfsDir {
         Self::with(parent.parent(), name, None)
     }
 
-    /// Gives the directory another name; its files stay as they are, open ones too.
+    /// Renames the directory; its files, also open ones, stay as they are.
     ///
     /// # Errors
     ///
     /// As [`new`](Self::new).
     pub fn rename(&mut self, name: &CStr) -> Result {
-        // SAFETY: Nobody but a directory renames its folder, and this one is exclusive.
-        unsafe { self.folder.rename(name) }
+        // SAFETY: Only this function renames the directory, and `self` is exclusive.
+        unsafe { self.dir.rename(name) }
     }
 
     fn with(parent: SysfsParent, name: &CStr, set: Option<Arc<FileSet>>) -> Result<Self> {
-        let folder = KobjectDir::new(parent, name)?;
+        let dir = KobjectDir::new(parent, name)?;
         let files = match set {
-            // SAFETY: A folder is a plain kobject, and so is the set (`new`).
-            Some(set) => Some(unsafe { Created::new(set, SysfsParent::folder(&folder))? }),
+            // SAFETY: The kobject is that of a plain directory, and the set is for one (`new`).
+            Some(set) => Some(unsafe { Created::new(set, SysfsParent::dir(&dir))? }),
             None => None,
         };
 
-        Ok(Self {
-            _files: files,
-            folder,
-        })
+        Ok(Self { _files: files, dir })
     }
 }
 
 impl AsSysfsParent for SysfsDir {
     fn parent(&self) -> SysfsParent {
-        SysfsParent::folder(&self.folder)
+        SysfsParent::dir(&self.dir)
     }
 }
 
-// SAFETY: The folder keeps its kobject.
+// SAFETY: The directory keeps its kobject allocated.
 unsafe impl Kobject for SysfsDir {
     fn as_kobj(&self) -> *mut bindings::kobject {
-        self.folder.as_kobj()
+        self.dir.as_kobj()
     }
 }
 
@@ -137,7 +134,7 @@ pub struct Attrs {
 }
 
 impl Attrs {
-    /// Creates `files`, which speak of `data`, in `device`.
+    /// Creates `files`, which show `data`, in `device`.
     ///
     /// # Errors
     ///
@@ -153,7 +150,7 @@ impl Attrs {
     }
 
     fn with(device: SysfsParent, set: Arc<FileSet>) -> Result<Self> {
-        // SAFETY: `attach` passes the place of a device and a set for devices.
+        // SAFETY: `attach` passes the directory of a device and a set for devices.
         let files = unsafe { Created::new(set, device)? };
         Ok(Self { _files: files })
     }
@@ -172,7 +169,7 @@ pub struct Link {
 impl Link {
     /// Creates the link `name` in `dir`, which leads to `target`.
     ///
-    /// The link does not keep its target registered; it dangles when that goes.
+    /// The link does not keep its target registered; it dangles once that is removed.
     ///
     /// # Errors
     ///

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
-//! Where sysfs calls in: from C attributes to the callbacks of their set.
+//! The functions that sysfs calls: from C attributes to the callbacks of their set.
 
 use core::cell::OnceCell;
 

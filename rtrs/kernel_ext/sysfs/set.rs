@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
-//! Files that were created: the C attributes and the way from them to Rust.
+//! Created files: their C attributes, and how these lead to Rust objects.
 
 use core::ptr::NonNull;
 
@@ -25,7 +25,7 @@ pub(super) trait Callbacks: Send + Sync {
     fn store(&self, index: usize, input: &[u8], ctx: &StoreCtx<'_>) -> Result;
 }
 
-/// A declaration of files together with the object they speak of.
+/// A declaration of files together with the object that they show.
 struct Bound<T: 'static> {
     data: Arc<T>,
     files: &'static Files<T>,
@@ -45,7 +45,7 @@ impl<T: Send + Sync> Callbacks for Bound<T> {
     }
 }
 
-/// An attribute in the form that the kind of its kobject asks for.
+/// An attribute of the type that the kind of its kobject requires.
 #[repr(C)]
 union RawAttr {
     attr: bindings::attribute,
@@ -55,7 +55,7 @@ union RawAttr {
     dev: bindings::device_attribute,
 }
 
-/// One file. The attribute comes first, as the C side knows its address only.
+/// One file. The attribute comes first, as the C side passes its address only.
 #[repr(C)]
 pub(super) struct Node {
     raw: RawAttr,
@@ -63,15 +63,15 @@ pub(super) struct Node {
     pub(super) index: usize,
 }
 
-/// The kobject a set of files is made in.
+/// The kind of kobject that a set of files is created in.
 #[derive(Clone, Copy)]
 pub(super) enum AttributeKind {
     Plain,
     Device,
 }
 
-/// The memory of files. Whoever made them holds one reference, and each running
-/// store callback another, as it may outlive the files.
+/// The memory of files. The owner of the files holds one reference, and each running store
+/// callback another, as it may outlive the files.
 ///
 /// # Invariants
 ///
@@ -117,7 +117,7 @@ impl FileSet {
         Self::bind(nodes, callbacks, files.owner.as_ptr())
     }
 
-    /// Ties nodes to the set they are in.
+    /// Sets the pointer of each node to its set.
     fn bind(
         nodes: KVec<Node>,
         callbacks: KBox<dyn Callbacks>,
@@ -138,12 +138,12 @@ impl FileSet {
         Ok(set.into())
     }
 
-    /// What the files do.
+    /// Returns the callbacks of the files.
     pub(super) fn callbacks(&self) -> &dyn Callbacks {
         &*self.callbacks
     }
 
-    /// The module that the callbacks are in.
+    /// Returns the module that has the callbacks.
     pub(super) fn owner(&self) -> *mut bindings::module {
         self.owner
     }
@@ -172,8 +172,8 @@ impl FileSet {
         Ok(())
     }
 
-    /// Removes the files and waits for their callbacks, except those that broke
-    /// their protection.
+    /// Removes the files and waits for their callbacks, except those that broke their active
+    /// protection.
     ///
     /// # Safety
     ///
@@ -220,7 +220,7 @@ impl Node {
         }
     }
 
-    /// The set that this is a node of.
+    /// Returns the set of this node.
     ///
     /// # Safety
     ///
@@ -230,7 +230,7 @@ impl Node {
         unsafe { ArcBorrow::from_raw(self.set) }
     }
 
-    /// The attribute, with provenance over the whole node.
+    /// Returns the attribute, with provenance over the whole node.
     pub(super) fn attr(&self) -> *const bindings::attribute {
         core::ptr::from_ref(self).cast()
     }
