@@ -39,8 +39,6 @@ use crate::bindings;
 pub enum WorkqueueKind {
     /// Workers on any CPU (`WQ_UNBOUND`).
     Unbound,
-    /// Workers of the CPU that queued the item (`WQ_PERCPU`).
-    PerCpu,
     /// Workers of the CPU that queued the item, at high priority (`WQ_HIGHPRI`).
     Urgent,
 }
@@ -88,7 +86,6 @@ impl OwnedWorkqueue {
     pub fn new(name: &CStr, kind: WorkqueueKind) -> Result<Self> {
         let kind = match kind {
             WorkqueueKind::Unbound => bindings::wq_flags_WQ_UNBOUND,
-            WorkqueueKind::PerCpu => bindings::wq_flags_WQ_PERCPU,
             WorkqueueKind::Urgent => bindings::wq_flags_WQ_PERCPU | bindings::wq_flags_WQ_HIGHPRI,
         };
 
