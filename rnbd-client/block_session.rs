@@ -4,19 +4,29 @@
 //!
 //! A session is connected for its first device and closed with its last one.
 //!
-//! What a server takes its time for is not waited for with the lock of the session, but
-//! for connecting it: so a device can be unmapped while another one is being opened.
+//! # Lock order
+//!
+//! 1. `BlockSession::connected`, one for each session, held while the session is connected or
+//!    closed, and for the steps of mapping and unmapping a device that do not wait for the
+//!    server. Opening a device, adding and removing its disk, and closing it happen without the
+//!    lock, so that a device can be unmapped while another one is being opened.
+//! 2. `SessionRegistry::entries` and `DiskNumbers::pool`, held for look-ups only.
+//!
+//! Files of disks other than `unmap_device` take neither, as removing a disk
+//! waits for them. I/O takes no lock at all.
 
 #![deny(unsafe_code)]
 
-use crate::claimed_name::ClaimedName;
+use crate::deferred_drop;
 use crate::device::Device;
+use crate::disk_sysfs::Unmap;
 use crate::mapping::Mapping;
 use crate::mapping::NewMapping;
-use crate::mapping::ServerSide;
-use crate::mq::TagSet;
+use crate::module_resources::ModuleResources;
 use crate::rtrs_session::RtrsSession;
 use crate::rtrs_session::SessionHandle;
+use crate::session_registry::Named;
+use crate::session_registry::SessionRegistry;
 use crate::session_registry::SessionUser;
 use kernel::new_mutex;
 use kernel::prelude::*;
@@ -26,60 +36,81 @@ use kernel::time::Delta;
 use rnbd_proto::text::map_device::MapOptions;
 use rnbd_proto::text::UnmapMode;
 use rnbd_proto::wire::name::SessName;
-use rtrs::client::Client;
-use rtrs::kernel_ext::completion::Completion;
-use rtrs::kernel_ext::cpu;
 use rtrs::kernel_ext::log::Plain;
 
-/// How long the server may take to close a device before who unmaps it by force goes on.
-const CLOSE_GRACE: Delta = Delta::from_secs(5);
+/// How long unmapping by force waits for the server to close the device.
+const CLOSE_TIMEOUT: Delta = Delta::from_secs(5);
+
+/// The sessions of this module.
+pub(crate) type Sessions = SessionRegistry<BlockSession>;
 
 /// A session by name. It outlives the connection.
 #[pin_data]
 pub(crate) struct BlockSession {
     name: KVec<u8>,
-    /// The connection and the devices. Lock order: see [`crate::session_registry`].
+    resources: Arc<ModuleResources>,
+    /// The connection and the devices, `None` while there is no device.
     #[pin]
-    live: Mutex<Option<Live>>,
+    connected: Mutex<Option<Connected>>,
 }
 
-/// A connected session.
+/// The connection of a session, and its devices. Fields are dropped in this order: first the
+/// disks, then the connection that executes their requests.
+struct Connected {
+    devices: KVec<MappedDevice>,
+    /// The device path of each [`DeviceClaim`]: those of `devices`, and of devices that are
+    /// being mapped or unmapped. Not empty when the lock is released.
+    claimed: KVec<KVec<u8>>,
+    rtrs: RtrsSession,
+}
+
+/// A mapped device and its claim. Fields are dropped in this order.
+struct MappedDevice {
+    mapping: Mapping,
+    claim: DeviceClaim,
+}
+
+/// Keeps the session connected, and keeps other mappings of the same device path out of the
+/// session, from the beginning of `map_device` until no part of the device is left.
 ///
-/// Dropped in this order: disks, then the requests they share, then the
-/// connection that executes these.
-struct Live {
-    devices: KVec<Mapping>,
-    /// The path of each [`ClaimedName`]: those of `devices`, and of the ones that are on their
-    /// way in or out. Not empty once the lock is released.
-    places: KVec<KVec<u8>>,
-    tag_set: Arc<TagSet<Device>>,
-    transport: RtrsSession,
+/// Drop takes `BlockSession::connected`, and closes the session with its last claim.
+struct DeviceClaim {
+    path: KVec<u8>,
+    /// Dropped after the session was closed, so that its name is in use until then.
+    user: SessionUser<BlockSession>,
+}
+
+impl Drop for DeviceClaim {
+    fn drop(&mut self) {
+        self.user.release(&self.path);
+    }
+}
+
+impl Named for BlockSession {
+    fn name(&self) -> &[u8] {
+        &self.name
+    }
 }
 
 impl BlockSession {
-    /// A session that is not connected.
-    pub(crate) fn new(name: SessName<'_>) -> Result<Arc<Self>> {
+    /// Creates a session that is not connected.
+    pub(crate) fn new(name: SessName<'_>, resources: Arc<ModuleResources>) -> Result<Arc<Self>> {
         let mut copy = KVec::new();
         copy.extend_from_slice(name.as_bytes(), GFP_KERNEL)?;
         Arc::pin_init(
             pin_init!(Self {
                 name: copy,
-                live <- new_mutex!(None, "rnbd_session"),
+                resources,
+                connected <- new_mutex!(None, "rnbd_session"),
             }),
             GFP_KERNEL,
         )
     }
 
-    /// The name that both sides know it by.
-    pub(crate) fn name(&self) -> &[u8] {
-        &self.name
-    }
-
-    /// Maps a device, connecting the session first if need be. `user` is one of
-    /// this session.
-    pub(crate) fn map(&self, user: &SessionUser, options: &MapOptions<'_>) -> Result {
-        let (place, way) = self.enter(user, options)?;
-        self.map_at(place, &way, options).inspect_err(|err| {
+    /// Maps a device, and connects the session first if it is not connected.
+    pub(crate) fn map(user: &SessionUser<Self>, options: &MapOptions<'_>) -> Result {
+        let (claim, handle) = Self::claim(user, options)?;
+        Self::map_claimed(claim, handle, options).inspect_err(|err| {
             pr_err!(
                 "map_device: option device_path: {} on session {}: {:?}\n",
                 Plain(options.device_path),
@@ -89,48 +120,57 @@ impl BlockSession {
         })
     }
 
-    fn map_at(&self, place: ClaimedName, way: &SessionHandle, options: &MapOptions<'_>) -> Result {
-        let registry = place.registry().clone();
-        let mut coming = NewMapping::new(way, &place, options)?;
+    fn map_claimed(claim: DeviceClaim, handle: SessionHandle, options: &MapOptions<'_>) -> Result {
+        let session = claim.user.session();
+        let mut new = NewMapping::new(&session.resources, &handle, options)?;
 
-        let mut guard = self.live.lock();
-        // There, as it has the place. Who unmaps the device finds it from here on.
-        let live = Option::as_mut(&mut guard).ok_or(ENOTCONN)?;
-        live.devices.reserve(1, GFP_KERNEL)?;
-        let shown = coming.show(&registry, options)?;
-        let mapped = Mapping::new(coming, shown, place);
-        let pushed = live.devices.push_within_capacity(mapped);
-        // Before what was not pushed, which cannot be, as there is room.
+        let mut guard = session.connected.lock();
+        // Connected, as it has the claim. From here on `unmap_device` finds the device.
+        let connected = Option::as_mut(&mut guard).ok_or(ENOTCONN)?;
+        connected.devices.reserve(1, GFP_KERNEL)?;
+        let entries = new.create_files(&session.resources, handle, session.clone(), options)?;
+        let mapping = Mapping::new(new, entries);
+        let pushed = connected
+            .devices
+            .push_within_capacity(MappedDevice { mapping, claim });
+        // Released before a device that was not pushed is dropped.
         drop(guard);
         pushed.map_err(|_| ENOMEM)
     }
 
-    /// Takes a place for a device.
-    fn enter(
-        &self,
-        user: &SessionUser,
+    /// Claims the device path of `options`.
+    fn claim(
+        user: &SessionUser<Self>,
         options: &MapOptions<'_>,
-    ) -> Result<(ClaimedName, SessionHandle)> {
-        let mut live = self.live.lock();
-        let entered = Self::enter_locked(&mut live, user, options);
-        Self::close_if_unused(&mut live);
-        let (path, way) = entered?;
-        drop(live);
-        Ok((ClaimedName::new(path, user.clone()), way))
+    ) -> Result<(DeviceClaim, SessionHandle)> {
+        let mut connected = user.connected.lock();
+        let claimed = user.claim_locked(&mut connected, options);
+        Self::close_if_unused(&mut connected);
+        let (path, handle) = claimed?;
+        drop(connected);
+        let user = user.clone();
+        Ok((DeviceClaim { path, user }, handle))
     }
 
-    fn enter_locked(
-        live: &mut Option<Live>,
-        user: &SessionUser,
+    fn claim_locked(
+        &self,
+        connected: &mut Option<Connected>,
         options: &MapOptions<'_>,
     ) -> Result<(KVec<u8>, SessionHandle)> {
-        let live = match live {
-            Some(live) => live.joined_by(options)?,
-            None => live.insert(Live::connect(&user.registry().client, options)?),
+        let connected = match connected {
+            Some(connected) => {
+                connected.check_polling(options)?;
+                connected
+            }
+            None => connected.insert(Connected {
+                devices: KVec::new(),
+                claimed: KVec::new(),
+                rtrs: RtrsSession::connect(&self.resources.client, options)?,
+            }),
         };
-        if live.has(options) {
+        if connected.has(options) {
             pr_err!(
-                "map_device: option device_path: {} on session {} is mapped, or not unmapped yet\n",
+                "map_device: option device_path: {} on session {} is mapped already, or still being unmapped\n",
                 Plain(options.device_path),
                 Plain(options.sessname)
             );
@@ -142,139 +182,98 @@ impl BlockSession {
             Ok::<_, Error>(path)
         };
         let path = copy()?;
-        live.places.push(copy()?, GFP_KERNEL)?;
-        Ok((path, live.transport.way(live.tag_set.clone())))
+        connected.claimed.push(copy()?, GFP_KERNEL)?;
+        Ok((path, connected.rtrs.handle()))
     }
 
-    /// Nothing is left of a device; to be called by its [`ClaimedName`].
-    pub(crate) fn leave(&self, path: &[u8]) {
-        let mut guard = self.live.lock();
-        // Not there when all devices are unmapped at once.
-        if let Some(live) = Option::as_mut(&mut guard) {
-            live.places.retain(|place| place != path);
+    /// Releases a claim.
+    fn release(&self, path: &[u8]) {
+        let mut guard = self.connected.lock();
+        // `None` during `unmap_all`.
+        if let Some(connected) = Option::as_mut(&mut guard) {
+            connected.claimed.retain(|claimed| claimed != path);
         }
         Self::close_if_unused(&mut guard);
     }
 
-    /// Unmaps `device` of this session.
-    ///
-    /// `EBUSY` when it is open and `mode` is normal, `EALREADY` when someone
-    /// else unmapped it.
-    pub(crate) fn unmap(&self, device: &Arc<Device>, mode: UnmapMode) -> Result {
-        let mapped = self.take(device, mode)?;
-        let far = mapped.remove_disk();
-        match mode {
-            UnmapMode::Normal => drop(far),
-            UnmapMode::Force => Self::close_soon(device, far),
-        }
-        Ok(())
-    }
-
-    /// Has the server close a device, for which it may take its time: it may be at another
-    /// message that it does not answer.
-    fn close_soon(device: &Device, far: ServerSide) {
-        let queue = far.registry().queue.clone();
-        let closed = Arc::pin_init(Completion::new(), GFP_KERNEL);
-        let Ok(closed) = closed else {
-            return drop(far);
-        };
-        let close = {
-            let closed = closed.clone();
-            move || {
-                drop(far);
-                closed.complete_all();
-            }
-        };
-        // If it cannot be queued it is dropped here, and with it what it would drop.
-        let waits = queue.spawn(close).is_ok() && !closed.wait_timeout(CLOSE_GRACE);
-        if waits {
-            pr_warn!(
-                "rnbd{}: unmapped, though the server does not answer yet\n",
-                device.number
-            );
-        }
-    }
-
-    /// Takes `device` out of the list and sees to it that its disk can be removed.
-    fn take(&self, device: &Arc<Device>, mode: UnmapMode) -> Result<Mapping> {
-        let mut guard = self.live.lock();
-        let live = Option::as_mut(&mut guard).ok_or(EALREADY)?;
-        let index = live
+    /// Takes `device` out of the list, after making sure that its disk can be removed.
+    fn take(&self, device: &Arc<Device>, mode: UnmapMode) -> Result<MappedDevice> {
+        let mut guard = self.connected.lock();
+        let connected = Option::as_mut(&mut guard).ok_or(EALREADY)?;
+        let index = connected
             .devices
             .iter()
-            .position(|mapped| mapped.is(device))
+            .position(|entry| entry.mapping.is_of(device))
             .ok_or(EALREADY)?;
-        let others = live.places.len() > 1;
-        let mapped = live.devices.get(index).ok_or(EALREADY)?;
+        let shared = connected.claimed.len() > 1;
+        let mapping = &connected.devices.get(index).ok_or(EALREADY)?.mapping;
         let forced = mode == UnmapMode::Force;
         if forced {
-            // First, as who opens or scans the disk may be waiting for its I/O.
-            mapped.abort(&live.transport, others);
+            // First, as a task that opens the disk or reads its partition table holds the lock
+            // for opening, and may be waiting for its I/O.
+            mapping.abort(&connected.rtrs, shared);
         }
-        mapped.retire(mode)?;
-        // Without a path, I/O that nobody waits for any more must not be waited for.
-        if !forced && !live.transport.is_connected() {
-            mapped.abort(&live.transport, others);
+        mapping.begin_unmap(mode)?;
+        // Without a path I/O may wait for long, and there is no opener left that needs it.
+        if !forced && !connected.rtrs.is_connected() {
+            mapping.abort(&connected.rtrs, shared);
         }
-        live.devices.remove(index).map_err(|_| EALREADY)
+        connected.devices.remove(index).map_err(|_| EALREADY)
     }
 
-    /// Unmaps all devices, by force.
+    /// Unmaps all devices by force.
     pub(crate) fn unmap_all(&self) {
-        // Not with the lock, which places take.
-        let live = self.live.lock().take();
-        if let Some(live) = live {
-            live.transport.close();
-            drop(live);
+        // Dropped without the lock, which dropping a claim takes.
+        let connected = self.connected.lock().take();
+        if let Some(connected) = connected {
+            connected.rtrs.close();
+            drop(connected);
         }
     }
 
-    fn close_if_unused(live: &mut Option<Live>) {
-        if live.as_ref().is_some_and(|live| live.places.is_empty()) {
-            *live = None;
+    fn close_if_unused(connected: &mut Option<Connected>) {
+        if connected
+            .as_ref()
+            .is_some_and(|connected| connected.claimed.is_empty())
+        {
+            *connected = None;
         }
     }
 }
 
-impl Live {
-    fn connect(client: &Client, options: &MapOptions<'_>) -> Result<Self> {
-        if options.paths().next().is_none() {
-            pr_err!(
-                "map_device: option path is missing, and there is no session {}\n",
-                Plain(options.sessname)
-            );
-            return Err(ENXIO);
+impl Unmap for BlockSession {
+    fn unmap(&self, device: &Arc<Device>, mode: UnmapMode) -> Result {
+        let MappedDevice { mapping, claim } = self.take(device, mode)?;
+        let rest = (mapping.remove_disk(), claim);
+        match mode {
+            UnmapMode::Normal => drop(rest),
+            // The server may take long to close the device: it handles one control message at a
+            // time, and may be busy with an earlier one.
+            UnmapMode::Force => {
+                if !deferred_drop::drop_within(&self.resources.queue, rest, CLOSE_TIMEOUT) {
+                    pr_warn!(
+                        "rnbd{}: unmapped, but the server has not closed it yet\n",
+                        device.number
+                    );
+                }
+            }
         }
-        let transport = RtrsSession::connect(client, options).inspect_err(|err| {
-            pr_err!(
-                "map_device: option path: session {} cannot be connected: {:?}\n",
-                Plain(options.sessname),
-                err
-            );
-        })?;
-        Ok(Self {
-            devices: KVec::new(),
-            places: KVec::new(),
-            tag_set: TagSet::new(
-                transport.io_depth(),
-                cpu::online(),
-                transport.nr_poll_queues(),
-            )?,
-            transport,
-        })
+        Ok(())
     }
+}
 
+impl Connected {
     fn has(&self, options: &MapOptions<'_>) -> bool {
         let path = options.device_path.as_bytes();
-        self.places.iter().any(|place| place == path)
+        self.claimed.iter().any(|claimed| claimed == path)
     }
 
-    /// Another device is going to be mapped. One that is polled needs a session of
-    /// its own, as in the C driver.
-    fn joined_by(&mut self, options: &MapOptions<'_>) -> Result<&mut Self> {
-        let polled = options.nr_poll_queues > 0 || self.transport.nr_poll_queues() > 0;
+    /// Checks that polled queues are not asked for on a session that has other devices. As in
+    /// the C driver, a polled device needs a session of its own.
+    fn check_polling(&self, options: &MapOptions<'_>) -> Result {
+        let polled = options.nr_poll_queues > 0 || self.rtrs.nr_poll_queues() > 0;
         if !polled || self.has(options) {
-            return Ok(self);
+            return Ok(());
         }
         pr_err!(
             "map_device: option nr_poll_queues: a polled device needs a session of its own, {} exists\n",

@@ -1,76 +1,83 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
-//! The size of a mapped device: what the server says, what somebody sets by hand, and
-//! what the disk has.
+//! The capacity of a mapped device: the one that the server reports, the one that a user sets,
+//! and the one that the disk has.
 
 #![deny(unsafe_code)]
 
-use crate::device::Device;
 use crate::mq::DiskCapacity;
 use kernel::new_mutex;
 use kernel::prelude::*;
 use kernel::sync::Arc;
 use kernel::sync::Mutex;
 
-/// The size of a device. Sectors are of 512 bytes.
+/// The capacity of a device, in sectors of 512 bytes.
 #[pin_data]
 pub(crate) struct Capacity {
     /// Number of the disk.
     number: u32,
-    /// Held while the size of the disk changes. Nothing is taken inside.
+    /// Held while the capacity of the disk changes. No other lock is taken under it.
     #[pin]
     inner: Mutex<Inner>,
 }
 
 struct Inner {
-    /// There while the disk can be resized.
+    /// `Some` while the disk can be resized.
     disk: Option<DiskCapacity>,
-    /// Sectors that the device has, as the server said last.
-    said: u64,
+    /// The capacity that the server reported last.
+    server_sectors: u64,
 }
 
 impl Capacity {
-    /// Of a device without a disk.
-    pub(crate) fn new(number: u32) -> impl PinInit<Self> {
-        pin_init!(Self {
-            number,
-            inner <- new_mutex!(Inner { disk: None, said: 0 }, "rnbd_sizing"),
-        })
+    /// Creates the capacity of a device that has no disk yet.
+    pub(crate) fn new(number: u32) -> Result<Arc<Self>> {
+        let inner = Inner {
+            disk: None,
+            server_sectors: 0,
+        };
+        Arc::pin_init(
+            pin_init!(Self {
+                number,
+                inner <- new_mutex!(inner, "rnbd_capacity"),
+            }),
+            GFP_KERNEL,
+        )
     }
 
-    /// The server opened the device for the first time, with `sectors`, for which the
-    /// disk is going to be made.
-    pub(crate) fn first(&self, sectors: u64) {
-        self.inner.lock().said = sectors;
+    /// Records the `sectors` with which the server opened the device for the first time; the
+    /// disk is created with this capacity.
+    pub(crate) fn opened(&self, sectors: u64) {
+        self.inner.lock().server_sectors = sectors;
     }
 
-    /// The server opened the device again: the disk has `sectors` now, whatever it had.
+    /// Gives the disk the `sectors` with which the server reopened the device, also if a user
+    /// has set another capacity.
     ///
     /// # Errors
     ///
-    /// `EFBIG` for a size that no disk can have.
-    pub(crate) fn again(&self, sectors: u64) -> Result {
+    /// `EFBIG` for a capacity that no disk can have.
+    pub(crate) fn reopened(&self, sectors: u64) -> Result {
         let mut inner = self.inner.lock();
-        inner.said = sectors;
+        inner.server_sectors = sectors;
         inner.apply(self.number, sectors)
     }
 
-    /// The server says that the device, open all the time, has `sectors` now. A size
-    /// that was set by hand stays until that is something new.
+    /// Gives the disk the `sectors` that the server reports for an open device, if that has
+    /// changed. Until it changes, a capacity that a user has set stays.
     ///
-    /// A device that has none any more is gone, as a disk that was pulled. The disk
-    /// keeps its size, so that I/O gets to the server and fails: an empty disk could be
-    /// read without an error, and that would find its end.
+    /// With 0 sectors the server's device is gone, as a disk that was pulled. The disk keeps
+    /// its capacity, so that I/O reaches the server and fails: reading an empty disk would
+    /// reach its end without an error.
     ///
     /// # Errors
     ///
-    /// As [`Self::again`].
-    pub(crate) fn follow(&self, sectors: u64) -> Result {
+    /// As [`Self::reopened`].
+    pub(crate) fn reported(&self, sectors: u64) -> Result {
         let mut inner = self.inner.lock();
-        if inner.said == sectors {
+        if inner.server_sectors == sectors {
             return Ok(());
         }
-        inner.said = sectors;
+        inner.server_sectors = sectors;
         if sectors == 0 {
             pr_warn!(
                 "rnbd{}: the server's device is gone, I/O fails\n",
@@ -81,12 +88,12 @@ impl Capacity {
         inner.apply(self.number, sectors)
     }
 
-    /// Somebody says that the disk is to have `sectors`.
+    /// Gives the disk the `sectors` that a user asks for.
     ///
     /// # Errors
     ///
-    /// As [`Self::again`].
-    pub(crate) fn set(&self, sectors: u64) -> Result {
+    /// As [`Self::reopened`].
+    pub(crate) fn set_by_user(&self, sectors: u64) -> Result {
         self.inner.lock().apply(self.number, sectors)
     }
 }
@@ -105,22 +112,21 @@ impl Inner {
     }
 }
 
-/// The disk of a device can be resized until this is dropped, which waits for whoever
-/// is doing it. To go before the disk is removed.
-pub(crate) struct Resizable(Arc<Device>);
+/// Lets the disk of a device be resized. Drop waits for a resize that is under way, and must
+/// come before the disk is removed.
+pub(crate) struct Resizable(Arc<Capacity>);
 
 impl Resizable {
-    /// `device` has a disk of this size, made for what the server said at first.
+    /// Ties `capacity` to `disk`, which was created with the capacity at first open.
     ///
     /// # Errors
     ///
-    /// As [`Capacity::again`], if the server has said something else since.
-    pub(crate) fn new(device: Arc<Device>, size: DiskCapacity) -> Result<Self> {
-        let this = Self(device);
-        let sizing = &this.0.sizing;
-        let mut inner = sizing.inner.lock();
-        inner.disk = Some(size);
-        inner.apply(sizing.number, inner.said)?;
+    /// As [`Capacity::reopened`], if the server has reported another capacity since.
+    pub(crate) fn new(capacity: Arc<Capacity>, disk: DiskCapacity) -> Result<Self> {
+        let this = Self(capacity);
+        let mut inner = this.0.inner.lock();
+        inner.disk = Some(disk);
+        inner.apply(this.0.number, inner.server_sectors)?;
         drop(inner);
         Ok(this)
     }
@@ -128,7 +134,7 @@ impl Resizable {
 
 impl Drop for Resizable {
     fn drop(&mut self) {
-        let size = self.0.sizing.inner.lock().disk.take();
-        drop(size);
+        let disk = self.0.inner.lock().disk.take();
+        drop(disk);
     }
 }

@@ -1,12 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
-//! A mapped device: what the server calls it, and what becomes of it.
+//! A mapped device: its id on the server and its state.
 
 #![deny(unsafe_code)]
 
-use crate::block_session::BlockSession;
 use crate::capacity::Capacity;
-use crate::open_devices::OpenDevices;
 use core::fmt;
 use kernel::prelude::*;
 use kernel::sync::atomic::Atomic;
@@ -16,63 +14,59 @@ use kernel::sync::SetOnce;
 use rnbd_proto::wire::rnbd::AccessMode;
 use rnbd_proto::wire::rnbd::DeviceId;
 use rnbd_proto::wire::rnbd::OpenRsp;
+use rtrs::client::Session;
 use rtrs::kernel_ext::latency::Latency;
 
 /// In use.
 const MAPPED: u32 = 0;
-/// Being unmapped; nobody can open it any more.
-const RETIRED: u32 = 1;
+/// Being unmapped: the disk cannot be opened any more.
+const UNMAPPING: u32 = 1;
 /// Being unmapped by force: I/O fails.
 const ABORTED: u32 = 2;
 
-/// A mapped device, as seen by its disk and its files.
-#[pin_data]
+/// A mapped device, as its disk, its files and the control messages use it.
 pub(crate) struct Device {
-    /// The session it is mapped on.
-    pub(crate) session: Arc<BlockSession>,
-    /// Executes the I/O. Closed before the device is gone.
-    pub(crate) transport: Arc<rtrs::client::Session>,
-    /// Has the server open it again. Forgets it before it is gone.
-    roster: Arc<OpenDevices>,
-    /// Name of the device for the server.
+    /// Executes the I/O. Closed before the device is freed.
+    pub(crate) transport: Arc<Session>,
+    /// Path of the device on the server.
     pub(crate) path: KVec<u8>,
-    /// How it was opened.
+    /// The access mode that the device is opened with.
     pub(crate) mode: AccessMode,
-    /// What the server calls it, anew each time that it opens it: [`HAS_ID`] and the id.
-    /// 0 when the server does not have it any more, or not as it was: I/O fails.
-    there: Atomic<u64>,
-    /// What its disk is made for.
-    made_for: SetOnce<Kind>,
+    /// [`HAS_ID`] and the id on the server, which is another one each time that the server
+    /// opens the device. 0 when the server does not have it open, or not as it was: I/O fails.
+    server_id: Atomic<u64>,
+    /// Set when the device is opened for the first time.
+    disk_properties: SetOnce<DiskProperties>,
     /// Number of its disk.
     pub(crate) number: u32,
-    #[pin]
-    pub(crate) sizing: Capacity,
+    /// Capacity of its disk.
+    pub(crate) capacity: Arc<Capacity>,
     state: Atomic<u32>,
-    /// How long requests wait for a path, and then for their end.
+    /// How long requests wait for a path, and then for their completion.
     pub(crate) latency: Arc<Latency>,
 }
 
 const HAS_ID: u64 = 1 << 32;
 
-/// What cannot change while there is a disk.
+/// Properties of a disk that cannot change.
 #[derive(Clone, Copy, PartialEq, Eq)]
-struct Kind {
+struct DiskProperties {
     logical_block_size: u32,
     write_cache: bool,
 }
 
-/// What users see as the `state` of a device.
-pub(crate) enum State {
+/// The content of the file `state`.
+pub(crate) enum DeviceState {
     /// I/O works.
     Open,
-    /// The session is disconnected, I/O waits or fails; or the server does not have
-    /// the device any more, I/O fails.
+    /// The session is disconnected, and I/O waits or fails; or the server does not have the
+    /// device open, and I/O fails.
     Closed,
-    /// On its way out.
+    /// The device is being unmapped.
     Unmapped,
 }
 
-impl fmt::Display for State {
+impl fmt::Display for DeviceState {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Open => "open",
@@ -83,117 +77,116 @@ impl fmt::Display for State {
 }
 
 impl Device {
-    /// A device that is ready for I/O once the server has opened it.
+    /// Creates a device, which is ready for I/O once the server has opened it.
     pub(crate) fn new(
-        session: Arc<BlockSession>,
-        transport: Arc<rtrs::client::Session>,
-        roster: Arc<OpenDevices>,
-        path: KVec<u8>,
+        transport: Arc<Session>,
+        path: &[u8],
         mode: AccessMode,
         number: u32,
     ) -> Result<Arc<Self>> {
-        let latency = Latency::new(["wait", "remote"])?;
-        let device = pin_init!(Self {
-            sizing <- Capacity::new(number),
-            session,
+        let mut copy = KVec::new();
+        copy.extend_from_slice(path, GFP_KERNEL)?;
+        let device = Self {
             transport,
-            roster,
-            path,
+            path: copy,
             mode,
-            there: Atomic::new(0),
-            made_for: SetOnce::new(),
+            server_id: Atomic::new(0),
+            disk_properties: SetOnce::new(),
             number,
+            capacity: Capacity::new(number)?,
             state: Atomic::new(MAPPED),
-            latency,
-        });
-        Arc::pin_init(device, GFP_KERNEL)
+            latency: Latency::new(["wait", "remote"])?,
+        };
+        Ok(Arc::new(device, GFP_KERNEL)?)
     }
 
-    /// What to tell a user.
-    pub(crate) fn state(&self) -> State {
+    /// Returns the state that users see.
+    pub(crate) fn state(&self) -> DeviceState {
         match self.state.load(Relaxed) {
-            MAPPED if self.transport.is_connected() && self.id().is_some() => State::Open,
-            MAPPED => State::Closed,
-            _ => State::Unmapped,
+            MAPPED if self.transport.is_connected() && self.id().is_some() => DeviceState::Open,
+            MAPPED => DeviceState::Closed,
+            _ => DeviceState::Unmapped,
         }
     }
 
-    /// What the server calls it, if it has it open, or had when the session was lost.
+    /// Returns the id on the server, if the server has the device open, or had it open when
+    /// the session was lost.
     #[inline]
     pub(crate) fn id(&self) -> Option<DeviceId> {
-        let there = self.there.load(Relaxed);
+        let server_id = self.server_id.load(Relaxed);
         // CAST: The id is in the lower half.
-        (there != 0).then_some(DeviceId(there as u32))
+        (server_id != 0).then_some(DeviceId(server_id as u32))
     }
 
-    /// The server has opened it.
+    /// Takes over the id of a device that the server has opened.
     ///
     /// # Errors
     ///
-    /// `EMEDIUMTYPE` when it is not what the disk was made for at first: the disk would
-    /// send what the device cannot do, or not what it needs.
-    pub(crate) fn opened(&self, answer: &OpenRsp) -> Result {
-        let kind = Kind {
-            logical_block_size: answer.geometry.logical_block_size(),
-            write_cache: answer.write_cache,
+    /// `EMEDIUMTYPE` when the device does not suit the disk that was created at first open:
+    /// the disk would send requests that the device cannot execute, or would not flush it.
+    pub(crate) fn set_open(&self, response: &OpenRsp) -> Result {
+        let now = DiskProperties {
+            logical_block_size: response.geometry.logical_block_size(),
+            write_cache: response.write_cache,
         };
-        self.made_for.populate(kind);
-        let fits = self.made_for.as_ref().is_some_and(|made_for| {
-            kind.logical_block_size <= made_for.logical_block_size
-                && (made_for.write_cache || !kind.write_cache)
+        self.disk_properties.populate(now);
+        let fits = self.disk_properties.as_ref().is_some_and(|disk| {
+            now.logical_block_size <= disk.logical_block_size
+                && (disk.write_cache || !now.write_cache)
         });
         if !fits {
             return Err(EMEDIUMTYPE);
         }
-        self.there
-            .store(HAS_ID | u64::from(answer.device.0), Relaxed);
+        self.server_id
+            .store(HAS_ID | u64::from(response.device.0), Relaxed);
         Ok(())
     }
 
-    /// Somebody says that the device has `sectors` now.
+    /// Gives the disk the `sectors` that a user asks for.
     ///
     /// # Errors
     ///
-    /// `ENOENT` when it is not open, `EFBIG` for a size that no disk can have.
-    pub(crate) fn resize_by_hand(&self, sectors: u64) -> Result {
+    /// `ENOENT` when the device is not open, `EFBIG` for a capacity that no disk can have.
+    pub(crate) fn resize(&self, sectors: u64) -> Result {
         match self.state() {
-            State::Open => self.sizing.set(sectors),
-            State::Closed | State::Unmapped => Err(ENOENT),
+            DeviceState::Open => self.capacity.set_by_user(sectors),
+            DeviceState::Closed | DeviceState::Unmapped => Err(ENOENT),
         }
     }
 
-    /// Has the server open it again, which did not when the session was back, or has
-    /// closed it by itself.
+    /// Checks that the server can be asked to reopen the device.
     ///
     /// # Errors
     ///
-    /// `EALREADY` when it is open, `ENODEV` when it is being unmapped, `ENOTCONN` when
-    /// the session has no path, else why the server does not open it.
-    pub(crate) fn remap(self: &Arc<Self>) -> Result {
+    /// `EALREADY` when it is open, `ENODEV` when it is being unmapped, `ENOTCONN` when the
+    /// session has no path.
+    pub(crate) fn check_closed(&self) -> Result {
         match (self.state.load(Relaxed), self.transport.is_connected()) {
             (MAPPED, false) => Err(ENOTCONN),
             (MAPPED, true) if self.id().is_some() => Err(EALREADY),
-            (MAPPED, true) => self.roster.reopen(&self.transport, self),
+            (MAPPED, true) => Ok(()),
             _ => Err(ENODEV),
         }
     }
 
-    /// Whether the server has it open, or will once the session is back.
+    /// Returns whether the server has the device open, or will once the session is
+    /// reconnected.
     pub(crate) fn is_mapped(&self) -> bool {
         self.state.load(Relaxed) == MAPPED && self.id().is_some()
     }
 
-    /// The server does not have it any more. Answers what it called it.
-    pub(crate) fn lose(&self) -> Option<DeviceId> {
+    /// Records that the server does not have the device open any more, and returns the id that
+    /// it had.
+    pub(crate) fn set_closed(&self) -> Option<DeviceId> {
         let id = self.id();
-        self.there.store(0, Relaxed);
+        self.server_id.store(0, Relaxed);
         id
     }
 
-    /// Keeps it from being opened. To be called by `Disk::with_openers`.
-    pub(crate) fn retire(&self) {
-        // One that is aborted stays so.
-        let _ = self.state.cmpxchg(MAPPED, RETIRED, Relaxed);
+    /// Keeps the disk from being opened. To be called under [`crate::mq::Disk::with_openers`].
+    pub(crate) fn begin_unmap(&self) {
+        // An aborted device stays aborted.
+        let _ = self.state.cmpxchg(MAPPED, UNMAPPING, Relaxed);
     }
 
     /// Fails requests from now on.
@@ -201,7 +194,7 @@ impl Device {
         self.state.store(ABORTED, Relaxed);
     }
 
-    /// Whether requests fail.
+    /// Returns whether requests fail.
     #[inline]
     pub(crate) fn is_aborted(&self) -> bool {
         self.state.load(Relaxed) == ABORTED

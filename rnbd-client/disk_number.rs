@@ -11,9 +11,9 @@ use kernel::prelude::*;
 use kernel::sync::Arc;
 use kernel::sync::Mutex;
 
-/// Minor numbers of a disk: itself and 63 partitions.
+/// Minor numbers of a disk: one for itself and 63 for partitions.
 pub(crate) const MINORS: u32 = 64;
-/// Number of disks that the minor numbers suffice for.
+/// Number of disks for which there are minor numbers.
 const MAX_DISKS: usize = (1 << bindings::MINORBITS) / MINORS as usize;
 
 /// The numbers in use.
@@ -24,7 +24,7 @@ pub(crate) struct DiskNumbers {
 }
 
 impl DiskNumbers {
-    /// None is in use.
+    /// Creates a pool of which no number is in use.
     pub(crate) fn new() -> Result<Arc<Self>> {
         Arc::pin_init(
             pin_init!(Self {
@@ -34,8 +34,12 @@ impl DiskNumbers {
         )
     }
 
-    /// Takes the lowest free number.
-    pub(crate) fn take(this: &Arc<Self>) -> Result<DiskNumber> {
+    /// Allocates the lowest free number.
+    ///
+    /// # Errors
+    ///
+    /// `ENOSPC` when there are no minor numbers left, `ENOMEM`.
+    pub(crate) fn allocate(this: &Arc<Self>) -> Result<DiskNumber> {
         let mut pool = this.pool.lock();
         loop {
             if let Some(id) = pool.find_unused_id(0) {
@@ -62,7 +66,7 @@ pub(crate) struct DiskNumber {
 }
 
 impl DiskNumber {
-    /// The number itself.
+    /// Returns the number.
     pub(crate) fn get(&self) -> u32 {
         self.value
     }

@@ -1,24 +1,24 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
-//! All that a mapped device consists of, and the order in which it goes.
+//! The parts of a mapped device, and the order in which they are created and dropped.
 
 #![deny(unsafe_code)]
 
 use crate::capacity::Resizable;
-use crate::claimed_name::ClaimedName;
 use crate::device::Device;
 use crate::disk_number::DiskNumber;
 use crate::disk_number::DiskNumbers;
 use crate::disk_number::MINORS;
-use crate::disk_sysfs::DISK_FILES;
+use crate::disk_sysfs::DiskFiles;
+use crate::disk_sysfs::Unmap;
+use crate::module_resources::ModuleResources;
 use crate::mq::Disk;
 use crate::mq::DiskConfig;
 use crate::mq::Limits;
 use crate::mq::SECTOR_SIZE;
-use crate::open_devices::Opened;
+use crate::open_devices::OpenDevice;
 use crate::rtrs_session::RtrsSession;
 use crate::rtrs_session::SessionHandle;
-use crate::session_registry::SessionRegistry;
 use kernel::prelude::*;
 use kernel::str::CString;
 use kernel::sync::Arc;
@@ -29,92 +29,85 @@ use rnbd_proto::text::map_device::MapOptions;
 use rnbd_proto::text::UnmapMode;
 use rnbd_proto::wire::name::MAX_NAME;
 use rnbd_proto::wire::rnbd::OpenRsp;
+use rtrs::client::Session;
 use rtrs::kernel_ext::debugfs::LatencyFile;
 use rtrs::kernel_ext::log::Plain;
 use rtrs::kernel_ext::sysfs::Link;
 
-/// Where data may start and end, in bytes. Adapters take any address, but some work
-/// better with whole words.
+/// Alignment of data in memory, in bytes. Adapters take any address, but some are faster with
+/// whole words.
 const DATA_ALIGNMENT: u32 = 4;
-/// The most sectors that the block layer can name in one request.
-const MOST_SECTORS: u32 = u32::MAX / SECTOR_SIZE;
-/// How long I/O in flight may still take when a device is unmapped by force.
-const ABORT_GRACE: Delta = Delta::from_secs(5);
+/// The most sectors that the length of a request can express.
+const MAX_REQUEST_SECTORS: u32 = u32::MAX / SECTOR_SIZE;
+/// How long requests in flight may take when a device is unmapped by force.
+const ABORT_TIMEOUT: Delta = Delta::from_secs(5);
 
-/// A device that the server has opened and that has a disk, which nobody can unmap yet.
+/// A device that the server has opened and that has a disk, but no file yet by which it can be
+/// unmapped. Fields are dropped in this order, see [`Mapping`].
 pub(crate) struct NewMapping {
-    // Dropped in this order, see `Mapping`.
     resizable: Resizable,
     disk: Disk<Device>,
-    opened: Opened,
+    opened: OpenDevice,
     number: DiskNumber,
 }
 
 /// A mapped device. Fields are dropped in this order.
 pub(crate) struct Mapping {
-    /// The link in `devices`.
-    _link: Link,
-    /// What debugfs shows of it.
-    _latency: LatencyFile,
-    /// Nobody changes the size of a disk that goes.
+    /// The link in `ctl/devices` and the file in debugfs.
+    _entries: Entries,
+    /// Before the disk is removed it must not be resized any more.
     _resizable: Resizable,
-    /// The disk with its files. Gone when it is not called any more.
+    /// The disk with its files. After its drop no callback is made.
     disk: Disk<Device>,
-    far: ServerSide,
+    rest: DisklessMapping,
 }
 
-/// What is left of a mapped device without its disk. Dropping it has the server close the
-/// device, which takes as long as the server does. Fields are dropped in this order.
-pub(crate) struct ServerSide {
-    /// The server's side.
-    _opened: Opened,
-    /// Free for the next one when nothing of this one is left.
+/// The rest of a mapping after its disk was removed. Drop has the server close the device,
+/// which takes as long as the server does. Fields are dropped in this order.
+pub(crate) struct DisklessMapping {
+    _opened: OpenDevice,
+    /// Free again when no part of this mapping is left.
     number: DiskNumber,
-    /// Keeps the session connected. Not to be dropped with the lock of the session.
-    place: ClaimedName,
 }
 
-impl ServerSide {
-    /// Where its session is known.
-    pub(crate) fn registry(&self) -> &SessionRegistry {
-        self.place.registry()
-    }
+/// The entries of a device outside the directory of its disk. Fields are dropped in this order.
+pub(crate) struct Entries {
+    /// In `ctl/devices`.
+    _link: Link,
+    /// In debugfs.
+    _latency: LatencyFile,
 }
 
 impl NewMapping {
-    /// Opens a device on the server and adds a disk for it. Takes as long as the server
-    /// does, for opening and to answer who looks for partitions.
+    /// Has the server open a device, and adds a disk for it. Takes as long as the server does,
+    /// for opening the device and for reading its partition table.
     pub(crate) fn new(
-        way: &SessionHandle,
-        place: &ClaimedName,
+        resources: &ModuleResources,
+        session: &SessionHandle,
         options: &MapOptions<'_>,
     ) -> Result<Self> {
-        let registry = place.registry();
-        let number = DiskNumbers::take(&registry.numbers)?;
-        let mut path = KVec::new();
-        path.extend_from_slice(options.device_path.as_bytes(), GFP_KERNEL)?;
+        let number = DiskNumbers::allocate(&resources.numbers)?;
         let device = Device::new(
-            place.session().clone(),
-            way.session.clone(),
-            way.roster.clone(),
-            path,
+            session.transport.clone(),
+            options.device_path.as_bytes(),
             options.access_mode,
             number.get(),
         )?;
-        let (opened, answer) = way.roster.open(&way.session, &device)?;
+        let (opened, response) = session.open_devices.open(&device)?;
 
         let name = disk_name(&number)?;
         let config = DiskConfig {
-            major: registry.major.number(),
+            major: resources.major.number(),
             first_minor: number.get().checked_mul(MINORS).ok_or(ENOSPC)?,
             minors: MINORS,
             name: &name,
-            sectors: answer.geometry.sectors(),
+            sectors: response.geometry.sectors(),
             read_only: !options.access_mode.writes(),
-            limits: limits(&way.session, &answer),
+            limits: queue_limits(&session.transport, &response),
         };
-        let disk = Disk::add(way.tag_set.clone(), &config, device.clone())?;
-        let resizable = Resizable::new(device, disk.capacity()?)?;
+        let capacity = device.capacity.clone();
+        let disk = Disk::add(session.tag_set.clone(), &config, device)?;
+        let resizable = Resizable::new(capacity, disk.capacity()?)?;
         pr_info!(
             "rnbd{}: {} on session {}, {}, {} sectors, blocks of {}\n",
             number.get(),
@@ -132,29 +125,32 @@ impl NewMapping {
         })
     }
 
-    /// Makes the files by which it can be unmapped. To be called with the lock of the
-    /// session, so that who uses them finds the device there.
-    pub(crate) fn show(
+    /// Creates the files by which the device can be unmapped. To be called with the lock of the
+    /// session, so that a writer of `unmap_device` finds the device in its list.
+    pub(crate) fn create_files(
         &mut self,
-        registry: &SessionRegistry,
+        resources: &ModuleResources,
+        handle: SessionHandle,
+        session: Arc<dyn Unmap>,
         options: &MapOptions<'_>,
-    ) -> Result<DiskOnShow> {
-        let device = self.disk.device().clone();
+    ) -> Result<Entries> {
         let name = disk_name(&self.number)?;
-        self.disk.add_dir(c"rnbd", device, &DISK_FILES)?;
+        let files = DiskFiles {
+            device: self.disk.device().clone(),
+            open_devices: handle.open_devices,
+            session,
+        };
+        files.add_to(&mut self.disk)?;
         let mut link_name = [0; MAX_NAME + 1];
         let link_name = options.link.copy_to(&mut link_name);
-        let link = Link::new(&registry.links, link_name, &self.disk.kobject())?;
-        let latency = LatencyFile::new(&registry.debug, &name, &self.disk.device().latency);
+        let link = Link::new(&resources.links, link_name, &self.disk.kobject())?;
+        let latency = LatencyFile::new(&resources.debugfs, &name, &self.disk.device().latency);
         self.disk.announce();
-        Ok(DiskOnShow { link, latency })
+        Ok(Entries {
+            _link: link,
+            _latency: latency,
+        })
     }
-}
-
-/// Where a mapped device is shown, but for its disk.
-pub(crate) struct DiskOnShow {
-    link: Link,
-    latency: LatencyFile,
 }
 
 fn disk_name(number: &DiskNumber) -> Result<CString> {
@@ -162,109 +158,107 @@ fn disk_name(number: &DiskNumber) -> Result<CString> {
 }
 
 impl Mapping {
-    /// Puts together what a device consists of.
-    pub(crate) fn new(coming: NewMapping, shown: DiskOnShow, place: ClaimedName) -> Self {
+    /// Puts the parts of a mapped device together.
+    pub(crate) fn new(new: NewMapping, entries: Entries) -> Self {
         Self {
-            _link: shown.link,
-            _latency: shown.latency,
-            _resizable: coming.resizable,
-            disk: coming.disk,
-            far: ServerSide {
-                _opened: coming.opened,
-                number: coming.number,
-                place,
+            _entries: entries,
+            _resizable: new.resizable,
+            disk: new.disk,
+            rest: DisklessMapping {
+                _opened: new.opened,
+                number: new.number,
             },
         }
     }
 
-    /// Takes the disk away, which waits for its I/O.
-    pub(crate) fn remove_disk(self) -> ServerSide {
-        // In the order in which dropping all of it would.
+    /// Removes the disk, which waits for its I/O.
+    pub(crate) fn remove_disk(self) -> DisklessMapping {
+        // The order in which drop would take them.
         let Self {
-            _link: link,
-            _latency: latency,
+            _entries: entries,
             _resizable: resizable,
             disk,
-            far,
+            rest,
         } = self;
-        drop(link);
-        drop(latency);
+        drop(entries);
         drop(resizable);
         drop(disk);
-        far
+        rest
     }
 
-    /// Whether this is the one that `device` belongs to.
-    pub(crate) fn is(&self, device: &Arc<Device>) -> bool {
+    /// Returns whether this is the mapping of `device`.
+    pub(crate) fn is_of(&self, device: &Arc<Device>) -> bool {
         Arc::ptr_eq(self.disk.device(), device)
     }
 
-    /// Makes sure that nobody opens it again, or fails with `EBUSY`.
-    pub(crate) fn retire(&self, mode: UnmapMode) -> Result {
+    /// Keeps the disk from being opened again.
+    ///
+    /// # Errors
+    ///
+    /// `EBUSY` when the disk is open and `mode` is normal.
+    pub(crate) fn begin_unmap(&self, mode: UnmapMode) -> Result {
         let device = self.disk.device();
         self.disk.with_openers(|openers| {
             if openers > 0 && mode == UnmapMode::Normal {
                 pr_err!(
                     "rnbd{}: unmap_device: opened by {}\n",
-                    self.far.number.get(),
+                    self.rest.number.get(),
                     openers
                 );
                 return Err(EBUSY);
             }
-            device.retire();
+            device.begin_unmap();
             Ok(())
         })
     }
 
-    /// Fails I/O, so that removing the disk takes no longer than that what is
-    /// in flight now is answered.
+    /// Fails I/O, so that removing the disk only has to wait for the requests in flight.
     ///
-    /// A server that answers heartbeats but not I/O could make that take for
-    /// ever. `transport` is closed then, which ends all I/O; if it has `others`,
-    /// whose I/O is to go on, it is connected anew instead.
-    pub(crate) fn abort(&self, transport: &RtrsSession, others: bool) {
-        let device = self.disk.device();
-        device.abort();
-        // What waits for a path fails now.
-        device.transport.kick_requeue_list();
-        if !self.disk.wait_idle(ABORT_GRACE) {
+    /// A server that answers heartbeats but not I/O could keep these in flight forever. After
+    /// [`ABORT_TIMEOUT`] the session is closed, which completes all requests; if the session is
+    /// `shared` with other devices, whose I/O is to go on, it is reconnected instead.
+    pub(crate) fn abort(&self, session: &RtrsSession, shared: bool) {
+        self.disk.device().abort();
+        // Requests that wait for a path fail now.
+        session.kick_requeue_list();
+        if !self.disk.wait_idle(ABORT_TIMEOUT) {
             pr_warn!(
-                "rnbd{}: I/O is not answered, {} the session\n",
-                self.far.number.get(),
-                if others { "reconnecting" } else { "closing" }
+                "rnbd{}: no response to its I/O, {} the session\n",
+                self.rest.number.get(),
+                if shared { "reconnecting" } else { "closing" }
             );
-            if others {
-                transport.reset("I/O of a device that is unmapped is not answered");
+            if shared {
+                session.reset("no response to I/O of a device that is being unmapped");
             } else {
-                transport.close();
+                session.close();
             }
         }
-        // Not before, as this waits for I/O of a file system that is mounted.
+        // Not earlier, as this waits for the I/O of a mounted file system.
         self.disk.mark_dead();
     }
 }
 
-/// What the server's device and the transport allow.
-fn limits(transport: &rtrs::client::Session, answer: &OpenRsp) -> Limits {
+/// Returns the limits of the queue, from those of the server's device and of the transport.
+fn queue_limits(session: &Session, response: &OpenRsp) -> Limits {
     Limits {
-        logical_block_size: answer.geometry.logical_block_size(),
-        physical_block_size: answer.geometry.physical_block_size(),
-        // The server splits what its device cannot take at once.
-        max_io_size: transport.max_io_size(),
-        max_segments: transport.max_segments().min(MAX_SEGMENTS as u16),
+        logical_block_size: response.geometry.logical_block_size(),
+        physical_block_size: response.geometry.physical_block_size(),
+        // The server splits a request that is too large for its device.
+        max_io_size: session.max_io_size(),
+        max_segments: session.max_segments().min(MAX_SEGMENTS as u16),
         virt_boundary: REGISTRATION_UNIT,
         dma_alignment: DATA_ALIGNMENT,
-        max_discard_sectors: answer.max_discard_sectors,
-        discard_granularity: answer.discard_granularity,
-        discard_alignment: answer.discard_alignment,
-        // How much at a time is not told; the server splits that, too.
-        max_secure_erase_sectors: match (answer.secure_erase, answer.max_discard_sectors) {
-            (true, 0) => MOST_SECTORS,
-            (true, most) => most,
+        max_discard_sectors: response.max_discard_sectors,
+        discard_granularity: response.discard_granularity,
+        discard_alignment: response.discard_alignment,
+        // The response has no limit for secure erase; the server splits that, too.
+        max_secure_erase_sectors: match (response.secure_erase, response.max_discard_sectors) {
+            (true, 0) => MAX_REQUEST_SECTORS,
+            (true, limit) => limit,
             (false, _) => 0,
         },
-        max_write_zeroes_sectors: answer.max_write_zeroes_sectors,
-        write_cache: answer.write_cache,
-        fua: answer.fua,
+        max_write_zeroes_sectors: response.max_write_zeroes_sectors,
+        write_cache: response.write_cache,
+        fua: response.fua,
     }
 }

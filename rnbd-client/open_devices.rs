@@ -1,33 +1,23 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
-//! What the server of a session has to know: our protocol version, and the
-//! devices that are mapped.
+//! The devices that the server has open for a session.
 //!
-//! A server forgets both with the last path of a session. When there is a path
-//! again, it is told anew, before I/O goes on.
+//! A server forgets its protocol version and its open devices with the last path of a session.
+//! When there is a path again, versions are exchanged and all devices are reopened before I/O
+//! goes on.
 //!
-//! And what a server has to tell of the devices: that one has another size, or was
-//! closed over there.
+//! A server also notifies its clients when the capacity of a device has changed, or when its
+//! administrator has closed a device.
 
 #![deny(unsafe_code)]
 
+use crate::control_messages;
 use crate::device::Device;
 use kernel::new_mutex;
 use kernel::prelude::*;
 use kernel::sync::Arc;
 use kernel::sync::Mutex;
-use rnbd_proto::error::WireError;
-use rnbd_proto::wire::name::DevicePath;
-use rnbd_proto::wire::rnbd::CloseMsg;
-use rnbd_proto::wire::rnbd::DevInfo;
-use rnbd_proto::wire::rnbd::DeviceId;
-use rnbd_proto::wire::rnbd::OpenMsg;
 use rnbd_proto::wire::rnbd::OpenRsp;
-use rnbd_proto::wire::rnbd::SessInfo;
-use rnbd_proto::wire::rnbd::SessInfoRsp;
-use rnbd_proto::wire::rnbd::OPEN_RSP_SIZE;
-use rnbd_proto::wire::rnbd::SESS_INFO_RSP_SIZE;
-use rtrs::client::Direction;
 use rtrs::client::Events;
 use rtrs::client::Session;
 use rtrs::kernel_ext::log::Plain;
@@ -37,65 +27,60 @@ use rtrs::kernel_ext::log::Plain;
 pub(crate) struct OpenDevices {
     /// Name of the session.
     name: KVec<u8>,
-    /// Held while the server opens one, so that none is forgotten when the session
-    /// is lost in between.
+    /// Held while the server opens a device, so that none is missed when the session is lost
+    /// in between.
     #[pin]
-    entries: Mutex<Entries>,
+    list: Mutex<List>,
 }
 
-struct Entries {
+struct List {
     devices: KVec<Arc<Device>>,
-    /// Whether each device was opened, or lost, since the server was greeted. Else ids
-    /// may be of a session that it has forgotten.
-    told: bool,
+    /// Each device was reopened, or marked as closed, since versions were exchanged last.
+    /// Otherwise ids may be those of a session that the server has forgotten.
+    reopened: bool,
 }
 
 impl OpenDevices {
-    /// For the session called `name`.
+    /// Creates an empty list for the session called `name`.
     pub(crate) fn new(name: &[u8]) -> Result<Arc<Self>> {
         let mut copy = KVec::new();
         copy.extend_from_slice(name, GFP_KERNEL)?;
-        let entries = Entries {
+        let list = List {
             devices: KVec::new(),
-            told: true,
+            reopened: true,
         };
         Arc::pin_init(
             pin_init!(Self {
                 name: copy,
-                entries <- new_mutex!(entries, "rnbd_roster"),
+                list <- new_mutex!(list, "rnbd_open_devices"),
             }),
             GFP_KERNEL,
         )
     }
 
-    /// Has the server open `device`, and keeps it open until that is dropped.
-    pub(crate) fn open(
-        self: &Arc<Self>,
-        session: &Arc<Session>,
-        device: &Arc<Device>,
-    ) -> Result<(Opened, OpenRsp)> {
-        let mut entries = self.entries.lock();
-        entries.devices.reserve(1, GFP_KERNEL)?;
-        let answer = open(session, device)?;
-        device.opened(&answer)?;
-        device.sizing.first(answer.geometry.sectors());
-        let opened = Opened {
-            session: session.clone(),
-            roster: self.clone(),
+    /// Has the server open `device`, and keeps it open until the [`OpenDevice`] is dropped.
+    pub(crate) fn open(self: &Arc<Self>, device: &Arc<Device>) -> Result<(OpenDevice, OpenRsp)> {
+        let mut list = self.list.lock();
+        list.devices.reserve(1, GFP_KERNEL)?;
+        let response = control_messages::open(device)?;
+        device.set_open(&response)?;
+        device.capacity.opened(response.geometry.sectors());
+        let opened = OpenDevice {
+            open_devices: self.clone(),
             device: device.clone(),
         };
-        let pushed = entries.devices.push(device.clone(), GFP_KERNEL);
-        // Not with the lock, which dropping `opened` takes.
-        drop(entries);
+        let pushed = list.devices.push(device.clone(), GFP_KERNEL);
+        // Released before `opened` may be dropped, which takes the lock.
+        drop(list);
         pushed?;
-        Ok((opened, answer))
+        Ok((opened, response))
     }
 
-    /// Has the server open `device`, which is one of these, once more.
-    pub(crate) fn reopen(&self, session: &Session, device: &Arc<Device>) -> Result {
-        let _entries = self.entries.lock();
-        open_again(session, device)?;
-        pr_info!("rnbd{}: opened again\n", device.number);
+    /// Has the server open `device`, which is in the list, once more.
+    pub(crate) fn reopen(&self, device: &Device) -> Result {
+        let _list = self.list.lock();
+        control_messages::reopen(device)?;
+        pr_info!("rnbd{}: reopened\n", device.number);
         Ok(())
     }
 }
@@ -110,54 +95,54 @@ impl Events for OpenDevices {
     }
 
     fn reconnected(&self, session: &Arc<Session>) -> Result {
-        let mut entries = self.entries.lock();
-        entries.told = false;
-        greet(session)?;
-        for device in &entries.devices {
-            match open_again(session, device) {
+        let mut list = self.list.lock();
+        list.reopened = false;
+        control_messages::exchange_versions(session)?;
+        for device in &list.devices {
+            match control_messages::reopen(device) {
                 Ok(()) => (),
-                Err(err) if is_of_transport(err) => return Err(err),
+                Err(err) if control_messages::is_transient(err) => return Err(err),
                 Err(err) => {
                     rtrs::pr_err_ratelimited!(
-                        "rnbd{}: the server does not open it any more: {err:?}\n",
+                        "rnbd{}: the server cannot reopen it: {err:?}; I/O fails until remap_device\n",
                         device.number
                     );
-                    device.lose();
+                    device.set_closed();
                 }
             }
         }
-        entries.told = true;
+        list.reopened = true;
         pr_info!(
-            "session {}: connected again, {} devices opened\n",
+            "session {}: reconnected, {} devices reopened\n",
             Plain(self.name.escape_ascii()),
-            entries.devices.len()
+            list.devices.len()
         );
         Ok(())
     }
 
-    fn async_event(&self, session: &Arc<Session>) -> Result {
-        let entries = self.entries.lock();
-        // They are going to be opened, which tells all there is.
-        if !entries.told {
+    fn async_event(&self, _session: &Arc<Session>) -> Result {
+        let list = self.list.lock();
+        // The devices are going to be reopened, which updates them.
+        if !list.reopened {
             return Err(ENOTCONN);
         }
-        // What was lost has no id to ask for.
-        for device in entries.devices.iter().filter(|device| device.is_mapped()) {
-            match look_again(session, device) {
+        // A closed device has no id to query.
+        for device in list.devices.iter().filter(|device| device.is_mapped()) {
+            match control_messages::query(device) {
                 Ok(()) => (),
-                Err(err) if is_of_transport(err) => return Err(err),
-                // Not from a server that forgot the session meanwhile: that answers no
-                // such question before it is greeted, for which this lock is needed.
+                Err(err) if control_messages::is_transient(err) => return Err(err),
+                // The server has not forgotten the session in between: then it does not execute
+                // a query before versions are exchanged, for which this lock is needed.
                 Err(ENOENT) => {
                     pr_warn!(
-                        "rnbd{}: the server has closed it, I/O fails until it is opened again\n",
+                        "rnbd{}: the server has closed it, I/O fails until remap_device\n",
                         device.number
                     );
-                    device.lose();
+                    device.set_closed();
                 }
                 Err(err) => {
                     let number = device.number;
-                    rtrs::pr_err_ratelimited!("rnbd{number}: size not taken over: {err:?}\n");
+                    rtrs::pr_err_ratelimited!("rnbd{number}: cannot update its size: {err:?}\n");
                 }
             }
         }
@@ -165,108 +150,27 @@ impl Events for OpenDevices {
     }
 }
 
-/// Whether `err` of a control message need not be the server's word, or is not its last.
-fn is_of_transport(err: Error) -> bool {
-    [
-        ECONNABORTED,
-        ETIMEDOUT,
-        ENOTCONN,
-        ERESTARTSYS,
-        ENOMEM,
-        ENOSPC,
-    ]
-    .contains(&err)
-}
-
-/// Exchanges protocol versions, and what both sides can do beyond that.
-pub(crate) fn greet(session: &Session) -> Result {
-    let mut reply = [0; SESS_INFO_RSP_SIZE];
-    let len = session.call(Direction::Read, &SessInfo::OURS.encode(), &mut reply)?;
-    let greeting = SessInfoRsp::parse(reply.get(..len).ok_or(EPROTO)?).map_err(refused)?;
-    session.listen(greeting.event_count());
-    Ok(())
-}
-
-fn open(session: &Session, device: &Device) -> Result<OpenRsp> {
-    let open = OpenMsg {
-        mode: device.mode,
-        path: DevicePath::new(&device.path).map_err(|_| EINVAL)?,
-    };
-    let mut reply = [0; OPEN_RSP_SIZE];
-    let len = session.call(Direction::Read, &open.encode(), &mut reply)?;
-    let reply = reply.get(..len).ok_or(EPROTO)?;
-    OpenRsp::parse(reply).map_err(|err| {
-        // It is open over there, and nobody would ever close it.
-        if let Some(device) = OpenRsp::device_of(reply) {
-            close(session, device);
-        }
-        refused(err)
-    })
-}
-
-/// As [`open`], for a device that has a disk, which takes over its size.
-fn open_again(session: &Session, device: &Device) -> Result {
-    let answer = open(session, device)?;
-    let opened = device
-        .sizing
-        .again(answer.geometry.sectors())
-        .and_then(|()| device.opened(&answer));
-    if opened.is_err() {
-        close(session, answer.device);
-    }
-    opened
-}
-
-/// Asks how `device`, which is open, is now.
-fn look_again(session: &Session, device: &Device) -> Result {
-    let ask = DevInfo {
-        device: device.id().ok_or(ENOENT)?,
-    };
-    let mut reply = [0; OPEN_RSP_SIZE];
-    let len = session.call(Direction::Read, &ask.encode(), &mut reply)?;
-    let answer = OpenRsp::parse(reply.get(..len).ok_or(EPROTO)?).map_err(refused)?;
-    device.sizing.follow(answer.geometry.sectors())
-}
-
-/// The error for an answer that makes no sense.
-fn refused(err: WireError) -> Error {
-    pr_err!("bad answer of the server: {}\n", Plain(err));
-    EPROTO
-}
-
-/// Has the server close a device that it has open for us.
-fn close(session: &Session, device: DeviceId) {
-    let close = CloseMsg { device }.encode();
-    if let Err(err) = session.call(Direction::Write, &close, &mut []) {
-        pr_warn!(
-            "closing device {} on the server: {:?}\n",
-            Plain(device),
-            err
-        );
-    }
-}
-
-/// A device that the server has opened for us, closed on drop.
-pub(crate) struct Opened {
-    session: Arc<Session>,
-    roster: Arc<OpenDevices>,
+/// A device that the server has open. Drop has the server close it.
+pub(crate) struct OpenDevice {
+    open_devices: Arc<OpenDevices>,
     device: Arc<Device>,
 }
 
-impl Drop for Opened {
+impl Drop for OpenDevice {
     fn drop(&mut self) {
-        let ours = |device: &Arc<Device>| Arc::ptr_eq(device, &self.device);
-        let mut entries = self.roster.entries.lock();
-        let index = entries.devices.iter().position(ours);
-        let entry = index.and_then(|index| entries.devices.remove(index).ok());
-        // Under the lock: a server that lost the session counts ids anew, and until the
-        // lock is free it opens no other device under this one.
+        let is_ours = |device: &Arc<Device>| Arc::ptr_eq(device, &self.device);
+        let mut list = self.open_devices.list.lock();
+        let index = list.devices.iter().position(is_ours);
+        let entry = index.and_then(|index| list.devices.remove(index).ok());
+        // Under the lock: a server that lost the session starts to count ids again, and opens no
+        // other device under this id until the lock is released.
         //
-        // It closes the devices of a session that ends by itself.
-        if let (Some(id), true) = (self.device.lose(), self.session.is_connected()) {
-            close(&self.session, id);
+        // Without a connection the server closes the devices of the session by itself.
+        let session = &self.device.transport;
+        if let (Some(id), true) = (self.device.set_closed(), session.is_connected()) {
+            control_messages::close(session, id);
         }
-        drop(entries);
+        drop(list);
         drop(entry);
     }
 }

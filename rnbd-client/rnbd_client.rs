@@ -1,17 +1,25 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
-//! RDMA network block device, client side.
+//! RDMA network block device, client side: maps devices of a server as disks.
+//!
+//! From the top down: `control` (sysfs, load and unload), `block_session` (map and unmap),
+//! `mapping` (the parts of a mapped device), `disk_sysfs`, `rtrs_session`, `open_devices`,
+//! `control_messages`, `requests` (I/O), `device`, `mq` (blk-mq).
+//!
+//! Objects, their owners and the order of their end: `Documentation/architecture-client.md`.
 
 use kernel::prelude::*;
 
 mod block_session;
 mod capacity;
-mod claimed_name;
 mod control;
+mod control_messages;
+mod deferred_drop;
 mod device;
 mod disk_number;
 mod disk_sysfs;
 mod mapping;
+mod module_resources;
 mod mq;
 mod open_devices;
 mod requests;
@@ -28,7 +36,7 @@ module! {
 
 rtrs::module_version!("rnbd_client");
 
-/// The module itself.
+/// The loaded module.
 struct Client {
     _control: control::Control,
 }

@@ -1,41 +1,66 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
-//! The connection of a session.
+//! A connected session of the transport, and the objects that its devices share.
 
 #![deny(unsafe_code)]
 
+use crate::control_messages;
 use crate::device::Device;
 use crate::mq::TagSet;
-use crate::open_devices;
 use crate::open_devices::OpenDevices;
 use core::ops::Deref;
 use kernel::prelude::*;
 use kernel::sync::Arc;
+use kernel::types::ScopeGuard;
 use kernel::ModuleMetadata;
 use rnbd_proto::text::map_device::MapOptions;
 use rtrs::client::Client;
 use rtrs::client::Session;
 use rtrs::client::SessionConfig;
+use rtrs::kernel_ext::cpu;
+use rtrs::kernel_ext::log::Plain;
 
-/// How devices get to the server. Does not keep the session connected.
+/// The objects that the devices of a connected session share. Does not keep the session
+/// connected.
 #[derive(Clone)]
 pub(crate) struct SessionHandle {
-    pub(crate) session: Arc<Session>,
-    /// The devices of the session.
-    pub(crate) roster: Arc<OpenDevices>,
-    /// The requests that their disks share.
+    /// The session of the transport.
+    pub(crate) transport: Arc<Session>,
+    /// The devices that the server has open.
+    pub(crate) open_devices: Arc<OpenDevices>,
+    /// The requests of all disks.
     pub(crate) tag_set: Arc<TagSet<Device>>,
 }
 
-/// A connected session of the transport, closed on drop.
-pub(crate) struct RtrsSession {
-    session: Arc<Session>,
-    roster: Arc<OpenDevices>,
-}
+/// A connected session of the transport. Drop closes it, and waits until each request in
+/// flight has completed.
+pub(crate) struct RtrsSession(SessionHandle);
 
 impl RtrsSession {
-    /// Connects and greets the server.
+    /// Connects to the server and exchanges protocol versions.
+    ///
+    /// # Errors
+    ///
+    /// `ENXIO` without a path, otherwise those of [`Session::open`] and of the server. All are
+    /// logged.
     pub(crate) fn connect(client: &Client, options: &MapOptions<'_>) -> Result<Self> {
+        if options.paths().next().is_none() {
+            pr_err!(
+                "map_device: option path is missing, and there is no session {}\n",
+                Plain(options.sessname)
+            );
+            return Err(ENXIO);
+        }
+        Self::try_connect(client, options).inspect_err(|err| {
+            pr_err!(
+                "map_device: option path: session {} cannot be connected: {:?}\n",
+                Plain(options.sessname),
+                err
+            );
+        })
+    }
+
+    fn try_connect(client: &Client, options: &MapOptions<'_>) -> Result<Self> {
         let mut paths = KVec::new();
         for path in options.paths() {
             paths.push(path, GFP_KERNEL)?;
@@ -47,20 +72,25 @@ impl RtrsSession {
             nr_poll_queues: options.nr_poll_queues,
             module: &crate::LocalModule::THIS_MODULE,
         };
-        let roster = OpenDevices::new(options.sessname.as_bytes())?;
-        let session = Session::open(client, &config, roster.clone())?;
-        let transport = Self { session, roster };
-        open_devices::greet(&transport.session)?;
-        Ok(transport)
+        let open_devices = OpenDevices::new(options.sessname.as_bytes())?;
+        let transport = Session::open(client, &config, open_devices.clone())?;
+        let transport = ScopeGuard::new_with_data(transport, |transport| transport.close());
+        control_messages::exchange_versions(&transport)?;
+        let tag_set = TagSet::new(
+            transport.io_depth(),
+            cpu::online(),
+            transport.nr_poll_queues(),
+        )?;
+        Ok(Self(SessionHandle {
+            transport: transport.dismiss(),
+            open_devices,
+            tag_set,
+        }))
     }
 
-    /// The way of devices with these requests.
-    pub(crate) fn way(&self, tag_set: Arc<TagSet<Device>>) -> SessionHandle {
-        SessionHandle {
-            session: self.session.clone(),
-            roster: self.roster.clone(),
-            tag_set,
-        }
+    /// Returns a handle for one more device.
+    pub(crate) fn handle(&self) -> SessionHandle {
+        self.0.clone()
     }
 }
 
@@ -68,12 +98,12 @@ impl Deref for RtrsSession {
     type Target = Arc<Session>;
 
     fn deref(&self) -> &Arc<Session> {
-        &self.session
+        &self.0.transport
     }
 }
 
 impl Drop for RtrsSession {
     fn drop(&mut self) {
-        self.session.close();
+        self.0.transport.close();
     }
 }

@@ -1,150 +1,120 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
-//! All sessions by name, and what all devices share.
-//!
-//! # Lock order
-//!
-//! 1. `BlockSession::live`, one for each session, held while that is connected or closed, and
-//!    for each step of mapping or unmapping a device but those that wait for the server's
-//!    answer: opening it, adding and removing its disk, closing it.
-//! 2. `SessionRegistry::sessions`, held for look-ups only, and `DiskNumbers::pool`.
-//!
-//! Files of disks other than `unmap_device` take neither, as removing a disk
-//! waits for them. I/O takes no lock at all.
+//! Sessions by name, each as long as it has users.
 
 #![deny(unsafe_code)]
 
-use crate::block_session::BlockSession;
-use crate::disk_number::DiskNumbers;
-use crate::mq::Major;
+use core::ops::Deref;
 use kernel::new_mutex;
 use kernel::prelude::*;
 use kernel::sync::Arc;
 use kernel::sync::Mutex;
-use rnbd_proto::wire::name::SessName;
-use rtrs::client::Client;
-use rtrs::kernel_ext::debugfs;
-use rtrs::kernel_ext::sysfs::SysfsDir;
-use rtrs::kernel_ext::workqueue::OwnedWorkqueue;
-use rtrs::kernel_ext::workqueue::WorkqueueHandle;
 
-/// All sessions, and what all devices share.
+/// A session with a name.
+pub(crate) trait Named {
+    /// Returns the name.
+    fn name(&self) -> &[u8];
+}
+
+/// The sessions in use.
 #[pin_data]
-pub(crate) struct SessionRegistry {
+pub(crate) struct SessionRegistry<S> {
+    /// Held for look-ups only. No other lock is taken under it.
     #[pin]
-    sessions: Mutex<KVec<Entry>>,
-    /// Numbers of disks.
-    pub(crate) numbers: Arc<DiskNumbers>,
-    /// `ctl/devices`, with a link for each device.
-    pub(crate) links: SysfsDir,
-    /// Where debugfs shows devices.
-    pub(crate) debug: debugfs::DebugfsDir,
-    /// The transport's part.
-    pub(crate) client: Client,
-    /// Major number of all devices.
-    pub(crate) major: Major,
-    /// Where devices are closed that were unmapped by force. Dropped by who made all this.
-    pub(crate) queue: WorkqueueHandle,
+    entries: Mutex<KVec<Entry<S>>>,
 }
 
 /// A session in use.
-struct Entry {
-    session: Arc<BlockSession>,
+struct Entry<S> {
+    session: Arc<S>,
     /// Number of [`SessionUser`]s, not zero.
     users: usize,
 }
 
-impl SessionRegistry {
-    /// No sessions yet; links are going to be made in `links`.
-    pub(crate) fn new(links: SysfsDir, queue: WorkqueueHandle) -> Result<Arc<Self>> {
+impl<S: Named> SessionRegistry<S> {
+    /// Creates an empty registry.
+    pub(crate) fn new() -> Result<Arc<Self>> {
         Arc::pin_init(
-            try_pin_init!(Self {
-                sessions <- new_mutex!(KVec::new(), "rnbd_sessions"),
-                numbers: DiskNumbers::new()?,
-                links,
-                debug: debugfs::DebugfsDir::new(c"rnbd_client")?,
-                client: Client::new()?,
-                major: Major::register(c"rnbd")?,
-                queue,
-            }? Error),
+            pin_init!(Self {
+                entries <- new_mutex!(KVec::new(), "rnbd_sessions"),
+            }),
             GFP_KERNEL,
         )
     }
 
-    /// Finds or adds the session called `name`. A new one is not connected.
-    pub(crate) fn session(this: Arc<Self>, name: SessName<'_>) -> Result<SessionUser> {
-        let mut sessions = this.sessions.lock();
-        let known = sessions
+    /// Finds the session called `name`, or adds the one that `create` returns.
+    pub(crate) fn find_or_add(
+        this: &Arc<Self>,
+        name: &[u8],
+        create: impl FnOnce() -> Result<Arc<S>>,
+    ) -> Result<SessionUser<S>> {
+        let mut entries = this.entries.lock();
+        let found = entries
             .iter_mut()
-            .find(|entry| entry.session.name() == name.as_bytes());
-        let session = match known {
+            .find(|entry| entry.session.name() == name);
+        let session = match found {
             Some(entry) => {
                 entry.users += 1;
                 entry.session.clone()
             }
             None => {
-                let session = BlockSession::new(name)?;
+                let session = create()?;
                 let entry = Entry {
                     session: session.clone(),
                     users: 1,
                 };
-                sessions.push(entry, GFP_KERNEL)?;
+                entries.push(entry, GFP_KERNEL)?;
                 session
             }
         };
-        drop(sessions);
+        drop(entries);
         Ok(SessionUser {
             session,
-            registry: this,
+            registry: this.clone(),
         })
     }
 
-    /// Unmaps every device. Nobody may be mapping one.
-    pub(crate) fn shut_down(&self, queue: &OwnedWorkqueue) {
-        // A session leaves the list with its last device, which may be on its way out:
-        // without a connection that does not take long.
-        while let Some(session) = self.first_session() {
-            session.unmap_all();
-            queue.flush();
-        }
-    }
-
-    fn first_session(&self) -> Option<Arc<BlockSession>> {
-        let sessions = self.sessions.lock();
-        sessions.first().map(|entry| entry.session.clone())
+    /// Returns any session, or `None` if there is no session any more.
+    pub(crate) fn first(&self) -> Option<Arc<S>> {
+        let entries = self.entries.lock();
+        entries.first().map(|entry| entry.session.clone())
     }
 }
 
-/// Keeps a session known by its name.
+/// Keeps a session in the registry.
 ///
-/// Mappers have one, and so does each device. It must be given up only after a
-/// session without devices was closed: from then on another one of the same
-/// name may connect.
-pub(crate) struct SessionUser {
-    session: Arc<BlockSession>,
-    registry: Arc<SessionRegistry>,
+/// A running `map_device` has one, and so does each mapped device. It must be dropped after a
+/// session without devices was closed: from then on another session of the same name may
+/// connect.
+pub(crate) struct SessionUser<S> {
+    session: Arc<S>,
+    registry: Arc<SessionRegistry<S>>,
 }
 
-impl SessionUser {
-    /// The session.
-    pub(crate) fn session(&self) -> &Arc<BlockSession> {
+impl<S> Deref for SessionUser<S> {
+    type Target = S;
+
+    fn deref(&self) -> &S {
         &self.session
     }
+}
 
-    /// Where the session is known.
-    pub(crate) fn registry(&self) -> &Arc<SessionRegistry> {
-        &self.registry
+impl<S> SessionUser<S> {
+    /// Returns the session, which may leave the registry while the reference is held.
+    pub(crate) fn session(&self) -> Arc<S> {
+        self.session.clone()
     }
 }
 
-impl Clone for SessionUser {
+impl<S> Clone for SessionUser<S> {
     fn clone(&self) -> Self {
-        let mut sessions = self.registry.sessions.lock();
-        for entry in sessions.iter_mut() {
+        let mut entries = self.registry.entries.lock();
+        for entry in entries.iter_mut() {
             if Arc::ptr_eq(&entry.session, &self.session) {
                 entry.users += 1;
             }
         }
+        drop(entries);
         Self {
             session: self.session.clone(),
             registry: self.registry.clone(),
@@ -152,21 +122,21 @@ impl Clone for SessionUser {
     }
 }
 
-impl Drop for SessionUser {
+impl<S> Drop for SessionUser<S> {
     fn drop(&mut self) {
-        let mut sessions = self.registry.sessions.lock();
-        let position = sessions
+        let mut entries = self.registry.entries.lock();
+        let position = entries
             .iter()
             .position(|entry| Arc::ptr_eq(&entry.session, &self.session));
         let Some(index) = position else { return };
-        if let Some(entry) = sessions.get_mut(index) {
+        if let Some(entry) = entries.get_mut(index) {
             entry.users = entry.users.saturating_sub(1);
             if entry.users > 0 {
                 return;
             }
         }
-        let removed = sessions.remove(index);
-        drop(sessions);
+        let removed = entries.remove(index);
+        drop(entries);
         drop(removed);
     }
 }

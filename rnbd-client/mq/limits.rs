@@ -16,7 +16,7 @@ const MAX_BLOCK_SIZE: u32 = 65536;
 /// Smallest limit of a transfer that the block layer accepts: one page.
 const MIN_IO_SIZE: u32 = 4096;
 
-/// What a device can do. Sizes are in bytes unless the name says sectors (of
+/// Limits and features of a device. Sizes are in bytes unless the name says sectors (of
 /// 512 bytes); a limit of 0 means that the operation is not supported.
 #[derive(Clone, Copy, Default)]
 pub(crate) struct Limits {

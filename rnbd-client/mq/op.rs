@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
-//! What a request asks for: `req_op` and its flags.
+//! Operation and flags of a request (`enum req_op`, `REQ_*`).
 //!
 //! C header: [`include/linux/blk_types.h`](srctree/include/linux/blk_types.h)
 

@@ -81,7 +81,7 @@ pub(crate) struct Request {
 
 // SAFETY: A request may be executed and completed in any context.
 unsafe impl Send for Request {}
-// SAFETY: What `&self` reads does not change while the request is owned.
+// SAFETY: The fields that `&self` reads do not change while the request is owned.
 unsafe impl Sync for Request {}
 
 impl Request {

@@ -10,7 +10,7 @@ use kernel::prelude::*;
 use kernel::time::msecs_to_jiffies;
 use rnbd_proto::wire::rnbd::BlockOp;
 
-/// A copy of what describes a request that timed out.
+/// Description of a request that timed out.
 ///
 /// The request may be completed while this is used, so its fields are copied.
 pub(crate) struct TimedOutRequest {

@@ -220,7 +220,7 @@ def test_the_initiator_is_unloaded_while_the_target_opens_a_device(loopback: Pai
     assert mapping.wait().code != 0
     assert device.unmap("force") is None
     said = dmesg.last(guest, 10)
-    assert f"{device.name}: unmapped, though the server does not answer yet" in said, said
+    assert f"{device.name}: unmapped, but the server has not closed it yet" in said, said
     # Without the end of its connection the worker would wait for half a minute.
     guest.run("rmmod rnbd_client", timeout=10)
     assert partitions.running, "the device was opened, so this shows nothing"

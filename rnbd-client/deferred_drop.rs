@@ -1,0 +1,33 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+//! Dropping a value in a worker, as that may take long.
+
+#![deny(unsafe_code)]
+
+use kernel::prelude::*;
+use kernel::sync::Arc;
+use kernel::time::Delta;
+use rtrs::kernel_ext::completion::Completion;
+use rtrs::kernel_ext::workqueue::WorkqueueHandle;
+
+/// Drops `value` in a worker of `queue`, and waits for that for at most `limit`. Returns
+/// whether it is dropped. Without memory for this, drops it at once.
+pub(crate) fn drop_within<T: Send + 'static>(
+    queue: &WorkqueueHandle,
+    value: T,
+    limit: Delta,
+) -> bool {
+    let Ok(dropped) = Arc::pin_init(Completion::new(), GFP_KERNEL) else {
+        drop(value);
+        return true;
+    };
+    let job = {
+        let dropped = dropped.clone();
+        move || {
+            drop(value);
+            dropped.complete_all();
+        }
+    };
+    // A job that cannot be queued is dropped by `spawn`, and `value` with it.
+    queue.spawn(job).is_err() || dropped.wait_timeout(limit)
+}

@@ -1,0 +1,45 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+//! ModuleResources of the module that all devices share.
+
+#![deny(unsafe_code)]
+
+use crate::disk_number::DiskNumbers;
+use crate::mq::Major;
+use kernel::prelude::*;
+use kernel::sync::Arc;
+use rtrs::client::Client;
+use rtrs::kernel_ext::debugfs::DebugfsDir;
+use rtrs::kernel_ext::sysfs::SysfsDir;
+use rtrs::kernel_ext::workqueue::WorkqueueHandle;
+
+/// ModuleResources that all devices share. Each session holds a reference.
+pub(crate) struct ModuleResources {
+    /// Numbers of disks.
+    pub(crate) numbers: Arc<DiskNumbers>,
+    /// `ctl/devices`, with a link to each disk.
+    pub(crate) links: SysfsDir,
+    /// The directory in debugfs.
+    pub(crate) debugfs: DebugfsDir,
+    /// The client side of the transport.
+    pub(crate) client: Client,
+    /// Major number of all disks.
+    pub(crate) major: Major,
+    /// Runs the rest of unmapping by force. [`crate::control::Control`] owns the queue.
+    pub(crate) queue: WorkqueueHandle,
+}
+
+impl ModuleResources {
+    /// Registers the names of the module. The links are created in `links`.
+    pub(crate) fn new(links: SysfsDir, queue: WorkqueueHandle) -> Result<Arc<Self>> {
+        let this = Self {
+            numbers: DiskNumbers::new()?,
+            links,
+            debugfs: DebugfsDir::new(c"rnbd_client")?,
+            client: Client::new()?,
+            major: Major::register(c"rnbd")?,
+            queue,
+        };
+        Ok(Arc::new(this, GFP_KERNEL)?)
+    }
+}
