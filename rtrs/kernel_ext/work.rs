@@ -93,10 +93,10 @@ pub trait OwnedWorkItem<const ID: u64 = 0>: HasOwnedWork<ID> + Send + Sync + 'st
 /// Implements [`HasOwnedWork`](crate::kernel_ext::work::HasOwnedWork) for a field.
 #[macro_export]
 macro_rules! impl_has_owned_work {
-    ($(impl HasOwnedWork<$id:tt> for $owner:ty { self.$field:ident })*) => {$(
+    ($(impl$({$($generics:tt)*})? HasOwnedWork<$id:tt> for $owner:ty { self.$field:ident })*) => {$(
         #[allow(unsafe_code, reason = "the macro upholds the contract")]
         // SAFETY: Both directions use the same field; the compiler checks its type.
-        unsafe impl $crate::kernel_ext::work::HasOwnedWork<$id> for $owner {
+        unsafe impl$(<$($generics)*>)? $crate::kernel_ext::work::HasOwnedWork<$id> for $owner {
             #[inline]
             unsafe fn work_of(this: *const Self) -> *const $crate::kernel_ext::work::OwnedWork<Self, $id> {
                 // SAFETY: The caller passes a live object.
