@@ -1,41 +1,39 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
-//! The transport's server side: takes connections, hands requests to a
-//! [`Service`] and sends its answers.
+//! Server side of the transport: accepts connections, hands requests to a [`Service`] and sends
+//! its responses.
 //!
-//! A client makes a *session*, which has one or more *paths*; a path has one
-//! connection for control and some for requests. What belongs to whom, and
-//! what waits for what when it ends, is in
-//! `Documentation/architecture-rtrs-server.md`.
+//! A client creates a *session* with one or more *paths*. A path has one control connection and
+//! one or more connections for requests. `Documentation/architecture-rtrs-server.md` lists the
+//! objects, their owners, and the steps of a teardown.
 //!
-//! Whatever a peer sends, the worst that happens is that its own path closes.
+//! A message from a peer can at worst close the path of that peer.
 //!
-//! Completions of the connection for control are handled in process context, as setting
-//! a path up sleeps, those of the others in softirq.
+//! Completions of the control connection run in process context, as path set-up sleeps; those of
+//! the other connections run in softirq.
 //!
-//! Lock order: a session's `upper` lock, then the table of paths. The table's
-//! lock is never held while something is destroyed that waits for handlers.
+//! Lock order: `Session::upper`, then the table of paths. No code destroys an object that waits
+//! for handlers while it holds the lock of the table.
 
 #![deny(unsafe_code)]
 
 mod chunk;
-mod conn;
+mod chunk_completion;
+mod config;
 mod dispatch_queue;
 mod heartbeat;
-mod info;
+mod io;
 mod listen;
 mod params;
 mod path;
-mod path_dir;
 mod path_table;
-mod recv;
+mod registry;
 mod request;
 mod resend_order;
 mod service;
 mod session;
-mod session_dir;
 mod setup;
-mod stats;
+mod sysfs;
 mod teardown;
 
 pub use listen::Server;

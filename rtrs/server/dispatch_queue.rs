@@ -1,12 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
-//! The way of requests from softirq, where connections learn of them, to process
-//! context, where the service takes them.
+//! Queues of requests between softirq, where they arrive, and process context, where the service
+//! takes them.
 //!
-//! Each connection has an inbox, so CPUs of a client that use different ones do not meet
-//! here. What is in it has its [lane](super::resend_order) and a reference to the path, and the
-//! task that empties it always runs; the path's teardown waits for the requests, then
-//! stops the task.
+//! Each connection has a queue, so CPUs of a client that use different connections do not contend
+//! here. The work item that drains the queue always runs: the teardown of a path waits for the
+//! requests first, and then stops the work item.
 
 use kernel::new_mutex;
 use kernel::new_spinlock_irq;
@@ -16,55 +15,62 @@ use kernel::sync::Mutex;
 use kernel::sync::SpinLockIrq;
 use rnbd_proto::limits::QueueDepth;
 
-use super::listen::Shared;
-use super::resend_order::Entered;
 use crate::impl_has_owned_work;
 use crate::kernel_ext::work;
 use crate::kernel_ext::work::OwnedWork;
 use crate::kernel_ext::work::OwnedWorkItem;
+use crate::kernel_ext::workqueue::WorkqueueHandle;
 use crate::new_owned_work;
 
-const HAND_OVER: u64 = 0;
+const DISPATCH: u64 = 0;
 
-/// The requests of one connection that can be served.
+/// A request that a [`DispatchQueue`] takes to process context.
+pub(super) trait Dispatch: Send + Sized + 'static {
+    /// Hands the request to the service. Process context.
+    fn dispatch(self);
+
+    /// Gives the request up and closes its path. Any context.
+    fn refuse(self, why: &str);
+}
+
+/// The requests of one connection that are ready for the service.
 ///
 /// Lock order: `batch`, then `ready`.
 #[pin_data]
-pub(super) struct DispatchQueue {
-    /// With room for all chunks.
+pub(super) struct DispatchQueue<R> {
+    /// Has capacity for all chunks.
     #[pin]
-    ready: SpinLockIrq<KVec<Entered>>,
-    /// Likewise. What the task is at; empty otherwise.
+    ready: SpinLockIrq<KVec<R>>,
+    /// The requests that the work item hands over; has the same capacity.
     #[pin]
-    batch: Mutex<KVec<Entered>>,
+    batch: Mutex<KVec<R>>,
     #[pin]
-    task: OwnedWork<Self, HAND_OVER>,
+    work: OwnedWork<Self, DISPATCH>,
 }
 
 impl_has_owned_work! {
-    impl HasOwnedWork<HAND_OVER> for DispatchQueue { self.task }
+    impl{R: Dispatch} HasOwnedWork<DISPATCH> for DispatchQueue<R> { self.work }
 }
 
-impl DispatchQueue {
-    /// An empty one.
-    pub(super) fn new(shared: &Shared) -> Result<Arc<Self>> {
-        let room = |depth: QueueDepth| KVec::with_capacity(depth.get().into(), GFP_KERNEL);
-        let depth = shared.limits.queue_depth();
-        let (ready, batch) = (room(depth)?, room(depth)?);
+impl<R: Dispatch> DispatchQueue<R> {
+    /// Creates an empty queue for `depth` requests, whose work item runs on `requests`.
+    pub(super) fn new(depth: QueueDepth, requests: &WorkqueueHandle) -> Result<Arc<Self>> {
+        let empty = || KVec::with_capacity(depth.get().into(), GFP_KERNEL);
+        let (ready, batch) = (empty()?, empty()?);
 
         Arc::pin_init(
             pin_init!(Self {
-                ready <- new_spinlock_irq!(ready, "rtrs_inbox"),
-                batch <- new_mutex!(batch, "rtrs_inbox_batch"),
-                task <- new_owned_work!(shared.requests.clone(), "rtrs_server_requests"),
+                ready <- new_spinlock_irq!(ready, "rtrs_dispatch"),
+                batch <- new_mutex!(batch, "rtrs_dispatch_batch"),
+                work <- new_owned_work!(requests.clone(), "rtrs_server_requests"),
             }),
             GFP_KERNEL,
         )
     }
 
-    /// Puts a request in. In any context: the end of one request can let the next one in
-    /// its chunk in.
-    pub(super) fn put(self: &Arc<Self>, request: Entered) {
+    /// Adds a request. Any context: the response to one request can start the next one in the
+    /// same chunk.
+    pub(super) fn push(self: &Arc<Self>, request: R) {
         let mut ready = self.ready.lock();
         let first = ready.is_empty();
         let pushed = ready.push_within_capacity(request);
@@ -72,26 +78,26 @@ impl DispatchQueue {
 
         match pushed {
             Ok(()) if first => {
-                work::schedule::<_, HAND_OVER>(self);
+                work::schedule::<_, DISPATCH>(self);
             }
             Ok(()) => {}
-            // Cannot be: there is room for every chunk. Its client gets no answer.
+            // Cannot happen: there is capacity for every chunk. The client gets no response.
             Err(full) => full.0.refuse("more requests than chunks"),
         }
     }
 
-    /// Waits until the task has returned. Only when nothing is in it, nor will be.
+    /// Waits until the work item has returned. The queue must be empty and stay so.
     pub(super) fn stop(self: &Arc<Self>) {
-        work::stop_sync::<_, HAND_OVER>(self);
+        work::stop_sync::<_, DISPATCH>(self);
     }
 }
 
-impl OwnedWorkItem<HAND_OVER> for DispatchQueue {
+impl<R: Dispatch> OwnedWorkItem<DISPATCH> for DispatchQueue<R> {
     fn run(this: Arc<Self>) {
         let mut batch = this.batch.lock();
         core::mem::swap(&mut *batch, &mut *this.ready.lock());
         for request in batch.drain_all() {
-            request.hand_over();
+            request.dispatch();
         }
     }
 }

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
-//! What a path does by the clock: it gives up a set-up that does not come to an
-//! end, and then sends heartbeats.
+//! Periodic work of a path: the time limit of its set-up, and then its heartbeats.
 
 use kernel::prelude::*;
 use kernel::sync::Arc;
@@ -20,55 +19,55 @@ use crate::kernel_ext::work::OwnedWorkItem;
 use crate::pr_warn_ratelimited;
 use crate::rdma::qp::Progress;
 
-/// How long the next connection of a path may take to come in, or its client to ask
-/// for the chunks once all are there.
+/// Time limit for the next connection of a path, or for INFO_REQ once all connections are there.
 const STEP_LIMIT: Delta = Delta::from_secs(30);
-/// How long all of that may take.
+/// Time limit for the whole set-up.
 const SETUP_LIMIT: Delta = Delta::from_secs(120);
-const BEAT: Delta = Delta::from_millis(heartbeat::INTERVAL_MS as i64);
+/// Time between heartbeats.
+const INTERVAL: Delta = Delta::from_millis(heartbeat::INTERVAL_MS as i64);
 
 impl OwnedWorkItem<TICK> for Path {
     fn run(this: Arc<Self>) {
-        match this.state.get() {
+        match this.state() {
             ServerState::Connecting => {
-                this.fail(fmt!("the client did not complete it in time"));
+                this.fail(fmt!("set-up timed out"));
             }
-            ServerState::Connected => this.beat(),
+            ServerState::Connected => this.send_heartbeat(),
             ServerState::Closing | ServerState::Closed => {}
         }
     }
 }
 
 impl Path {
-    /// Gives the peer time for its next step of setting up the path.
-    pub(super) fn await_setup(self: &Arc<Self>) {
-        let left = SETUP_LIMIT - self.began.elapsed();
+    /// Starts the time limit for the next step of the set-up.
+    pub(super) fn start_setup_timeout(self: &Arc<Self>) {
+        let left = SETUP_LIMIT - self.setup().elapsed();
         work::reschedule_in::<_, TICK>(self, STEP_LIMIT.min(left.max(Delta::ZERO)));
     }
 
-    /// Begins to send heartbeats.
+    /// Starts to send heartbeats.
     pub(super) fn start_heartbeat(self: &Arc<Self>) {
-        work::reschedule_in::<_, TICK>(self, BEAT);
+        work::reschedule_in::<_, TICK>(self, INTERVAL);
     }
 
-    fn beat(self: &Arc<Self>) {
-        for id in 0..self.count() {
-            match self.with_qp(id, |qp| qp.nudge()) {
+    fn send_heartbeat(self: &Arc<Self>) {
+        for id in 0..self.links().count() {
+            match self.links().with_qp(id, |qp| qp.nudge()) {
                 None | Some(Progress::Fine) => {}
                 Some(Progress::Nudged) => {
                     pr_warn_ratelimited!("{self}: connection {id} made no progress, nudged\n");
                 }
                 Some(Progress::Broken) => {
-                    return self.fail(fmt!("the device lost an answer on connection {id}"));
+                    return self.fail(fmt!("the device lost a response on connection {id}"));
                 }
             }
         }
-        match self.heartbeat.tick(clock::now_ns()) {
+        match self.heartbeat().tick(clock::now_ns()) {
             HeartbeatAction::Send => {
-                let service = self.service.as_ref();
-                let news = service.map_or(EventCount::NONE, |service| service.async_event());
-                let imm = Imm::Heartbeat(news).encode();
-                let sent = self.with_qp(0, |qp| qp.post_imm(imm));
+                let service = self.service();
+                let events = service.map_or(EventCount::NONE, |service| service.async_event());
+                let imm = Imm::Heartbeat(events).encode();
+                let sent = self.links().with_qp(0, |qp| qp.post_imm(imm));
                 if let Some(Err(e)) = sent {
                     self.fail(fmt!("heartbeat not sent: {e:?}"));
                     return;
@@ -76,10 +75,10 @@ impl Path {
             }
             HeartbeatAction::Wait => {}
             HeartbeatAction::Dead => {
-                self.fail(fmt!("nothing heard of the client any more"));
+                self.fail(fmt!("no message from the client for too long"));
                 return;
             }
         }
-        work::schedule_in::<_, TICK>(self, BEAT);
+        work::schedule_in::<_, TICK>(self, INTERVAL);
     }
 }

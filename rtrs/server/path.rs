@@ -1,41 +1,42 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
-//! Paths: the connections between two addresses that belong together, and the
-//! memory behind them.
+//! Paths and their connections.
+//!
+//! A path consists of its [set-up](progress), its [connections](links) and the
+//! [chunks and queues](data) that its requests use.
 
-use core::sync::atomic::AtomicU16;
+mod data;
+mod endpoints;
+mod links;
+mod progress;
+mod stats;
 
 use kernel::fmt;
 use kernel::new_mutex;
 use kernel::prelude::*;
-use kernel::revocable::Revocable;
 use kernel::sync::barrier::smp_mb;
 use kernel::sync::barrier::Full;
 use kernel::sync::Arc;
 use kernel::sync::Mutex;
 use kernel::sync::SetOnce;
-use kernel::time::Instant;
-use kernel::time::Monotonic;
 use rnbd_proto::heartbeat::Heartbeat;
 use rnbd_proto::path_state::ServerState;
 use rnbd_proto::path_state::StateCell;
-use rnbd_proto::wire::rtrs;
+use rnbd_proto::wire::rtrs::ConnAccept;
 use rnbd_proto::wire::rtrs::ConnReq;
 
-use super::chunk;
-use super::chunk::ChunkSlot;
-use super::conn::Conn;
-use super::dispatch_queue::DispatchQueue;
-use super::listen::Shared;
-use super::path_dir::PathDir;
+use self::data::Data;
+pub(super) use self::endpoints::Endpoints;
+use self::links::Links;
+use self::progress::SetupProgress;
+use super::config::ServerConfig;
+use super::request::PendingRequest;
 use super::service::SessionService;
+use super::session::Registry;
 use super::session::Session;
-use super::setup::Setup;
-use super::stats::Stats;
 use crate::impl_has_owned_work;
-use crate::kernel_ext::completion::Completion;
 use crate::kernel_ext::log::Plain;
-use crate::kernel_ext::net::SockAddr;
+use crate::kernel_ext::sysfs::SysfsDir;
 use crate::kernel_ext::trace;
 use crate::kernel_ext::trace::Side;
 use crate::kernel_ext::work;
@@ -43,84 +44,101 @@ use crate::kernel_ext::work::OwnedWork;
 use crate::new_owned_work;
 use crate::pr_err_ratelimited;
 use crate::pr_info_ratelimited;
-use crate::rdma::connection::Connection;
+use crate::rdma::cm::CmEvent;
+use crate::rdma::cm::CmEvents;
 use crate::rdma::pd::Pd;
-use crate::rdma::qp::QpRef;
+use crate::rdma::wc::Wc;
 
 pub(super) const TICK: u64 = 0;
 pub(super) const TEARDOWN: u64 = 1;
 
-/// The two ends of a path.
-#[derive(Clone, Copy)]
-pub(super) struct Endpoints {
-    pub(super) src: SockAddr,
-    pub(super) dst: SockAddr,
+/// The directories of a path in sysfs, in the order in which they are removed: its statistics,
+/// then the directory that contains them.
+pub(super) type PathDirs = [SysfsDir; 2];
+
+/// Context of a queue pair: a connection of a path.
+pub(super) struct Conn {
+    path: Arc<Path>,
+    id: u16,
 }
 
-impl Endpoints {
-    /// The address of the client.
-    pub(super) fn peer(&self) -> SockAddr {
-        self.dst.with_port(0)
+impl Conn {
+    /// Creates the context of connection `id` of `path`.
+    pub(super) fn new(path: Arc<Path>, id: u16) -> Self {
+        Self { path, id }
     }
 
-    /// Whether they are the same machines' addresses, whatever the ports.
-    pub(super) fn same_hosts(&self, other: &Self) -> bool {
-        self.src.with_port(0) == other.src.with_port(0)
-            && self.dst.with_port(0) == other.dst.with_port(0)
+    /// Returns the path.
+    pub(super) fn path(&self) -> &Arc<Path> {
+        &self.path
+    }
+
+    /// Returns the id within the path; 0 is the control connection.
+    pub(super) fn id(&self) -> u16 {
+        self.id
+    }
+
+    /// Returns whether `wc`, of a `what`, succeeded. Closes the path otherwise.
+    pub(super) fn check(&self, wc: &Wc, what: &str) -> bool {
+        if wc.is_ok() {
+            return true;
+        }
+        if wc.is_flush() {
+            // Closing a path flushes all work requests, and then this does nothing. Otherwise the
+            // device has moved the queue pair to the error state. This may be the only sign of
+            // it: the client's requests may have been acknowledged.
+            self.path.close("the connection broke");
+        } else {
+            self.path.fail(fmt!(
+                "{what} on connection {} failed: {}",
+                self.id,
+                wc.status_name()
+            ));
+        }
+        false
     }
 }
 
-impl fmt::Display for Endpoints {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_fmt(fmt!("{}@{}", self.src, self.dst))
+impl CmEvents for Conn {
+    fn event(&self, event: CmEvent) {
+        match event {
+            CmEvent::Established => {}
+            CmEvent::Disconnected => self.path.close("disconnected"),
+            CmEvent::AddrChange => self.path.close("address changed"),
+            CmEvent::DeviceRemoval => self.path.close("device removed"),
+        }
     }
 }
 
-/// A path.
+/// A path: the connections between two addresses that belong together, and their memory.
 ///
-/// Each of its connections refers to it and it to them; its teardown task,
-/// which every path ends with, takes the connections out.
+/// The path and its connections refer to each other. The teardown, which runs once for each path,
+/// takes the connections out.
 #[pin_data]
 pub(super) struct Path {
-    pub(super) shared: Arc<Shared>,
-    pub(super) session: Arc<Session>,
+    registry: Arc<dyn Registry>,
+    config: Arc<ServerConfig>,
+    session: Arc<Session>,
     /// The request of its first connection.
     req: ConnReq,
-    /// What is offered to its client.
-    pub(super) offer: rtrs::ConnAccept,
+    /// Offered to its client.
+    offer: ConnAccept,
     ends: Endpoints,
-    pub(super) first_vector: u32,
-    /// When its client asked for it.
-    pub(super) began: Instant<Monotonic>,
-    pub(super) pd: Arc<Pd>,
-    pub(super) state: StateCell<ServerState>,
-    /// By id. Revoked, which drains and destroys them, by the teardown.
+    /// Completion vector of connection 0; the other connections use the following ones.
+    first_vector: u32,
+    pd: Arc<Pd>,
+    state: StateCell<ServerState>,
+    setup: SetupProgress,
     #[pin]
-    pub(super) links: Revocable<KVec<SetOnce<Connection<Conn>>>>,
-    /// By id, once the client asked for them.
-    pub(super) slots: SetOnce<KVec<ChunkSlot>>,
-    /// By id of the connection, once all are there: what a client asks for is a number,
-    /// and these are memory.
-    inboxes: SetOnce<KVec<Arc<DispatchQueue>>>,
-    pub(super) setup: Setup,
-    /// There once the session knows that the path is up.
-    pub(super) service: SetOnce<Arc<dyn SessionService>>,
-    pub(super) heartbeat: Heartbeat,
-    pub(super) stats: Stats,
-    /// There while sysfs shows the path.
+    links: Links<Conn>,
     #[pin]
-    pub(super) dir: Mutex<Option<PathDir>>,
-    /// Held while a connection is added, and not while one is taken down.
+    data: Data<PendingRequest>,
+    /// Set once the session knows that the path is up.
+    service: SetOnce<Arc<dyn SessionService>>,
+    heartbeat: Heartbeat,
+    /// Set while sysfs shows the path.
     #[pin]
-    pub(super) joining: Mutex<()>,
-    /// Connections that are there or are just being accepted.
-    pub(super) coming: AtomicU16,
-    /// Complete when all connections are in `links`, or never will be.
-    #[pin]
-    pub(super) gathered: Completion,
-    /// Rung by requests that end while the path is being torn down.
-    #[pin]
-    pub(super) returned: Completion,
+    dirs: Mutex<Option<PathDirs>>,
     #[pin]
     tick: OwnedWork<Self, TICK>,
     #[pin]
@@ -133,46 +151,38 @@ impl_has_owned_work! {
 }
 
 impl Path {
-    /// A path without connections, as `req` asks for. Those that it gets take completion
-    /// vectors in turn, beginning with `first_vector`.
+    /// Creates a path without connections, as `req` asks for. Its connections use consecutive
+    /// completion vectors from `first_vector` on.
     pub(super) fn new(
-        shared: &Arc<Shared>,
+        registry: Arc<dyn Registry>,
+        config: &Arc<ServerConfig>,
         session: Arc<Session>,
         pd: Arc<Pd>,
         req: &ConnReq,
         ends: Endpoints,
         first_vector: u32,
     ) -> Result<Arc<Self>> {
-        let mut links = KVec::with_capacity(req.count().into(), GFP_KERNEL)?;
-        for _ in 0..req.count() {
-            links.push(SetOnce::new(), GFP_KERNEL)?;
-        }
-        let queue = &shared.queue;
-        let offer = shared.offer.with_inline_imm(req.inline_imm());
+        let queue = &config.queue;
+        let offer = config.offer.with_inline_imm(req.inline_imm());
         let offer = offer.with_short_responses(req.short_responses());
+        let (links, data) = (Links::new(req.count())?, Data::new()?);
         Arc::pin_init(
-            try_pin_init!(Self {
-                shared: shared.clone(),
+            pin_init!(Self {
+                registry,
+                config: config.clone(),
                 session,
                 req: *req,
                 offer,
                 ends,
                 first_vector,
-                began: Instant::now(),
                 pd,
                 state: StateCell::new(),
-                links <- Revocable::new(links),
-                slots: SetOnce::new(),
-                inboxes: SetOnce::new(),
-                setup: Setup::new(),
+                setup: SetupProgress::new(),
+                links <- links,
+                data <- data,
                 service: SetOnce::new(),
                 heartbeat: Heartbeat::new(),
-                stats: Stats::new()?,
-                dir <- new_mutex!(None, "rtrs_path_dir"),
-                joining <- new_mutex!((), "rtrs_path_joining"),
-                coming: AtomicU16::new(0),
-                gathered <- Completion::new(),
-                returned <- Completion::new(),
+                dirs <- new_mutex!(None, "rtrs_path_dirs"),
                 tick <- new_owned_work!(queue.clone(), "rtrs_server_tick"),
                 teardown <- new_owned_work!(queue.clone(), "rtrs_server_teardown"),
             }),
@@ -180,47 +190,96 @@ impl Path {
         )
     }
 
-    /// The request that it was made for.
+    /// Returns the server that it belongs to.
+    pub(super) fn registry(&self) -> &Arc<dyn Registry> {
+        &self.registry
+    }
+
+    /// Returns the settings of the server.
+    pub(super) fn config(&self) -> &ServerConfig {
+        &self.config
+    }
+
+    /// Returns its session.
+    pub(super) fn session(&self) -> &Arc<Session> {
+        &self.session
+    }
+
+    /// Returns the request of its first connection.
     pub(super) fn req(&self) -> &ConnReq {
         &self.req
     }
 
-    /// Its addresses.
+    /// Returns the offer to its client.
+    pub(super) fn offer(&self) -> &ConnAccept {
+        &self.offer
+    }
+
+    /// Returns its addresses.
     pub(super) fn ends(&self) -> &Endpoints {
         &self.ends
     }
 
-    /// Where requests go that came by connection `id`.
-    pub(super) fn inbox(&self, id: u16) -> Option<&Arc<DispatchQueue>> {
-        self.inboxes.as_ref()?.get(usize::from(id))
+    /// Returns the completion vector of connection `id`.
+    pub(super) fn vector(&self, id: u16) -> u32 {
+        self.first_vector.wrapping_add(id.into())
     }
 
-    /// Makes the inboxes, when all connections are there.
-    pub(super) fn make_inboxes(&self) -> Result {
-        let mut inboxes = KVec::with_capacity(self.count().into(), GFP_KERNEL)?;
-        for _ in 0..self.count() {
-            inboxes.push(DispatchQueue::new(&self.shared)?, GFP_KERNEL)?;
-        }
-        match self.inboxes.populate(inboxes) {
-            true => Ok(()),
-            false => Err(EPROTO),
-        }
+    /// Returns its protection domain.
+    pub(super) fn pd(&self) -> &Arc<Pd> {
+        &self.pd
     }
 
-    /// Number of connections that it is to have.
-    pub(super) fn count(&self) -> u16 {
-        self.req.count()
+    /// Returns the progress of its set-up.
+    pub(super) fn setup(&self) -> &SetupProgress {
+        &self.setup
     }
 
-    /// Bytes of the memory of its chunks, as far as it is allocated.
-    pub(super) fn pinned(&self) -> usize {
-        let chunks = self.slots.as_ref().map_or(0, |slots| slots.len());
-        chunks.saturating_mul(chunk::memory(self.shared.limits))
+    /// Returns its connections.
+    pub(super) fn links(&self) -> &Links<Conn> {
+        &self.links
     }
 
-    /// Whether it is being taken down.
+    /// Returns its chunks and queues.
+    pub(super) fn data(&self) -> &Data<PendingRequest> {
+        &self.data
+    }
+
+    /// Returns its heartbeat.
+    pub(super) fn heartbeat(&self) -> &Heartbeat {
+        &self.heartbeat
+    }
+
+    /// Returns the user of its requests, once the session knows that the path is up.
+    pub(super) fn service(&self) -> Option<&Arc<dyn SessionService>> {
+        self.service.as_ref()
+    }
+
+    /// Sets the user of its requests: the session knows that the path is up.
+    pub(super) fn set_service(&self, service: Arc<dyn SessionService>) {
+        self.service.populate(service);
+    }
+
+    /// Stores its directories in sysfs.
+    pub(super) fn set_dirs(&self, dirs: PathDirs) {
+        *self.dirs.lock() = Some(dirs);
+    }
+
+    /// Removes its directories from sysfs, which waits for readers and writers of their files.
+    pub(super) fn remove_dirs(&self) {
+        // Not under the lock, though no other thread takes it at that point.
+        let dirs = self.dirs.lock().take();
+        drop(dirs);
+    }
+
+    /// Returns its state.
+    pub(super) fn state(&self) -> ServerState {
+        self.state.get()
+    }
+
+    /// Returns whether it is being torn down.
     pub(super) fn is_closing(&self) -> bool {
-        matches!(self.state.get(), ServerState::Closing | ServerState::Closed)
+        matches!(self.state(), ServerState::Closing | ServerState::Closed)
     }
 
     /// Changes the state, if the rules allow that.
@@ -232,8 +291,8 @@ impl Path {
         changed
     }
 
-    /// Takes it down because of what the peer or the hardware did. From any
-    /// context; the work is done later, and only once.
+    /// Closes the path because of a fault of the peer or the hardware. Any context; the teardown
+    /// runs later, and only once.
     pub(super) fn fail(self: &Arc<Self>, why: fmt::Arguments<'_>) {
         if self.enter(ServerState::Closing) {
             pr_err_ratelimited!("{self}: closing: {why}\n");
@@ -241,7 +300,7 @@ impl Path {
         }
     }
 
-    /// As [`Path::fail`], for a reason that nobody is to blame for.
+    /// Closes the path for a reason that is not a fault; see [`Path::fail`].
     pub(super) fn close(self: &Arc<Self>, why: &str) {
         if self.enter(ServerState::Closing) {
             pr_info_ratelimited!("{self}: closing: {why}\n");
@@ -249,59 +308,15 @@ impl Path {
         }
     }
 
-    /// Calls `f`, which must not sleep, with the queue pair of connection `id`.
+    /// Tells the teardown that a chunk was released without being posted.
     ///
-    /// `None`, and `f` is dropped, when there is no such connection or the
-    /// teardown has begun to take them down.
-    pub(super) fn with_qp<R>(&self, id: u16, f: impl FnOnce(&QpRef<'_, Conn>) -> R) -> Option<R> {
-        let links = self.links.try_access()?;
-        let link = links.get(usize::from(id))?.as_ref()?;
-        Some(f(&link.qp()))
-    }
-
-    /// The context of connection `id`, as [`Path::with_qp`].
-    pub(super) fn conn(&self, id: u16) -> Option<Arc<Conn>> {
-        self.with_qp(id, |qp| qp.context().clone())
-    }
-
-    /// Whether connection `id` is there.
-    pub(super) fn has_link(&self, id: u16) -> bool {
-        self.with_qp(id, |_| ()).is_some()
-    }
-
-    /// The port of the device that it uses, from 1. `None` when the connection
-    /// for control is gone.
-    pub(super) fn port(&self) -> Option<u32> {
-        let links = self.links.try_access()?;
-        let port = links.first()?.as_ref()?.port();
-        Some(port)
-    }
-
-    /// Takes in the connection `id`; gives it back when its place is taken.
-    pub(super) fn add_link(
-        &self,
-        id: u16,
-        link: Connection<Conn>,
-    ) -> core::result::Result<(), Connection<Conn>> {
-        let Some(links) = self.links.try_access() else {
-            return Err(link);
-        };
-        match links.get(usize::from(id)) {
-            Some(place) if place.as_ref().is_none() => {
-                place.populate(link);
-                Ok(())
-            }
-            _ => Err(link),
-        }
-    }
-
-    /// A chunk was given up without being posted. In any context, but in an RCU
-    /// read section or in an inbox's task, as the path may go from then on.
+    /// Any context, but in an RCU read section or in the work item of a dispatch queue, as the
+    /// path may be freed from then on.
     pub(super) fn chunk_returned(&self) {
         // Either the teardown sees the chunk, or this sees the teardown.
         smp_mb(Full);
         if self.is_closing() {
-            self.returned.complete();
+            self.data.chunk_returned();
         }
     }
 }

@@ -1,96 +1,129 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
-//! Requests in the hands of the service.
+//! Requests of clients, from their arrival to their response.
 
 use kernel::prelude::*;
-use kernel::sync::rcu;
 use kernel::sync::Arc;
-use rnbd_proto::error;
-use rnbd_proto::limits::BufId;
 use rnbd_proto::wire::rtrs;
 use rnbd_proto::wire::rtrs::DataTransfer;
 
-use super::chunk;
 use super::chunk::Chunk;
-use super::conn::Conn;
-use super::path::Path;
+use super::path::Conn;
 use crate::kernel_ext::pages::Pages;
-use crate::kernel_ext::trace;
-use crate::kernel_ext::trace::Failed;
-use crate::kernel_ext::trace::Side;
 use crate::rdma::op::HeldOp;
 
-/// A request of a client, to be answered once.
+/// A request in its chunk, and the connection that it came by.
 ///
-/// Its memory belongs to it until then. Dropping it answers `EIO`.
-pub struct Request {
-    /// There until the answer.
-    parts: Option<Parts>,
-    pages: Arc<Pages>,
-    wire: rtrs::RequestMsg,
-}
-
-struct Parts {
+/// Each stage from arrival to response owns this value and hands it on; see [`super::io`].
+/// Dropping it releases the chunk, and with it perhaps the last reference to the path: only the
+/// functions of [`super::io`] and a teardown do that.
+pub(super) struct PendingRequest {
     chunk: HeldOp<Chunk>,
     conn: Arc<Conn>,
 }
 
+impl PendingRequest {
+    /// Combines a chunk with the connection that the request in it came by.
+    pub(super) fn new(chunk: HeldOp<Chunk>, conn: Arc<Conn>) -> Self {
+        Self { chunk, conn }
+    }
+
+    /// Returns the chunk.
+    pub(super) fn chunk(&self) -> &Chunk {
+        &self.chunk
+    }
+
+    /// Returns the connection that the request came by.
+    pub(super) fn conn(&self) -> &Arc<Conn> {
+        &self.conn
+    }
+
+    /// Copies and parses the request; see [`Chunk::read`].
+    pub(super) fn read(
+        &mut self,
+    ) -> core::result::Result<rtrs::RequestMsg, rnbd_proto::error::WireError> {
+        self.chunk.read()
+    }
+
+    /// Splits it into chunk and connection.
+    pub(super) fn into_parts(self) -> (HeldOp<Chunk>, Arc<Conn>) {
+        (self.chunk, self.conn)
+    }
+}
+
+/// A request of a client that the service executes and completes once.
+///
+/// The service owns its memory until then. Dropping the request completes it with `EIO`.
+pub struct Request {
+    /// Taken when the request is completed.
+    pending: Option<PendingRequest>,
+    pages: Arc<Pages>,
+    msg: rtrs::RequestMsg,
+}
+
 impl Request {
-    pub(super) fn new(chunk: HeldOp<Chunk>, conn: Arc<Conn>, wire: rtrs::RequestMsg) -> Self {
+    /// Makes a request with the parsed message `msg` available to the service.
+    pub(super) fn new(pending: PendingRequest, msg: rtrs::RequestMsg) -> Self {
         Self {
-            pages: chunk.pages().clone(),
-            parts: Some(Parts { chunk, conn }),
-            wire,
+            pages: pending.chunk().pages().clone(),
+            pending: Some(pending),
+            msg,
         }
     }
 
-    /// Whether the client wants data back.
+    /// Takes the request out, with its message. `None` if it was completed.
+    pub(super) fn take(&mut self) -> Option<(PendingRequest, rtrs::RequestMsg)> {
+        self.pending.take().map(|pending| (pending, self.msg))
+    }
+
+    /// Returns whether the client wants data.
     pub fn is_read(&self) -> bool {
         matches!(self.transfer(), DataTransfer::ToClient { .. })
     }
 
-    /// Whether nobody will get the answer, as its path is gone. A look: it may go at any
-    /// time.
+    /// Returns whether the path is closing, so the response will be lost. A hint: the path may
+    /// begin to close at any time.
     pub fn is_lost(&self) -> bool {
-        self.parts
+        self.pending
             .as_ref()
-            .is_none_or(|parts| parts.conn.path.is_closing())
+            .is_none_or(|pending| pending.conn.path().is_closing())
     }
 
-    /// Which way the data of the request goes.
+    /// Returns the direction of the data.
     pub fn transfer(&self) -> DataTransfer {
-        self.wire.transfer()
+        self.msg.transfer()
     }
 
-    /// The user message. The client cannot change it any more.
+    /// Returns the user message. The client cannot change it any more.
     pub fn message(&self) -> &[u8] {
-        self.parts.as_ref().map_or(&[], |parts| parts.chunk.user())
+        self.pending
+            .as_ref()
+            .map_or(&[], |pending| pending.chunk.user())
     }
 
-    /// Bytes of data: those that the client wrote, or those that it wants.
+    /// Returns the number of bytes of data that the client wrote or wants.
     pub fn data_len(&self) -> usize {
-        let len = match self.wire.transfer() {
-            DataTransfer::ToServer => self.wire.data_len(),
+        let len = match self.msg.transfer() {
+            DataTransfer::ToServer => self.msg.data_len(),
             DataTransfer::None => 0,
-            // Not more than the room in the chunk, see `rtrs::RequestMsg`.
+            // At most the size of the chunk, see `rtrs::RequestMsg`.
             DataTransfer::ToClient { desc, .. } => desc.len(),
         };
         len as usize
     }
 
-    /// The memory of the data, which is at its start.
+    /// Returns the memory of the data, which begins at its start.
     ///
-    /// All [`Request::data_len`] bytes of it go to a client that wants data
-    /// when the request completes with success.
+    /// When a read completes with success, all [`Request::data_len`] bytes go to the client.
     pub fn pages(&self) -> &Pages {
         &self.pages
     }
 
-    /// Makes `reply` the data for a client that wants some, zeroes after it.
+    /// Makes `reply` the data for the client, followed by zeroes.
     ///
     /// # Errors
     ///
-    /// `EMSGSIZE` when the client has no room for it.
+    /// `EMSGSIZE` when the client does not want that much data.
     pub fn write_reply(&mut self, reply: &[u8]) -> Result {
         let rest = match self.data_len().checked_sub(reply.len()) {
             Some(rest) if self.is_read() => rest,
@@ -99,58 +132,4 @@ impl Request {
         self.pages().write_at(0, reply)?;
         self.pages().zero(reply.len(), rest)
     }
-
-    /// Answers the client. In any context.
-    pub fn complete(mut self, result: Result) {
-        self.answer(result);
-    }
-
-    fn answer(&mut self, result: Result) {
-        // As soon as the chunk is given up, the path may go. References to it
-        // that are dropped in this section are not the last ones: the teardown
-        // holds its own until all such sections are over.
-        let _section = rcu::read_lock();
-        let Some(Parts { chunk, conn }) = self.parts.take() else {
-            return;
-        };
-        let (path, wire) = (&conn.path, self.wire);
-        let errno = match result {
-            Ok(()) => 0,
-            Err(e) => {
-                trace_error(path, chunk.id(), &wire, e);
-                e.to_errno().checked_neg().unwrap_or(error::EINVAL)
-            }
-        };
-
-        // Before the answer, after which the client may use the id again.
-        path.session.executed(chunk.id());
-        match path.with_qp(conn.id, move |qp| chunk::respond(chunk, qp, &wire, errno)) {
-            Some(Ok(())) => return,
-            Some(Err(e)) => path.fail(fmt!("answer not posted: {e:?}")),
-            // The connections are gone, and the chunk was given up just now.
-            None => {}
-        }
-        path.chunk_returned();
-    }
-}
-
-impl Drop for Request {
-    fn drop(&mut self) {
-        self.answer(Err(EIO));
-    }
-}
-
-/// A request of `path` is going to be answered with an error.
-fn trace_error(path: &Path, id: BufId, wire: &rtrs::RequestMsg, error: Error) {
-    let failed = Failed {
-        place: path,
-        op: match wire.transfer() {
-            DataTransfer::ToServer => c"write",
-            DataTransfer::None | DataTransfer::ToClient { .. } => c"read",
-        },
-        id: id.get().into(),
-        bytes: wire.data_len(),
-        error,
-    };
-    trace::io_error(Side::Server, &failed);
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
-//! What the transport calls: the user of the server side.
+//! Traits of the user of the server side, which the transport calls.
 
 use kernel::prelude::*;
 use kernel::sync::Arc;
@@ -10,43 +10,41 @@ use super::request::Request;
 use super::session::SessionInfo;
 use crate::kernel_ext::net::SockAddr;
 
-/// Who serves sessions.
+/// A user of the server side.
 pub trait Service: Send + Sync {
-    /// The first path of a session comes up. Process context.
+    /// Called when the first path of a session comes up. Process context.
     ///
     /// An error closes the path; the client sees a reset connection.
     fn session_up(&self, session: SessionInfo) -> Result<Arc<dyn SessionService>>;
 }
 
-/// Who serves the requests of one session.
+/// The user of one session.
 pub trait SessionService: Send + Sync {
-    /// A path from `peer` comes up, be it the first one or another. Process
-    /// context; of a session, one at a time.
+    /// Called when a path from `peer` comes up, the first one included. Process context; calls for
+    /// one session are serialized.
     ///
-    /// No request comes by it before. An error closes the path; the client sees
-    /// a reset connection.
+    /// No request comes by the path before. An error closes the path; the client sees a reset
+    /// connection.
     fn path_up(&self, peer: &SockAddr) -> Result;
 
-    /// A path from `peer`, for which `path_up` succeeded, is gone. Process
-    /// context.
+    /// Called when a path from `peer`, for which `path_up` succeeded, is gone. Process context.
     ///
     /// All requests that came by it were completed.
     fn path_down(&self, peer: &SockAddr);
 
-    /// A request arrived. Process context, may sleep; several at a time.
+    /// Executes a request. Process context, may sleep; several calls at a time.
     ///
-    /// It is answered when [`Request::complete`] is called, here or later in
-    /// any context.
+    /// [`Request::complete`] sends the response, here or later in any context.
     fn request(&self, request: Request);
 
-    /// A number that changes whenever there is news for the client, which heartbeats
-    /// tell it; [`EventCount::NONE`] for a client that does not listen. Process context.
+    /// Returns the number of asynchronous events, which heartbeats carry to the client;
+    /// [`EventCount::NONE`] for a client that does not listen. Process context.
     ///
-    /// Each path that is up asks at every heartbeat.
+    /// Each path that is up calls it for every heartbeat.
     fn async_event(&self) -> EventCount;
 
-    /// The last path is gone. Process context.
+    /// Called when the last path is gone. Process context.
     ///
-    /// All requests were completed, none is being handed over or will come.
+    /// All requests were completed, and no request is being handed over or will arrive.
     fn session_down(&self);
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
-//! Sessions: what the paths of one client have in common.
+//! Sessions: the state that the paths of one client share.
 
 use kernel::new_mutex;
 use kernel::prelude::*;
@@ -9,36 +9,70 @@ use kernel::str::CString;
 use kernel::sync::Arc;
 use kernel::sync::Mutex;
 use kernel::sync::SetOnce;
+use rnbd_proto::limits::BufId;
+use rnbd_proto::limits::ServerLimits;
+use rnbd_proto::wire::name::SessName;
 use rnbd_proto::wire::rtrs::Uuid;
 
-use super::listen::Shared;
+use super::path::Path;
+use super::request::PendingRequest;
 use super::resend_order::ResendOrders;
-use super::resend_order::SERVE;
+use super::service::Service;
 use super::service::SessionService;
-use super::session_dir::SessionDir;
 use crate::impl_has_owned_work;
+use crate::kernel_ext::class::Class;
+use crate::kernel_ext::kobject::AsSysfsParent;
 use crate::kernel_ext::kobject::SysfsParent;
 use crate::kernel_ext::log::Plain;
 use crate::kernel_ext::net::SockAddr;
+use crate::kernel_ext::sysfs::Attrs;
+use crate::kernel_ext::sysfs::SysfsDir;
 use crate::kernel_ext::trace;
 use crate::kernel_ext::trace::Side;
+use crate::kernel_ext::work;
 use crate::kernel_ext::work::OwnedWork;
+use crate::kernel_ext::workqueue::WorkqueueHandle;
 use crate::new_owned_work;
-use crate::pr_err_ratelimited;
 
-/// A client's session, for as long as it has paths.
+/// The work item of a session that serves requests which waited.
+pub(super) const SERVE: u64 = 0;
+
+/// The server, as its paths and sessions see it. No function is called for each request.
+pub(super) trait Registry: Send + Sync {
+    /// Returns the user of the server.
+    fn service(&self) -> &Arc<dyn Service>;
+
+    /// Returns the class of the sessions; `ENODEV` when the server has stopped.
+    fn class(&self) -> Result<Class>;
+
+    /// Returns the bytes of memory that the paths of `session` have for requests.
+    fn pinned(&self, session: &Arc<Session>) -> usize;
+
+    /// Closes all paths of `session`.
+    fn close_session(&self, session: &Arc<Session>, why: &str);
+
+    /// Gives the session of `path` the name that its client wants. Waits for paths that are
+    /// closing and in the way.
+    fn claim_name(&self, path: &Arc<Path>, name: SessName<'_>) -> Result;
+
+    /// Ends the wait in [`Registry::claim_name`] of a path that is closing.
+    fn path_closing(&self);
+
+    /// Removes a path.
+    fn remove(&self, path: &Arc<Path>);
+}
+
+/// A client's session. It exists as long as it has paths.
 #[pin_data]
 pub(super) struct Session {
     uuid: Uuid,
-    /// What the client calls it; set by its first path, under the lock of the
-    /// table.
-    pub(super) name: SetOnce<CString>,
-    /// Held while the service is told of coming and going, so that it sees
-    /// them one after the other.
+    /// Name that the client gave it; set by its first path, under the lock of the table.
+    name: SetOnce<CString>,
+    /// Held while the service is told of a path or session, so that it is told of one at a time.
     #[pin]
     upper: Mutex<Upper>,
     #[pin]
-    pub(super) lanes: ResendOrders,
+    orders: ResendOrders<PendingRequest>,
     #[pin]
     serve: OwnedWork<Self, SERVE>,
 }
@@ -47,45 +81,89 @@ impl_has_owned_work! {
     impl HasOwnedWork<SERVE> for Session { self.serve }
 }
 
-/// What there is while a path is up.
+/// The directory of a session in sysfs. Dropping it waits for callbacks that run.
+pub(super) struct SessionDir {
+    // Dropped in this order.
+    paths: SysfsDir,
+    _files: Attrs,
+}
+
+impl SessionDir {
+    /// Combines the directory of the paths and the files of the session.
+    pub(super) fn new(paths: SysfsDir, files: Attrs) -> Self {
+        Self {
+            paths,
+            _files: files,
+        }
+    }
+}
+
+/// State of a session that exists while a path is up.
 struct Upper {
-    /// Paths that are up.
+    /// Number of paths that are up.
     paths: usize,
-    /// There while `paths` is not 0.
+    /// Set while `paths` is not 0.
     service: Option<Arc<dyn SessionService>>,
-    /// Likewise. Callbacks of its files do not take the lock.
+    /// Set while `paths` is not 0. Callbacks of its files do not take the lock.
     dir: Option<SessionDir>,
 }
 
 impl Session {
-    pub(super) fn new(shared: &Shared, uuid: Uuid) -> Result<Arc<Self>> {
+    /// Creates a session without a name and paths. Its work item runs on `queue`.
+    pub(super) fn new(queue: &WorkqueueHandle, uuid: Uuid) -> Result<Arc<Self>> {
         Arc::pin_init(
             pin_init!(Self {
                 uuid,
                 name: SetOnce::new(),
                 upper <- new_mutex!(Upper { paths: 0, service: None, dir: None }, "rtrs_session"),
-                lanes <- ResendOrders::new(),
-                serve <- new_owned_work!(shared.queue.clone(), "rtrs_server_serve"),
+                orders <- ResendOrders::new(),
+                serve <- new_owned_work!(queue.clone(), "rtrs_server_serve"),
             }),
             GFP_KERNEL,
         )
     }
 
+    /// Returns whether its client calls it `uuid`.
     pub(super) fn is(&self, uuid: Uuid) -> bool {
         self.uuid == uuid
     }
 
-    /// Its name, or nothing before a client gave one.
+    /// Returns its name; empty before the client gave one.
     pub(super) fn name(&self) -> &CStr {
         self.name.as_ref().map_or(c"", |name| name)
     }
 
-    /// A path from `peer` comes up; the first one brings the session up. Returns
-    /// also where the path may have its directory.
+    /// Sets its name, if it has none. The caller holds the lock of the table.
+    pub(super) fn set_name(&self, name: SessName<'_>) -> Result {
+        if self.name.as_ref().is_none() {
+            let mut bytes = KVec::with_capacity(name.as_bytes().len() + 1, GFP_KERNEL)?;
+            bytes.extend_from_slice(name.as_bytes(), GFP_KERNEL)?;
+            bytes.push(0, GFP_KERNEL)?;
+            let text = CStr::from_bytes_with_nul(&bytes).map_err(|_| EINVAL)?;
+            self.name.populate(CString::try_from(text)?);
+        }
+        Ok(())
+    }
+
+    /// Returns the order of its requests.
+    pub(super) fn orders(&self) -> &ResendOrders<PendingRequest> {
+        &self.orders
+    }
+
+    /// Records that the request of message id `id` was executed, so that the next one may be. Any
+    /// context.
+    pub(super) fn executed(self: &Arc<Self>, id: BufId) {
+        if self.orders.leave(id) {
+            work::schedule::<_, SERVE>(self);
+        }
+    }
+
+    /// Tells the service that a path from `peer` comes up. For the first one, `session_up` brings
+    /// the session up. Returns the service, and the parent of the directory of the path.
     pub(super) fn path_up(
-        self: &Arc<Self>,
-        shared: &Arc<Shared>,
+        &self,
         peer: &SockAddr,
+        session_up: impl FnOnce() -> Result<(Arc<dyn SessionService>, SessionDir)>,
     ) -> Result<(Arc<dyn SessionService>, SysfsParent)> {
         let mut upper = self.upper.lock();
         let (service, paths) = match &*upper {
@@ -93,8 +171,15 @@ impl Session {
                 service: Some(service),
                 dir: Some(dir),
                 ..
-            } => (service.clone(), dir.paths()),
-            _ => self.up(shared, &mut upper)?,
+            } => (service.clone(), dir.paths.parent()),
+            _ => {
+                let (service, dir) = session_up()?;
+                let up = (service.clone(), dir.paths.parent());
+                upper.service = Some(service);
+                upper.dir = Some(dir);
+                trace::session(Side::Server, self.name(), &Plain("Up"));
+                up
+            }
         };
         if let Err(e) = service.path_up(peer) {
             self.down_if_unused(&mut upper);
@@ -104,8 +189,8 @@ impl Session {
         Ok((service, paths))
     }
 
-    /// A path that was up is gone, with all of its requests; the last one takes
-    /// the session down.
+    /// Tells the service that a path from `peer`, which was up, is gone with all of its requests.
+    /// The last one takes the session down.
     pub(super) fn path_down(&self, peer: &SockAddr) {
         let mut upper = self.upper.lock();
         upper.paths = upper.paths.saturating_sub(1);
@@ -113,28 +198,6 @@ impl Session {
             service.path_down(peer);
         }
         self.down_if_unused(&mut upper);
-    }
-
-    fn up(
-        self: &Arc<Self>,
-        shared: &Arc<Shared>,
-        upper: &mut Upper,
-    ) -> Result<(Arc<dyn SessionService>, SysfsParent)> {
-        let dir = SessionDir::new(shared, self).inspect_err(|e| {
-            pr_err_ratelimited!(
-                "session '{}' not shown in sysfs: {e:?}\n",
-                Plain(self.name().to_bytes().escape_ascii())
-            );
-        })?;
-        let service = shared.service.session_up(SessionInfo {
-            shared: shared.clone(),
-            session: self.clone(),
-        })?;
-        let up = (service.clone(), dir.paths());
-        upper.service = Some(service);
-        upper.dir = Some(dir);
-        trace::session(Side::Server, self.name(), &Plain("Up"));
-        Ok(up)
     }
 
     fn down_if_unused(&self, upper: &mut Upper) {
@@ -145,40 +208,52 @@ impl Session {
             service.session_down();
             trace::session(Side::Server, self.name(), &Plain("Down"));
         }
-        // Before the path leaves the table, and with it the name is free.
+        // Before the path leaves the table, which frees the name.
         upper.dir = None;
     }
 }
 
-/// What a service knows of a session. Keeps nothing of it in use.
+/// A session as its service sees it. Does not keep any resource of the session in use.
 #[derive(Clone)]
 pub struct SessionInfo {
-    shared: Arc<Shared>,
+    registry: Arc<dyn Registry>,
+    limits: ServerLimits,
     session: Arc<Session>,
 }
 
 impl SessionInfo {
-    /// The name that the client gave it: 1 to 255 bytes, no control
-    /// characters, neither `/` nor `.`.
+    /// Creates the service's view of `session`.
+    pub(super) fn new(
+        registry: Arc<dyn Registry>,
+        limits: ServerLimits,
+        session: Arc<Session>,
+    ) -> Self {
+        Self {
+            registry,
+            limits,
+            session,
+        }
+    }
+
+    /// Returns the name that the client gave it: 1 to 255 bytes, without control characters, `/`
+    /// and `.`.
     pub fn name(&self) -> &CStr {
         self.session.name()
     }
 
-    /// Requests that can be in flight at a time.
+    /// Returns the maximum number of requests in flight.
     pub fn queue_depth(&self) -> u32 {
-        self.shared.limits.queue_depth().get().into()
+        self.limits.queue_depth().get().into()
     }
 
-    /// Bytes of data that one request can have at most.
+    /// Returns the maximum number of bytes of data of one request.
     pub fn max_io_size(&self) -> usize {
-        self.shared.limits.max_io_size() as usize
+        self.limits.max_io_size() as usize
     }
 
-    /// Disconnects the client. Does not wait for it; `session_down` follows.
+    /// Disconnects the client. Does not wait for that; `session_down` follows.
     pub fn close(&self) {
-        self.shared
-            .table
-            .lock()
+        self.registry
             .close_session(&self.session, "closed by the service");
     }
 }

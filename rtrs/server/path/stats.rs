@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
-//! How many requests came by a path, and how large they were.
+//! Number and size of the requests of a path.
 
 use kernel::prelude::*;
 use rnbd_proto::stats::ServerRdmaStats;
@@ -10,18 +10,17 @@ use rnbd_proto::wire::rtrs::DataTransfer;
 
 use crate::kernel_ext::percpu::PerCpu;
 
-/// The requests of a path, counted by the CPUs that took them in.
-pub(super) struct Stats(PerCpu<TransferCounters>);
+/// Counters of the requests of a path, one set for each CPU that handles them.
+pub(in crate::server) struct Stats(PerCpu<TransferCounters>);
 
 impl Stats {
-    /// Nothing counted yet.
+    /// Creates counters of value 0.
     pub(super) fn new() -> Result<Self> {
         PerCpu::new(TransferCounters::new).map(Self)
     }
 
-    /// A request arrived. Its bytes are those of the data and of the user
-    /// message.
-    pub(super) fn arrived(&self, request: &rtrs::RequestMsg) {
+    /// Counts a request, and its bytes: those of the data and of the user message.
+    pub(in crate::server) fn count(&self, request: &rtrs::RequestMsg) {
         let Some(transfers) = self.0.this() else {
             return;
         };
@@ -32,15 +31,15 @@ impl Stats {
         }
     }
 
-    /// Starts over. What arrives meanwhile may be counted in part.
-    pub(super) fn reset(&self) {
+    /// Resets the counters. A request that is counted at the same time may be counted in part.
+    pub(in crate::server) fn reset(&self) {
         for transfers in self.0.iter() {
             transfers.reset();
         }
     }
 
-    /// What `stats/rdma` shows.
-    pub(super) fn rdma(&self) -> ServerRdmaStats {
+    /// Returns the sums that `stats/rdma` shows.
+    pub(in crate::server) fn rdma(&self) -> ServerRdmaStats {
         ServerRdmaStats::sum(self.0.iter())
     }
 }

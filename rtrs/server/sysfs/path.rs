@@ -1,25 +1,23 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
-//! What sysfs shows of a path:
-//! `/sys/class/rtrs-server/<session>/paths/<client>@<server>/`.
+//! Files of a path: `/sys/class/rtrs-server/<session>/paths/<client>@<server>/`.
 //!
-//! Both sides name a path as the client does, so `src` is the client here,
-//! unlike everywhere else in the server.
-//!
-//! ABI: `Documentation/ABI/sysfs-rtrs-server`.
+//! Both sides name a path as the client does, so `src` is the client here, unlike in the rest of
+//! the server.
 
 use kernel::prelude::*;
 use kernel::str::CString;
 use kernel::sync::Arc;
 use kernel::sync::ArcBorrow;
 
-use super::path::Path;
 use crate::kernel_ext::kobject::SysfsParent;
 use crate::kernel_ext::log::Plain;
 use crate::kernel_ext::sysfs::expect_one;
 use crate::kernel_ext::sysfs::Buf;
 use crate::kernel_ext::sysfs::StoreCtx;
 use crate::kernel_ext::sysfs::SysfsDir;
+use crate::server::path::Path;
+use crate::server::path::PathDirs;
 use crate::sysfs_files;
 
 sysfs_files! {
@@ -37,47 +35,36 @@ sysfs_files! {
     ];
 }
 
-/// The directory of a path. Dropping it waits for callbacks that run.
-pub(super) struct PathDir {
-    // Dropped in this order.
-    _stats: SysfsDir,
-    _dir: SysfsDir,
+/// Shows `path` below `parent`. The files hold a reference to the path; the teardown of the path
+/// ends that cycle. Dropping the directories waits for callbacks that run.
+///
+/// # Errors
+///
+/// `ENOTCONN` when the path has lost its connections, `ENOMEM`, and `EEXIST` when there is one
+/// between the same addresses.
+pub(in crate::server) fn show(path: &Arc<Path>, parent: &SysfsParent) -> Result<PathDirs> {
+    let files = PathFiles {
+        path: path.clone(),
+        port: path.links().port().ok_or(ENOTCONN)?,
+    };
+    let files = Arc::new(files, GFP_KERNEL)?;
+    let ends = path.ends();
+    let name = CString::try_from_fmt(fmt!("{}@{}", ends.dst, ends.src))?;
+    let dir = SysfsDir::new(parent, &name, files.clone(), &PATH_FILES)?;
+    let stats = SysfsDir::new(&dir, c"stats", files, &STATS_FILES)?;
+    Ok([stats, dir])
 }
 
-impl PathDir {
-    /// Shows `path` in `paths`. The reference to it that the files hold is a
-    /// cycle, which the teardown of the path ends.
-    ///
-    /// # Errors
-    ///
-    /// `ENOTCONN` when it has lost its connections already, `ENOMEM`, and
-    /// `EEXIST` when there is one between the same addresses.
-    pub(super) fn new(path: &Arc<Path>, paths: &SysfsParent) -> Result<Self> {
-        let files = PathFiles {
-            path: path.clone(),
-            port: path.port().ok_or(ENOTCONN)?,
-        };
-        let files = Arc::new(files, GFP_KERNEL)?;
-        let ends = path.ends();
-        let name = CString::try_from_fmt(fmt!("{}@{}", ends.dst, ends.src))?;
-        let dir = SysfsDir::new(paths, &name, files.clone(), &PATH_FILES)?;
-        Ok(Self {
-            _stats: SysfsDir::new(&dir, c"stats", files, &STATS_FILES)?,
-            _dir: dir,
-        })
-    }
-}
-
-/// What the files speak of.
+/// The path that the files show.
 struct PathFiles {
     path: Arc<Path>,
-    /// Of the device.
+    /// Port of the device.
     port: u32,
 }
 
 impl PathFiles {
     fn show_hca_name(this: ArcBorrow<'_, Self>, buf: &mut Buf<'_>) -> Result {
-        buf.push(this.path.pd.device_name().to_bytes())?;
+        buf.push(this.path.pd().device_name().to_bytes())?;
         buf.push(b"\n")
     }
 
@@ -97,8 +84,8 @@ impl PathFiles {
         buf.push(b"Usage: echo 1 > disconnect\n")
     }
 
-    /// Closes the path. Does not wait for it, as the teardown removes the very
-    /// file that this runs for.
+    /// Closes the path. Does not wait for that, as the teardown removes the file whose callback
+    /// this is.
     fn disconnect(this: ArcBorrow<'_, Self>, input: &[u8], _ctx: &StoreCtx<'_>) -> Result {
         expect_one(input, &*this.path, "disconnect")?;
         this.path.close("disconnected by the administrator");
@@ -106,12 +93,12 @@ impl PathFiles {
     }
 
     fn show_rdma(this: ArcBorrow<'_, Self>, buf: &mut Buf<'_>) -> Result {
-        buf.print(fmt!("{}", Plain(this.path.stats.rdma())))
+        buf.print(fmt!("{}", Plain(this.path.data().stats().rdma())))
     }
 
     fn reset_rdma(this: ArcBorrow<'_, Self>, input: &[u8], _ctx: &StoreCtx<'_>) -> Result {
         expect_one(input, &*this.path, "rdma")?;
-        this.path.stats.reset();
+        this.path.data().stats().reset();
         Ok(())
     }
 
@@ -121,7 +108,7 @@ impl PathFiles {
 
     fn reset_all(this: ArcBorrow<'_, Self>, input: &[u8], _ctx: &StoreCtx<'_>) -> Result {
         expect_one(input, &*this.path, "reset_all")?;
-        this.path.stats.reset();
+        this.path.data().stats().reset();
         Ok(())
     }
 }

@@ -1,0 +1,47 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+//! Completions of the work requests of a chunk.
+
+use super::chunk::Chunk;
+use super::chunk::Stage;
+use super::io::respond;
+use super::io::submit;
+use super::path::Conn;
+use super::setup::bring_up;
+use crate::rdma::op::HeldOp;
+use crate::rdma::op::Operation;
+use crate::rdma::qp::QpRef;
+use crate::rdma::wc::Wc;
+
+impl Operation for Chunk {
+    type Context = Conn;
+
+    fn finish(chunk: HeldOp<Self>, qp: Option<&QpRef<'_, Conn>>, wc: Option<&Wc>) {
+        let (Some(qp), Some(wc)) = (qp, wc) else {
+            return;
+        };
+        let conn = qp.context();
+
+        match chunk.stage() {
+            Stage::Register => {
+                drop(chunk);
+                if conn.check(wc, "registration of a chunk") {
+                    bring_up::chunk_registered(conn, qp);
+                }
+            }
+            Stage::Invalidate => {
+                // On failure the client can still write to the chunk, and there is no request.
+                if conn.check(wc, "invalidation of a chunk") {
+                    submit::invalidated(conn, chunk);
+                }
+            }
+            Stage::Respond => {
+                let id = chunk.id();
+                drop(chunk);
+                if conn.check(wc, "response") {
+                    respond::response_sent(conn.path(), id);
+                }
+            }
+        }
+    }
+}

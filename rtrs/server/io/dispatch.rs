@@ -1,0 +1,74 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+//! Hand-over of requests to the service, in process context.
+
+use kernel::prelude::*;
+use kernel::sync::rcu;
+use kernel::sync::Arc;
+
+use crate::kernel_ext::log::Plain;
+use crate::kernel_ext::work::OwnedWorkItem;
+use crate::server::dispatch_queue::Dispatch;
+use crate::server::path::Conn;
+use crate::server::request::PendingRequest;
+use crate::server::request::Request;
+use crate::server::session::Session;
+use crate::server::session::SERVE;
+
+/// Queues a request, which has entered the order of its message id, for the service. It came by
+/// `conn`.
+pub(super) fn enqueue(conn: &Conn, request: PendingRequest) {
+    match conn.path().data().queue(conn.id()) {
+        Some(queue) => queue.push(request),
+        // Cannot happen: a path has its queues before its client may send requests.
+        None => request.refuse("no dispatch queue"),
+    }
+}
+
+/// Closes the path of a request that has not entered the order of its message id, and is not
+/// going to be executed. Any context.
+pub(super) fn give_up(request: PendingRequest, why: &str) {
+    // As at the end of a request: its references are not the last ones.
+    let _section = rcu::read_lock();
+    let (chunk, conn) = request.into_parts();
+    let id = chunk.id().get();
+    drop(chunk);
+    conn.path().fail(fmt!("message id {id}: {why}"));
+    conn.path().chunk_returned();
+}
+
+impl Dispatch for PendingRequest {
+    /// Hands the request to the service. If its path is closing it is not executed, as the client
+    /// sends it over another path or has given it up; then it only leaves the order of its id.
+    ///
+    /// Called by work items that the teardown of the path waits for after it has waited for the
+    /// chunks.
+    fn dispatch(mut self) {
+        let path = self.conn().path().clone();
+        match (self.read(), path.service()) {
+            _ if path.is_closing() => {}
+            (Ok(msg), Some(service)) => {
+                path.data().stats().count(&msg);
+                return service.request(Request::new(self, msg));
+            }
+            (Ok(_), None) => {}
+            (Err(e), _) => path.fail(fmt!("malformed request: {}", Plain(e))),
+        }
+        path.session().executed(self.chunk().id());
+        drop(self);
+        path.chunk_returned();
+    }
+
+    fn refuse(self, why: &str) {
+        // The session outlives its paths, and this path exists while its chunk is in use.
+        let session = self.conn().path().session();
+        session.executed(self.chunk().id());
+        give_up(self, why);
+    }
+}
+
+impl OwnedWorkItem<SERVE> for Session {
+    fn run(this: Arc<Self>) {
+        this.orders().serve(PendingRequest::dispatch);
+    }
+}

@@ -1,0 +1,76 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+//! Acceptance of the connections of a path.
+
+use kernel::prelude::*;
+use kernel::sync::Arc;
+use rnbd_proto::error;
+use rnbd_proto::wire::rtrs::ConnReq;
+use rnbd_proto::wire::rtrs::ConnRsp;
+use rnbd_proto::wire::rtrs::CONN_MSG_SIZE;
+
+use super::info_req::InfoReceive;
+use super::qp_config::qp_config;
+use crate::rdma::listener::Incoming;
+use crate::server::path::Conn;
+use crate::server::path::Path;
+
+/// Adds the connection that `req` asks for to `path`. Closes the path on failure.
+pub(in crate::server) fn accept(path: &Arc<Path>, req: &ConnReq, incoming: Incoming<'_>) {
+    if let Err(e) = try_accept(path, req, incoming) {
+        path.fail(fmt!("connection {} not accepted: {e:?}", req.id()));
+    }
+}
+
+fn try_accept(path: &Arc<Path>, req: &ConnReq, incoming: Incoming<'_>) -> Result {
+    let (id, links) = (req.id(), path.links());
+    // The teardown of the path runs before or after this function.
+    let _adding = links.lock();
+    if path.is_closing() {
+        incoming.reject(&rejection(ECONNRESET));
+        return Err(ECONNRESET);
+    }
+    let config = match qp_config(path, id) {
+        Ok(config) => config,
+        Err(e) => {
+            incoming.reject(&rejection(e));
+            return Err(e);
+        }
+    };
+    let context = match Arc::new(Conn::new(path.clone(), id), GFP_KERNEL) {
+        Ok(context) => context,
+        Err(_) => {
+            incoming.reject(&rejection(ENOMEM));
+            return Err(ENOMEM);
+        }
+    };
+    // Before the client is told: its next message may arrive before this function continues.
+    path.start_setup_timeout();
+    let is_last = links.announce();
+    let link = incoming.accept(
+        path.pd(),
+        context,
+        &config,
+        |qp| match id {
+            0 => InfoReceive::post(qp),
+            _ => Ok(()),
+        },
+        &ConnRsp::Accept(*path.offer()).encode(),
+        rejection,
+    )?;
+    links.add(id, link).map_err(|link| {
+        // In another context: a handler of the connection's own id cannot destroy it.
+        let _ = path.config().queue.spawn(move || drop(link));
+        EEXIST
+    })?;
+    if is_last {
+        links.all_added();
+    }
+    Ok(())
+}
+
+/// Returns the private data to reject a connection with.
+pub(in crate::server) fn rejection(e: Error) -> [u8; CONN_MSG_SIZE] {
+    let errno = e.to_errno().checked_neg().unwrap_or(error::EINVAL);
+    ConnRsp::Reject(errno).encode()
+}
