@@ -29,6 +29,7 @@ from rnbdbench import settings
 from rnbdbench.lab import Lab
 from rnbdbench.lab import Pair
 from rnbdbench.logs import LogFolder
+from rnbdbench.rnbd import Device
 from rnbdbench.schedule import Batch
 from rnbdbench.schedule import Scheduler
 
@@ -249,6 +250,14 @@ def two_links(lab: Lab, request: pytest.FixtureRequest) -> Pair:
     kernel, client, server, fabric = request.param
     _require(kernel)
     return lab.pair(kernel, client, server, fabric, cables=2)
+
+
+@pytest.fixture
+def device(request: pytest.FixtureRequest) -> Device:
+    """A RAM disk of the target, mapped; the server and the client are loaded for it."""
+    (guests,) = (name for name in GUESTS if name in request.fixturenames)
+    bench: Pair = request.getfixturevalue(guests)
+    return bench.map()
 
 
 @pytest.hookimpl(wrapper=True)

@@ -48,8 +48,7 @@ def test_modes_of_two_sessions(loopback: Pair) -> None:
     alias = "/dev/alias"
     guest.run(f"ln -sf {disk} {alias}")
     # Connecting is cheap with few buffers.
-    loopback.target.load(transport={"sess_queue_depth": 16})
-    loopback.initiator.load()
+    loopback.load(transport={"sess_queue_depth": 16})
     # The sessions stay connected, so that each combination costs two devices only.
     kept = loopback.target.null_disk()
     keepers = [
@@ -87,8 +86,7 @@ def test_a_reader_changes_nothing(loopback: Pair) -> None:
     """No kind of write gets through, and no one can make the disk writable."""
     guest = loopback.initiator.guest
     disk = loopback.target.null_disk(discard=1)
-    loopback.target.load(transport={"sess_queue_depth": 16})
-    loopback.initiator.load()
+    loopback.load(transport={"sess_queue_depth": 16})
     # Something to be overwritten.
     guest.run(f"dd if=/dev/urandom of={disk} bs=1M count=1 oflag=direct status=none")
     before = guest.output(f"sha256sum < {disk}")
@@ -115,8 +113,7 @@ def test_a_disk_that_is_read_only_has_readers_only(loopback: Pair) -> None:
     """The target's own lock holds for clients: who wants to write is refused, who reads is not."""
     guest = loopback.initiator.guest
     disk = loopback.target.null_disk()
-    loopback.target.load()
-    loopback.initiator.load()
+    loopback.load()
     guest.run(f"dd if=/dev/urandom of={disk} bs=1M count=1 oflag=direct status=none")
     sums = "dd if={} bs=1M count=1 iflag=direct status=none | sha256sum"
     before = guest.output(sums.format(disk))

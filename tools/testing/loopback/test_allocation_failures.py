@@ -61,8 +61,7 @@ def test_any_allocation_may_fail(loopback: Pair, lab: Lab, what: str) -> None:
     """Nothing breaks, and afterwards a disk works."""
     guest = loopback.initiator.guest
     disk = loopback.target.ram_disk(16)
-    loopback.target.load(transport={"sess_queue_depth": 4})
-    loopback.initiator.load()
+    loopback.load(transport={"sess_queue_depth": 4})
     device = None if what in NO_DISK else loopback.initiator.map(disk)
     lab.let_memory_fail()
     orders = {"most": MOST, **ORDERS[what]}

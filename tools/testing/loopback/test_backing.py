@@ -66,9 +66,7 @@ def _write(device: Device, page: int, word: str) -> str | None:
 
 
 def _export(bench: Pair, disk: str) -> Device:
-    bench.target.load()
-    bench.initiator.load()
-    device = bench.initiator.map(disk)
+    device = bench.map(disk)
     fio.verify(bench.target.guest, device.node, block="4k-128k", size="4m")
     assert _checksum(bench.target.guest, device.node) == _checksum(bench.target.guest, disk)
     return device
@@ -107,8 +105,7 @@ def test_symbolic_links_lead_to_their_disk(loopback: Pair, search: str) -> None:
     folder = "/dev/disk/by-id"
     guest.run(f"mkdir -p {folder} && ln -sf ../../{disk.rsplit('/', 1)[1]} {folder}/rnbd-test")
     try:
-        loopback.target.load(dev_search_path=search)
-        loopback.initiator.load()
+        loopback.load(dev_search_path=search)
         path = f"{folder}/rnbd-test".removeprefix(search.rstrip("/"))
         device = loopback.initiator.map(path)
         assert loopback.target.exports() == ["ram0"]
@@ -129,8 +126,7 @@ def test_each_session_has_a_directory_of_its_own(loopback: Pair) -> None:
         " /dev/exports/first-x/absolute && ln -s ../second-x/disk /dev/exports/first-x/other"
     )
     try:
-        loopback.target.load(dev_search_path="/dev/exports/%SESSNAME%-x")
-        loopback.initiator.load()
+        loopback.load(dev_search_path="/dev/exports/%SESSNAME%-x")
         first = loopback.initiator.map("disk", session="first")
         second = loopback.initiator.map("disk", session="second")
         assert sorted(loopback.target.exports()) == ["ram0", "ram1"]
@@ -162,9 +158,7 @@ def test_errors_of_a_disk_arrive_and_spare_others(loopback: Pair) -> None:
         f"{9 * 8} {(pages - 9) * 8} linear {disk} {9 * 8}",
     )  # fmt: skip
     loopback.target.ram_disk(16)
-    loopback.target.load()
-    loopback.initiator.load()
-    failing = loopback.initiator.map(bad)
+    failing = loopback.map(bad)
     healthy = loopback.initiator.map("/dev/ram0")
     load = fio.begin_verify(guest, healthy.node)
     assert _read(failing, 7) is None
@@ -196,9 +190,7 @@ def test_a_disk_that_fails_now_and_then_is_used_again(loopback: Pair) -> None:
     # Up for two seconds, down for two; one feature.
     flaky = disks.mapper(guest, "rnbdtest", f"0 {SIZE // 512} flakey {disk} 0 2 2 1 error_writes")
     loopback.target.ram_disk(16)
-    loopback.target.load()
-    loopback.initiator.load()
-    device = loopback.initiator.map(flaky)
+    device = loopback.map(flaky)
     healthy = loopback.initiator.map("/dev/ram0")
     load = fio.begin_verify(guest, healthy.node)
     fio.wait_for_io(guest, healthy.name)
@@ -222,9 +214,7 @@ def test_a_disk_that_vanishes_takes_nothing_with_it(loopback: Pair) -> None:
     guest = loopback.target.guest
     disk = loopback.target.null_disk(size=16)
     loopback.target.ram_disk(16)
-    loopback.target.load()
-    loopback.initiator.load()
-    lost = loopback.initiator.map(disk)
+    lost = loopback.map(disk)
     kept = loopback.initiator.map("/dev/ram0")
     load = fio.begin_verify(guest, kept.node)
     doomed = fio.begin_load(guest, lost.node)
@@ -243,9 +233,7 @@ def test_a_scsi_disk_is_pulled(loopback: Pair) -> None:
     """As above, for a disk whose driver is told to let go of it."""
     guest = loopback.target.guest
     disk = disks.scsi(guest, dev_size_mb=16)
-    loopback.target.load()
-    loopback.initiator.load()
-    device = loopback.initiator.map(disk)
+    device = loopback.map(disk)
     load = fio.begin_load(guest, device.node)
     fio.wait_for_io(guest, device.name)
     guest.run(f"echo 1 > /sys/block/{disk.rsplit('/', 1)[1]}/device/delete")

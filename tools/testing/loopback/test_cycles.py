@@ -44,8 +44,7 @@ print("cycles:", cycle + 1)
 
 def _cycle(bench: Pair, count: int) -> None:
     bench.target.ram_disk(16)
-    bench.target.load()
-    bench.initiator.load()
+    bench.load()
     guest = bench.initiator.guest
     guest.run(f"cat > /run/cycles.py << 'END'\n{CYCLES}\nEND")
     done = guest.output(f"python3 /run/cycles.py {count}", timeout=60 + 10 * count)
@@ -73,9 +72,6 @@ def test_hundred_cycles(loopback: Pair) -> None:
 def test_modules_load_and_unload_ten_times(loopback: Pair) -> None:
     """With a mapping each time."""
     for _ in range(10):
-        disk = loopback.target.ram_disk(16)
-        loopback.target.load()
-        loopback.initiator.load()
-        device = loopback.initiator.map(disk)
+        device = loopback.map()
         assert device.unmap() is None
         drivers.unload(loopback.initiator.guest)

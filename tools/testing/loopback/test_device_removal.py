@@ -14,10 +14,7 @@ from rnbdbench.lab import Pair
 def _expect_waiting(bench: Pair, remove: Callable[[Guest], None]) -> None:
     """Checks that I/O waits from the removal until the device is back."""
     guest = bench.initiator.guest
-    disk = bench.target.ram_disk(16)
-    bench.target.load()
-    bench.initiator.load()
-    device = bench.initiator.map(disk)
+    device = bench.map()
     (path,) = bench.initiator.transport().paths()
     verify = fio.begin_verify(guest, device.node)
     fio.wait_for_io(guest, device.name)
@@ -51,9 +48,7 @@ def test_unmapping_without_the_rdma_device(loopback: Pair) -> None:
     """What is mapped can be unmapped, and mapped anew when the device is back."""
     guest = loopback.initiator.guest
     disk = loopback.target.ram_disk(16)
-    loopback.target.load()
-    loopback.initiator.load()
-    device = loopback.initiator.map(disk)
+    device = loopback.map(disk)
     network.remove_rdma(guest)
     assert device.unmap() is None
     line = f"sessname=bench path={network.TARGET.path()} device_path={disk}"

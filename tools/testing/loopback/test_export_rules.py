@@ -23,8 +23,7 @@ FEW_BUFFERS = {"sess_queue_depth": 16}
 
 def _load(bench: Pair, **parameters: str) -> Guest:
     bench.target.ram_disk(16, count=3)
-    bench.target.load(transport=FEW_BUFFERS, **parameters)
-    bench.initiator.load()
+    bench.load(transport=FEW_BUFFERS, **parameters)
     return bench.target.guest
 
 

@@ -18,11 +18,6 @@ MARGIN = 10.0
 """Seconds for what follows, on a slow machine."""
 
 
-def _load(bench: Pair) -> None:
-    bench.target.load()
-    bench.initiator.load()
-
-
 def _megabytes(device: Device) -> float:
     return int(device.guest.output(f"blockdev --getsize64 {device.node}")) / MEGABYTE
 
@@ -51,8 +46,7 @@ def _words(file: str, guest: Guest, megabyte: int) -> str:
 def test_a_disk_grows_with_that_of_the_target(loopback: Pair) -> None:
     """No command, no I/O; what lies beyond the old end can be used."""
     disk = FileDisk.make(loopback.target.guest, 16)
-    _load(loopback)
-    device = loopback.initiator.map(disk.node)
+    device = loopback.map(disk.node)
     assert _megabytes(device) == 16
     disk.resize(32)
     _wait_for_size(device, 32)
@@ -72,8 +66,7 @@ def test_a_disk_grows_with_that_of_the_target(loopback: Pair) -> None:
 def test_a_disk_shrinks_with_that_of_the_target(loopback: Pair) -> None:
     """What is left keeps its data; beyond it there is nothing any more."""
     disk = FileDisk.make(loopback.target.guest, 16)
-    _load(loopback)
-    device = loopback.initiator.map(disk.node)
+    device = loopback.map(disk.node)
     _write(device, 7, "earlier")
     _write(device, 8, "further")
     disk.resize(8)
@@ -88,8 +81,7 @@ def test_a_disk_that_is_gone_does_not_seem_empty(loopback: Pair) -> None:
     """Its size stays, so that reading it fails rather than finds an end."""
     guest = loopback.target.guest
     disk = loopback.target.null_disk(size=16)
-    _load(loopback)
-    device = loopback.initiator.map(disk)
+    device = loopback.map(disk)
     power = f"{disks.NULL_DISKS}/{disk.removeprefix('/dev/')}/power"
     assert guest.write(power, "0") is None
     guest.wait_until(
@@ -107,8 +99,7 @@ def test_a_disk_that_is_gone_does_not_seem_empty(loopback: Pair) -> None:
 def test_a_disk_grows_while_it_is_busy(loopback: Pair) -> None:
     """Heartbeats, and what they tell, are not held up by I/O, nor is I/O by them."""
     disk = FileDisk.make(loopback.target.guest, 32)
-    _load(loopback)
-    device = loopback.initiator.map(disk.node)
+    device = loopback.map(disk.node)
     load = fio.begin_load(device.guest, device.node)
     fio.wait_for_io(device.guest, device.name)
     disk.resize(48)
@@ -124,8 +115,7 @@ def test_a_size_set_by_hand_stays_until_that_of_the_target_changes(loopback: Pai
     """Also when another device of the session has another size."""
     guest = loopback.target.guest
     first, second = FileDisk.make(guest, 16, "first"), FileDisk.make(guest, 16, "second")
-    _load(loopback)
-    by_hand = loopback.initiator.map(first.node)
+    by_hand = loopback.map(first.node)
     other = loopback.initiator.map(second.node)
     file = f"/sys/block/{by_hand.name}/rnbd/resize"
     assert by_hand.guest.write(file, str(4 * MEGABYTE // 512)) is None
@@ -142,7 +132,7 @@ def test_disks_are_unmapped_while_sizes_change(loopback: Pair) -> None:
     """All of a session are asked for when one changes; some go in between, by force."""
     guest = loopback.target.guest
     disks = [FileDisk.make(guest, 32, f"disk{number}") for number in range(6)]
-    _load(loopback)
+    loopback.load()
     first, *others = [loopback.initiator.map(disk.node) for disk in disks]
     load = fio.begin_load(guest, others[0].node)
     fio.wait_for_io(guest, others[0].name)
@@ -161,8 +151,7 @@ def test_disks_are_unmapped_while_sizes_change(loopback: Pair) -> None:
 def test_a_size_that_changed_without_a_path_is_taken_over_with_the_next(loopback: Pair) -> None:
     """And what comes after that is told by heartbeats again."""
     disk = FileDisk.make(loopback.target.guest, 16)
-    _load(loopback)
-    device = loopback.initiator.map(disk.node)
+    device = loopback.map(disk.node)
     (path,) = loopback.initiator.transport().paths()
     disk.resize(24)
     _wait_for_size(device, 24)

@@ -35,9 +35,7 @@ def test_the_initiator_hears_of_it_and_can_open_the_device_again(loopback: Pair)
     """What was written before is there; another device of the session is left alone."""
     guest = loopback.target.guest
     disk = loopback.target.ram_disk(16, count=2)
-    loopback.target.load()
-    loopback.initiator.load()
-    device = loopback.initiator.map(disk)
+    device = loopback.map(disk)
     other = loopback.initiator.map("/dev/ram1", path="")
     guest.run(f"yes earlier | dd of={device.node} bs=1M count=4 iflag=fullblock oflag=direct")
     mark = guest.console.mark()
@@ -64,9 +62,7 @@ def test_a_device_that_is_closed_over_there_can_be_unmapped(loopback: Pair) -> N
     """Though the server has nothing to close, and another one has the device by then."""
     guest = loopback.target.guest
     disk = loopback.target.ram_disk(16)
-    loopback.target.load()
-    loopback.initiator.load()
-    device = loopback.initiator.map(disk)
+    device = loopback.map(disk)
     assert guest.write(_force_close(), "1") is None
     _wait_until_closed(device)
     next_one = loopback.initiator.map(disk, session="next")
@@ -81,9 +77,7 @@ def test_a_disk_that_hangs_is_taken_away_at_once_and_closed_later(loopback: Pair
     """Neither who takes it away nor another device of the session waits for the disk."""
     guest = loopback.target.guest
     disk = StallingDisk.make(guest, loopback.target.ram_disk(16, count=3))
-    loopback.target.load()
-    loopback.initiator.load()
-    stuck = loopback.initiator.map(disk.node)
+    stuck = loopback.map(disk.node)
     # When a second disk begins or ceases to use the requests of a first one, the
     # initiator's block layer waits for those that are in flight.
     second = loopback.initiator.map("/dev/ram2")
@@ -122,9 +116,7 @@ def test_a_session_ends_while_a_disk_that_was_taken_away_hangs(loopback: Pair) -
     """It is over when the disk goes on, and then the modules can be unloaded."""
     guest = loopback.target.guest
     disk = StallingDisk.make(guest, loopback.target.ram_disk(16))
-    loopback.target.load()
-    loopback.initiator.load()
-    stuck = loopback.initiator.map(disk.node)
+    stuck = loopback.map(disk.node)
     disk.stop()
     read = stuck.begin_read()
     stuck.wait_for_read()

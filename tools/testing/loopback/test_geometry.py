@@ -41,12 +41,6 @@ KINDS = {
 """Parameters of scsi_debug."""
 
 
-def _map(bench: Pair, disk: str, **transport: int) -> Device:
-    bench.target.load(transport=transport)
-    bench.initiator.load()
-    return bench.initiator.map(disk)
-
-
 def _assert_alike(guest: Guest, device: Device, disk: str) -> None:
     name = disk.rsplit("/", 1)[1]
     for attribute in SAME:
@@ -64,7 +58,7 @@ def test_limits_of_a_scsi_disk_are_shown(loopback: Pair, kind: str) -> None:
     """With a write cache and FUA, as disks have them."""
     guest = loopback.target.guest
     disk = disks.scsi(guest, dev_size_mb=24, **KINDS[kind])
-    device = _map(loopback, disk)
+    device = loopback.map(disk)
     _assert_alike(guest, device, disk)
     assert device.read("queue/write_cache") == "write back"
     assert device.read("queue/fua") == "1"
@@ -77,7 +71,7 @@ def test_limits_of_a_null_disk_are_shown(loopback: Pair, attributes: dict[str, i
     """With and without discard, in blocks of 512 bytes and of 4 KiB."""
     guest = loopback.target.guest
     disk = loopback.target.null_disk(**attributes)
-    device = _map(loopback, disk)
+    device = loopback.map(disk)
     _assert_alike(guest, device, disk)
     assert (device.read("queue/discard_granularity") != "0") == ("discard" in attributes)
     assert device.unmap() is None
@@ -89,7 +83,7 @@ def test_a_disk_of_odd_size_ends_where_it_ends(loopback: Pair, block: int) -> No
     guest = loopback.target.guest
     blocks = 12347
     disk = disks.loop(guest, blocks * block, options=f"--sector-size {block}")
-    device = _map(loopback, disk)
+    device = loopback.map(disk)
     assert int(guest.output(f"blockdev --getsize64 {device.node}")) == blocks * block
     guest.run(
         f"yes last | dd of={device.node} bs={block} count=1 seek={blocks - 1} iflag=fullblock"
@@ -107,7 +101,7 @@ def test_a_part_of_a_block_at_the_end_is_left_out(loopback: Pair) -> None:
     disk = disks.loop(guest, 16 * disks.MEGABYTE + 2048, options="--sector-size 4096")
     whole = 16 * disks.MEGABYTE // 512
     assert disks.sectors(guest, disk) == whole + 4
-    device = _map(loopback, disk)
+    device = loopback.map(disk)
     assert disks.sectors(guest, device.node) == whole
     assert device.unmap() is None
 
@@ -116,7 +110,7 @@ def test_requests_are_as_large_as_a_chunk(loopback: Pair) -> None:
     """Less the 4 KiB for headers: one message, one bio, in both directions."""
     guest = loopback.target.guest
     disk = loopback.target.ram_disk(16)
-    device = _map(loopback, disk)
+    device = loopback.map(disk)
     assert device.read("queue/max_hw_sectors_kb") == "124"
     assert device.read("queue/max_segments") == "128"
     pages = 31
@@ -132,7 +126,7 @@ def _assert_one_request(
     """With chunks of 1 MiB, these pieces of memory travel at once, both ways."""
     guest = bench.target.guest
     disk = bench.target.ram_disk(16)
-    device = _map(bench, disk, max_chunk_size=1 << 20, sess_queue_depth=64)
+    device = bench.map(disk, transport={"max_chunk_size": 1 << 20, "sess_queue_depth": 64})
     assert device.read("queue/max_hw_sectors_kb") == str(1024 - 4)
     guest.run(f"echo 1020 > /sys/block/{device.name}/queue/max_sectors_kb")
     with blktrace.arrivals(guest, disk) as arrived:
@@ -152,10 +146,9 @@ def test_a_segment_is_as_large_as_a_chunk(loopback: Pair) -> None:
     _assert_one_request(loopback, 1, 255 * PAGE, huge=True)
 
 
-def test_buffers_may_start_anywhere(loopback: Pair) -> None:
+def test_buffers_may_start_anywhere(loopback: Pair, device: Device) -> None:
     """At any whole word: in one piece, and in many that share pages."""
     guest = loopback.target.guest
-    device = _map(loopback, loopback.target.ram_disk(16))
     assert device.read("queue/dma_alignment") == "3"
     fio.verify(guest, device.node, block="4k-256k", size="4m", misaligned=4)
     direct.write_and_read(guest, device.node, 1, 64 * PAGE, skew=508)

@@ -19,13 +19,6 @@ DELAY_MS = 3000
 """What a slow disk takes for a write."""
 
 
-def _mapped(bench: Pair) -> Device:
-    disk = bench.target.ram_disk(16)
-    bench.target.load()
-    bench.initiator.load()
-    return bench.initiator.map(disk)
-
-
 def _table(guest: Guest, file: str, stages: list[str]) -> dict[str, list[int]]:
     """The columns of a histogram by their names."""
     switch, head, *rows = guest.read(file).splitlines()
@@ -42,10 +35,9 @@ def _sums(guest: Guest, file: str, stages: list[str]) -> dict[str, int]:
     return {name: sum(column) for name, column in _table(guest, file, stages).items()}
 
 
-def test_histograms_count_every_request_of_their_time(loopback: Pair) -> None:
+def test_histograms_count_every_request_of_their_time(loopback: Pair, device: Device) -> None:
     """On both sides, by stage and kind; not before they are on, nor after."""
     guest = loopback.initiator.guest
-    device = _mapped(loopback)
     client = CLIENT.format(device.name)
     files = {client: ["wait", "remote"], RAM: ["wait", "disk"]}
 
@@ -84,9 +76,7 @@ def test_a_slow_disk_shows(loopback: Pair) -> None:
     guest = loopback.initiator.guest
     below = loopback.target.null_disk(size=16)
     slow = disks.slow_to_write(guest, "rnbdtest", below, DELAY_MS)
-    loopback.target.load()
-    loopback.initiator.load()
-    device = loopback.initiator.map(slow)
+    device = loopback.map(slow)
     (export,) = loopback.target.exports()
     client = CLIENT.format(device.name)
     files = {client: ["wait", "remote"], SERVER.format(export): ["wait", "disk"]}
@@ -119,10 +109,9 @@ def test_a_slow_disk_shows(loopback: Pair) -> None:
     assert device.unmap() is None
 
 
-def test_a_file_that_is_open_keeps_the_module_and_nothing_else(loopback: Pair) -> None:
+def test_an_open_file_keeps_only_the_module(loopback: Pair, device: Device) -> None:
     """Its device can be unmapped; it has nothing to say then, and rmmod waits for its end."""
     guest = loopback.initiator.guest
-    device = _mapped(loopback)
     client = CLIENT.format(device.name)
     holder = guest.begin(
         f"exec 3<{client} 4<'{RAM}'; touch /run/open;"

@@ -65,8 +65,7 @@ def test_many_devices_on_one_session(loopback: Pair, lab: Lab) -> None:
     guest = loopback.initiator.guest
     count = DEVICES[guest.specification.kernel]
     loopback.target.ram_disk(1, count)
-    loopback.target.load(transport={"sess_queue_depth": DEPTH})
-    loopback.initiator.load()
+    loopback.load(transport={"sess_queue_depth": DEPTH})
     disks = [f"/dev/ram{number}" for number in range(count)]
     # The session is made by the first one.
     loopback.initiator.map(disks[0])
@@ -89,8 +88,7 @@ def test_many_sessions_of_five_devices(loopback: Pair, lab: Lab) -> None:
     guest = loopback.initiator.guest
     count = DEVICES[guest.specification.kernel]
     loopback.target.ram_disk(1, count)
-    loopback.target.load(transport={"sess_queue_depth": DEPTH})
-    loopback.initiator.load()
+    loopback.load(transport={"sess_queue_depth": DEPTH})
     sessions = [f"many{number}" for number in range(count // 5)]
     _warm_up(guest, count)
     before = memory.used(guest)

@@ -50,8 +50,7 @@ def _change_addresses(guest: Guest, order: str) -> None:
 
 def _map(bench: Pair) -> tuple[Device, TransportSession]:
     disk = bench.target.ram_disk(16)
-    bench.target.load(transport=SMALL)
-    bench.initiator.load()
+    bench.load(transport=SMALL)
     words = ["sessname=bench", f"device_path={disk}"]
     words += [f"path={name}" for name in NAMES[: AT_MAP + 1]]
     assert bench.initiator.request(" ".join(words)) == "EINVAL"

@@ -11,6 +11,7 @@ from rnbdbench import network
 from rnbdbench import rnbd
 from rnbdbench.guest import Guest
 from rnbdbench.lab import Pair
+from rnbdbench.rnbd import Device
 
 PATH = f"path={network.TARGET.path()}"
 NAME = "sessname=bench"
@@ -84,8 +85,7 @@ def test_bad_input_is_refused_with_a_reason(loopback: Pair) -> None:
     """The errno, one line in dmesg that names the option, nothing left behind."""
     guest = loopback.initiator.guest
     loopback.target.ram_disk(16)
-    loopback.target.load()
-    loopback.initiator.load()
+    loopback.load()
     wrong = []
     for bad in REFUSED:
         mark = guest.console.mark()
@@ -100,13 +100,9 @@ def test_bad_input_is_refused_with_a_reason(loopback: Pair) -> None:
     assert loopback.initiator.map("/dev/ram0").unmap() is None
 
 
-def test_mapping_twice_is_refused(loopback: Pair) -> None:
+def test_mapping_twice_is_refused(loopback: Pair, device: Device) -> None:
     """The same device on the same session is there already; the first stays."""
     guest = loopback.initiator.guest
-    disk = loopback.target.ram_disk(16)
-    loopback.target.load()
-    loopback.initiator.load()
-    device = loopback.initiator.map(disk)
     mark = guest.console.mark()
     assert loopback.initiator.request(f"{NAME} {PATH} {DISK}") == "EEXIST"
     (line,) = _said(guest, mark)
@@ -124,8 +120,7 @@ def test_nobody_listens(loopback: Pair, port: int) -> None:
     drivers.unload(guest)
     if port != 1234:
         loopback.target.ram_disk(16)
-        loopback.target.load()
-    loopback.initiator.load()
+        loopback.load()
     mark = guest.console.mark()
     error = loopback.initiator.request(f"{NAME} {PATH} {DISK} dest_port={port}")
     assert error in ("ECONNREFUSED", "ECONNRESET", "EHOSTUNREACH")
@@ -137,8 +132,7 @@ def test_nobody_listens(loopback: Pair, port: int) -> None:
 def test_option_order_does_not_matter(loopback: Pair) -> None:
     """Also not that of dest_port and path."""
     loopback.target.ram_disk(16)
-    loopback.target.load(port_nr=4321)
-    loopback.initiator.load()
+    loopback.load(port_nr=4321)
     line = f"access_mode=ro {DISK} {PATH} dest_port=4321 {NAME}\n"
     assert loopback.initiator.request(line) is None
     assert loopback.initiator.find("/dev/ram0").unmap() is None
@@ -147,9 +141,7 @@ def test_option_order_does_not_matter(loopback: Pair) -> None:
 def test_several_devices_share_a_session(loopback: Pair) -> None:
     """The second needs no path; the session ends with the last."""
     loopback.target.ram_disk(16, count=3)
-    loopback.target.load()
-    loopback.initiator.load()
-    first = loopback.initiator.map("/dev/ram0")
+    first = loopback.map("/dev/ram0")
     others = [loopback.initiator.map(f"/dev/ram{n}", path="") for n in (1, 2)]
     assert [device.name for device in (first, *others)] == ["rnbd0", "rnbd1", "rnbd2"]
     assert loopback.initiator.sessions() == ["bench"]
@@ -164,8 +156,7 @@ def test_several_devices_share_a_session(loopback: Pair) -> None:
 def test_a_name_of_255_bytes_is_kept_whole(loopback: Pair) -> None:
     """A session name as long as allowed, with a short device path."""
     loopback.target.ram_disk(16)
-    loopback.target.load()
-    loopback.initiator.load()
+    loopback.load()
     # The link is called <device>@<session>, and a file name has 255 bytes.
     name = "n" * (255 - len("@!dev!ram0"))
     device = loopback.initiator.map("/dev/ram0", session=name)

@@ -11,15 +11,8 @@ from rnbdbench.file_disk import sparse_disk
 from rnbdbench.guest import Guest
 from rnbdbench.lab import Pair
 from rnbdbench.marks import REMOVES_DISKS
-from rnbdbench.rnbd import Device
 
 SECTORS = PAGE // 512
-
-
-def _map(bench: Pair, disk: str, **options: str) -> Device:
-    bench.target.load()
-    bench.initiator.load()
-    return bench.initiator.map(disk, **options)
 
 
 def _write(guest: Guest, node: str, page: int, count: int = 1, flags: str = "direct") -> None:
@@ -37,7 +30,7 @@ def test_reads_and_writes_arrive_as_they_were_sent(loopback: Pair) -> None:
     """One of each: the same place, the same size, the same data."""
     guest = loopback.target.guest
     disk = loopback.target.null_disk()
-    device = _map(loopback, disk)
+    device = loopback.map(disk)
     with blktrace.arrivals(guest, disk) as arrived:
         _write(guest, device.node, 5, 3)
         data = guest.output(
@@ -58,7 +51,7 @@ def test_durable_writes_reach_behind_the_cache(loopback: Pair, fua: int) -> None
     """O_DSYNC: around the cache where the disk can do that, else with a flush behind."""
     guest = loopback.target.guest
     disk = loopback.target.null_disk(cache_size=4, fua=fua)
-    device = _map(loopback, disk)
+    device = loopback.map(disk)
     assert device.read("queue/fua") == str(fua)
     with blktrace.arrivals(guest, disk, blktrace.REQUESTS) as arrived:
         _write(guest, device.node, 1, flags="direct,dsync")
@@ -75,7 +68,7 @@ def test_flush_empties_the_cache(loopback: Pair) -> None:
     """fsync is one flush, after what it is to make durable."""
     guest = loopback.target.guest
     disk = loopback.target.null_disk(cache_size=4)
-    device = _map(loopback, disk)
+    device = loopback.map(disk)
     with blktrace.arrivals(guest, disk, blktrace.REQUESTS) as arrived:
         guest.run(f"dd if=/dev/zero of={device.node} bs=64k count=2 conv=fsync status=none")
     operations = [each.operation for each in arrived]
@@ -89,7 +82,7 @@ def test_what_a_journal_refers_to_is_durable_before_its_commit(loopback: Pair, f
     """ext4 commits by PREFLUSH and FUA in one: a flush, then the block, which is durable, too."""
     guest = loopback.target.guest
     disk = loopback.target.null_disk(cache_size=4, fua=fua)
-    device = _map(loopback, disk)
+    device = loopback.map(disk)
     guest.run(
         f"modprobe -q ext4; mkfs.ext4 -q -b {PAGE} -E lazy_itable_init=0,lazy_journal_init=0"
         f" {device.node} && mkdir -p /mnt/disk && mount {device.node} /mnt/disk"
@@ -113,7 +106,7 @@ def test_without_a_cache_nothing_is_flushed(loopback: Pair) -> None:
     """Write-through: neither flush nor FUA is worth a message."""
     guest = loopback.target.guest
     disk = loopback.target.null_disk()
-    device = _map(loopback, disk)
+    device = loopback.map(disk)
     assert device.read("queue/write_cache") == "write through"
     with blktrace.arrivals(guest, disk) as arrived:
         _write(guest, device.node, 0, flags="direct,dsync")
@@ -127,7 +120,7 @@ def test_discard_forgets_the_range_and_no_more(loopback: Pair) -> None:
     guest = loopback.target.guest
     disk = loopback.target.null_disk(discard=1)
     disks.fill(guest, disk, 8)
-    device = _map(loopback, disk)
+    device = loopback.map(disk)
     with blktrace.arrivals(guest, disk) as arrived:
         guest.run(disks.on_pages("blkdiscard --force", device.node, 2, 3))
     assert arrived == [Arrival("discard", 2 * SECTORS, 3 * SECTORS)]
@@ -140,7 +133,7 @@ def test_a_whole_disk_can_be_discarded(loopback: Pair) -> None:
     guest = loopback.target.guest
     disk = loopback.target.null_disk(discard=1, size=64)
     disks.fill(guest, disk, 4)
-    device = _map(loopback, disk)
+    device = loopback.map(disk)
     with blktrace.arrivals(guest, disk) as arrived:
         guest.run(f"blkdiscard --force {device.node}")
     assert {each.operation for each in arrived} == {"discard"}
@@ -154,7 +147,7 @@ def test_zeroes_are_written_with_and_without_giving_up_the_space(loopback: Pair)
     guest = loopback.target.guest
     with sparse_disk(guest, loopback.target.ram_disk(64), 8 << 20) as disk:
         disks.fill(guest, disk.node, 16)
-        device = _map(loopback, disk.node)
+        device = loopback.map(disk.node)
         full = disk.allocated()
         with blktrace.arrivals(guest, disk.node) as arrived:
             guest.run(disks.on_pages("blkdiscard --force --zeroout", device.node, 2, 3))
@@ -175,7 +168,7 @@ def test_a_scsi_disk_is_told_whether_to_unmap(loopback: Pair) -> None:
     guest = loopback.target.guest
     disk = disks.scsi(guest, lbpws=1, dev_size_mb=16)
     disks.fill(guest, disk, 8)
-    device = _map(loopback, disk)
+    device = loopback.map(disk)
     with blktrace.lines(guest, blktrace.SCSI, "opcode == 0x93") as commands:
         guest.run(disks.on_pages("blkdiscard --force --zeroout", device.node, 1, 2))
         guest.run(disks.on_pages("fallocate --punch-hole", device.node, 4, 2))
@@ -194,7 +187,7 @@ def test_zeroes_are_written_by_hand_if_a_disk_turns_out_not_to(loopback: Pair) -
     guest = loopback.target.guest
     disk = disks.scsi(guest, lbpws=1, dev_size_mb=16)
     disks.fill(guest, disk, 8)
-    device = _map(loopback, disk)
+    device = loopback.map(disk)
     # Once: check condition, illegal request, invalid operation code.
     guest.run('echo "2 -1 0x93 0 0 0x2 0x5 0x20 0x0" > /sys/kernel/debug/scsi_debug/*/error')
     guest.run(disks.on_pages("blkdiscard --force --zeroout", device.node, 2, 3))
@@ -209,7 +202,7 @@ def test_secure_erase_is_refused_where_it_is_not_secure(loopback: Pair) -> None:
     guest = loopback.target.guest
     disk = loopback.target.null_disk(discard=1)
     disks.fill(guest, disk, 4)
-    device = _map(loopback, disk)
+    device = loopback.map(disk)
     with blktrace.arrivals(guest, disk) as arrived:
         result = guest.run(f"blkdiscard --force --secure {device.node}", check=False)
     assert result.code != 0
@@ -229,7 +222,7 @@ def test_priority_travels_along(loopback: Pair, options: str, expected: str) -> 
     """ionice on the initiator counts on the target."""
     guest = loopback.target.guest
     disk = loopback.target.null_disk()
-    device = _map(loopback, disk)
+    device = loopback.map(disk)
     with blktrace.arrivals(guest, disk, blktrace.REQUESTS) as arrived:
         guest.run(
             f"ionice {options} dd if={device.node} of=/dev/null bs={PAGE} count=1"
@@ -243,7 +236,7 @@ def test_what_a_disk_cannot_take_at_once_is_split(loopback: Pair) -> None:
     """One message, one bio, and requests as small as the disk needs them."""
     guest = loopback.target.guest
     disk = loopback.target.null_disk(max_sectors=2 * SECTORS)
-    device = _map(loopback, disk)
+    device = loopback.map(disk)
     largest = int(device.read("queue/max_hw_sectors_kb"))
     assert largest == 128 - 4
     with blktrace.arrivals(guest, disk, blktrace.REQUESTS) as arrived:

@@ -55,13 +55,6 @@ SESSION_SAYS = {
 }
 
 
-def _map(bench: Pair, *paths: str) -> Device:
-    disk = bench.target.ram_disk(16)
-    bench.target.load()
-    bench.initiator.load()
-    return bench.initiator.map(disk, paths=list(paths))
-
-
 def _read_block(guest: Guest, device: Device) -> int:
     return guest.run(
         f"dd if={device.node} of=/dev/null bs=4k count=1 iflag=direct status=none", check=False
@@ -71,7 +64,7 @@ def _read_block(guest: Guest, device: Device) -> int:
 def test_files_of_a_session_and_its_path(loopback: Pair) -> None:
     """Names, modes and contents are those of the C driver; all goes with the mapping."""
     guest = loopback.initiator.guest
-    device = _map(loopback, IPV4)
+    device = loopback.map(paths=[IPV4])
     session = loopback.initiator.transport()
     assert session.path_names() == [IPV4]
     (path,) = session.paths()
@@ -91,7 +84,7 @@ def test_files_of_a_session_and_its_path(loopback: Pair) -> None:
 def test_bad_writes_are_refused(loopback: Pair) -> None:
     """EINVAL, one line that names the file, and the path stays as it is."""
     guest = loopback.initiator.guest
-    device = _map(loopback, IPV4)
+    device = loopback.map(paths=[IPV4])
     session = loopback.initiator.transport()
     (path,) = session.paths()
     for name, mode in MODES.items():
@@ -109,7 +102,7 @@ def test_bad_writes_are_refused(loopback: Pair) -> None:
 def test_io_goes_on_over_the_other_path(loopback: Pair) -> None:
     """One of two is disconnected, connected, removed and added while data are verified."""
     guest = loopback.initiator.guest
-    device = _map(loopback, IPV4, IPV6)
+    device = loopback.map(paths=[IPV4, IPV6])
     session = loopback.initiator.transport()
     assert session.set_policy("round-robin") is None
     kept, other = session.path(IPV4), session.path(IPV6)
@@ -140,7 +133,7 @@ def test_io_goes_on_over_the_other_path(loopback: Pair) -> None:
 def test_io_waits_for_a_path_but_not_without_end(loopback: Pair) -> None:
     """fast_io_fail_tmo: I/O fails after that time, and works again once a path is up."""
     guest = loopback.initiator.guest
-    device = _map(loopback, IPV4)
+    device = loopback.map(paths=[IPV4])
     session = loopback.initiator.transport()
     (path,) = session.paths()
     read = f"dd if={device.node} of=/dev/null bs=4k count=1 iflag=direct status=none"

@@ -7,24 +7,16 @@ from rnbdbench import dmesg
 from rnbdbench import fio
 from rnbdbench import network
 from rnbdbench.lab import Pair
-from rnbdbench.rnbd import Device
 
 IPV4 = f"{network.INITIATOR.path()}@{network.TARGET.path()}"
 IPV6 = f"{network.INITIATOR.path(6)}@{network.TARGET.path(6)}"
-
-
-def _map(bench: Pair, *paths: str, nr_poll_queues: int) -> Device:
-    disk = bench.target.ram_disk(16)
-    bench.target.load()
-    bench.initiator.load()
-    return bench.initiator.map(disk, paths=list(paths), nr_poll_queues=nr_poll_queues)
 
 
 @pytest.mark.parametrize("queues", [1, -1], ids=["one-queue", "queue-for-each-cpu"])
 def test_polled_io_ends_by_polling_alone(loopback: Pair, queues: int) -> None:
     """Each polled answer is counted as such, and no other one."""
     guest = loopback.initiator.guest
-    device = _map(loopback, IPV4, nr_poll_queues=queues)
+    device = loopback.map(path=IPV4, nr_poll_queues=queues)
     cpus = int(guest.output("nproc"))
     expected = cpus if queues < 0 else queues
     assert device.read("rnbd/nr_poll_queues") == str(expected)
@@ -46,7 +38,7 @@ def test_polled_io_ends_by_polling_alone(loopback: Pair, queues: int) -> None:
 def test_polled_io_goes_on_over_the_other_path(loopback: Pair) -> None:
     """A path that is added, disconnected or removed carries polled I/O, or loses it to others."""
     guest = loopback.initiator.guest
-    device = _map(loopback, IPV4, nr_poll_queues=2)
+    device = loopback.map(path=IPV4, nr_poll_queues=2)
     session = loopback.initiator.transport()
     assert session.set_policy("round-robin") is None
     assert session.add_path(IPV6) is None
@@ -75,7 +67,7 @@ def test_polled_io_goes_on_over_the_other_path(loopback: Pair) -> None:
 def test_polled_io_fails_by_force(loopback: Pair) -> None:
     """Unmapping by force does not wait for somebody to poll."""
     guest = loopback.initiator.guest
-    device = _map(loopback, IPV4, nr_poll_queues=1)
+    device = loopback.map(path=IPV4, nr_poll_queues=1)
     verify = fio.begin_verify(guest, device.node, polled=True)
     fio.wait_for_io(guest, device.name)
     assert device.unmap("force") is None
@@ -87,8 +79,7 @@ def test_a_polled_device_has_a_session_of_its_own(loopback: Pair) -> None:
     """Whichever of the two comes first; and the line in the log says so."""
     guest = loopback.initiator.guest
     loopback.target.ram_disk(16, count=2)
-    loopback.target.load()
-    loopback.initiator.load()
+    loopback.load()
     other = "path=ip:10.50.100.66 device_path=/dev/ram1"
     polled = loopback.initiator.map("/dev/ram0", session="polled", nr_poll_queues=1)
     plain = loopback.initiator.map("/dev/ram0", session="plain", access_mode="ro")

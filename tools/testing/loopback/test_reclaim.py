@@ -4,6 +4,7 @@
 import re
 
 from rnbdbench.lab import Pair
+from rnbdbench.rnbd import Device
 from rnbdbench.tracing import MOUNT
 from rnbdbench.tracing import TRACING
 
@@ -11,13 +12,9 @@ WAITS = re.compile(r"gfp_flags=\S*(GFP_KERNEL|GFP_USER|GFP_NOFS|GFP_HIGHUSER|__G
 EVENT = f"{TRACING}/events/kmem/mm_page_alloc"
 
 
-def test_connecting_again_does_not_wait_for_io(loopback: Pair) -> None:
+def test_connecting_again_does_not_wait_for_io(loopback: Pair, device: Device) -> None:
     """Pages that it takes are not won by writing to the disk that waits for it."""
     guest = loopback.initiator.guest
-    disk = loopback.target.ram_disk(16)
-    loopback.target.load()
-    loopback.initiator.load()
-    device = loopback.initiator.map(disk)
     (path,) = loopback.initiator.transport().paths()
     assert path.disconnect() is None
     # The writer of the file connects the path, so this one task is looked at.

@@ -14,9 +14,7 @@ MEGABYTE = 2048
 
 
 def _map(bench: Pair, disk: str) -> tuple[Device, TransportPath]:
-    bench.target.load()
-    bench.initiator.load()
-    device = bench.initiator.map(disk)
+    device = bench.map(disk)
     (path,) = bench.initiator.transport().paths()
     return device, path
 

@@ -146,8 +146,7 @@ def test_a_rogue_client_is_refused_and_harms_nobody(
     """Each of its steps ends as documented, its disk stays as it is, and others go on."""
     guest = loopback.target.guest
     disk = loopback.target.ram_disk(16, count=2)
-    loopback.target.load(transport={"sess_queue_depth": DEPTH})
-    loopback.initiator.load()
+    loopback.load(transport={"sess_queue_depth": DEPTH})
     before = _signs(guest, disk)
     device = loopback.initiator.map("/dev/ram1")
     load = fio.begin_verify(guest, device.node, depth=4)

@@ -109,14 +109,10 @@ def _use(guest: Guest, disk: Device, words: str) -> None:
     ],
 )
 def test_a_rogue_server_is_given_up_and_harms_nobody(
-    loopback: Pair, cases: Mapping[str, tuple[str | None, str]]
+    loopback: Pair, device: Device, cases: Mapping[str, tuple[str | None, str]]
 ) -> None:
     """Each of its steps ends as documented, nothing is left, and other sessions go on."""
     guest = loopback.initiator.guest
-    disk = loopback.target.ram_disk(16)
-    loopback.target.load()
-    loopback.initiator.load()
-    device = loopback.initiator.map(disk)
     load = fio.begin_verify(guest, device.node, depth=4)
     expected, found = dict(cases), {}
     if "huge-block-size" in cases and guest.specification.kernel == "sanitize":

@@ -15,13 +15,6 @@ IO_MESSAGE = 32
 """Bytes of a request beside its data."""
 
 
-def _map(bench: Pair, session: str = "bench", **options: str | int) -> Device:
-    disk = bench.target.ram_disk(16)
-    bench.target.load()
-    bench.initiator.load()
-    return bench.initiator.map(disk, session=session, **options)
-
-
 def _keep_client_away(bench: Pair, session: str) -> None:
     """Lets the client take the loss of its path for final."""
     assert bench.initiator.transport(session).set_max_reconnect_attempts("0") is None
@@ -41,14 +34,13 @@ def _wait_for_sessions(target: Target, *names: str) -> None:
 def test_ipv6_path(loopback: Pair) -> None:
     """Addresses are written short, without port and brackets."""
     client, server = network.INITIATOR.path(6), network.TARGET.path(6)
-    _map(loopback, path=f"{client}@{server}")
+    loopback.map(path=f"{client}@{server}")
     assert loopback.target.transport().path_names() == [f"{client}@{server}"]
 
 
-def test_disconnect_ends_the_session(loopback: Pair) -> None:
+def test_disconnect_ends_the_session(loopback: Pair, device: Device) -> None:
     """During I/O; the session's folder goes, and the name can be used again."""
     guest = loopback.target.guest
-    device = _map(loopback)
     _keep_client_away(loopback, "bench")
     load = fio.begin_load(guest, device.node)
     fio.wait_for_io(guest, device.name)
@@ -66,7 +58,7 @@ def test_disconnect_ends_the_session(loopback: Pair) -> None:
 def test_disconnect_leaves_other_sessions_alone(loopback: Pair) -> None:
     """Two sessions, one of which loses its path."""
     guest = loopback.target.guest
-    first = _map(loopback, session="first", access_mode="ro")
+    first = loopback.map(session="first", access_mode="ro")
     second = loopback.initiator.map("/dev/ram0", session="second", access_mode="ro")
     assert loopback.target.transports() == ["first", "second"]
     _keep_client_away(loopback, "first")
@@ -78,10 +70,9 @@ def test_disconnect_leaves_other_sessions_alone(loopback: Pair) -> None:
     _wait_for_sessions(loopback.target)
 
 
-def test_counters_agree_with_the_io_done(loopback: Pair) -> None:
+def test_counters_agree_with_the_io_done(loopback: Pair, device: Device) -> None:
     """Reads and writes, each with its number and its bytes."""
     guest = loopback.target.guest
-    device = _map(loopback)
     path = _path(loopback.target)
     read = f"dd if={device.node} of=/dev/null bs=4k count=16 iflag=direct status=none"
     write = f"dd if=/dev/zero of={device.node} bs=8k count=9 oflag=direct conv=notrunc status=none"
@@ -98,20 +89,18 @@ def test_counters_agree_with_the_io_done(loopback: Pair) -> None:
     assert path.counters() == Counters(*reads, 0, 0)
 
 
-def test_pinned_memory_is_that_of_the_chunks(loopback: Pair) -> None:
+def test_pinned_memory_is_that_of_the_chunks(loopback: Pair, device: Device) -> None:
     """One path has as many chunks as requests can be in flight."""
     guest = loopback.target.guest
-    _map(loopback)
     parameters = "/sys/module/rtrs/parameters"
     depth = int(guest.read(f"{parameters}/sess_queue_depth"))
     chunk = int(guest.read(f"{parameters}/max_chunk_size"))
     assert loopback.target.transport().read("pinned_memory") == str(depth * chunk)
 
 
-def test_everything_goes_with_the_mapping(loopback: Pair) -> None:
+def test_everything_goes_with_the_mapping(loopback: Pair, device: Device) -> None:
     """The folder of a session goes with it, and the class with the module."""
     guest = loopback.target.guest
-    device = _map(loopback)
     for _ in range(3):
         assert loopback.target.transports() == ["bench"]
         assert device.unmap() is None
@@ -123,10 +112,9 @@ def test_everything_goes_with_the_mapping(loopback: Pair) -> None:
     assert not guest.exists(rtrs.SERVER_SESSIONS)
 
 
-def test_unload_with_the_files_in_use(loopback: Pair) -> None:
+def test_unload_with_the_files_in_use(loopback: Pair, device: Device) -> None:
     """Readers of the files do not keep the modules from going, nor harm them."""
     guest = loopback.target.guest
-    device = _map(loopback)
     reader = guest.begin(
         f"while :; do cd {rtrs.SERVER_SESSIONS} && cat */pinned_memory */paths/*/*"
         " */paths/*/stats/* >/dev/null 2>&1; cd /; done"

@@ -19,9 +19,7 @@ def test_force_close_takes_the_device_away_during_io(loopback: Pair) -> None:
     """I/O in flight ends, the device is free at once, and can be mapped again."""
     guest = loopback.target.guest
     disk = loopback.target.ram_disk(64)
-    loopback.target.load()
-    loopback.initiator.load()
-    device = loopback.initiator.map(disk)
+    device = loopback.map(disk)
     load = fio.begin_load(guest, device.node)
     fio.wait_for_io(guest, device.name)
     assert guest.write(_force_close(), "0") == "EINVAL"
@@ -38,9 +36,7 @@ def test_force_close_leaves_other_sessions_alone(loopback: Pair) -> None:
     """Two sessions read one disk; only one of them loses it."""
     guest = loopback.target.guest
     disk = loopback.target.ram_disk(16)
-    loopback.target.load()
-    loopback.initiator.load()
-    first = loopback.initiator.map(disk, session="first", access_mode="ro")
+    first = loopback.map(disk, session="first", access_mode="ro")
     second = loopback.initiator.map(disk, session="second", access_mode="ro")
     assert guest.write(_force_close("first"), "1") is None
     assert guest.names(f"{rnbd.SERVER_DEVICES}/ram0/sessions") == ["second"]
@@ -57,9 +53,7 @@ def test_one_disk_by_two_paths_is_refused(loopback: Pair) -> None:
     guest = loopback.target.guest
     disk = loopback.target.ram_disk(16)
     guest.run(f"ln -sf {disk} /dev/alias")
-    loopback.target.load()
-    loopback.initiator.load()
-    device = loopback.initiator.map(disk, access_mode="ro")
+    device = loopback.map(disk, access_mode="ro")
     line = f"sessname=bench path={network.TARGET.path()} device_path=/dev/alias access_mode=ro"
     assert loopback.initiator.request(line) == "EEXIST"
     assert device.unmap() is None
@@ -80,8 +74,7 @@ def test_paths_stay_inside_of_the_search_path(
         f" && ln -s sub/..ram0 inside && ln -s {disk} outside"
     )
     try:
-        loopback.target.load(dev_search_path="/dev/exports")
-        loopback.initiator.load()
+        loopback.load(dev_search_path="/dev/exports")
         line = f"sessname=bench path={network.TARGET.path()} device_path={path}"
         assert loopback.initiator.request(line) == error
         if error is None:
@@ -142,9 +135,7 @@ def test_clients_get_no_more_than_the_parameters_say(
     """A second session is one too many; it fits once the first is gone."""
     guest = loopback.target.guest
     disk = loopback.target.ram_disk(16)
-    loopback.target.load(transport=parameters)
-    loopback.initiator.load()
-    first = loopback.initiator.map(disk, session="first", access_mode="ro")
+    first = loopback.map(disk, session="first", access_mode="ro", transport=parameters)
     line = f"sessname=second path={network.TARGET.path()} device_path={disk} access_mode=ro"
     assert loopback.initiator.request(line) == "ENOSPC"
     assert guest.output(f"dmesg | grep -c 'more than {blamed}=1 '") == "1"
@@ -159,9 +150,7 @@ def test_a_path_that_comes_back_is_not_one_more(loopback: Pair) -> None:
     guest = loopback.target.guest
     disk = loopback.target.ram_disk(16)
     one = {"max_paths": 1, "max_paths_per_peer": 1, "max_sessions_per_peer": 1}
-    loopback.target.load(transport=one)
-    loopback.initiator.load()
-    device = loopback.initiator.map(disk)
+    device = loopback.map(disk, transport=one)
     (path,) = loopback.initiator.transport().paths()
     mark = guest.console.mark()
     for _ in range(5):
@@ -177,8 +166,7 @@ def test_a_path_has_no_more_connections_than_the_parameter_says(loopback: Pair) 
     """A client that wants one for each of its CPUs is told that this is too much."""
     guest = loopback.target.guest
     disk = loopback.target.ram_disk(16)
-    loopback.target.load(transport={"max_connections_per_path": 2})
-    loopback.initiator.load()
+    loopback.load(transport={"max_connections_per_path": 2})
     line = f"sessname=bench path={network.TARGET.path()} device_path={disk}"
     assert loopback.initiator.request(line) == "ENOSPC"
     assert guest.output("dmesg | grep -c 'more than max_connections_per_path=2 '") == "1"
@@ -191,9 +179,8 @@ def test_a_peer_has_no_more_connections_than_the_parameter_says(loopback: Pair) 
     disk = loopback.target.ram_disk(16)
     connections = 1 + int(guest.output("nproc"))
     most = 2 * connections - 1
-    loopback.target.load(transport={"max_connections_per_peer": most})
-    loopback.initiator.load()
-    first = loopback.initiator.map(disk, session="first", access_mode="ro")
+    limit = {"max_connections_per_peer": most}
+    first = loopback.map(disk, transport=limit, session="first", access_mode="ro")
     line = f"sessname=second path={network.TARGET.path()} device_path={disk} access_mode=ro"
     assert loopback.initiator.request(line) == "ENOSPC"
     told = guest.output(f"dmesg | grep -c 'more than max_connections_per_peer={most} '")
@@ -206,8 +193,7 @@ def test_a_peer_has_no_more_connections_than_the_parameter_says(loopback: Pair) 
 def test_an_infiniband_address_needs_infiniband(loopback: Pair) -> None:
     """Over RoCE there is no way to a GID, and the user is told so."""
     disk = loopback.target.ram_disk(16)
-    loopback.target.load()
-    loopback.initiator.load()
+    loopback.load()
     line = f"sessname=bench path=gid:fe80:0:0:0:5054:ff:fe50:42 device_path={disk}"
     assert loopback.initiator.request(line) in ("ENODEV", "EHOSTUNREACH")
     assert loopback.initiator.devices() == []

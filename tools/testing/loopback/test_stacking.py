@@ -14,9 +14,7 @@ def test_a_mirror_survives_the_loss_of_a_member(loopback: Pair) -> None:
     """RAID1 over two sessions: one is unmapped by force under load."""
     guest = loopback.initiator.guest
     loopback.target.ram_disk(16, count=2)
-    loopback.target.load()
-    loopback.initiator.load()
-    first = loopback.initiator.map("/dev/ram0", session="first")
+    first = loopback.map("/dev/ram0", session="first")
     second = loopback.initiator.map("/dev/ram1", session="second")
     array = disks.mirror(guest, first.node, second.node)
     load = fio.begin_verify(guest, array)
@@ -34,9 +32,7 @@ def test_device_mapper_passes_operations_on(loopback: Pair) -> None:
     """A linear device on a disk of ours: data, discard and a flush arrive below."""
     guest = loopback.initiator.guest
     disk = loopback.target.null_disk(discard=1, cache_size=4, size=16)
-    loopback.target.load()
-    loopback.initiator.load()
-    device = loopback.initiator.map(disk)
+    device = loopback.map(disk)
     top = disks.linear(guest, "rnbdtest", device.node)
     disks.fill(guest, top, 8)
     with blktrace.arrivals(guest, disk) as arrived:
@@ -68,8 +64,7 @@ def test_lvm_makes_a_volume_of_two_disks(loopback: Pair) -> None:
     """A striped volume: made, written and verified, found again after mapping again."""
     guest = loopback.initiator.guest
     loopback.target.ram_disk(32, count=2)
-    loopback.target.load()
-    loopback.initiator.load()
+    loopback.load()
 
     def map_both() -> list[str]:
         return [loopback.initiator.map(f"/dev/ram{number}").node for number in range(2)]
@@ -96,9 +91,7 @@ def test_partitions_are_found(loopback: Pair) -> None:
     """A table that is on the target's disk, and one that is written through ours."""
     guest = loopback.initiator.guest
     disk = loopback.target.null_disk(size=64)
-    loopback.target.load()
-    loopback.initiator.load()
-    device = loopback.initiator.map(disk)
+    device = loopback.map(disk)
     part = disks.partition(guest, device.node, 2048, 16384)
     assert disks.sectors(guest, part) == 16384
     disks.fill(guest, part, 1)

@@ -11,8 +11,7 @@ def test_link_of_a_mapped_device(loopback: Pair) -> None:
     """devices/ has a link to the block device, named after both."""
     guest = loopback.initiator.guest
     disk = loopback.target.ram_disk(16)
-    loopback.target.load()
-    loopback.initiator.load()
+    loopback.load()
     assert guest.names(rnbd.DEVICES) == []
     device = loopback.initiator.map(disk, session="blya")
     assert guest.names(rnbd.DEVICES) == ["!dev!ram0@blya"]
@@ -33,8 +32,7 @@ def test_files_of_an_exported_device(loopback: Pair) -> None:
     """The server shows which device is open, by whom and how."""
     guest = loopback.target.guest
     disk = loopback.target.ram_disk(16)
-    loopback.target.load()
-    loopback.initiator.load()
+    loopback.load()
     assert loopback.target.exports() == []
     device = loopback.initiator.map(disk, session="blya", access_mode="ro")
     folder = f"{rnbd.SERVER_DEVICES}/ram0"
@@ -73,8 +71,7 @@ def test_module_parameters_are_readable(loopback: Pair) -> None:
 def test_server_listens_on_another_port(loopback: Pair) -> None:
     """port_nr on one side, dest_port on the other."""
     disk = loopback.target.ram_disk(16)
-    loopback.target.load(port_nr=4321)
-    loopback.initiator.load()
+    loopback.load(port_nr=4321)
     device = loopback.initiator.map(disk, dest_port=4321)
     assert device.read("rnbd/state") == "open"
     assert device.unmap() is None
@@ -83,8 +80,7 @@ def test_server_listens_on_another_port(loopback: Pair) -> None:
 def test_device_path_is_relative_to_the_search_path(loopback: Pair) -> None:
     """dev_search_path goes before what the client asks for."""
     loopback.target.ram_disk(16)
-    loopback.target.load(dev_search_path="/dev")
-    loopback.initiator.load()
+    loopback.load(dev_search_path="/dev")
     device = loopback.initiator.map("ram0")
     assert device.read("rnbd/mapping_path") == "ram0"
     assert device.unmap() is None
@@ -95,8 +91,7 @@ def test_session_name_is_part_of_the_search_path(loopback: Pair) -> None:
     guest = loopback.target.guest
     disk = loopback.target.ram_disk(16)
     guest.run(f"mkdir -p /run/exports/blya && ln -s {disk} /run/exports/blya/disk")
-    loopback.target.load(dev_search_path="/run/exports/%SESSNAME%")
-    loopback.initiator.load()
+    loopback.load(dev_search_path="/run/exports/%SESSNAME%")
     line = f"sessname=other path={network.TARGET.path()} device_path=disk"
     assert loopback.initiator.request(line) == "ENOENT"
     guest.run("rm /run/exports/blya/disk && mknod /run/exports/blya/disk b 1 0")

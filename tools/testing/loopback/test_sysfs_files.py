@@ -198,8 +198,7 @@ NAMES = {
 def mapped(loopback: Pair) -> Pair:
     """A device is mapped, as all of the table expects it."""
     disk = loopback.target.ram_disk(16)
-    loopback.target.load()
-    loopback.initiator.load()
+    loopback.load()
     assert loopback.initiator.map(disk, session=SESSION, path=PATH).name == "rnbd0"
     return loopback
 

@@ -33,8 +33,7 @@ def test_life_of_a_session_and_its_path(loopback: Pair) -> None:
     """Both sides: from the first connection to the last; also a path that is connected anew."""
     guest = loopback.initiator.guest
     disk = loopback.target.ram_disk(16)
-    loopback.target.load()
-    loopback.initiator.load()
+    loopback.load()
     _begin(guest)
     device = loopback.initiator.map(disk)
     (path,) = loopback.initiator.transport().paths()
@@ -64,9 +63,7 @@ def test_each_error_of_a_request(loopback: Pair) -> None:
     """What the target's disk refuses is seen on both sides; nothing of what succeeds."""
     guest = loopback.initiator.guest
     disk = loopback.target.null_disk()
-    loopback.target.load()
-    loopback.initiator.load()
-    device = loopback.initiator.map(disk)
+    device = loopback.map(disk)
     _begin(guest)
     guest.run(f"dd if=/dev/zero of={device.node} bs=4k count=8 oflag=direct status=none")
     assert _events(guest) == []

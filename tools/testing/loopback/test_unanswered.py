@@ -24,8 +24,7 @@ def _wait_for_kernel(guest: Guest, function: str, what: str) -> None:
 def _mapped(bench: Pair, megabytes: int) -> tuple[StallingDisk, Device]:
     """A disk that can be stopped, and what the initiator has of it."""
     disk = StallingDisk.make(bench.target.guest, bench.target.ram_disk(megabytes))
-    bench.target.load()
-    bench.initiator.load()
+    bench.load()
     return disk, bench.initiator.map(disk.node)
 
 
@@ -74,9 +73,7 @@ def test_one_device_without_answers_can_be_unmapped_by_force(loopback: Pair) -> 
     """The other one of the session goes on when the target does."""
     guest = loopback.initiator.guest
     stalling = StallingDisk.make(guest, loopback.target.ram_disk(16, count=2))
-    loopback.target.load()
-    loopback.initiator.load()
-    stuck = loopback.initiator.map(stalling.node)
+    stuck = loopback.map(stalling.node)
     other = loopback.initiator.map("/dev/ram1", path="")
     (path,) = loopback.initiator.transport().paths()
 
@@ -139,9 +136,7 @@ def test_a_device_that_cannot_be_opened_holds_up_no_other(loopback: Pair) -> Non
     guest = loopback.initiator.guest
     below = StallingDisk.make(guest, loopback.target.ram_disk(16, count=2))
     stalling = _disk_with_partitions(below)
-    loopback.target.load()
-    loopback.initiator.load()
-    other = loopback.initiator.map("/dev/ram1")
+    other = loopback.map("/dev/ram1")
 
     partitions = _keep_from_being_opened(below, stalling)
     # By the same CPU, and so by the same connection.
@@ -171,9 +166,7 @@ def test_unmapping_by_force_does_not_wait_for_devices_that_are_being_opened(
     guest = loopback.initiator.guest
     below = StallingDisk.make(guest, loopback.target.ram_disk(16, count=4))
     stalling = _disk_with_partitions(below)
-    loopback.target.load()
-    loopback.initiator.load()
-    device = loopback.initiator.map("/dev/ram1")
+    device = loopback.map("/dev/ram1")
 
     partitions = _keep_from_being_opened(below, stalling)
     nodes = [stalling, "/dev/ram2", "/dev/ram3"]
@@ -208,9 +201,7 @@ def test_the_initiator_is_unloaded_while_the_target_opens_a_device(loopback: Pai
     guest = loopback.initiator.guest
     below = StallingDisk.make(guest, loopback.target.ram_disk(16, count=2))
     stalling = _disk_with_partitions(below)
-    loopback.target.load()
-    loopback.initiator.load()
-    device = loopback.initiator.map("/dev/ram1")
+    device = loopback.map("/dev/ram1")
 
     partitions = _keep_from_being_opened(below, stalling)
     mapping = guest.begin(f"echo sessname=bench device_path={stalling} > {MAP_DEVICE}")

@@ -8,17 +8,9 @@ from rnbdbench.lab import Pair
 from rnbdbench.rnbd import Device
 
 
-def _mapped(bench: Pair) -> Device:
-    disk = bench.target.ram_disk(64)
-    bench.target.load()
-    bench.initiator.load()
-    return bench.initiator.map(disk)
-
-
-def test_normal_is_refused_while_the_device_is_open(loopback: Pair) -> None:
+def test_normal_is_refused_while_the_device_is_open(loopback: Pair, device: Device) -> None:
     """EBUSY, and nothing changes; once closed, it works."""
     guest = loopback.initiator.guest
-    device = _mapped(loopback)
     holder = guest.begin(f"exec 3<{device.node}; touch /run/open; sleep 1000")
     guest.wait_until(lambda: guest.exists("/run/open"), "the opener")
     assert device.unmap("normal") == "EBUSY"
@@ -31,10 +23,9 @@ def test_normal_is_refused_while_the_device_is_open(loopback: Pair) -> None:
     assert not device.exists()
 
 
-def test_force_works_while_the_device_is_open(loopback: Pair) -> None:
+def test_force_works_while_the_device_is_open(loopback: Pair, device: Device) -> None:
     """The holder gets errors from then on, and may close at leisure."""
     guest = loopback.initiator.guest
-    device = _mapped(loopback)
     holder = guest.begin(f"exec 3<{device.node}; touch /run/open; sleep 1000")
     guest.wait_until(lambda: guest.exists("/run/open"), "the opener")
     assert device.unmap("force") is None
@@ -45,10 +36,9 @@ def test_force_works_while_the_device_is_open(loopback: Pair) -> None:
 
 
 @pytest.mark.kernels("stock", "sanitize")
-def test_force_works_during_io(loopback: Pair) -> None:
+def test_force_works_during_io(loopback: Pair, device: Device) -> None:
     """What is in flight ends, with data or with an error, and soon."""
     guest = loopback.initiator.guest
-    device = _mapped(loopback)
     load = fio.begin_load(guest, device.node)
     fio.wait_for_io(guest, device.name)
     assert device.unmap("force") is None
@@ -56,19 +46,17 @@ def test_force_works_during_io(loopback: Pair) -> None:
     assert not device.exists()
 
 
-def test_other_words_are_refused(loopback: Pair) -> None:
+def test_other_words_are_refused(loopback: Pair, device: Device) -> None:
     """unmap_device takes `normal` and `force`, and nothing else."""
-    device = _mapped(loopback)
     for text in ("\n", "yes", "normal force", "forced"):
         assert device.unmap(text) == "EINVAL", text
     assert device.read("rnbd/state") == "open"
     assert device.unmap("normal\n") is None
 
 
-def test_client_module_stays_while_a_device_is_open(loopback: Pair) -> None:
+def test_client_module_stays_while_a_device_is_open(loopback: Pair, device: Device) -> None:
     """rmmod is refused, or takes the device away; it never hangs."""
     guest = loopback.initiator.guest
-    device = _mapped(loopback)
     holder = guest.begin(f"exec 3<{device.node}; touch /run/open; sleep 1000")
     guest.wait_until(lambda: guest.exists("/run/open"), "the opener")
     assert guest.run("rmmod rnbd_client", timeout=60, check=False).code != 0
@@ -78,10 +66,9 @@ def test_client_module_stays_while_a_device_is_open(loopback: Pair) -> None:
 
 
 @pytest.mark.kernels("stock", "sanitize")
-def test_client_module_unloads_with_devices_mapped(loopback: Pair) -> None:
+def test_client_module_unloads_with_devices_mapped(loopback: Pair, device: Device) -> None:
     """rmmod unmaps what nobody uses, and the server forgets the session."""
     guest = loopback.initiator.guest
-    _mapped(loopback)
     guest.wait_until(
         lambda: guest.run("rmmod rnbd_client", check=False).code == 0, "the module to be idle"
     )
@@ -90,10 +77,9 @@ def test_client_module_unloads_with_devices_mapped(loopback: Pair) -> None:
 
 
 @pytest.mark.kernels("stock", "sanitize")
-def test_server_module_unloads_with_devices_mapped(loopback: Pair) -> None:
+def test_server_module_unloads_with_devices_mapped(loopback: Pair, device: Device) -> None:
     """rmmod of the server ends the session; the client's I/O fails or waits, and unmaps."""
     guest = loopback.target.guest
-    device = _mapped(loopback)
     guest.run("rmmod rnbd_server", timeout=60)
     assert device.unmap("force") is None
     assert not device.exists()

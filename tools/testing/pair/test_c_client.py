@@ -25,10 +25,7 @@ finds the lost path each time and fails with ECONNABORTED (`rtrs_clt_failover_re
 
 
 def _mapped(bench: Pair) -> tuple[Device, TransportPath, TransportPath]:
-    disk = bench.target.ram_disk(32)
-    bench.target.load()
-    bench.initiator.load()
-    device = bench.initiator.map(disk, paths=[network.path(0), network.path(1)])
+    device = bench.map(paths=[network.path(0), network.path(1)])
     session = bench.initiator.transport()
     return device, session.path(network.path(0)), session.path(network.path(1))
 

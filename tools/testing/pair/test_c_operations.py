@@ -11,7 +11,6 @@ from rnbdbench.disks import PAGE
 from rnbdbench.file_disk import FileDisk
 from rnbdbench.file_disk import sparse_disk
 from rnbdbench.lab import Pair
-from rnbdbench.rnbd import Device
 
 pytestmark = pytest.mark.drivers("rust-c", "c-rust")
 
@@ -21,12 +20,6 @@ MEGABYTE = 2048
 
 NEWS = 12.0
 """Seconds after which a new size would have been told, where both sides are ours: 5 and some."""
-
-
-def _map(bench: Pair, disk: str, **options: str) -> Device:
-    bench.target.load()
-    bench.initiator.load()
-    return bench.initiator.map(disk, **options)
 
 
 def _with_data(arrived: list[Arrival]) -> list[Arrival]:
@@ -43,7 +36,7 @@ def test_durable_writes_are_durable(pair: Pair) -> None:
     """fsync is a flush at the end, and O_DSYNC is FUA."""
     target, guest = pair.target.guest, pair.initiator.guest
     disk = pair.target.null_disk(cache_size=4, fua=1)
-    device = _map(pair, disk)
+    device = pair.map(disk)
     with blktrace.arrivals(target, disk, blktrace.REQUESTS) as arrived:
         guest.run(f"dd if=/dev/zero of={device.node} bs=64k count=2 conv=fsync status=none")
     operations = [each.operation for each in arrived]
@@ -63,7 +56,7 @@ def test_discard_forgets_the_range_and_no_more(pair: Pair) -> None:
     target = pair.target.guest
     disk = pair.target.null_disk(discard=1)
     disks.fill(target, disk, 8)
-    device = _map(pair, disk)
+    device = pair.map(disk)
     with blktrace.arrivals(target, disk) as arrived:
         pair.initiator.guest.run(disks.on_pages("blkdiscard --force", device.node, 2, 3))
     assert arrived == [Arrival("discard", 2 * SECTORS, 3 * SECTORS)]
@@ -76,7 +69,7 @@ def test_zeroes_are_written_with_and_without_giving_up_the_space(pair: Pair) -> 
     target, guest = pair.target.guest, pair.initiator.guest
     with sparse_disk(target, pair.target.ram_disk(64), 8 * disks.MEGABYTE) as sparse:
         disks.fill(target, sparse.node, 16)
-        device = _map(pair, sparse.node)
+        device = pair.map(sparse.node)
         full = sparse.allocated()
         with blktrace.arrivals(target, sparse.node) as arrived:
             guest.run(disks.on_pages("blkdiscard --force --zeroout", device.node, 2, 3))
@@ -96,7 +89,7 @@ def test_who_may_write_what(pair: Pair) -> None:
     target, guest = pair.target.guest, pair.initiator.guest
     disk = pair.target.null_disk()
     disks.fill(target, disk, 1)
-    reader = _map(pair, disk, session="reader", access_mode="ro")
+    reader = pair.map(disk, session="reader", access_mode="ro")
     assert reader.read("rnbd/access_mode") == "ro"
     assert guest.output(f"blockdev --getro {reader.node}") == "1"
     with blktrace.arrivals(target, disk) as arrived:
@@ -121,7 +114,7 @@ def test_a_new_size_counts_when_it_is_set_by_hand(pair: Pair) -> None:
     """The C drivers tell none: the disk stays as it was until somebody writes to `resize`."""
     guest = pair.initiator.guest
     disk = FileDisk.make(pair.target.guest, 16)
-    device = _map(pair, disk.node)
+    device = pair.map(disk.node)
     assert disks.sectors(guest, device.node) == 16 * MEGABYTE
     disk.resize(32)
     Clock(guest).wait(NEWS)

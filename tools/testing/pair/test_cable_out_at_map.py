@@ -28,10 +28,7 @@ def _pull(bench: Pair, number: int) -> Plugs:
 
 
 def _map(bench: Pair, paths: list[str]) -> Device:
-    disk = bench.target.ram_disk(16)
-    bench.target.load()
-    bench.initiator.load()
-    device = bench.initiator.map(disk, paths=paths)
+    device = bench.map(paths=paths)
     assert bench.initiator.transport().set_policy("round-robin") is None
     assert device.read("rnbd/state") == "open"
     return device

@@ -19,10 +19,8 @@ pytestmark = pytest.mark.fabrics("rxe", "siw")
 def test_ext4_survives_unmapping(pair: Pair) -> None:
     """Files written on one side are the same after mapping again, and on the target."""
     disk = pair.target.ram_disk(128)
-    pair.target.load()
-    pair.initiator.load()
     guest = pair.initiator.guest
-    device = pair.initiator.map(disk)
+    device = pair.map(disk)
     guest.run(f"mkfs.ext4 -q {device.node} && mkdir -p /mnt/disk && mount {device.node} /mnt/disk")
     guest.run("cp -r /usr/lib/python3*/asyncio /usr/lib/python3*/email /mnt/disk && sync")
     sums = SUMS.format("/mnt/disk")
@@ -94,8 +92,7 @@ def _fill(guest: Guest) -> None:
 
 def _crash(pair: Pair, lab: Lab, kind: str, megabytes: int) -> None:
     disk = pair.target.null_disk(size=megabytes)
-    pair.target.load()
-    pair.initiator.load()
+    pair.load()
     guest = pair.initiator.guest
     node = pair.initiator.map(disk).node
     guest.run(

@@ -15,10 +15,7 @@ IDLE = 42.0
 
 
 def _mapped(bench: Pair) -> tuple[Device, TransportPath]:
-    disk = bench.target.ram_disk(16)
-    bench.target.load()
-    bench.initiator.load()
-    device = bench.initiator.map(disk)
+    device = bench.map()
     (path,) = bench.initiator.transport().paths()
     assert path.state() == "connected"
     return device, path

@@ -19,8 +19,7 @@ PAIRINGS = ("rust-rust", "rust-c", "c-rust")
 def test_what_was_written_is_read_back(pair: Pair, always_invalidate: bool) -> None:
     """Blocks of every size from 4k to 1M, checked by fio."""
     disk = pair.target.ram_disk()
-    pair.target.load(always_invalidate=always_invalidate)
-    pair.initiator.load()
+    pair.load(always_invalidate=always_invalidate)
     device = pair.initiator.map(disk)
     fio.verify(pair.initiator.guest, device.node, block="4k-1m", size="24m")
     fio.verify(pair.initiator.guest, device.node, block="4k", size="2m")
@@ -34,8 +33,7 @@ def test_what_was_written_is_read_back(pair: Pair, always_invalidate: bool) -> N
 def test_both_address_families_work(pair: Pair, version: int, source: bool) -> None:
     """IPv4 and IPv6, with and without an address of one's own."""
     disk = pair.target.ram_disk(16)
-    pair.target.load()
-    pair.initiator.load()
+    pair.load()
     path = network.TARGET.path(version)
     if source:
         path = f"{network.INITIATOR.path(version)}@{path}"
@@ -51,9 +49,7 @@ def test_a_part_of_a_block_is_not_a_reason_to_refuse(pair: Pair) -> None:
     """The C server says how large a device is, though nobody can use the end of it."""
     guest = pair.target.guest
     disk = disks.loop(guest, 16 * disks.MEGABYTE + 2048, options="--sector-size 4096")
-    pair.target.load()
-    pair.initiator.load()
-    device = pair.initiator.map(disk)
+    device = pair.map(disk)
     assert disks.sectors(pair.initiator.guest, device.node) == 16 * disks.MEGABYTE // 512
     fio.verify(pair.initiator.guest, device.node, block="64k", size="4m")
     assert device.unmap() is None
@@ -63,10 +59,7 @@ def test_a_part_of_a_block_is_not_a_reason_to_refuse(pair: Pair) -> None:
 @pytest.mark.drivers("rust-rust", "rust-c")
 def test_polled_io_works(pair: Pair) -> None:
     """Connections beyond those for the CPUs are nothing new to the server."""
-    disk = pair.target.ram_disk(16)
-    pair.target.load()
-    pair.initiator.load()
-    device = pair.initiator.map(disk, nr_poll_queues=2)
+    device = pair.map(nr_poll_queues=2)
     fio.verify(pair.initiator.guest, device.node, block="4k-256k", size="8m", polled=True)
     (path,) = pair.initiator.transport().paths()
     assert path.polled() > 0

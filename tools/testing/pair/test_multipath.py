@@ -44,13 +44,6 @@ MESSAGE = 32
 """Bytes that say what a read or write of the block driver is."""
 
 
-def _mapped(bench: Pair, paths: list[str]) -> Device:
-    disk = bench.target.ram_disk(32)
-    bench.target.load()
-    bench.initiator.load()
-    return bench.initiator.map(disk, paths=paths)
-
-
 def _paths(bench: Pair) -> list[TransportPath]:
     """Both paths, in the order of the cables."""
     session = bench.initiator.transport()
@@ -74,7 +67,7 @@ def _carries_all(path: TransportPath, lost: TransportPath, guest: Guest, device:
 
 
 def _expect_shared_load(bench: Pair) -> None:
-    device = _mapped(bench, BOTH)
+    device = bench.map(paths=BOTH)
     session = bench.initiator.transport()
     paths = _paths(bench)
     assert [path.state() for path in paths] == ["connected", "connected"]
@@ -113,7 +106,7 @@ def test_two_paths_with_a_c_driver(two_links: Pair) -> None:
 
 def _expect_failover(bench: Pair) -> None:
     guest = bench.initiator.guest
-    device = _mapped(bench, BOTH)
+    device = bench.map(paths=BOTH)
     assert bench.initiator.transport().set_policy("round-robin") is None
     kept, lost = _paths(bench)
     verify = fio.begin_verify(guest, device.node)
@@ -150,7 +143,7 @@ def test_one_cable_out_and_back_with_the_c_server(two_links: Pair) -> None:
 def test_policy_is_chosen_by_name_and_number(two_links: Pair) -> None:
     """In every form, while I/O runs; anything else is refused and changes nothing."""
     guest = two_links.initiator.guest
-    device = _mapped(two_links, BOTH)
+    device = two_links.map(paths=BOTH)
     session = two_links.initiator.transport()
     assert session.read("mpath_policy") == "min-inflight (MI: 1)"
     verify = fio.begin_verify(guest, device.node)
@@ -171,7 +164,7 @@ def test_policy_is_chosen_by_name_and_number(two_links: Pair) -> None:
 def test_policies_differ_when_one_path_is_slow(two_links: Pair) -> None:
     """Round-robin does not care, min-inflight evades it, min-latency shuns it."""
     guest = two_links.initiator.guest
-    device = _mapped(two_links, BOTH)
+    device = two_links.map(paths=BOTH)
     session = two_links.initiator.transport()
     fast, slow = _paths(two_links)
 
@@ -209,7 +202,7 @@ def test_policies_differ_when_one_path_is_slow(two_links: Pair) -> None:
 def test_path_is_added_and_removed_during_io(two_links: Pair) -> None:
     """It carries I/O as soon as it is there; I/O does not notice when it goes."""
     guest = two_links.initiator.guest
-    device = _mapped(two_links, BOTH[:1])
+    device = two_links.map(paths=BOTH[:1])
     session = two_links.initiator.transport()
     assert session.set_policy("round-robin") is None
     verify = fio.begin_verify(guest, device.node)
@@ -237,7 +230,7 @@ def test_path_is_added_and_removed_during_io(two_links: Pair) -> None:
 def test_last_path_is_removed_and_another_one_added(two_links: Pair) -> None:
     """Without a path the device stays, closed; a new path opens it again."""
     guest = two_links.initiator.guest
-    device = _mapped(two_links, BOTH[:1])
+    device = two_links.map(paths=BOTH[:1])
     session = two_links.initiator.transport()
     assert session.paths()[0].remove() is None
     assert session.path_names() == []
@@ -252,7 +245,7 @@ def test_last_path_is_removed_and_another_one_added(two_links: Pair) -> None:
 def test_one_of_two_paths_is_disconnected_by_hand(two_links: Pair) -> None:
     """And connected again; I/O goes on all the time."""
     guest = two_links.initiator.guest
-    device = _mapped(two_links, BOTH)
+    device = two_links.map(paths=BOTH)
     assert two_links.initiator.transport().set_policy("round-robin") is None
     kept, lost = _paths(two_links)
     verify = fio.begin_verify(guest, device.node)
@@ -346,7 +339,7 @@ def _expect_same_counters(bench: Pair, device: Device) -> None:
 def test_links_go_up_and_down(two_links: Pair) -> None:
     """Twenty times in five minutes of I/O, 32 deep, without a pause; all counters agree."""
     guest = two_links.initiator.guest
-    device = _mapped(two_links, BOTH)
+    device = two_links.map(paths=BOTH)
     session = two_links.initiator.transport()
     assert session.set_policy("round-robin") is None
     first, second = _paths(two_links)
@@ -398,7 +391,7 @@ def test_an_rdma_device_is_removed_under_load(two_links: Pair, side: str) -> Non
     """Its path is lost at once, I/O goes on over the other; it is back with the device."""
     guest = two_links.initiator.guest
     loser = getattr(two_links, side).guest
-    device = _mapped(two_links, BOTH)
+    device = two_links.map(paths=BOTH)
     assert two_links.initiator.transport().set_policy("round-robin") is None
     kept, lost = _paths(two_links)
     verify = fio.begin_verify(guest, device.node)

@@ -25,9 +25,7 @@ def _busy(bench: Pair, attempts: str) -> tuple[Device, list[TransportPath], Veri
     """A device with I/O over both of its paths."""
     guest = bench.initiator.guest
     disk = bench.target.ram_disk(32)
-    bench.target.load()
-    bench.initiator.load()
-    device = bench.initiator.map(disk, paths=[network.path(cable) for cable in CABLES])
+    device = bench.map(disk, paths=[network.path(cable) for cable in CABLES])
     session = bench.initiator.transport()
     assert session.set_policy("round-robin") is None
     assert session.set_max_reconnect_attempts(attempts) is None

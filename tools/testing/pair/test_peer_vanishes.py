@@ -11,6 +11,7 @@ from rnbdbench import network
 from rnbdbench import rtrs
 from rnbdbench.lab import Lab
 from rnbdbench.lab import Pair
+from rnbdbench.rnbd import Device
 from rnbdbench.rnbd import Initiator
 
 pytestmark = pytest.mark.fabrics("rxe", "siw")
@@ -32,10 +33,8 @@ FAIL_AFTER = 5
 def test_server_forgets_a_client_that_was_killed(pair: Pair, lab: Lab) -> None:
     """Within the heartbeat time the disk is free, and serves the next client."""
     disk = pair.target.ram_disk(64)
-    pair.target.load()
-    pair.initiator.load()
     guest = pair.initiator.guest
-    device = pair.initiator.map(disk)
+    device = pair.map(disk)
     fio.begin_load(guest, device.node)
     fio.wait_for_io(guest, device.name)
 
@@ -56,13 +55,9 @@ def test_server_forgets_a_client_that_was_killed(pair: Pair, lab: Lab) -> None:
 
 
 @pytest.mark.drivers("rust-rust", "rust-c")
-def test_client_survives_a_server_that_was_killed(pair: Pair) -> None:
+def test_client_survives_a_server_that_was_killed(pair: Pair, device: Device) -> None:
     """Its I/O ends with an error in bounded time, and it can be unmapped and unloaded."""
-    disk = pair.target.ram_disk(64)
-    pair.target.load()
-    pair.initiator.load()
     guest = pair.initiator.guest
-    device = pair.initiator.map(disk)
     load = fio.begin_load(guest, device.node)
     fio.wait_for_io(guest, device.name)
     # Otherwise I/O waits for the server to come back.
@@ -76,13 +71,9 @@ def test_client_survives_a_server_that_was_killed(pair: Pair) -> None:
     guest.run("rmmod rnbd_client", timeout=60)
 
 
-def test_unmap_right_after_the_server_was_killed(pair: Pair) -> None:
+def test_unmap_right_after_the_server_was_killed(pair: Pair, device: Device) -> None:
     """Nobody has noticed, and I/O would wait for long: `force` ends it, and soon."""
-    disk = pair.target.ram_disk(64)
-    pair.target.load()
-    pair.initiator.load()
     guest = pair.initiator.guest
-    device = pair.initiator.map(disk)
     load = fio.begin_load(guest, device.node)
     fio.wait_for_io(guest, device.name)
 
@@ -98,13 +89,9 @@ def test_unmap_right_after_the_server_was_killed(pair: Pair) -> None:
 
 
 @pytest.mark.long
-def test_io_ends_though_the_client_goes_on_connecting(pair: Pair) -> None:
+def test_io_ends_though_the_client_goes_on_connecting(pair: Pair, device: Device) -> None:
     """fast_io_fail_tmo: so long after the loss I/O fails, and attempts have no end."""
-    disk = pair.target.ram_disk(64)
-    pair.target.load()
-    pair.initiator.load()
     guest = pair.initiator.guest
-    device = pair.initiator.map(disk)
     session = pair.initiator.transport()
     (path,) = session.paths()
     assert session.write("fast_io_fail_tmo", str(FAIL_AFTER)) is None

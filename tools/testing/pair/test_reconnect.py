@@ -28,10 +28,7 @@ one, which is sent three times."""
 
 
 def _mapped(bench: Pair, **transport: int) -> tuple[Device, TransportPath]:
-    disk = bench.target.ram_disk(32)
-    bench.target.load(transport=transport)
-    bench.initiator.load()
-    device = bench.initiator.map(disk)
+    device = bench.map(transport=transport)
     (path,) = bench.initiator.transport().paths()
     assert path.name == network.path()
     assert path.state() == "connected"
@@ -151,9 +148,7 @@ def test_io_goes_on_after_an_answer_was_refused(pair: Pair) -> None:
     guest, target = pair.initiator.guest, pair.target.guest
     below = pair.target.ram_disk(32)
     slow = disks.slow_to_write(target, "rnbdtest", below, int(SLOW * 1000))
-    pair.target.load()
-    pair.initiator.load()
-    device = pair.initiator.map(slow)
+    device = pair.map(slow)
     (path,) = pair.initiator.transport().paths()
     load = fio.begin_load(guest, device.node, rw="randwrite", depth=DEPTH)
 

@@ -8,9 +8,11 @@ own.  A guest that took part in a failure is replaced.
 
 import shutil
 import tempfile
+from collections.abc import Mapping
 from dataclasses import dataclass
 from dataclasses import field
 from pathlib import Path
+from typing import Any
 
 from rnbdbench import cleanup
 from rnbdbench import disks
@@ -27,6 +29,9 @@ GUESTS = "guests"
 
 MOST_CABLES = len(network.TARGETS)
 """Cables between two guests at most."""
+
+RAM_DISK = 16
+"""MiB of the disk that `Pair.map` makes."""
 
 LAST_LINES = 40
 """Lines of each kernel's log that a failed test shows."""
@@ -57,6 +62,23 @@ class Pair:
         """The guests, each once."""
         both = [self.initiator.guest, self.target.guest]
         return both if both[0] is not both[1] else both[:1]
+
+    def load(self, **parameters: Any) -> None:
+        """Loads the server and the client; `parameters` are those of `Target.load`."""
+        self.target.load(**parameters)
+        self.initiator.load()
+
+    def map(
+        self, disk: str = "", transport: Mapping[str, int] | None = None, **options: Any
+    ) -> rnbd.Device:
+        """Loads the server and the client, and maps a disk of the target.
+
+        The disk is a RAM disk unless told otherwise.  `transport` has parameters of rtrs,
+        `options` are those of `Initiator.map`.
+        """
+        disk = disk or self.target.ram_disk(RAM_DISK)
+        self.load(transport=transport)
+        return self.initiator.map(disk, **options)
 
     def cable(self, number: int = 0) -> network.Plugs:
         """A cable between the guests, to be pulled and plugged."""
