@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """A bench of QEMU guests for testing RNBD.
 
-A test names the guests it wants by asking for a fixture (``loopback`` or
-``pair``), runs commands in them and looks at what comes back.  The bench boots
-the guests, joins them by a network with soft-RoCE, keeps their logs, and fails
-the test when a kernel complained.
+A test asks for guests by a fixture (``loopback``, ``pair`` or ``two_links``), runs
+commands in them and checks the results.  The bench boots the guests, connects them by
+a network with soft-RoCE, keeps their logs, and fails the test if a kernel reported a
+problem.
 """

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The documents of what sysfs shows, in the form of the kernel's Documentation/ABI."""
+"""The documents of sysfs files, in the format of the kernel's Documentation/ABI."""
 
 import re
 from dataclasses import dataclass
@@ -9,24 +9,24 @@ from rnbdbench import settings
 FOLDER = settings.TREE / "Documentation" / "ABI"
 
 FIELDS = ["What", "Date", "KernelVersion", "Contact", "Description"]
-"""What each entry has, in this order."""
+"""The fields of each entry, in this order."""
 
 
 @dataclass(frozen=True)
 class Entry:
-    """What a document says of one file."""
+    """The description of one file."""
 
     document: str
     fields: list[str]
     """Names of its fields, in their order."""
     what: str
-    """The path, with names such as `<session>` for what differs."""
+    """The path, with placeholders such as `<session>`."""
     text: str
     """The description."""
 
 
 def entries() -> list[Entry]:
-    """All entries of all documents."""
+    """Returns all entries of all documents."""
     found = []
     for document in sorted(FOLDER.iterdir()):
         _, *parts = re.split(r"^(?=What:)", document.read_text(encoding="utf-8"), flags=re.M)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What arrives at a block device, as the block layer's tracepoints tell it."""
+"""Bios and requests that arrive at a block device, by tracepoints of the block layer."""
 
 import re
 from collections.abc import Iterator
@@ -13,11 +13,11 @@ from rnbdbench.tracing import TRACING
 _INSTANCE = f"{TRACING}/instances/rnbdbench"
 
 BIOS = "block/block_bio_queue"
-"""Whatever is submitted to a device, in the submitter's sizes."""
+"""Every bio that is submitted to a device, in the submitter's sizes."""
 REQUESTS = "block/block_rq_issue"
-"""What a driver gets of it; not for devices without requests, such as brd and dm."""
+"""Every request that a driver gets; not for bio-based devices, such as brd and dm."""
 SCSI = "scsi/scsi_dispatch_cmd_start"
-"""The commands of SCSI disks."""
+"""Every command that a SCSI disk gets."""
 
 # The letters of blk_fill_rwbs(), in its order.
 _LETTERS = re.compile(r"(F?)(DE|WZ|D|W|F|R|N)(F?)A?(S?)M?U?$")
@@ -48,19 +48,19 @@ class Arrival:
 
     @property
     def range(self) -> tuple[int, int]:
-        """First sector, and number of sectors."""
+        """The first sector and the number of sectors."""
         return self.sector, self.sectors
 
 
 def device_number(guest: Guest, node: str) -> tuple[int, int]:
-    """Major and minor number of a device."""
+    """Returns the major and minor number of a device."""
     major, minor = guest.output(f"stat -L -c '%Hr %Lr' {node}").split()
     return int(major), int(minor)
 
 
 @contextmanager
 def lines(guest: Guest, event: str, condition: str) -> Iterator[list[str]]:
-    """Records a tracepoint; the list has the lines once the block is left."""
+    """Records a tracepoint for the duration of the block; fills the list at its end."""
     folder = f"{_INSTANCE}/events/{event}"
     found: list[str] = []
     guest.run(
@@ -81,7 +81,7 @@ def lines(guest: Guest, event: str, condition: str) -> Iterator[list[str]]:
 
 def _arrival(text: str) -> Arrival:
     line = _LINE.match(text)
-    assert line, f"a trace line that is none: {text}"
+    assert line, f"malformed trace line: {text}"
     letters = _LETTERS.match(line[1])
     assert letters, f"unknown letters: {text}"
     return Arrival(
@@ -96,9 +96,9 @@ def _arrival(text: str) -> Arrival:
 
 @contextmanager
 def arrivals(guest: Guest, node: str, event: str = BIOS) -> Iterator[list[Arrival]]:
-    """Records what arrives at a device while the block runs, in order.
+    """Records the arrivals at a device for the duration of the block, in order.
 
-    The kernel filters by the whole device; a partition is a device to `BIOS` only.
+    The kernel filters by the whole disk; only `BIOS` tells partitions apart.
     """
     major, minor = device_number(guest, node)
     found: list[Arrival] = []

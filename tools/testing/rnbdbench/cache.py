@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Files and folders that are made once and kept, by several runs at the same time.
+"""Files and folders that are made once and kept, with several runs at the same time.
 
-Each run is process 1 of a namespace of its own, so a process number is no name.
+Each run has a PID namespace of its own, so a process number is not unique.
 """
 
 import hashlib
@@ -15,7 +15,7 @@ from rnbdbench import settings
 
 
 def settle(made: Path, path: Path) -> None:
-    """Puts what was made where it belongs, unless another run has done so meanwhile."""
+    """Moves a new file or folder to its path, unless another run has done so."""
     try:
         made.rename(path)
     except OSError:
@@ -25,7 +25,7 @@ def settle(made: Path, path: Path) -> None:
 
 @contextmanager
 def making(path: Path) -> Iterator[Path]:
-    """A path beside `path`, that nobody else uses, for what becomes `path` after the block."""
+    """Provides a path beside `path` that is unique, and that becomes `path` after the block."""
     with tempfile.TemporaryDirectory(dir=path.parent) as folder:
         made = Path(folder) / path.name
         yield made
@@ -33,7 +33,7 @@ def making(path: Path) -> Iterator[Path]:
 
 
 def shared_object(source: Path, *options: str) -> Path:
-    """What a file in C becomes, for a program to load; compiled when there is no such one yet."""
+    """Returns the shared object of a C file; compiles it if it is not in the cache."""
     key = hashlib.sha256(source.read_bytes()).hexdigest()[:16]
     path = settings.cache() / f"{source.stem}-{key}.so"
     if not path.exists():

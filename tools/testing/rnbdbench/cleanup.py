@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Takes a guest back to how it was before a test.
+"""Restores the state that a guest had before a test.
 
-In one command, that starts a program only where there is something to do: starting
-one takes a second on the sanitizing kernel.
+It does so by one command, which starts a program only if there is something to do:
+starting one takes a second on the sanitizing kernel.
 """
 
 from rnbdbench import disks
@@ -16,7 +16,7 @@ for folder in /sys/block/dm-*/dm/; do
 	{disks.DMSETUP} resume $(<$folder/name)
 done
 """
-"""Devices that a test stopped: all else would wait for them."""
+"""Resumes devices that a test stopped: the other steps would wait for them."""
 
 _MOUNTS = """
 mounts=$(</proc/mounts)
@@ -42,7 +42,7 @@ for file in /sys/block/dm-*/dm/name; do
 	{remove}
 done 2>/dev/null
 """
-"""Arrays, loop and device-mapper devices; what is in use stays."""
+"""Removes arrays, loop and device-mapper devices; those in use stay."""
 
 _FILES = """
 for file in /run/*.img; do
@@ -58,9 +58,9 @@ done
 
 
 def clean(guest: Guest, last: bool) -> None:
-    """Removes what tests leave behind, and unloads all modules; raises if one stays.
+    """Removes everything that tests leave behind, and unloads modules; raises if that fails.
 
-    Those of RNBD may stay for the next test, unless this was the `last`.
+    The modules of RNBD may stay loaded for the next test, unless this was the `last`.
     """
     stacked = _STACKED.format(gone=disks.GONE, remove=disks.mapper_removal(guest, "$name"))
     end = drivers.unloading(guest) if last else drivers.resting(guest, rnbd.EXPORT_RULES)
@@ -69,6 +69,6 @@ def clean(guest: Guest, last: bool) -> None:
     if not disks.keeps(guest):
         parts.append(_NULL_DISKS)
         modules.append("null_blk")
-    # What is stacked on disks of ours goes before them, what they are made of after.
+    # Devices on top of RNBD disks go before these, the disks below them after.
     parts.append(drivers.ONE_BY_ONE.format(modules=" ".join(modules)))
     drivers.rested(guest, guest.output("".join(parts), timeout=240))

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What a guest's kernel says.
+"""The console of a guest.
 
-The console file holds every kernel message from boot on, and outlives the
+The console file has every kernel message since the guest was booted, and outlives the
 guest; a mark is an offset in it.
 """
 
@@ -16,11 +16,11 @@ class Console:
         path.write_bytes(b"")
 
     def mark(self) -> int:
-        """The present end, to be handed to `since` later."""
+        """Returns the current end, for a later call of `since`."""
         return self.path.stat().st_size
 
     def since(self, mark: int = 0) -> str:
-        """The text from a mark to the end."""
+        """Returns the text from a mark to the end."""
         with self.path.open("rb") as file:
             file.seek(mark)
             return file.read().decode(errors="replace").replace("\r", "")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Direct I/O from and to memory that is laid out on purpose."""
+"""Direct I/O from and to memory with a chosen layout."""
 
 from rnbdbench.guest import Guest
 
@@ -34,11 +34,11 @@ def write_and_read(
     skew: int = 0,
     huge: bool = False,
 ) -> None:
-    """Writes pieces of memory to the start of a device at once, and reads them back at once.
+    """Writes pieces of memory to the start of a device by one call, and reads them back.
 
-    They are `count` pieces of `size` bytes; each starts `step` bytes behind the one before
-    (the default leaves nothing between them), the first `skew` bytes behind the start of a
-    page. `huge` takes pages of 2 MiB, so that all of it is in one place in memory as well.
+    There are `count` pieces of `size` bytes; each starts `step` bytes after the one before
+    (by default without a gap), the first one `skew` bytes after the start of a page.  `huge`
+    uses pages of 2 MiB, which makes the pieces contiguous in physical memory, too.
     """
     pages = "echo 8 > /proc/sys/vm/nr_hugepages; " if huge else ""
     guest.run(

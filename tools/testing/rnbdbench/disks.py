@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Disks of many kinds, for the target to export and the initiator to stack.
 
-`rnbd.Target` has RAM disks and null_blk.  All of them go at the end of a test.
+`rnbd.Target` has RAM disks and null_blk.  The clean-up after a test removes them.
 """
 
 import struct
@@ -13,7 +13,7 @@ MEGABYTE = 1 << 20
 PAGE = 4096
 
 NULL_DISKS = "/sys/kernel/config/nullb"
-"""Where null_blk devices are made and removed."""
+"""The configfs folder of null_blk devices."""
 
 VIRTIO = "/dev/vda"
 """The virtio disk of a guest, once its driver is loaded."""
@@ -21,14 +21,14 @@ VIRTIO = "/dev/vda"
 _SIZE = 32 * MEGABYTE
 
 DMSETUP = "DM_DISABLE_UDEV=1 dmsetup"
-"""No guest has udev: dmsetup is to make nodes by itself, and not to wait for any."""
+"""Guests lack udev: dmsetup must make nodes itself, and not wait for them."""
 
 GONE = "gone"
-"""Begins the names of device-mapper devices that are as good as removed."""
+"""The prefix of names of device-mapper devices that are unused but cannot be removed."""
 
 
 def hardware(folder: Path) -> list[str]:
-    """QEMU options for the disk of a guest that has one; its file goes to `folder`."""
+    """Returns QEMU options for a virtio disk, whose file is in `folder`."""
     image = folder / "disk.img"
     with image.open("wb") as file:
         file.truncate(_SIZE)
@@ -39,15 +39,15 @@ def hardware(folder: Path) -> list[str]:
 
 
 def virtio(guest: Guest) -> str:
-    """The virtio disk."""
+    """Loads the driver of the virtio disk; returns the path of the disk."""
     guest.run("modprobe virtio_blk")
     return _appears(guest, VIRTIO)
 
 
 def scsi(guest: Guest, **parameters: int) -> str:
-    """A disk of scsi_debug with the given module parameters.  On a stock kernel only."""
+    """Makes a disk of scsi_debug with the given parameters, on the stock kernel only."""
     words = " ".join(f"{name}={value}" for name, value in parameters.items())
-    # The driver for disks first, or the disk is not there yet when modprobe ends.
+    # The disk driver first, or the disk does not exist yet when modprobe ends.
     guest.run(f"modprobe sd_mod && modprobe scsi_debug delay=0 {words}")
     pattern = "/sys/bus/pseudo/drivers/scsi_debug/adapter0/host*/target*/*:*/block/"
     guest.wait_until(
@@ -57,13 +57,13 @@ def scsi(guest: Guest, **parameters: int) -> str:
 
 
 def loop(guest: Guest, size: int, file: str = "/run/disk.img", options: str = "") -> str:
-    """A loop device on a file of `size` bytes."""
+    """Makes a loop device on a file of `size` bytes."""
     guest.run(f"modprobe -q loop; truncate -s {size} {file}")
     return guest.output(f"losetup --find --show {options} {file}")
 
 
 def mapper(guest: Guest, name: str, *targets: str) -> str:
-    """A device-mapper device; each target has a start, a length and so on."""
+    """Makes a device-mapper device; each target has a start, a length and so on."""
     table = "\\n".join(targets)
     guest.run(
         f"modprobe -q dm-mod; printf '{table}\\n' | {DMSETUP} create {name}"
@@ -72,24 +72,24 @@ def mapper(guest: Guest, name: str, *targets: str) -> str:
 
 
 def sectors(guest: Guest, node: str) -> int:
-    """Size of a device in units of 512 bytes."""
+    """Returns the size of a device in sectors of 512 bytes."""
     return int(guest.output(f"blockdev --getsz {node}"))
 
 
 def slow_to_write(guest: Guest, name: str, node: str, milliseconds: int) -> str:
-    """The whole of a device, by another name, where each write takes so long."""
+    """Makes a device-mapper device on all of another one that delays each write."""
     guest.run("modprobe dm-delay")
     table = f"0 {sectors(guest, node)} delay {node} 0 0 {node} 0 {milliseconds}"
     return mapper(guest, name, table)
 
 
 def linear(guest: Guest, name: str, node: str) -> str:
-    """The whole of a device, by another name."""
+    """Makes a device-mapper device on all of another one."""
     return mapper(guest, name, f"0 {sectors(guest, node)} linear {node} 0")
 
 
 def mirror(guest: Guest, *members: str) -> str:
-    """A RAID1 array of disks, taken to be equal, without anything written to them."""
+    """Makes a RAID1 array of disks that are taken to be equal, without a resync."""
     guest.run("modprobe raid1 && echo md0 > /sys/module/md_mod/parameters/new_array")
     folder = "/sys/block/md0/md"
     size = min(sectors(guest, member) for member in members) // 2
@@ -108,7 +108,7 @@ def mirror(guest: Guest, *members: str) -> str:
 
 
 def partition(guest: Guest, node: str, start: int, length: int) -> str:
-    """The only partition of a disk with blocks of 512 bytes, in an MBR."""
+    """Makes the only partition of a disk with blocks of 512 bytes, in an MBR."""
     entry = struct.pack("<4x4B2I", 0x83, 0xFE, 0xFF, 0xFF, start, length)
     table = entry + bytes(48) + b"\x55\xaa"
     words = "".join(f"\\x{byte:02x}" for byte in table)
@@ -127,7 +127,7 @@ _PICTURE = (
 
 
 def fill(guest: Guest, node: str, pages: int) -> None:
-    """Writes something to the first pages of a device."""
+    """Fills the first pages of a device with data."""
     guest.run(
         f"dd if=<(yes rnbdbench) of={node} bs={PAGE} count={pages} iflag=fullblock"
         " oflag=direct conv=notrunc status=none"
@@ -135,12 +135,12 @@ def fill(guest: Guest, node: str, pages: int) -> None:
 
 
 def on_pages(command: str, node: str, page: int, count: int) -> str:
-    """A command such as `blkdiscard` for some pages of a device."""
+    """Returns a command such as `blkdiscard` for some pages of a device."""
     return f"{command} --offset {page * PAGE} --length {count * PAGE} {node}"
 
 
 def picture(guest: Guest, node: str, pages: int) -> str:
-    """The first pages of a device: `#` for each with anything on it, `.` for zeroes."""
+    """Shows the first pages of a device: `#` for a page with data, `.` for zeroes."""
     return guest.output(
         f"dd if={node} bs={PAGE} count={pages} iflag=direct status=none"
         f" | python3 -c '{_PICTURE}'"
@@ -148,16 +148,16 @@ def picture(guest: Guest, node: str, pages: int) -> str:
 
 
 def keeps(guest: Guest) -> bool:
-    """Whether no disk but ours may be removed; see `marks.REMOVES_DISKS`."""
+    """Returns whether only RNBD disks may be removed; see `marks.REMOVES_DISKS`."""
     return guest.specification.kernel == "sanitize"
 
 
 def mapper_removal(guest: Guest, name: str) -> str:
-    """The command that removes a device-mapper device that nobody uses.
+    """Returns the command that removes an unused device-mapper device.
 
-    One that has to stay loses what is below it and its name, even when it is in use.
+    A device that has to stay loses its name and the device below it, even if it is in use.
     """
-    # What is stopped would keep others from being removed.
+    # A stopped device would keep others from being removed.
     commands = [f"{DMSETUP} resume {name}"]
     if keeps(guest):
         commands += [
@@ -172,7 +172,7 @@ def mapper_removal(guest: Guest, name: str) -> str:
 
 
 def remove_mapper(guest: Guest, name: str) -> None:
-    """Removes a device-mapper device, or what there is of it to remove."""
+    """Removes a device-mapper device, or detaches it where it has to stay."""
     guest.run(mapper_removal(guest, name))
 
 

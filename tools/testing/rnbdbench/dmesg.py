@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What a kernel said: finding complaints, and the last words."""
+"""Kernel logs: finding reports of problems, and lines of a module."""
 
 import re
 
@@ -52,7 +52,7 @@ _AFTER = 40
 
 
 def complaints(log: str) -> str:
-    """The parts of `log` around each complaint; empty when there is none."""
+    """Returns the parts of `log` around each report of a problem; empty if there is none."""
     lines = log.splitlines()
     wanted: set[int] = set()
     for number, line in enumerate(lines):
@@ -69,29 +69,29 @@ def complaints(log: str) -> str:
 
 
 def without_failed_vmalloc(log: str) -> str:
-    """What is left of `log` when somebody has vmalloc fail, which then shows how it was called."""
+    """Removes the reports of vmalloc from `log`, for a test that makes allocations fail."""
     return _FAILED_VMALLOC.sub("", log)
 
 
 def last(guest: Guest, count: int = 1) -> str:
-    """The last lines; not those that the sanitizing kernel has for each object it frees."""
+    """Returns the last lines, without those of the sanitizing kernel about freed objects."""
     return guest.output(f"dmesg | grep -v 'kobject: ' | tail -n {count}")
 
 
 def said_by(log: str, module: str) -> list[str]:
-    """The lines of a module of ours, `rnbd_client` or another, without time and name."""
+    """Returns the lines of an RNBD module, such as `rnbd_client`, without time and name."""
     begin = re.compile(rf"(?:\[ *[\d.]+\] )?{module}: ")
     lines = ((begin.match(line), line) for line in log.splitlines())
     return [line[found.end() :] for found, line in lines if found]
 
 
 def names(line: str, word: str) -> bool:
-    """Whether a line has a word, and not only one that it is part of: `path` in `device_path`."""
+    """Returns whether a line has a whole word: `device_path` does not have `path`."""
     return bool(re.search(rf"(?<![\w/]){re.escape(word)}(?![\w/])", line))
 
 
 def seconds(log: str, text: str) -> float:
-    """When the kernel said something, in seconds since it was booted; it must have, once."""
+    """Returns the time stamp of the only line with `text`, in seconds since boot."""
     stamps = re.findall(rf"^\[ *([\d.]+)\] .*{re.escape(text)}", log, re.MULTILINE)
-    assert len(stamps) == 1, f"'{text}' was said {len(stamps)} times in:\n{log}"
+    assert len(stamps) == 1, f"'{text}' is {len(stamps)} times in:\n{log}"
     return float(stamps[0])

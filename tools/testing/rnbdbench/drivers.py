@@ -1,18 +1,18 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Loading and unloading the RNBD modules of a guest.
 
-Where unloading is slow the modules stay for the tests of a file that follow, as long
-as these want the same parameters.  The sanitizing kernel puts off the release of each
-kernel object by up to four seconds, which makes half a minute for the modules.
+Where unloading is slow, the modules stay loaded for the following tests of the same file,
+as long as these need the same parameters.  The sanitizing kernel delays the release of
+each kernel object by up to four seconds, so unloading the modules takes half a minute.
 """
 
 from rnbdbench.guest import Guest
 
 ENDS = ["rnbd_client", "rnbd_server"]
-"""What unloads first, both at once."""
+"""The modules that are unloaded first, both at the same time."""
 
 TRANSPORT = {"rust": ["rtrs"], "c": ["rtrs_client", "rtrs_server", "rtrs_core"]}
-"""The other modules of a driver set, in the order of unloading."""
+"""The other modules of each set of drivers, in the order of unloading."""
 
 SLOW = "sanitize"
 """The kernel on which unloading is slow."""
@@ -22,7 +22,7 @@ for module in {modules}; do
 	[ ! -e /sys/module/$module/refcnt ] || rmmod $module || exit 1
 done
 """
-"""Unloads modules that may need the ones behind them."""
+"""Unloads modules, each of which may depend on the ones after it."""
 
 _AT_ONCE = """
 jobs=()
@@ -56,54 +56,54 @@ else
 	{unload}
 fi
 """
-"""Prints the modules that stay, or unloads them all."""
+"""Prints the modules that stay loaded, or unloads them all."""
 
 
 def load(guest: Guest, module: str, parameters: str = "") -> None:
-    """Loads a module, or takes over the one that an earlier test left."""
+    """Loads a module, or uses the one that an earlier test left."""
     if module in guest.kept and guest.loaded[module] == parameters:
         guest.kept.remove(module)
         return
     wanted = {}
     if guest.kept:
-        # Not all fits: what this test has taken over already is loaded anew, too.
+        # The parameters differ: load the modules that this test uses already once more, too.
         wanted = {name: guest.loaded[name] for name in guest.loaded if name not in guest.kept}
         unload(guest)
     wanted[module] = parameters
-    # The transport first, or it would be loaded for another, without parameters.
+    # The transport first, or another module would load it, without parameters.
     for name in sorted(wanted, key=ENDS.__contains__):
         guest.run(f"modprobe {name} {wanted[name]}", timeout=120)
         guest.loaded[name] = wanted[name]
 
 
 def unload(guest: Guest) -> None:
-    """Unloads what is loaded of RNBD; the modules must go within two minutes."""
+    """Unloads the RNBD modules, which must take at most two minutes."""
     _forget(guest)
     guest.run(unloading(guest), timeout=120)
 
 
 def unloading(guest: Guest) -> str:
-    """The command that unloads what is loaded of RNBD."""
+    """Returns the command that unloads the RNBD modules."""
     names = _modules(guest)
     return _AT_ONCE.format(**names) + ONE_BY_ONE.format(modules=names["transport"])
 
 
 def resting(guest: Guest, rules: str) -> str:
-    """The command that ends a test which others follow: the modules stay, if that is of use.
+    """Returns the command that ends a test that others follow: modules may stay loaded.
 
-    They go when they still have sessions, or when it is not known with which
-    parameters they were loaded.  Export `rules` are taken back.
+    They are unloaded if they still have sessions, or if it is not known with which
+    parameters they were loaded.  Export `rules` are reset.
     """
     if guest.kernel.name != SLOW:
         return unloading(guest)
-    # The transport may have been loaded for another, with its default parameters.
+    # Another module may have loaded the transport, with its default parameters.
     known = " ".join({*guest.loaded, "rtrs"})
     unload = unloading(guest)
     return _REST.format(known=known, rules=rules, unload=unload, **_modules(guest))
 
 
 def rested(guest: Guest, said: str) -> None:
-    """Notes which modules stay, by what `resting` or `unloading` printed."""
+    """Notes which modules stay loaded, from the output of `resting` or `unloading`."""
     modules = [*ENDS, *TRANSPORT[guest.specification.drivers]]
     loaded = {name: guest.loaded.get(name, "") for name in said.split() if name in modules}
     _forget(guest)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Disks of a target that are files, to change their size or look at their blocks."""
+"""Disks of a target that are files, for changing their size or examining their blocks."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,7 +11,7 @@ from rnbdbench.guest import Guest
 
 @dataclass(frozen=True)
 class FileDisk:
-    """A file as a disk, by the loop driver."""
+    """A file that is used as a disk by the loop driver."""
 
     guest: Guest
     node: str
@@ -20,7 +20,7 @@ class FileDisk:
 
     @classmethod
     def make(cls, guest: Guest, megabytes: int, name: str = "disk") -> "FileDisk":
-        """Makes one of zeroes."""
+        """Makes one that is filled with zeroes."""
         file = f"/run/{name}"
         node = guest.output(
             f"modprobe loop && rm -f {file} && truncate -s {megabytes}M {file}"
@@ -29,13 +29,13 @@ class FileDisk:
         return cls(guest, node, file)
 
     def resize(self, megabytes: int) -> None:
-        """Gives it another size, while it is in use or not."""
+        """Changes the size, even while the disk is in use."""
         self.guest.run(f"truncate -s {megabytes}M {self.file} && losetup -c {self.node}")
 
 
 @dataclass(frozen=True)
 class SparseDisk:
-    """A file of a file system that can zero a range with and without freeing it."""
+    """A file on a file system that can zero a range with and without freeing it."""
 
     guest: Guest
     node: str
@@ -43,14 +43,14 @@ class SparseDisk:
     file: str
 
     def allocated(self) -> int:
-        """How many sectors of the file system it takes."""
+        """Returns how many sectors of the file system it occupies."""
         self.guest.run(f"sync {self.file}")
         return int(self.guest.output(f"stat -c %b {self.file}"))
 
 
 @contextmanager
 def sparse_disk(guest: Guest, ram: str, size: int) -> Iterator[SparseDisk]:
-    """Makes one of so many bytes, on a RAM disk, for a `with` block."""
+    """Makes one of `size` bytes on a RAM disk, for the duration of a `with` block."""
     guest.run(
         f"modprobe -q ext4; mkfs.ext4 -q -b {disks.PAGE} {ram}"
         f" && mkdir -p /mnt/disk && mount {ram} /mnt/disk"

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""fio jobs."""
+"""Jobs of fio."""
 
 from dataclasses import dataclass
 
@@ -10,7 +10,7 @@ from rnbdbench.guest import Job
 _COMMON = "--direct=1 --ioengine=io_uring --group_reporting --minimal"
 
 EXTENT = {"stock": 32, "sanitize": 8}
-"""How much of a device is written unless told otherwise, in MiB; a second each on the latter."""
+"""MiB of a device that are written by default; one takes a second on the sanitizing kernel."""
 
 
 def verify(
@@ -22,10 +22,10 @@ def verify(
     polled: bool = False,
     misaligned: int = 0,
 ) -> None:
-    """Writes in random order, then reads all back and compares checksums.
+    """Writes in random order, then reads everything back and compares checksums.
 
-    `block` is a size or a range of sizes.  `polled` I/O has no interrupts.  Buffers
-    start so many bytes behind the start of a page.
+    `block` is a size or a range of sizes.  `polled` I/O has no interrupts.  Buffers start
+    `misaligned` bytes after the start of a page.
     """
     sizes = f"--bsrange={block}" if "-" in block else f"--bs={block}"
     size = size or f"{EXTENT[guest.specification.kernel]}m"
@@ -40,9 +40,9 @@ def verify(
 def begin_load(
     guest: Guest, device: str, seconds: int = 600, rw: str = "randrw", depth: int = 16
 ) -> Job:
-    """Starts I/O that goes on for long, or until the first error.
+    """Starts I/O that runs for `seconds`, or until the first error.
 
-    In one process, as those that fio forks leave its group and outlive `cancel`.
+    It runs in one process, as processes that fio forks leave its group and outlive `cancel`.
     """
     return guest.begin(
         f"fio --name=load --thread --filename={device} {_COMMON} --bs=4k --size=32m"
@@ -57,15 +57,15 @@ class Verify:
     guest: Guest
     job: Job
     stop: str
-    """The file that makes the pass under way the last when something is written to it."""
+    """The file that makes the current pass the last one if it is not empty."""
 
     @property
     def running(self) -> bool:
-        """Whether no I/O has failed and no data differed so far."""
+        """Whether all I/O has succeeded and all data were right so far."""
         return self.job.running
 
     def end(self, timeout: float = 180.0) -> None:
-        """Waits for the end of the pass under way; fails when anything ever failed."""
+        """Waits for the end of the current pass; raises if any I/O has failed."""
         error = self.guest.write(self.stop, "stop")
         assert error is None, f"{self.stop}: {error}"
         result = self.job.wait(timeout)
@@ -83,11 +83,9 @@ def begin_verify(
 ) -> Verify:
     """Starts to write a device in random order and to check it, pass after pass.
 
-    All of it on the stock kernel, its beginning on the sanitizing one.
-
-    That goes on for so many seconds or until `Verify.end`.  It ends early, with
-    a code other than 0, when any I/O fails or data are not those written last:
-    each pass has a seed of its own, which is checked as well.
+    It writes the whole device on the stock kernel, its start on the sanitizing one, for
+    `seconds` or until `Verify.end`.  It ends early, with a code other than 0, if any I/O
+    fails or data are not those written last: each pass checks its own seed, too.
     """
     stop = f"/run/verify{device.replace('/', '-')}.stop"
     output = stop.removesuffix(".stop") + ".out"
@@ -108,7 +106,7 @@ def begin_verify(
 
 
 def read_blocks(guest: Guest, device: str, count: int, polled: bool = False) -> None:
-    """Reads so many blocks of 4 KiB, a few at a time."""
+    """Reads `count` blocks of 4 KiB, four at a time."""
     guest.run(
         f"fio --name=read --filename={device} {_COMMON} --bs=4k --iodepth=4 --rw=randread"
         f" --number_ios={count} --size={count * 4}k --hipri={int(polled)}",
@@ -117,12 +115,12 @@ def read_blocks(guest: Guest, device: str, count: int, polled: bool = False) -> 
 
 
 def completed(guest: Guest, name: str) -> int:
-    """How many reads and writes a block device has completed."""
+    """Returns how many reads and writes a block device has completed."""
     fields = guest.read(f"/sys/block/{name}/stat").split()
     return int(fields[0]) + int(fields[4])
 
 
 def wait_for_io(guest: Guest, name: str, timeout: float = 30.0) -> None:
-    """Waits until a block device has completed some I/O since the call."""
+    """Waits until a block device has completed 100 further reads and writes."""
     start = completed(guest, name)
     guest.wait_until(lambda: completed(guest, name) > start + 100, f"I/O on {name}", timeout)

@@ -28,19 +28,19 @@ BOOT_TIMEOUT = 180.0
 """Seconds until a guest must be up; emulation on a busy machine is slow."""
 
 SILENCE_TIMEOUT = 45.0
-"""Seconds until the kernel of a guest must have printed something."""
+"""Seconds until the kernel of a guest must have printed its first message."""
 
 RESTARTS = 2
-"""How often a guest that prints nothing at all is switched off and on."""
+"""How often a guest that prints nothing at all is power-cycled."""
 
 MEMORY = {"stock": "1536M", "sanitize": "3G"}
 PATIENCE = {"stock": 1.0, "sanitize": 3.0}
-"""How much longer everything may take, by kernel."""
+"""Factor for every limit of time, by kernel."""
 
 
 @dataclass(frozen=True)
 class Result:
-    """How a command ended."""
+    """Exit code and output of a command."""
 
     command: str
     code: int
@@ -49,7 +49,7 @@ class Result:
 
 
 class CommandFailed(AssertionError):
-    """A command in a guest ended with another code than 0."""
+    """A command in a guest failed."""
 
     def __init__(self, guest: str, result: Result) -> None:
         super().__init__(
@@ -61,16 +61,16 @@ class CommandFailed(AssertionError):
 
 @dataclass(frozen=True)
 class Specification:
-    """What a guest is to be."""
+    """The configuration of a guest."""
 
     name: str
-    """Host name, and the name of its log files."""
+    """Its host name, and the stem of its log files."""
     kernel: str
     """`stock` or `sanitize`."""
     drivers: str
-    """Which RNBD modules modprobe finds: `rust` or `c`."""
+    """The RNBD modules that modprobe finds: `rust` or `c`."""
     fabric: str = "rxe"
-    """What RDMA runs over: soft-RoCE (`rxe`) or soft iWARP (`siw`)."""
+    """The kind of RDMA device: soft-RoCE (`rxe`) or soft iWARP (`siw`)."""
     cpus: int = 2
     network: list[str] = field(default_factory=list)
     """QEMU options that make eth0, eth1, …"""
@@ -97,18 +97,18 @@ class Job:
         return self._guest.channel.pending(self._number)
 
     def wait(self, timeout: float = 60.0) -> Result:
-        """Waits for the end of the command, whatever its exit code."""
-        answer = self._guest.channel.answer(self._number, timeout * self._guest.patience)
+        """Waits for the end of the command and returns its result, even if it failed."""
+        reply = self._guest.channel.reply(self._number, timeout * self._guest.patience)
         self._guest.note(self._start, self._command)
-        return Result(self._command, answer["code"], answer["stdout"], answer["stderr"])
+        return Result(self._command, reply["code"], reply["stdout"], reply["stderr"])
 
     def cancel(self) -> None:
-        """Kills the command and what it started."""
+        """Kills the command and its child processes."""
         self._guest.channel.ask({"do": "cancel", "target": self._number}, 30.0)
 
 
 class Guest:
-    """One virtual machine.  `start`, then `wait_ready`; `kill` at the end."""
+    """One virtual machine: call `start`, then `wait_ready`, and `kill` at the end."""
 
     _count = itertools.count(1)
 
@@ -120,9 +120,9 @@ class Guest:
         self.pulled: set[int] = set()
         """Network cards whose cable is out."""
         self.loaded: dict[str, str] = {}
-        """RNBD modules that tests loaded, with their parameters."""
+        """RNBD modules that were loaded, with their parameters."""
         self.kept: set[str] = set()
-        """Those of them that an earlier test left, see `drivers`."""
+        """The loaded modules that an earlier test left, see `drivers`."""
         stem = f"{self.name}-{next(self._count)}"
         self.console = Console(folder / f"{stem}.console")
         self._log = folder / f"{stem}.qemu"
@@ -133,7 +133,7 @@ class Guest:
 
     @property
     def channel(self) -> Channel:
-        """The talk with the agent of a running guest."""
+        """The connection to the agent of a running guest."""
         if self._channel is None:
             raise GuestGone(f"guest {self.name} does not run")
         return self._channel
@@ -144,7 +144,7 @@ class Guest:
         return self._process is not None and self._process.poll() is None
 
     def start(self) -> None:
-        """Switches the guest on and returns at once."""
+        """Powers the guest on and returns at once."""
         drivers = modules.with_drivers(self.kernel, self.specification.drivers)
         agent, agent_end = socket.socketpair()
         monitor, monitor_end = socket.socketpair()
@@ -156,7 +156,7 @@ class Guest:
         self._monitor = Monitor(monitor)
 
     def _speaks(self) -> bool:
-        """Whether the guest got far enough to print its first message."""
+        """Waits for the first message of the guest; returns whether it came in time."""
         try:
             wait_until(
                 lambda: not self.alive or self.console.mark() > 0,
@@ -170,18 +170,18 @@ class Guest:
     def wait_ready(self) -> None:
         """Waits until the guest takes commands.
 
-        Once in a while QEMU's emulation of two processors stops for good before
-        the kernel has printed anything, with ours or without.  Such a guest is
-        switched off and on; what happens after the first message counts.
+        Now and then QEMU's emulation of two processors hangs before the kernel has
+        printed anything, with or without our modules.  Such a guest is power-cycled;
+        a hang after the first message is a failure.
         """
         for _ in range(RESTARTS):
             if self._speaks():
                 break
-            print(f"guest {self.name} is silent: switching it off and on", flush=True)
+            print(f"guest {self.name} is silent: power-cycling it", flush=True)
             self.kill()
             self.start()
         try:
-            self.channel.answer(0, BOOT_TIMEOUT * self.patience)
+            self.channel.reply(0, BOOT_TIMEOUT * self.patience)
         except (GuestGone, Timeout) as error:
             self.kill()
             raise RuntimeError(
@@ -212,7 +212,7 @@ class Guest:
         return result
 
     def output(self, command: str, timeout: float = 60.0) -> str:
-        """What a command prints, without white space at the ends."""
+        """Runs a command and returns its output, without white space at the ends."""
         return self.run(command, timeout).stdout.strip()
 
     def write(self, path: str, text: str, timeout: float = 60.0) -> str | None:
@@ -226,37 +226,37 @@ class Guest:
         return errno.errorcode.get(number, str(number)) if number else None
 
     def note(self, start: float, command: str) -> None:
-        """Logs a command, and how many seconds it took: to see what a test spends."""
+        """Logs a command with the seconds that it took, which shows how a test spends its time."""
         with self._commands.open("a", encoding="utf-8") as file:
             print(f"{time.monotonic() - start:6.2f} {' '.join(command.split())}", file=file)
 
     def read(self, path: str) -> str:
-        """What stands in a file, without white space at the ends.
+        """Reads a file and returns its content, without white space at the ends.
 
-        It starts no program, so it is much quicker than `cat`.
+        It starts no program, so it is much faster than `cat`.
         """
-        answer = self._ask({"do": "read", "path": path}, f"cat {path}")
-        if answer["errno"]:
-            why = os.strerror(answer["errno"])
+        reply = self._ask({"do": "read", "path": path}, f"cat {path}")
+        if reply["errno"]:
+            why = os.strerror(reply["errno"])
             raise CommandFailed(self.name, Result(f"cat {path}", 1, "", f"{why}\n"))
-        text: str = answer["text"]
+        text: str = reply["text"]
         return text.strip()
 
     def names(self, path: str) -> list[str]:
-        """Names in a directory; none if it is not there."""
+        """Returns the names in a directory; none if it does not exist."""
         names: list[str] = self._look(path)["names"]
         return names
 
     def exists(self, path: str) -> bool:
-        """Whether there is anything at `path`, behind symbolic links if there are some."""
+        """Returns whether `path` exists, following symbolic links."""
         return bool(self._look(path)["kind"])
 
     def is_block_device(self, path: str) -> bool:
-        """Whether there is a block device at `path`."""
+        """Returns whether `path` is a block device."""
         return bool(self._look(path)["kind"] == "block")
 
     def real(self, path: str) -> str:
-        """The path without symbolic links; there must be something."""
+        """Resolves the symbolic links of a path, which must exist."""
         found = self._look(path)
         assert found["kind"], f"{self.name}: there is no {path}"
         real: str = found["real"]
@@ -266,26 +266,26 @@ class Guest:
         return self._ask({"do": "look", "path": path}, f"ls {path}")
 
     def _ask(self, order: dict[str, Any], command: str, timeout: float = 60.0) -> dict[str, Any]:
-        """The agent's answer to an order, which is logged as what a user would type."""
+        """Returns the agent's reply to an order, which is logged as the equivalent command."""
         start = time.monotonic()
-        answer = self.channel.ask(order, timeout * self.patience)
+        reply = self.channel.ask(order, timeout * self.patience)
         self.note(start, command)
-        return answer
+        return reply
 
     def wait_until(
         self, condition: Callable[[], object], what: str, timeout: float = 30.0
     ) -> None:
-        """Waits for a condition, longer when the kernel is a slow one."""
+        """Waits for a condition, longer if the kernel is a slow one."""
         wait_until(condition, f"{what} ({self.name})", timeout * self.patience)
 
     def link(self, up: bool, card: int = 0) -> None:
-        """Plugs the cable of a network card in or out."""
+        """Plugs in or pulls the cable of a network card."""
         assert self._monitor is not None
         self._monitor.execute("set_link", name=f"card{card}", up=up)
         (self.pulled.discard if up else self.pulled.add)(card)
 
     def kill(self) -> None:
-        """Switches the guest off as a power cut would."""
+        """Powers the guest off, as a power cut would."""
         self.pulled.clear()
         self.loaded.clear()
         self.kept.clear()
@@ -301,7 +301,7 @@ class Guest:
             self._monitor = None
 
     def sync_console(self) -> None:
-        """Waits until what the kernel said so far stands in the console file."""
+        """Waits until the console file has all messages that the kernel has printed so far."""
         if not self.alive:
             return
         text = f"rnbdbench: mark {time.monotonic_ns()}"
@@ -328,7 +328,7 @@ class Guest:
             *("qemu-system-x86_64", "-nodefaults", "-no-user-config", "-display", "none"),
             *("-machine", "q35", *self._processor()),
             *("-smp", str(self.specification.cpus), "-m", MEMORY[self.kernel.name]),
-            # A guest that reboots is one that crashed: let it end.
+            # A guest reboots only if it crashed: let it end instead.
             "-no-reboot",
             *("-kernel", str(self.kernel.vmlinuz)),
             *("-initrd", str(image.initramfs(self.kernel))),
@@ -351,9 +351,8 @@ class Guest:
 
     def _processor(self) -> list[str]:
         if self.specification.counted:
-            # A string instruction counts once for each byte here, which no real
-            # processor takes: let the kernel copy by words. Time that nobody would
-            # use is skipped, not waited for.
+            # A string instruction counts once for each byte here, unlike on a real
+            # processor: let the kernel copy by words. Idle time is skipped.
             return [
                 *("-accel", "tcg", "-icount", "shift=0,sleep=off"),
                 *("-cpu", "max,erms=off,fsrm=off,fsrs=off,fzrm=off"),

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The initramfs of a guest: what brings it up, and what the tests run in it.
+"""The initramfs of a guest: its start-up programs, and programs that tests run in it.
 
-The latter is there and not found in this tree or in the cache, as a guest has folders of
-its own in place of some of the machine's: these may be below /tmp.
+Programs are in the initramfs, as a guest may not see this tree or the cache: these may be
+below a folder such as /tmp, which a guest has of its own.
 """
 
 import hashlib
@@ -20,7 +20,7 @@ BUSYBOX = Path("/usr/bin/busybox")
 
 
 def program(name: str) -> str:
-    """The command for a guest that runs one of the programs of `guest/` and `peer/`."""
+    """Returns the command that runs a program of `guest/` or `peer/` in a guest."""
     # The name of the folder is known to `guest/init`.
     return f"python3 -B /run/programs/{name}"
 
@@ -45,7 +45,7 @@ def _content(kernel: settings.KernelFiles) -> bytes:
 
 
 def initramfs(kernel: settings.KernelFiles) -> Path:
-    """Path of the initramfs for `kernel`; made when there is no such one yet."""
+    """Returns the path of the initramfs for `kernel`; makes it if it is not in the cache."""
     content = _content(kernel)
     key = hashlib.sha256(content).hexdigest()[:16]
     path = settings.cache() / f"initramfs-{kernel.name}-{key}.cpio"

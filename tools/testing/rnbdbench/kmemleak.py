@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Asking the kernel's leak detector."""
+"""The kernel's leak detector."""
 
 import time
 
@@ -8,28 +8,28 @@ from rnbdbench.guest import Guest
 _FILE = "/sys/kernel/debug/kmemleak"
 
 _MINIMUM_AGE = 6.0
-"""Seconds; kmemleak reports no object that is younger than 5."""
+"""Age in seconds of objects at a scan; kmemleak reports none that is younger than 5."""
 
 
 class LeakCheck:
-    """Reports what leaked in one guest since this object was made.
+    """Reports the leaks in one guest since this object was made.
 
-    A kernel whose detector does not work is no kernel without leaks: it fails.
+    A detector that does not work is an error: it would find no leaks.
     """
 
     def __init__(self, guest: Guest) -> None:
         self._guest = guest
-        # What is old is not ours; and scans happen only when asked for.
+        # Forget older leaks, and scan only on request.
         for order in ("scan=off", "clear"):
             error = guest.write(_FILE, order)
             assert error is None, f"kmemleak on {guest.name} refuses '{order}': {error}"
 
     def report(self) -> str:
-        """Scans and returns the report, which is empty when nothing leaked.
+        """Scans and returns the report, which is empty if nothing leaked.
 
-        An object whose checksum changed since the last scan is not reported
-        yet, hence two scans.  A suspect must also appear in a third: a pointer
-        may have been in a register of a running CPU.
+        kmemleak does not report an object whose checksum changed since the last scan, hence
+        two scans.  A suspect must also appear in a third one, as a pointer to it may have
+        been in a register of a running CPU.
         """
         freed = self._uptime()
         self._guest.wait_until(

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Keeping guests for tests: booting, sharing, cleaning up, collecting logs.
+"""Guests for tests: booting, sharing, cleaning up, collecting logs.
 
-Booting takes ten seconds, so a guest serves test after test as long as it is
-in order; between tests the RNBD modules are unloaded, which is a test of its
-own.  A guest that took part in a failure is replaced.
+Booting takes ten seconds, so one guest serves many tests; the RNBD modules are unloaded
+after each test, which tests the unloading.  A guest that took part in a failure is
+replaced.
 """
 
 import shutil
@@ -39,27 +39,27 @@ LAST_LINES = 40
 
 @dataclass
 class Machine:
-    """A guest in the lab."""
+    """A guest, and its state between tests."""
 
     guest: Guest
     mark: int = 0
-    """Where the present test starts in the console."""
+    """The start of the current test in the console."""
     leaks: LeakCheck | None = None
-    """Begun, and not read yet."""
+    """The check that was started and not read yet."""
     unchecked: list[str] = field(default_factory=list)
-    """Tests that ran since."""
+    """Tests that ran since then."""
 
 
 @dataclass(frozen=True)
 class Pair:
-    """An initiator and a target, guests of their own or one and the same."""
+    """An initiator and a target: two guests, or one guest in both roles."""
 
     initiator: rnbd.Initiator
     target: rnbd.Target
 
     @property
     def guests(self) -> list[Guest]:
-        """The guests, each once."""
+        """The guests, without duplicates."""
         both = [self.initiator.guest, self.target.guest]
         return both if both[0] is not both[1] else both[:1]
 
@@ -81,7 +81,7 @@ class Pair:
         return self.initiator.map(disk, **options)
 
     def cable(self, number: int = 0) -> network.Plugs:
-        """A cable between the guests, to be pulled and plugged."""
+        """Returns a cable between the guests, for pulling and plugging."""
         return network.Plugs(self.guests, number)
 
 
@@ -101,7 +101,7 @@ class Lab:
         self._cables = [network.Cable(self._sockets, number) for number in range(MOST_CABLES)]
 
     def loopback(self, kernel: str, drivers: str, fabric: str) -> Pair:
-        """One guest that is both initiator and target."""
+        """Provides one guest that is both initiator and target."""
         specification = Specification("loopback", kernel, drivers, fabric, disks=self._disks)
         if self._provide([specification]):
             network.loop_back(self._guest("loopback"))
@@ -110,7 +110,7 @@ class Lab:
     def pair(
         self, kernel: str, client: str, server: str, fabric: str, cables: int = 1
     ) -> Pair:
-        """Two guests, joined by one cable or more."""
+        """Provides two guests, connected by one cable or more."""
         cards = [
             [option for cable in self._cables[:cables] for option in cable.card(end, kernel)]
             for end in (0, 1)
@@ -124,7 +124,7 @@ class Lab:
         return self._begin("initiator", "target")
 
     def replace(self, guest: Guest) -> Guest:
-        """Boots a new guest in the place of a dead one, within a test."""
+        """Boots a guest that replaces a dead one, within a test."""
         guest.kill()
         fresh = Guest(guest.specification, self._consoles)
         machine = Machine(fresh)
@@ -136,25 +136,25 @@ class Lab:
         return fresh
 
     def note(self, figure: str) -> None:
-        """Has a line written to the folder of the present test, into `figures`."""
+        """Writes a line to the file `figures` in the log folder of the current test."""
         self._figures.append(figure)
 
     def let_memory_fail(self) -> None:
-        """Says that the present test has allocations fail, some of which the kernel reports."""
+        """Declares that the test makes allocations fail, some of which the kernel reports."""
         self._memory_fails = True
 
     def finish(self, test: str, failed: bool, last: bool) -> str:
-        """Ends a test: unloads modules, keeps logs, returns what was wrong.
+        """Ends a test: unloads modules, keeps logs, returns a description of all problems.
 
-        Reading kmemleak takes a minute, so that happens after a failure and after
-        the `last` test of a file with these guests, for all the tests before it.
+        Reading kmemleak takes a minute, so it happens only after a failure, and after the
+        `last` test of a file with these guests on behalf of all tests before it.
         """
         problems: list[str] = []
         machines = [machine for machine in self._in_use if machine.guest.alive]
         try:
-            network.mend([machine.guest for machine in machines])
+            network.plug_all([machine.guest for machine in machines])
         except (AssertionError, GuestGone) as error:
-            problems.append(f"mending the network failed: {error}")
+            problems.append(f"repairing the network failed: {error}")
         for machine in machines:
             guest = machine.guest
             try:
@@ -167,7 +167,7 @@ class Lab:
                 problems.append(f"cleaning up {guest.name} failed: {error}")
         problems += self._keep_logs(test)
         if failed:
-            problems += [_last_words(machine) for machine in self._in_use]
+            problems += [_last_lines(machine) for machine in self._in_use]
         if failed or problems:
             for machine in machines:
                 self._discard(machine)
@@ -175,7 +175,7 @@ class Lab:
         return "\n".join(problems)
 
     def close(self) -> None:
-        """Switches all guests off."""
+        """Powers off all guests."""
         for machine in list(self._machines.values()):
             self._discard(machine)
         shutil.rmtree(self._sockets, ignore_errors=True)
@@ -189,9 +189,9 @@ class Lab:
             del self._machines[machine.guest.name]
 
     def _provide(self, specifications: list[Specification]) -> bool:
-        """Makes exactly these guests run; tells whether that changed anything.
+        """Makes exactly these guests run; returns whether any guest was booted.
 
-        When one is missing all are booted, as their network is set up together.
+        If one is missing, all are booted, as their network is set up together.
         """
         present = [machine.guest.specification for machine in self._machines.values()]
         alive = all(machine.guest.alive for machine in self._machines.values())
@@ -216,7 +216,7 @@ class Lab:
         return Pair(rnbd.Initiator(self._guest(initiator)), rnbd.Target(self._guest(target)))
 
     def _keep_logs(self, test: str) -> list[str]:
-        """Writes what each kernel said during the test; returns complaints."""
+        """Writes the kernel log of each guest during the test; returns reports found in it."""
         folder = self._logs / test
         folder.mkdir(parents=True, exist_ok=True)
         if self._figures:
@@ -233,20 +233,20 @@ class Lab:
                 log = dmesg.without_failed_vmalloc(log)
             excerpt = dmesg.complaints(log)
             if excerpt:
-                problems.append(f"the kernel of {machine.guest.name} complained:\n{excerpt}")
+                problems.append(f"the kernel of {machine.guest.name} reported:\n{excerpt}")
         return problems
 
 
 def _leaks(machine: Machine) -> list[str]:
-    """What leaked in the tests that were not checked yet."""
+    """Returns the leaks of the tests that were not checked yet."""
     tests = ", ".join(machine.unchecked)
     check, machine.leaks, machine.unchecked = machine.leaks, None, []
     leaked = check.report() if check else ""
     return [f"kmemleak on {machine.guest.name}, after {tests}:\n{leaked}"] if leaked else []
 
 
-def _last_words(machine: Machine) -> str:
-    """What a kernel said last, for the report of a failed test."""
+def _last_lines(machine: Machine) -> str:
+    """Returns the last lines of a kernel log, for the report of a failed test."""
     lines = machine.guest.console.since(machine.mark).splitlines()
     text = "\n".join(lines[-LAST_LINES:])
     counters = network.counters(machine.guest)

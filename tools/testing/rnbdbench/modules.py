@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Module folders for guests: `/lib/modules/<release>` as modprobe wants it.
 
-Debian's modules are many and compressed; a guest needs few of them.  Those,
-what they depend on, and one set of RNBD drivers in `updates/` make a folder in
-the cache that guests mount.
+Debian's modules are many and compressed, and a guest needs few of them.  These, their
+dependencies, and one set of RNBD drivers in `updates/` make a folder in the cache that
+guests mount.
 """
 
 import fcntl
@@ -33,7 +33,7 @@ BOOT = ["9p", "9pnet_virtio", "overlay"]
 
 
 def _stem(path: Path) -> str:
-    """Name of a module, spelled as `depends:` spells it."""
+    """Returns the name of a module in the spelling of `depends:`."""
     return path.name.split(".ko")[0].replace("-", "_")
 
 
@@ -55,12 +55,12 @@ def _depends(content: bytes) -> list[str]:
 
 
 def _closure(kernel: settings.KernelFiles) -> dict[Path, bytes]:
-    """Relative path and content of every wanted module, dependencies first."""
+    """Returns relative path and content of every wanted module, dependencies first."""
     index = {_stem(path): path for path in kernel.modules.rglob("*.ko*")}
     found: dict[Path, bytes] = {}
 
     def add(name: str) -> None:
-        # What is not there is built in, or belongs to another kernel.
+        # A missing module is built in, or belongs to another kernel.
         path = index.get(name)
         if path is None:
             return
@@ -87,7 +87,7 @@ def _fingerprint(path: Path) -> str:
 
 
 def base(kernel: settings.KernelFiles) -> Path:
-    """Folder with the kernel's own modules, decompressed; made once."""
+    """Returns the folder with the kernel's own modules, decompressed; makes it once."""
     key = _digest([_fingerprint(kernel.vmlinuz), _fingerprint(kernel.modules), *WANTED])
     folder = settings.cache() / f"modules-{kernel.name}-{key}"
     if not folder.exists():
@@ -101,7 +101,7 @@ def base(kernel: settings.KernelFiles) -> Path:
 
 
 def boot_modules(kernel: settings.KernelFiles) -> list[Path]:
-    """Files for the initramfs, in the order of loading."""
+    """Returns the module files for the initramfs, in the order of loading."""
     folder = base(kernel)
     index = {_stem(path): path for path in folder.rglob("*.ko")}
     ordered: list[Path] = []
@@ -124,14 +124,15 @@ _held: dict[Path, TextIO] = {}
 
 
 def _hold(folder: Path) -> None:
-    """Keeps a folder from being forgotten until this process ends."""
+    """Keeps other runs from deleting a folder until this process ends."""
     if folder not in _held:
         lock = folder.with_suffix(".lock").open("w")
         fcntl.flock(lock, fcntl.LOCK_SH)
         _held[folder] = lock
 
 
-def _forget_unused(folders: Iterable[Path]) -> None:
+def _delete_unused(folders: Iterable[Path]) -> None:
+    """Deletes folders that no running process holds."""
     for folder in folders:
         path = folder.with_suffix(".lock")
         with path.open("w") as lock:
@@ -143,16 +144,16 @@ def _forget_unused(folders: Iterable[Path]) -> None:
 
 
 def with_drivers(kernel: settings.KernelFiles, drivers: str) -> Path:
-    """Folder with the kernel's modules and one set of RNBD drivers.
+    """Returns a folder with the kernel's modules and one set of RNBD drivers.
 
-    There is one for each build of the drivers that is in use.
+    Each build of the drivers that is in use has one.
     """
     if drivers not in kernel.drivers:
         raise settings.Missing(f"no {drivers} drivers are built for kernel {kernel.name}")
     files = sorted(kernel.drivers[drivers].glob("*.ko"))
     if not files:
         raise settings.Missing(f"{kernel.drivers[drivers]} has no module files")
-    # Debian's kernel has no soft iWARP; it is built together with the C drivers.
+    # Debian's kernel lacks soft iWARP, so it is built together with the C drivers.
     siw = kernel.drivers.get("c", Path()) / "siw.ko"
     if drivers != "c" and siw.exists():
         files.append(siw)
@@ -164,7 +165,7 @@ def with_drivers(kernel: settings.KernelFiles, drivers: str) -> Path:
     if folder.exists():
         return folder
     others = [other for other in settings.cache().glob(f"{name}-*/") if other != folder]
-    _forget_unused(others)
+    _delete_unused(others)
     with tempfile.TemporaryDirectory(dir=settings.cache()) as scratch:
         made = Path(scratch) / "lib" / "modules" / kernel.release
         shutil.copytree(source, made)
@@ -172,7 +173,7 @@ def with_drivers(kernel: settings.KernelFiles, drivers: str) -> Path:
         for file in files:
             shutil.copy2(file, made / "updates")
         for listing in ("modules.builtin", "modules.builtin.modinfo", "modules.order"):
-            # Some packages leave these out; depmod complains, and works without.
+            # Some packages lack these files; depmod warns without them, but works.
             original = kernel.modules / listing
             (made / listing).write_bytes(original.read_bytes() if original.exists() else b"")
         subprocess.run(["depmod", "-b", scratch, kernel.release], check=True)

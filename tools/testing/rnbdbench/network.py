@@ -50,7 +50,7 @@ INITIATORS = (INITIATOR, Address("10.50.101.65", "fd00:50:101::65"))
 """The initiator's addresses on each cable, which is a subnet of its own."""
 
 TARGETS = (TARGET, Address("10.50.101.66", "fd00:50:101::66"))
-"""Likewise the target's."""
+"""The target's addresses on each cable."""
 
 
 def path(cable: int = 0, version: int = 4) -> str:
@@ -61,8 +61,8 @@ def path(cable: int = 0, version: int = 4) -> str:
 class Cable:
     """A cable between two guests, each of which may come and go.
 
-    It carries datagrams over Unix sockets: what is sent while the other end
-    is off is lost, as with a real cable.
+    It carries datagrams over Unix sockets: a packet that is sent while the other end is
+    off is lost, as with a real cable.
     """
 
     def __init__(self, folder: Path, number: int = 0) -> None:
@@ -89,27 +89,27 @@ class Cable:
 
 @dataclass(frozen=True)
 class Plugs:
-    """Both plugs of a cable, for a hand to pull while the guests run."""
+    """Both plugs of a cable, to be pulled and plugged in while the guests run."""
 
     guests: list[Guest]
     number: int
 
     def pull(self) -> None:
-        """Pulls it out of both guests: neither has a carrier from now on."""
+        """Pulls the cable out of both guests; both lose the carrier."""
         self._link(False)
 
     def plug(self) -> None:
-        """Plugs it in again at both ends."""
+        """Plugs the cable in at both ends."""
         self._link(True)
 
     def wait_connected(self, path: TransportPath, timeout: float) -> None:
-        """Waits until a path over it, which is plugged in again, is connected."""
+        """Waits until a path over the cable, which is plugged in again, is connected."""
 
         def connected() -> bool:
             if path.state() == "connected":
                 return True
             for guest in self.guests:
-                _cure(guest, self.number)
+                _replace_if_broken(guest, self.number)
             return False
 
         path.guest.wait_until(connected, f"path {path.name} to be connected", timeout)
@@ -122,9 +122,9 @@ class Plugs:
 
 
 def _begin(guest: Guest, cards: Sequence[Sequence[Address]]) -> Job:
-    """Starts to set up the cards, which a module may still have to make.
+    """Starts setting up network cards, once their driver has found them.
 
-    `cards` has the addresses of each.
+    `cards` has the addresses of each card.
     """
     commands = []
     for number, addresses in enumerate(cards):
@@ -150,33 +150,35 @@ def _add_rdma(guest: Guest, number: int) -> str:
 
 
 def remove_rdma(guest: Guest, number: int = 0) -> None:
-    """Takes the RDMA device of a network card away, whoever uses it."""
+    """Removes the RDMA device of a network card, even if it is in use."""
     guest.run(f"rdma link delete {rdma_name(number)}", timeout=60)
 
 
 def unload_rdma(guest: Guest) -> None:
-    """Unloads the driver of all RDMA devices, whoever uses them."""
+    """Unloads the driver of all RDMA devices, even if they are in use."""
     guest.run(f"rmmod {_driver(guest)}", timeout=60)
 
 
 def add_rdma(guest: Guest, number: int = 0) -> None:
-    """Makes the RDMA device of a network card, which has none."""
+    """Adds an RDMA device to a network card that has none."""
     guest.run(f"modprobe {_driver(guest)} && {_add_rdma(guest, number)}", timeout=60)
     _wait_active(guest, number)
 
 
-def _cure(guest: Guest, number: int) -> None:
-    """Makes an RDMA device anew that cannot connect to anybody any more.
+def _replace_if_broken(guest: Guest, number: int) -> None:
+    """Replaces an RDMA device that cannot connect any more.
 
-    A packet that soft-RoCE cannot hand to the card puts its queue pair in error,
-    also the one for management (GSI), for good (rxe_requester, rxe_qp_error). The
-    card takes none for a moment after its cable was pulled, or plugged in.  Nobody
-    but the operator can mend that, who sees it as here; see Documentation/fabrics.md.
+    If soft-RoCE cannot hand a packet to the network card, it moves the queue pair to the
+    error state, even the one for management (GSI), and never back (rxe_requester,
+    rxe_qp_error).  The card refuses packets for a moment after its cable was pulled or
+    plugged in.  Only an operator can repair that, who detects it as this function does;
+    see Documentation/fabrics.md.
     """
     queues = guest.output(f"rdma resource show qp link {rdma_name(number)}/1")
     if "type GSI state ERR" not in queues:
         return
-    guest.write("/dev/kmsg", f"rnbdbench: {rdma_name(number)} is deaf, and made anew\n")
+    name = rdma_name(number)
+    guest.write("/dev/kmsg", f"rnbdbench: {name} has a broken GSI queue pair: replacing it\n")
     remove_rdma(guest, number)
     add_rdma(guest, number)
 
@@ -197,10 +199,9 @@ def _finish(guest: Guest, job: Job, cards: int) -> None:
 def connect(guest: Guest, *addresses: Address) -> None:
     """Sets up the network of a guest that has a cable for each of the addresses.
 
-    Like `join`, it lets the guest know its neighbours before it connects to any:
-    when ib_core (addr.c) learns of one at the very moment at which it puts off its
-    next look, it looks no more before the timeout of 30 s, at which the C client
-    has given up.
+    Like `join`, it resolves the addresses of the neighbours before any connection: if
+    ib_core (addr.c) learns of one at the very moment at which it defers its next look, it
+    does not look again before the timeout of 30 s, when the C client has given up.
     """
     _finish(guest, _begin(guest, [[address] for address in addresses]), len(addresses))
     opposite = dict(zip(INITIATORS + TARGETS, TARGETS + INITIATORS, strict=True))
@@ -209,12 +210,13 @@ def connect(guest: Guest, *addresses: Address) -> None:
 
 
 def _meet(guest: Guest, neighbour: Address) -> None:
+    """Resolves the addresses of a neighbour."""
     for address in (neighbour.v4, neighbour.v6):
         guest.run(f"busybox ping -c 1 -W 20 {address}")
 
 
 def join(initiator: Guest, target: Guest, cables: int = 1) -> None:
-    """Sets up the network of two guests with cables between them, both at once."""
+    """Sets up the network of two guests with cables between them, in parallel."""
     ends = [(initiator, INITIATORS[:cables]), (target, TARGETS[:cables])]
     jobs = [
         (guest, _begin(guest, [[address] for address in addresses])) for guest, addresses in ends
@@ -232,14 +234,14 @@ def loop_back(guest: Guest) -> None:
 
 
 def wait_for_carrier(guest: Guest, card: int, up: bool) -> None:
-    """Waits until a guest has seen that a cable was pulled or plugged."""
+    """Waits until a guest has noticed that a cable was pulled or plugged in."""
     file = f"/sys/class/net/{card_name(card)}/carrier"
     guest.wait_until(lambda: guest.read(file) == str(int(up)), file)
 
 
 @contextmanager
 def _discipline(guest: Guest, card: int, words: str) -> Iterator[None]:
-    """Lets all that a guest sends by a card pass a queueing discipline, within a `with` block."""
+    """Adds a queueing discipline to a card of a guest, for the duration of a `with` block."""
     qdisc = f"tc qdisc %s dev {card_name(card)} root"
     guest.run(f"{qdisc % 'add'} {words}")
     yield
@@ -249,25 +251,25 @@ def _discipline(guest: Guest, card: int, words: str) -> Iterator[None]:
 
 @contextmanager
 def delay(guest: Guest, card: int, milliseconds: int) -> Iterator[None]:
-    """Lets all that a guest sends by a card arrive later, within a `with` block."""
+    """Delays packets that a guest sends by a card, for the duration of a `with` block."""
     guest.run("modprobe sch_netem")
-    # More than its default of 1000 packets are on the way; it drops the others.
+    # By default it drops packets once 1000 are queued.
     with _discipline(guest, card, f"netem delay {milliseconds}ms limit 100000"):
         yield
 
 
 @contextmanager
 def refusal(guest: Guest, card: int = 0) -> Iterator[None]:
-    """Lets a card refuse all that a guest sends by it, within a `with` block.
+    """Makes a card refuse the packets that a guest sends, for the duration of a `with` block.
 
-    So it does for a moment after its cable was pulled.
+    A card does the same for a moment after its cable was pulled.
     """
     with _discipline(guest, card, "bfifo limit 1"):
         yield
 
 
 def counters(guest: Guest) -> str:
-    """What the RDMA devices of a guest have counted, in one line; for reports."""
+    """Returns the counters of the RDMA devices of a guest in one line, for reports."""
     if not guest.alive:
         return "switched off"
     command = "cd /sys/class/infiniband && grep -v '^0$' */ports/1/hw_counters/* || true"
@@ -278,8 +280,8 @@ def counters(guest: Guest) -> str:
     return " ".join(line.replace("/ports/1/hw_counters/", ".") for line in lines)
 
 
-def mend(guests: list[Guest]) -> None:
-    """Plugs in what was pulled."""
+def plug_all(guests: list[Guest]) -> None:
+    """Plugs in all cables that were pulled."""
     pulled = [(guest, card) for guest in guests for card in sorted(guest.pulled)]
     for guest, card in pulled:
         guest.link(True, card)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Peers in user space, which do what no driver would: the programs of tools/testing/peer."""
+"""Peers in user space that break the protocol: the programs of tools/testing/peer."""
 
 import json
 from collections.abc import Iterable
@@ -14,11 +14,11 @@ from rnbdbench.guest import Guest
 PORT, ROGUE_PORT = 1234, 1235
 
 CASE = 30.0
-"""Seconds that a case may take at most."""
+"""The most seconds that a case may take."""
 
 
 def _command(guest: Guest, program: str, port: int, *arguments: str) -> str:
-    """What runs a program in a guest, where it talks to or listens at the target's address."""
+    """Returns the command that runs a peer, which uses the target's address."""
     seconds = 10.0 * guest.patience
     return (
         f"modprobe rdma_ucm && {image.program(program)}"
@@ -27,7 +27,7 @@ def _command(guest: Guest, program: str, port: int, *arguments: str) -> str:
 
 
 def misbehave(guest: Guest, disk: str, cases: Iterable[str]) -> dict[str, tuple[str, str]]:
-    """Has a client do what it must not: what became of each case, and what the kernel said.
+    """Runs a client that breaks the protocol; returns the outcome and kernel log of each case.
 
     The server is in the same guest, or in the target.
     """
@@ -39,16 +39,16 @@ def misbehave(guest: Guest, disk: str, cases: Iterable[str]) -> dict[str, tuple[
     log = guest.console.since(mark)
     found = {}
     for line in output.splitlines():
-        told = json.loads(line)
-        _, _, after = log.partition(f"rnbdbench: case {told['case']}\n")
-        found[told["case"]] = told["outcome"], after.partition("rnbdbench: case ")[0]
-    assert list(found) == names, f"cases that were not done: {set(names) - set(found)}"
+        report = json.loads(line)
+        _, _, after = log.partition(f"rnbdbench: case {report['case']}\n")
+        found[report["case"]] = report["outcome"], after.partition("rnbdbench: case ")[0]
+    assert list(found) == names, f"cases that did not run: {set(names) - set(found)}"
     return found
 
 
 @contextmanager
 def rogue_server(guest: Guest, cases: Iterable[str]) -> Iterator[None]:
-    """Has a server listen at `ROGUE_PORT` that does what it must not, while the block runs."""
+    """Runs a server at `ROGUE_PORT` that breaks the protocol, for the duration of the block."""
     mark = guest.console.mark()
     job = guest.begin(_command(guest, "rogue_server.py", ROGUE_PORT, *cases))
     guest.wait_until(
@@ -67,12 +67,12 @@ def rogue_server(guest: Guest, cases: Iterable[str]) -> Iterator[None]:
 def differences(
     expected: Mapping[str, tuple[str | None, str]], found: Mapping[str, tuple[str | None, str]]
 ) -> str:
-    """What did not come out as expected, or without the words in the log, case by case."""
+    """Returns cases with an unexpected outcome, or without the expected words in the log."""
     lines = []
     for name, (outcome, words) in expected.items():
         came, log = found[name]
         if came != outcome:
-            lines.append(f"{name}: {came} instead of {outcome}; the kernel said:\n{log}")
+            lines.append(f"{name}: {came} instead of {outcome}; the kernel log:\n{log}")
         elif words not in log:
-            lines.append(f"{name}: '{words}' was not said, but:\n{log}")
+            lines.append(f"{name}: '{words}' is not in the kernel log:\n{log}")
     return "\n".join(lines)

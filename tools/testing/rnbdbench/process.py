@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Processes that cannot outlive the bench."""
+"""Processes that do not outlive the bench."""
 
 import ctypes
 import os
@@ -15,7 +15,7 @@ _bench = os.getpid()
 
 
 def _die_with_the_bench() -> None:
-    """Runs in the child before it becomes another program."""
+    """Runs in the child before it executes the program."""
     _libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     # The bench may have ended before the line above.
     if os.getppid() != _bench:
@@ -23,11 +23,11 @@ def _die_with_the_bench() -> None:
 
 
 def spawn(command: Sequence[str], log: Path, descriptors: Sequence[int]) -> subprocess.Popen[bytes]:
-    """Starts a process that the kernel kills when the bench ends, however it ends.
+    """Starts a process that the kernel kills when the bench ends, for any reason.
 
-    Call this from the main thread: the kernel counts the end of the calling
-    thread as the end of the parent.  The child has a session of its own, so
-    that ctrl-C reaches the bench alone, which then ends in order.
+    Call this from the main thread: to the kernel, the end of the calling thread is the end
+    of the parent.  The child has a session of its own, so that ctrl-C interrupts only the
+    bench, which then ends the child in order.
     """
     with log.open("ab") as output:
         return subprocess.Popen(

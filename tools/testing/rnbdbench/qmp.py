@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""QEMU's machine protocol, as far as the bench needs it."""
+"""QEMU's machine protocol, as far as the bench uses it."""
 
 import json
 import socket
@@ -7,7 +7,7 @@ from typing import Any
 
 
 class Monitor:
-    """A connection to QEMU that gives it orders."""
+    """A connection to QEMU for commands."""
 
     def __init__(self, connection: socket.socket) -> None:
         connection.settimeout(30)
@@ -16,7 +16,7 @@ class Monitor:
         self._ready = False
 
     def execute(self, command: str, **arguments: Any) -> Any:
-        """Executes one command and returns what it returns."""
+        """Executes one command and returns its result."""
         if not self._ready:
             self._ready = True
             self._stream.readline()  # QEMU's greeting
@@ -24,12 +24,12 @@ class Monitor:
         self._stream.write(json.dumps({"execute": command, "arguments": arguments}) + "\n")
         self._stream.flush()
         while True:
-            answer = json.loads(self._stream.readline())
-            if "error" in answer:
-                raise RuntimeError(f"QEMU refused {command}: {answer['error']['desc']}")
-            # Events come in between.
-            if "return" in answer:
-                return answer["return"]
+            reply = json.loads(self._stream.readline())
+            if "error" in reply:
+                raise RuntimeError(f"QEMU refused {command}: {reply['error']['desc']}")
+            # Events may come before it.
+            if "return" in reply:
+                return reply["return"]
 
     def close(self) -> None:
         """Closes the connection."""

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""RNBD as its user sees it: modules, sysfs files, devices."""
+"""RNBD as a user sees it: modules, sysfs files, devices."""
 
 from collections.abc import Mapping
 from collections.abc import Sequence
@@ -21,7 +21,7 @@ EXPORT_RULES = f"{SERVER_CONTROL}/export_rules"
 
 
 def link_name(device_path: str, session: str) -> str:
-    """Name of a mapping below `devices/`."""
+    """Returns the name of a mapping below `devices/`."""
     return f"{device_path.replace('/', '!')}@{session}"
 
 
@@ -35,15 +35,15 @@ class Device:
 
     @property
     def node(self) -> str:
-        """Its device file."""
+        """The path of its device node."""
         return f"/dev/{self.name}"
 
     def read(self, attribute: str) -> str:
-        """A file of /sys/block/<name>/, such as `rnbd/state` or `size`."""
+        """Reads a file of /sys/block/<name>/, such as `rnbd/state` or `size`."""
         return self.guest.read(f"/sys/block/{self.name}/{attribute}")
 
     def wait_for_state(self, state: str) -> None:
-        """Waits until `rnbd/state` says so."""
+        """Waits until `rnbd/state` has the given content."""
         self.guest.wait_until(
             lambda: self.read("rnbd/state") == state, f"{self.name} to be {state}"
         )
@@ -55,17 +55,17 @@ class Device:
         )
 
     def wait_for_read(self) -> None:
-        """Waits until a read is under way, be it never answered."""
+        """Waits until a read is in flight, even if it never completes."""
         self.guest.wait_until(
-            lambda: self.read("inflight").split()[0] != "0", "the request to be under way"
+            lambda: self.read("inflight").split()[0] != "0", "the request to be in flight"
         )
 
     def unmap(self, mode: str = "normal") -> str | None:
-        """Asks for the end of the mapping; returns the name of the error."""
+        """Unmaps the device; returns the name of the error."""
         return self.guest.write(f"/sys/block/{self.name}/rnbd/unmap_device", mode)
 
     def exists(self) -> bool:
-        """Whether the block device is (still) there."""
+        """Returns whether the block device exists."""
         return self.guest.exists(f"/sys/block/{self.name}")
 
 
@@ -91,10 +91,10 @@ class Initiator:
         paths: Sequence[str] = (),
         **options: str | int,
     ) -> Device:
-        """Maps a device of the target and waits for its node.
+        """Maps a device of the target and waits for its device node.
 
         `path` defaults to the target's IPv4 address; "" leaves the option out.
-        `paths` is for several of them.
+        `paths` names several of them.
         """
         words = [f"sessname={session}"]
         if path is None:
@@ -110,38 +110,38 @@ class Initiator:
         return self.find(device_path, session)
 
     def _avoid_skipped_paths(self, session: str) -> None:
-        """Keeps a fault of the C client out of tests that are not about it.
+        """Avoids a bug of the C client in tests that are not about it.
 
-        With its default policy, min-inflight, a request that is preempted
-        while it chooses a path leaves that path marked as tried for its CPU;
-        the next request on that CPU finds no path at all and fails with
-        ECONNABORTED.  Round-robin keeps no such marks.
+        With its default policy, min-inflight, a request that is preempted while it
+        chooses a path leaves that path marked as tried for its CPU; the next request on
+        that CPU finds no path at all and fails with ECONNABORTED.  Round-robin does not
+        use these marks.
         """
         error = self.transport(session).set_policy("round-robin")
         assert error is None, error
 
     def find(self, device_path: str, session: str = "bench") -> Device:
-        """The device that a mapping made."""
+        """Returns the device of a mapping, once its node exists."""
         link = f"{DEVICES}/{link_name(device_path, session)}"
         device = Device(self.guest, self.guest.real(link).rsplit("/", 1)[-1])
         self.guest.wait_until(lambda: self.guest.is_block_device(device.node), device.node)
         return device
 
     def transport(self, session: str = "bench") -> rtrs.TransportSession:
-        """The paths of a session."""
+        """Returns a session of the transport."""
         return rtrs.TransportSession(self.guest, f"{rtrs.CLIENT_SESSIONS}/{session}")
 
     def transports(self) -> list[str]:
-        """Names of the sessions that the transport has."""
+        """Returns the names of the sessions of the transport."""
         return self.guest.names(rtrs.CLIENT_SESSIONS)
 
     def devices(self) -> list[Device]:
-        """All mapped devices."""
+        """Returns all mapped devices."""
         names = self.guest.names("/sys/block")
         return [Device(self.guest, name) for name in names if name.startswith("rnbd")]
 
     def sessions(self) -> list[str]:
-        """Names of the sessions that devices are mapped on."""
+        """Returns the names of the sessions that have devices mapped."""
         return sorted({device.read("rnbd/session") for device in self.devices()})
 
 
@@ -164,7 +164,7 @@ class Target:
         rust = self.guest.specification.drivers == "rust"
         asked: dict[str, str | int] = {}
         if self.guest.specification.kernel == "sanitize":
-            # Each of the buffers costs thousands of checks when it is set up.
+            # Setting up a buffer takes thousands of checks there.
             asked["sess_queue_depth"] = 64
         if not always_invalidate:
             asked["always_invalidate"] = "N"
@@ -176,9 +176,9 @@ class Target:
         drivers.load(self.guest, "rnbd_server", words)
 
     def ram_disk(self, megabytes: int = 128, count: int = 1) -> str:
-        """Makes /dev/ram0 (and /dev/ram1, …); returns the first's path.
+        """Makes RAM disks, /dev/ram0 and so on; returns the path of the first one.
 
-        A kernel that has them built in has them all the time, in one size.
+        A kernel with a built-in driver always has them, in one size.
         """
         self.guest.run(f"modprobe brd rd_nr={count} rd_size={megabytes * 1024}")
         return "/dev/ram0"
@@ -186,7 +186,7 @@ class Target:
     def null_disk(self, **attributes: int) -> str:
         """Makes a null_blk device with the given configfs attributes; returns its path.
 
-        It is called /dev/nullb7, or by the next number that is free.
+        Its name is /dev/nullb7, or has the next free number.
         """
         name = self.guest.output(
             "modprobe null_blk nr_devices=0 && (mountpoint -q /sys/kernel/config"
@@ -202,11 +202,11 @@ class Target:
         return f"/dev/{name}"
 
     def transport(self, session: str = "bench") -> rtrs.TransportSession:
-        """The paths of a session."""
+        """Returns a session of the transport."""
         return rtrs.TransportSession(self.guest, f"{rtrs.SERVER_SESSIONS}/{session}")
 
     def transports(self) -> list[str]:
-        """Names of the sessions that the transport has."""
+        """Returns the names of the sessions of the transport."""
         return self.guest.names(rtrs.SERVER_SESSIONS)
 
     def write_rules(self, *lines: str) -> str | None:
@@ -214,14 +214,14 @@ class Target:
         return self.guest.write(EXPORT_RULES, "".join(f"{line}\n" for line in lines))
 
     def read_rules(self) -> str:
-        """What export_rules says."""
+        """Reads export_rules."""
         return self.guest.read(EXPORT_RULES)
 
     def sessions(self) -> list[str]:
-        """Names of the sessions that have devices open."""
+        """Returns the names of the sessions that have devices open."""
         folders = [f"{SERVER_DEVICES}/{export}/sessions" for export in self.exports()]
         return sorted({name for folder in folders for name in self.guest.names(folder)})
 
     def exports(self) -> list[str]:
-        """Names of the devices that are open for clients."""
+        """Returns the names of the devices that clients have open."""
         return self.guest.names(SERVER_DEVICES)

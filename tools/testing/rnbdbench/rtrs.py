@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The transport as its user sees it: sessions and their paths, in sysfs."""
+"""The transport as sysfs shows it: sessions and their paths."""
 
 from dataclasses import dataclass
 
@@ -9,35 +9,35 @@ CLIENT_SESSIONS = "/sys/class/rtrs-client"
 SERVER_SESSIONS = "/sys/class/rtrs-server"
 
 LOSS = 40.0
-"""Seconds until a path whose cable is out, or whose other end is gone, counts as lost.
+"""Seconds until a path is lost whose cable is out, or whose peer is gone.
 
-Packets are sent again for 5 s; a path that is idle has missed its heartbeats after 30 s.
+Packets are retransmitted for 5 s; an idle path has missed its heartbeats after 30 s.
 """
 
 RECONNECT = 40.0
 """Seconds from the loss of a path to the end of the next attempt: 30, up to 8, and 1."""
 
 ATTEMPT = 30.0
-"""Seconds until an attempt to connect is given up when nobody answers."""
+"""Seconds after which an attempt to connect fails if the peer does not respond."""
 
 TCP_ATTEMPT = 135.0
-"""The same over soft iWARP, which leaves it to TCP if it knows the address of the card."""
+"""The same over soft iWARP, which relies on TCP once it knows the address of the card."""
 
 MARGIN = 15.0
-"""Seconds for what comes on top of these: work queues, clean-up, a slow machine."""
+"""Seconds to add to these for work queues, clean-up and a slow machine."""
 
 BACK = ATTEMPT + RECONNECT + MARGIN
-"""Seconds until a path is back even if an attempt that must fail was just begun."""
+"""Seconds until a path is back even if an attempt that must fail has just started."""
 
 
 def attempt(guest: Guest) -> float:
-    """Seconds until an attempt of a guest is given up when nobody answers."""
+    """Returns the seconds after which an attempt of a guest fails if the peer does not respond."""
     return TCP_ATTEMPT if guest.specification.fabric == "siw" else ATTEMPT
 
 
 @dataclass(frozen=True)
 class Counters:
-    """What went over a path: the file `stats/rdma`."""
+    """The traffic of a path: the file `stats/rdma`."""
 
     reads: int
     bytes_read: int
@@ -50,7 +50,7 @@ class Counters:
 
     @property
     def operations(self) -> int:
-        """Reads and writes, sent again ones included."""
+        """The number of reads and writes, including those that were sent again."""
         return self.reads + self.writes
 
 
@@ -67,7 +67,7 @@ class TransportPath:
         return self.folder.rsplit("/", 1)[-1]
 
     def read(self, attribute: str) -> str:
-        """A file of the path, such as `state` or `stats/rdma`."""
+        """Reads a file of the path, such as `state` or `stats/rdma`."""
         return self.guest.read(f"{self.folder}/{attribute}")
 
     def write(self, attribute: str, text: str = "1") -> str | None:
@@ -75,7 +75,7 @@ class TransportPath:
         return self.guest.write(f"{self.folder}/{attribute}", text)
 
     def state(self) -> str:
-        """`connected` or `disconnected`."""
+        """Returns `connected` or `disconnected`."""
         return self.read("state")
 
     def wait_for(self, state: str, timeout: float) -> None:
@@ -85,65 +85,65 @@ class TransportPath:
         )
 
     def disconnect(self) -> str | None:
-        """Asks for the end of the connections; returns the name of the error."""
+        """Disconnects the path; returns the name of the error."""
         return self.write("disconnect")
 
     def reconnect(self) -> str | None:
-        """Asks for new connections, now; returns the name of the error."""
+        """Connects the path now; returns the name of the error."""
         return self.write("reconnect")
 
     def force_connection(self) -> None:
-        """Connects by hand, as soon as the server has forgotten the old connections."""
+        """Connects the path, as soon as the server has dropped the old connections."""
         self.guest.wait_until(
             lambda: self.reconnect() is None, f"path {self.name} to reconnect", LOSS
         )
         assert self.state() == "connected"
 
     def remove(self) -> str | None:
-        """Takes the path out of its session; returns the name of the error."""
+        """Removes the path from its session; returns the name of the error."""
         return self.write("remove_path")
 
     def latency(self) -> int:
-        """Nanoseconds that the last heartbeat took."""
+        """Returns the round-trip time of the last heartbeat in nanoseconds."""
         number, unit = self.read("cur_latency").split()
         assert unit == "ns"
         return int(number)
 
     def counters(self) -> Counters:
-        """What went over the path."""
+        """Reads the counters of the path."""
         return Counters(*map(int, self.read("stats/rdma").split()))
 
     def wait_for_traffic(self, operations: int) -> None:
-        """Waits until the path has carried more than so many operations since the call."""
+        """Waits until the path has carried more than `operations` further operations."""
         start = self.counters().operations
         self.guest.wait_until(
             lambda: self.counters().operations > start + operations, f"I/O over {self.name}"
         )
 
     def reconnects(self) -> tuple[int, int]:
-        """How often it was connected again, and how often that failed."""
+        """Returns how often the path was reconnected, and how often that failed."""
         successful, failed = map(int, self.read("stats/reconnects").split())
         return successful, failed
 
     def polled(self) -> int:
-        """How many answers somebody polled for."""
+        """Returns how many responses were found by polling."""
         return int(self.read("stats/polled"))
 
     def reset(self) -> None:
-        """Sets all counters to 0."""
+        """Resets all counters to 0."""
         error = self.write("stats/reset_all")
         assert error is None, error
 
 
 @dataclass(frozen=True)
 class TransportSession:
-    """A session, on one of the sides; on the server it only has paths."""
+    """A session, on one of the sides; the server shows only its paths."""
 
     guest: Guest
     folder: str
 
     def read(self, attribute: str) -> str:
-        """A file of the session, such as `mpath_policy`."""
+        """Reads a file of the session, such as `mpath_policy`."""
         return self.guest.read(f"{self.folder}/{attribute}")
 
     def write(self, attribute: str, text: str) -> str | None:
@@ -151,25 +151,25 @@ class TransportSession:
         return self.guest.write(f"{self.folder}/{attribute}", text)
 
     def path_names(self) -> list[str]:
-        """Names of the paths; none when there is no such session."""
+        """Returns the names of the paths; none if there is no such session."""
         return self.guest.names(f"{self.folder}/paths")
 
     def path(self, name: str) -> TransportPath:
-        """A path by its name."""
+        """Returns the path with the given name."""
         return TransportPath(self.guest, f"{self.folder}/paths/{name}")
 
     def paths(self) -> list[TransportPath]:
-        """All paths."""
+        """Returns all paths."""
         return [self.path(name) for name in self.path_names()]
 
     def add_path(self, text: str) -> str | None:
-        """Asks for one more path, `[<source>@]<destination>`; returns the name of the error."""
+        """Adds a path, `[<source>@]<destination>`; returns the name of the error."""
         return self.write("add_path", text)
 
     def set_policy(self, text: str) -> str | None:
-        """Chooses how paths are chosen; returns the name of the error."""
+        """Sets the multipath policy; returns the name of the error."""
         return self.write("mpath_policy", text)
 
     def set_max_reconnect_attempts(self, text: str) -> str | None:
-        """Limits attempts to reconnect (-1: for ever); returns the name of the error."""
+        """Limits the attempts to reconnect (-1: no limit); returns the name of the error."""
         return self.write("max_reconnect_attempts", text)

@@ -26,14 +26,14 @@ class Worker(Protocol):
     """What the scheduler uses of a worker of pytest-xdist."""
 
     def send_runtest_some(self, indices: Sequence[int]) -> None:
-        """Has it run tests, after those that it has."""
+        """Adds tests to those that it has."""
 
     def shutdown(self) -> None:
-        """Tells it that there are no more tests."""
+        """Tells it that no more tests will come."""
 
     @property
     def shutting_down(self) -> bool:
-        """Whether it was told so."""
+        """Whether `shutdown` was called."""
 
 
 @dataclass
@@ -49,7 +49,7 @@ class Batch:
 
 
 class Scheduler:
-    """Hands batches to workers, in the order in which pytest-xdist calls these methods."""
+    """Hands out batches to workers; pytest-xdist calls the public methods."""
 
     def __init__(self, names: Sequence[str], batches: Sequence[Batch], workers: int) -> None:
         self._names = list(names)
@@ -103,9 +103,9 @@ class Scheduler:
         self.schedule()
 
     def remove_node(self, node: Worker) -> str | None:
-        """Forgets a worker; returns the name of the test that it died of, if it did.
+        """Removes a worker; returns the name of the test that killed it, if one did.
 
-        The tests that it had left are run by another worker.
+        Another worker runs the tests that it had left.
         """
         left = self._left.pop(node)
         guests = self._guests.pop(node, None)
@@ -116,11 +116,11 @@ class Scheduler:
         return self._names[died[0]] if died else None
 
     def mark_test_pending(self, item: str) -> None:
-        """Would run a test once more, which no plugin of ours asks for."""
+        """Would run a test once more, which the bench never requests."""
         raise NotImplementedError
 
     def remove_pending_tests_from_node(self, node: Worker, indices: Sequence[int]) -> None:
-        """Would take tests back, which is for another scheduler."""
+        """Would take tests back, which only another scheduler does."""
         raise NotImplementedError
 
     def _busy(self, node: Worker) -> bool:

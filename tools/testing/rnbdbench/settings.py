@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What the bench is told by its caller, in environment variables.
+"""The settings of the bench, from environment variables.
 
 The scripts of tools/build/ set them; Documentation/testing.md lists them.
 """
@@ -17,12 +17,12 @@ PATIENCE = float(os.environ.get("RNBD_TEST_PATIENCE", "1"))
 
 
 class Missing(Exception):
-    """A variable is unset or names something that is not there."""
+    """A variable is unset, or names a file that does not exist."""
 
 
 @dataclass(frozen=True)
 class KernelFiles:
-    """Where one kernel's files are."""
+    """The paths of the files of one kernel."""
 
     name: str
     """`stock` or `sanitize`."""
@@ -42,27 +42,27 @@ def _path(variable: str) -> Path:
         raise Missing(f"{variable} is not set: start this by `make check` or `make demo`")
     path = Path(value)
     if not path.exists():
-        raise Missing(f"{variable} names {path}, which is not there")
+        raise Missing(f"{variable} names {path}, which does not exist")
     return path
 
 
 def cache() -> Path:
-    """Folder for what can be made again."""
+    """Returns the folder for generated files."""
     path = _path("RNBD_CACHE") / "bench"
     path.mkdir(parents=True, exist_ok=True)
     return path
 
 
 def available_kernels() -> list[str]:
-    """Names of the kernels that the caller has prepared."""
+    """Returns the names of the kernels that are prepared."""
     names = ["stock", "sanitize"]
     return [name for name in names if os.environ.get(f"RNBD_{name.upper()}_VMLINUZ")]
 
 
 def kernel_files(name: str) -> KernelFiles:
-    """Files of the kernel called `name`."""
+    """Returns the files of the kernel called `name`."""
     prefix = f"RNBD_{name.upper()}"
-    # Not everything is built for every purpose; a test that needs it will say so.
+    # Some sets may not be built; a test that needs one fails.
     folders = {set_: os.environ.get(f"{prefix}_{set_.upper()}", "") for set_ in ("rust", "c")}
     drivers = {set_: Path(path) for set_, path in folders.items() if path and Path(path).is_dir()}
     release = os.environ.get(f"{prefix}_RELEASE")

@@ -1,17 +1,17 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""A disk of a target that can be stopped: requests wait until it goes on."""
+"""A disk of a target that can be stopped: requests wait until it is resumed."""
 
 from dataclasses import dataclass
 
 from rnbdbench.guest import Guest
 
 NAME = "stalling"
-"""What dmsetup calls it."""
+"""Its name for dmsetup."""
 
 
 @dataclass(frozen=True)
 class StallingDisk:
-    """A device-mapper device on all of another one."""
+    """A device-mapper device that maps all of another device."""
 
     guest: Guest
     node: str
@@ -19,7 +19,7 @@ class StallingDisk:
 
     @classmethod
     def make(cls, guest: Guest, below: str) -> "StallingDisk":
-        """Makes the one that a guest can have; the clean-up after a test removes it."""
+        """Makes the only one of a guest; the clean-up after a test removes it."""
         sectors = guest.output(f"blockdev --getsz {below}")
         table = f"0 {sectors} linear {below} 0"
         guest.run(f"modprobe dm-mod && dmsetup create {NAME} --noudevsync --table '{table}'")
@@ -32,9 +32,9 @@ class StallingDisk:
         return self.node.removeprefix("/dev/")
 
     def stop(self) -> None:
-        """Requests wait from here on."""
+        """Makes requests wait."""
         self.guest.run(f"dmsetup suspend {NAME} --noudevsync")
 
     def go_on(self) -> None:
-        """Requests are executed again, those that waited first."""
+        """Executes requests again, those that waited first."""
         self.guest.run(f"dmsetup resume {NAME} --noudevsync")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Files of sysfs: what they are to be, and what they are."""
+"""Files of sysfs: expected and actual modes and contents."""
 
 import json
 import re
@@ -27,15 +27,15 @@ print(json.dumps(found))
 
 @dataclass(frozen=True)
 class File:
-    """What a file is to be."""
+    """The expected properties of a file."""
 
     content: str
-    """A regular expression for all of it, the newline at the end included."""
+    """A regular expression for the whole content, including the newline at the end."""
     mode: str = "444"
     refused: Mapping[str, str] = field(default_factory=dict)
-    """What must not be written, and the name of the error."""
+    """Texts that the file refuses, and the names of the errors."""
     beyond: bool = False
-    """Whether the C drivers have no such file."""
+    """Whether the C drivers lack the file."""
 
 
 Folder = Mapping[str, File]
@@ -43,7 +43,7 @@ Folder = Mapping[str, File]
 
 
 def look(guest: Guest, folders: list[str]) -> dict[str, dict[str, tuple[str, str]]]:
-    """Mode and content of each file of some folders, `uevent` of the driver core left out."""
+    """Returns mode and content of each file of some folders, except `uevent`."""
     words = " ".join(map(shlex.quote, folders))
     found = json.loads(guest.output(f"python3 -I -S -c {shlex.quote(_LOOK)} {words}"))
     return {
@@ -55,7 +55,7 @@ def look(guest: Guest, folders: list[str]) -> dict[str, dict[str, tuple[str, str
 def differences(
     wanted: Mapping[str, Folder], found: Mapping[str, Mapping[str, tuple[str, str]]]
 ) -> list[str]:
-    """What is not as it should be, a line for each file."""
+    """Returns the differences from the expected properties, a line for each file."""
     wrong = []
     for folder, files in wanted.items():
         there = found[folder]

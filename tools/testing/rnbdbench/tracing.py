@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Where a guest's kernel is traced."""
+"""The tracing file system of a guest."""
 
 TRACING = "/sys/kernel/tracing"
 
 MOUNT = f"mountpoint -q {TRACING} || mount -t tracefs tracefs {TRACING}"
-"""The command that makes it be there."""
+"""The command that mounts it, unless it is mounted."""

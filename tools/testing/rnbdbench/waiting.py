@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Waiting for conditions, with a limit."""
+"""Waiting for conditions, with a limit of time."""
 
 import time
 from collections.abc import Callable
@@ -9,7 +9,7 @@ T = TypeVar("T")
 
 
 class Timeout(AssertionError):
-    """A condition did not come true in its time."""
+    """A condition did not become true in time."""
 
 
 def wait_until(
@@ -18,7 +18,7 @@ def wait_until(
     timeout: float = 30.0,
     interval: float = 0.2,
 ) -> T:
-    """Asks until `condition` gives something true, and returns that.
+    """Polls `condition` until it returns a true value, and returns that value.
 
     `what` completes the sentence "waited 30 s for …".
     """
