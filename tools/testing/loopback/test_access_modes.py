@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Who may open a device how, and what a reader cannot do."""
+"""Access modes: which openers exclude each other, and that readers cannot write."""
 
 import pytest
 
@@ -83,11 +83,11 @@ def test_modes_of_two_sessions(loopback: Pair) -> None:
 
 
 def test_a_reader_changes_nothing(loopback: Pair) -> None:
-    """No kind of write gets through, and no one can make the disk writable."""
+    """Every kind of write fails, and the disk cannot be made writable."""
     guest = loopback.initiator.guest
     disk = loopback.target.null_disk(discard=1)
     loopback.load(transport={"sess_queue_depth": 16})
-    # Something to be overwritten.
+    # Data that a write would destroy.
     guest.run(f"dd if=/dev/urandom of={disk} bs=1M count=1 oflag=direct status=none")
     before = guest.output(f"sha256sum < {disk}")
     device = loopback.initiator.map(disk, access_mode="ro")
@@ -110,7 +110,7 @@ def test_a_reader_changes_nothing(loopback: Pair) -> None:
 
 @pytest.mark.drivers("rust-rust", "c-c")
 def test_a_disk_that_is_read_only_has_readers_only(loopback: Pair) -> None:
-    """The target's own lock holds for clients: who wants to write is refused, who reads is not."""
+    """The target's read-only flag applies to clients: writers are refused, readers are not."""
     guest = loopback.initiator.guest
     disk = loopback.target.null_disk()
     loopback.load()

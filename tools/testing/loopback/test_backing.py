@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What the target can export, by which names, and what happens when it fails."""
+"""Disks that the target can export, their names, and their failures."""
 
 from collections.abc import Callable
 
@@ -43,13 +43,13 @@ def _checksum(guest: Guest, node: str) -> str:
 
 
 def _error(guest: Guest, command: str) -> str | None:
-    """What dd complains about, if it does."""
+    """Returns the error that dd prints, if it fails."""
     result = guest.run(command, check=False)
     return result.stderr.splitlines()[0].rsplit(": ", 1)[1] if result.code else None
 
 
 def _read(device: Device, page: int) -> str | None:
-    """The error that a read of a page gives."""
+    """Reads a page; returns the error."""
     return _error(
         device.guest,
         f"dd if={device.node} of=/dev/null bs={PAGE} skip={page} count=1 iflag=direct",
@@ -57,7 +57,7 @@ def _read(device: Device, page: int) -> str | None:
 
 
 def _write(device: Device, page: int, word: str) -> str | None:
-    """The error that a write of a page gives, which is full of a word then."""
+    """Fills a page with a word; returns the error."""
     return _error(
         device.guest,
         f"dd if=<(yes {word}) of={device.node} bs={PAGE} seek={page} count=1 iflag=fullblock"
@@ -74,7 +74,7 @@ def _export(bench: Pair, disk: str) -> Device:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_disks_of_all_kinds_can_be_exported(loopback: Pair, kind: str) -> None:
-    """What is written arrives, and the directory in sysfs is called as the kernel calls it."""
+    """Data arrive, and the folder in sysfs has the kernel's name of the disk."""
     guest = loopback.target.guest
     disk = KINDS[kind](loopback)
     device = _export(loopback, disk)
@@ -149,7 +149,7 @@ def test_each_session_has_a_directory_of_its_own(loopback: Pair) -> None:
 
 
 def test_errors_of_a_disk_arrive_and_spare_others(loopback: Pair) -> None:
-    """EIO where the disk has it, data everywhere else, and next door nobody notices."""
+    """EIO for the bad block, data for all others, and another disk is not affected."""
     guest = loopback.target.guest
     disk = loopback.target.null_disk(size=16)
     pages = SIZE // PAGE
@@ -172,7 +172,7 @@ def test_errors_of_a_disk_arrive_and_spare_others(loopback: Pair) -> None:
 
 
 def _wait_for_write(device: Device, word: str, error: str | None) -> None:
-    """Writes page 1 until it ends so; whatever fails must fail with EIO."""
+    """Writes page 1 until it ends so; a write that fails must fail with EIO."""
 
     def ends_so() -> bool:
         given = _write(device, 1, word)
@@ -182,8 +182,8 @@ def _wait_for_write(device: Device, word: str, error: str | None) -> None:
     device.guest.wait_until(ends_so, f"a write to give {error}")
 
 
-def test_a_disk_that_fails_now_and_then_is_used_again(loopback: Pair) -> None:
-    """Two seconds without writes, two with: what fails is EIO, and nobody maps anything anew."""
+def test_a_disk_is_used_again_after_it_failed(loopback: Pair) -> None:
+    """Two seconds without writes, two with: writes fail with EIO, and succeed without remapping."""
     guest = loopback.target.guest
     disk = loopback.target.null_disk(size=16)
     guest.run("modprobe dm-flakey")

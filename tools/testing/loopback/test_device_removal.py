@@ -33,7 +33,7 @@ def _expect_waiting(bench: Pair, remove: Callable[[Guest], None]) -> None:
 
 
 def test_io_waits_for_the_rdma_device(loopback: Pair) -> None:
-    """Nothing keeps it from going; once it is back, so is the path, and no data is lost."""
+    """It can be removed; once it is back, so is the path, and no data are lost."""
     _expect_waiting(loopback, network.remove_rdma)
 
 
@@ -45,7 +45,7 @@ def test_io_waits_for_the_rdma_driver(loopback: Pair) -> None:
 
 
 def test_unmapping_without_the_rdma_device(loopback: Pair) -> None:
-    """What is mapped can be unmapped, and mapped anew when the device is back."""
+    """A mapped disk can be unmapped, and mapped again when the device is back."""
     guest = loopback.initiator.guest
     disk = loopback.target.ram_disk(16)
     device = loopback.map(disk)

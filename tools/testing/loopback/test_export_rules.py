@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What an administrator lets clients open: rules, what they see, what cannot evade them."""
+"""Export rules: which clients may open which devices, and attempts to evade that."""
 
 from dataclasses import dataclass
 
@@ -38,7 +38,7 @@ def _map(
     return error
 
 
-def _says_since(guest: Guest, mark: int, word: str) -> list[str]:
+def _lines_since(guest: Guest, mark: int, word: str) -> list[str]:
     guest.sync_console()
     log = guest.console.since(mark)
     return [line for line in log.splitlines() if "rnbd_server" in line and word in line]
@@ -55,7 +55,7 @@ def test_everything_is_exported_by_default(loopback: Pair) -> None:
     drivers.unload(guest)
     mark = guest.console.mark()
     _load(loopback)
-    assert len(_says_since(guest, mark, "every client may open every block device")) == 1
+    assert len(_lines_since(guest, mark, "every client may open every block device")) == 1
     assert guest.read("/sys/module/rnbd_server/parameters/export_default") == "allow"
     assert guest.output(f"stat -c %a {rnbd.EXPORT_RULES}") == "644"
     usage = loopback.target.read_rules()
@@ -76,11 +76,11 @@ RULES = [
 
 @dataclass(frozen=True)
 class Case:
-    """Somebody who wants to open a device."""
+    """An attempt to open a device."""
 
     error: str | None
     by: str
-    """What the line in the log says about the reason, if it is refused."""
+    """The reason in the log, if it is refused."""
     device: str
     mode: str = "rw"
     session: str = "bench"
@@ -93,7 +93,7 @@ SESSIONS = {
     "bench6": IPV6,
     "web1": IPV6,
 }
-"""Where each session comes from."""
+"""The path of each session."""
 
 NOTHING = "as no rule allows it anything"
 
@@ -110,24 +110,24 @@ CASES = [
     Case("EACCES", "by rule 3 'allow session=web?", "/dev/ram1", session="web1"),
     Case("EACCES", "by rule 3", "/dev/ram1", mode="migration", session="web1"),
     Case("ENOENT", "as no rule allows it", "/dev/null", mode="ro", session="web1"),
-    # Which of these is there, and what it is, is not for everybody to know.
+    # A client must not learn which of these exist.
     Case("ENOENT", "by rule 4", "/dev/nothing"),
     Case("ENOENT", "by rule 4", "/etc/passwd"),
     Case("ENOENT", "by rule 4", "/etc/passwd/x"),
-    # That a path may not have this is no secret.
+    # That such paths are refused is no secret.
     Case("EINVAL", "EINVAL", "/dev/../dev/ram1"),
 ]
 
 
 def test_rules_decide(loopback: Pair) -> None:
-    """By session, address, device and mode; one line at the target names them."""
+    """By session, address, device and mode; one line in the target's log names them."""
     guest = _load(loopback)
-    # So that sessions stay connected; and what is open stays open.
+    # Keeps sessions connected, and tests that open devices stay open.
     keepers = [
         loopback.initiator.map("/dev/ram2", session=session, path=path, access_mode="ro")
         for session, path in SESSIONS.items()
     ]
-    assert loopback.target.write_rules("clear", "# Who may what.", "", *RULES) is None
+    assert loopback.target.write_rules("clear", "# Access rules.", "", *RULES) is None
     assert loopback.target.read_rules() == "\n".join(["clear", *RULES])
     wrong = []
     for case in CASES:
@@ -137,7 +137,7 @@ def test_rules_decide(loopback: Pair) -> None:
             wrong.append(f"{case}: {error}")
         if error is None:
             continue
-        lines = _says_since(guest, mark, f"'{case.device}' as {case.mode}")
+        lines = _lines_since(guest, mark, f"'{case.device}' as {case.mode}")
         address = SESSIONS[case.session].partition("@")[0] if error != "EINVAL" else ""
         if len(lines) != 1 or not all(
             word in lines[0] for word in (f"{case.session}: ", address, case.by)
@@ -164,7 +164,7 @@ def test_no_alias_evades_a_rule(loopback: Pair) -> None:
             else:
                 assert _map(loopback, "/dev/ram1") is None
             assert errors == dict.fromkeys(names, "ENOENT"), f"deny device={denied}"
-        # One device is allowed, whatever it is called; or what is in a directory.
+        # A rule allows one device, by any name; or the devices of a directory.
         assert loopback.target.write_rules("clear", "allow device=/dev/vg/web") is None
         assert {name: _map(loopback, name) for name in names} == dict.fromkeys(names)
         assert _map(loopback, "/dev/ram1") == "ENOENT"
@@ -199,7 +199,7 @@ REFUSED = {
     f"allow device=/{'d' * 255}": "device is empty or longer than 255 bytes",
     "allow\x01": "has control characters",
 }
-"""Lines that are wrong, and what dmesg says about them."""
+"""Malformed lines, and the reason in the log."""
 
 
 def test_malformed_rules_change_nothing(loopback: Pair) -> None:
@@ -212,7 +212,7 @@ def test_malformed_rules_change_nothing(loopback: Pair) -> None:
         mark = guest.console.mark()
         # Right lines around it do not count either.
         error = loopback.target.write_rules("clear", "allow", line, "allow")
-        lines = _says_since(guest, mark, "export_rules")
+        lines = _lines_since(guest, mark, "export_rules")
         if error != "EINVAL" or len(lines) != 1 or f"line 3: {says}" not in lines[0]:
             wrong.append(f"{line!r:.40}: {error}, {lines}")
         if loopback.target.read_rules() != rules:
@@ -222,7 +222,7 @@ def test_malformed_rules_change_nothing(loopback: Pair) -> None:
     # One write that sysfs would cut off, and one too many.
     for long in (["allow device=/dev/disk"] * 400, ["allow"] * 670):
         assert loopback.target.write_rules(*long) == "E2BIG"
-    assert len(_says_since(guest, mark, "more than 4000 bytes")) == 2
+    assert len(_lines_since(guest, mark, "more than 4000 bytes")) == 2
     assert loopback.target.write_rules(*["deny session=x"] * 250) is None
     assert loopback.target.write_rules(*["deny session=x"] * 20) == "E2BIG"
     assert len(loopback.target.read_rules().splitlines()) == 252
@@ -236,14 +236,14 @@ def test_malformed_rules_change_nothing(loopback: Pair) -> None:
 
 
 def test_a_machine_can_come_up_closed(loopback: Pair) -> None:
-    """export_default=deny: nothing is there before rules say so, nor after they are gone."""
+    """export_default=deny: no device can be opened without rules."""
     guest = loopback.target.guest
     drivers.unload(guest)
     assert guest.run("modprobe rnbd_server export_default=no", check=False).code != 0
     assert "export_default=no refused" in dmesg.last(guest, 5)
     mark = guest.console.mark()
     _load(loopback, export_default="deny")
-    assert len(_says_since(guest, mark, "no client may open anything")) == 1
+    assert len(_lines_since(guest, mark, "no client may open anything")) == 1
     assert _map(loopback, "/dev/ram0") == "ENOENT"
     # Line by line, as shells do; each is a write of its own.
     for line in ("deny device=/dev/ram1", "allow"):
@@ -254,8 +254,8 @@ def test_a_machine_can_come_up_closed(loopback: Pair) -> None:
     assert _map(loopback, "/dev/ram0") == "ENOENT"
 
 
-def test_rules_are_looked_at_when_a_device_is_opened(loopback: Pair) -> None:
-    """What is open stays open; not after a loss of the session, though."""
+def test_rules_apply_when_a_device_is_opened(loopback: Pair) -> None:
+    """An open device stays open, until the session is lost."""
     guest = _load(loopback)
     device = loopback.initiator.map("/dev/ram0", path=IPV4)
     assert loopback.target.write_rules("clear", "allow device=/dev/ram1") is None
@@ -266,12 +266,12 @@ def test_rules_are_looked_at_when_a_device_is_opened(loopback: Pair) -> None:
     path.force_connection()
     device.wait_for_state("closed")
     assert not _reads(device)
-    # What is allowed again can be opened again.
+    # Once the rules allow it again, it can be opened again.
     assert loopback.target.write_rules("default") is None
     assert device.guest.write(f"/sys/block/{device.name}/rnbd/remap_device", "1") is None
     assert _reads(device)
     assert device.unmap() is None
-    # The administrator's way to end what is open.
+    # The administrator closes an open device.
     device = loopback.initiator.map("/dev/ram0", path=IPV4)
     assert loopback.target.write_rules("clear") is None
     force_close = f"{rnbd.SERVER_DEVICES}/ram0/sessions/bench/force_close"
@@ -282,7 +282,7 @@ def test_rules_are_looked_at_when_a_device_is_opened(loopback: Pair) -> None:
 
 
 def test_every_path_of_a_session_has_to_be_allowed(loopback: Pair) -> None:
-    """Nobody gets at a device by a path into a session that has it."""
+    """A path from another address does not give access to the devices of a session."""
     guest = _load(loopback)
     rule = f"allow from={network.INITIATOR.v4} device=/dev/ram0"
     assert loopback.target.write_rules("clear", rule) is None
@@ -290,7 +290,7 @@ def test_every_path_of_a_session_has_to_be_allowed(loopback: Pair) -> None:
     session = loopback.initiator.transport()
     mark = guest.console.mark()
     assert session.add_path(IPV6) is not None
-    lines = _says_since(guest, mark, f"'/dev/ram0' as rw denied to {network.INITIATOR.path(6)}")
+    lines = _lines_since(guest, mark, f"'/dev/ram0' as rw denied to {network.INITIATOR.path(6)}")
     assert len(lines) == 1, lines
     assert loopback.target.transport().path_names() == [IPV4]
     assert _reads(device)

@@ -31,7 +31,7 @@ def _wait_until_closed(device: Device) -> None:
     )
 
 
-def test_the_initiator_hears_of_it_and_can_open_the_device_again(loopback: Pair) -> None:
+def test_the_initiator_is_notified_and_can_reopen_the_device(loopback: Pair) -> None:
     """What was written before is there; another device of the session is left alone."""
     guest = loopback.target.guest
     disk = loopback.target.ram_disk(16, count=2)
@@ -58,8 +58,8 @@ def test_the_initiator_hears_of_it_and_can_open_the_device_again(loopback: Pair)
     assert loopback.target.exports() == []
 
 
-def test_a_device_that_is_closed_over_there_can_be_unmapped(loopback: Pair) -> None:
-    """Though the server has nothing to close, and another one has the device by then."""
+def test_a_device_that_the_server_closed_can_be_unmapped(loopback: Pair) -> None:
+    """Though the server has nothing to close, and another session has the device by then."""
     guest = loopback.target.guest
     disk = loopback.target.ram_disk(16)
     device = loopback.map(disk)
@@ -74,7 +74,7 @@ def test_a_device_that_is_closed_over_there_can_be_unmapped(loopback: Pair) -> N
 
 
 def test_a_disk_that_hangs_is_taken_away_at_once_and_closed_later(loopback: Pair) -> None:
-    """Neither who takes it away nor another device of the session waits for the disk."""
+    """Neither the administrator nor another device of the session waits for the disk."""
     guest = loopback.target.guest
     disk = StallingDisk.make(guest, loopback.target.ram_disk(16, count=3))
     stuck = loopback.map(disk.node)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Sizes, blocks and limits of disks: those of the target's, and I/O as large as they allow."""
+"""Sizes, blocks and limits of disks are those of the target, and I/O may be as large."""
 
 import pytest
 
@@ -24,10 +24,10 @@ SAME = [
     "discard_alignment",
     "size",
 ]
-"""What a disk has in common with the one that it stands for."""
+"""Attributes that a disk has in common with the target's disk."""
 
 RANGES = ["queue/discard_max_hw_bytes", "queue/discard_max_bytes", "queue/write_zeroes_max_bytes"]
-"""Likewise, as far as a message can say it."""
+"""Further attributes in common, up to the limits of the message format."""
 
 LARGEST_RANGE = 1 << 32
 
@@ -78,7 +78,7 @@ def test_limits_of_a_null_disk_are_shown(loopback: Pair, attributes: dict[str, i
 
 
 @pytest.mark.parametrize("block", [512, 4096])
-def test_a_disk_of_odd_size_ends_where_it_ends(loopback: Pair, block: int) -> None:
+def test_a_disk_of_odd_size_has_its_last_block(loopback: Pair, block: int) -> None:
     """Its last block can be written; there is none behind it."""
     guest = loopback.target.guest
     blocks = 12347

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Histograms of latency in debugfs: free when off, and they add up when on."""
+"""Latency histograms in debugfs: they count every request, and only while they are on."""
 
 from rnbdbench import disks
 from rnbdbench import drivers
@@ -16,7 +16,7 @@ COLUMNS = ["{}_read", "{}_write", "{}_other"]
 ROWS = 24
 
 DELAY_MS = 3000
-"""What a slow disk takes for a write."""
+"""The time that a slow disk takes for a write."""
 
 
 def _table(guest: Guest, file: str, stages: list[str]) -> dict[str, list[int]]:
@@ -52,7 +52,7 @@ def test_histograms_count_every_request_of_their_time(loopback: Pair, device: De
         assert guest.write(file, "off") is None
         sums = _sums(guest, file, stages)
         for stage in stages:
-            # The block layer looks for partitions when somebody has written.
+            # The block layer looks for partitions after a write.
             assert sums[f"{stage}_read"] >= 100, f"{file}: {sums}"
             assert sums[f"{stage}_write"] == 20, f"{file}: {sums}"
         first, second = stages
@@ -102,7 +102,7 @@ def test_a_slow_disk_shows(loopback: Pair) -> None:
         shown = f"{file}: {table}"
         assert sum(table[f"{work}_write"][: short + 1]) == 0, shown
         assert sum(table[f"{work}_write"][short + 1 :]) == 2, shown
-        # What is not the disk's is not slow.
+        # The other stages are not slow.
         assert sum(table[f"{wait}_write"][: short + 1]) == 2, shown
         assert sum(table[f"{work}_read"][: short + 1]) >= 2, shown
     assert device.read("rnbd/state") == "open"
@@ -110,7 +110,7 @@ def test_a_slow_disk_shows(loopback: Pair) -> None:
 
 
 def test_an_open_file_keeps_only_the_module(loopback: Pair, device: Device) -> None:
-    """Its device can be unmapped; it has nothing to say then, and rmmod waits for its end."""
+    """Its device can be unmapped; it is empty then, and the module stays until it is closed."""
     guest = loopback.initiator.guest
     client = CLIENT.format(device.name)
     holder = guest.begin(

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Each operation: what arrives at the target's disk, and what is on it afterwards."""
+"""Each operation: the requests that arrive at the target's disk, and its content afterwards."""
 
 import pytest
 
@@ -27,7 +27,7 @@ def _zeroes(arrived: list[Arrival]) -> list[Arrival]:
 
 
 def test_reads_and_writes_arrive_as_they_were_sent(loopback: Pair) -> None:
-    """One of each: the same place, the same size, the same data."""
+    """The same sector, the same size, the same data."""
     guest = loopback.target.guest
     disk = loopback.target.null_disk()
     device = loopback.map(disk)
@@ -55,7 +55,7 @@ def test_durable_writes_reach_behind_the_cache(loopback: Pair, fua: int) -> None
     assert device.read("queue/fua") == str(fua)
     with blktrace.arrivals(guest, disk, blktrace.REQUESTS) as arrived:
         _write(guest, device.node, 1, flags="direct,dsync")
-    # The last flush is not for the write: Linux ends all that is O_DSYNC with fsync().
+    # The last flush is not for the write: Linux ends an O_DSYNC write with fsync().
     flushes = ["flush"] if fua else ["flush", "flush"]
     assert [each.operation for each in arrived] == ["write", *flushes]
     assert arrived[0].range == (SECTORS, SECTORS)
@@ -78,7 +78,7 @@ def test_flush_empties_the_cache(loopback: Pair) -> None:
 
 
 @pytest.mark.parametrize("fua", [1, 0], ids=["fua", "no-fua"])
-def test_what_a_journal_refers_to_is_durable_before_its_commit(loopback: Pair, fua: int) -> None:
+def test_a_journal_is_flushed_before_its_commit(loopback: Pair, fua: int) -> None:
     """ext4 commits by PREFLUSH and FUA in one: a flush, then the block, which is durable, too."""
     guest = loopback.target.guest
     disk = loopback.target.null_disk(cache_size=4, fua=fua)
@@ -115,8 +115,8 @@ def test_without_a_cache_nothing_is_flushed(loopback: Pair) -> None:
     assert device.unmap() is None
 
 
-def test_discard_forgets_the_range_and_no_more(loopback: Pair) -> None:
-    """The very sectors, at whatever granularity the disk has."""
+def test_discard_covers_exactly_its_range(loopback: Pair) -> None:
+    """The target gets the same sectors."""
     guest = loopback.target.guest
     disk = loopback.target.null_disk(discard=1)
     disks.fill(guest, disk, 8)
@@ -182,7 +182,7 @@ def test_a_scsi_disk_is_told_whether_to_unmap(loopback: Pair) -> None:
 
 
 @REMOVES_DISKS
-def test_zeroes_are_written_by_hand_if_a_disk_turns_out_not_to(loopback: Pair) -> None:
+def test_zeroes_are_written_if_a_disk_refuses_write_zeroes(loopback: Pair) -> None:
     """A SCSI disk that refuses its first WRITE SAME: the initiator learns of it, and copes."""
     guest = loopback.target.guest
     disk = disks.scsi(guest, lbpws=1, dev_size_mb=16)
@@ -219,7 +219,7 @@ def test_secure_erase_is_refused_where_it_is_not_secure(loopback: Pair) -> None:
     ids=["real-time", "best-effort", "idle"],
 )  # fmt: skip
 def test_priority_travels_along(loopback: Pair, options: str, expected: str) -> None:
-    """ionice on the initiator counts on the target."""
+    """ionice on the initiator has effect on the target."""
     guest = loopback.target.guest
     disk = loopback.target.null_disk()
     device = loopback.map(disk)
@@ -232,7 +232,7 @@ def test_priority_travels_along(loopback: Pair, options: str, expected: str) -> 
     assert device.unmap() is None
 
 
-def test_what_a_disk_cannot_take_at_once_is_split(loopback: Pair) -> None:
+def test_large_requests_are_split_for_the_disk(loopback: Pair) -> None:
     """One message, one bio, and requests as small as the disk needs them."""
     guest = loopback.target.guest
     disk = loopback.target.null_disk(max_sectors=2 * SECTORS)

@@ -13,8 +13,8 @@ IPV6 = f"{network.INITIATOR.path(6)}@{network.TARGET.path(6)}"
 
 
 @pytest.mark.parametrize("queues", [1, -1], ids=["one-queue", "queue-for-each-cpu"])
-def test_polled_io_ends_by_polling_alone(loopback: Pair, queues: int) -> None:
-    """Each polled answer is counted as such, and no other one."""
+def test_polled_io_completes_only_by_polling(loopback: Pair, queues: int) -> None:
+    """Each polled response is counted, and no other one."""
     guest = loopback.initiator.guest
     device = loopback.map(path=IPV4, nr_poll_queues=queues)
     cpus = int(guest.output("nproc"))
@@ -28,7 +28,7 @@ def test_polled_io_ends_by_polling_alone(loopback: Pair, queues: int) -> None:
     fio.read_blocks(guest, device.node, 200, polled=True)
     assert path.polled() == 200, "each of the polled reads, and nothing else, is polled for"
     fio.read_blocks(guest, device.node, 100)
-    assert path.polled() == 200, "reads that nobody polls for end by themselves"
+    assert path.polled() == 200, "reads without polling complete by interrupts"
     fio.verify(guest, device.node, block="4k-256k", size="8m", polled=True)
     path.reset()
     assert path.polled() == 0
@@ -46,7 +46,7 @@ def test_polled_io_goes_on_over_the_other_path(loopback: Pair) -> None:
     verify = fio.begin_verify(guest, device.node, polled=True)
     first.wait_for_traffic(0)
     added.wait_for_traffic(0)
-    guest.wait_until(lambda: added.polled() > 100, "polled answers on the added path")
+    guest.wait_until(lambda: added.polled() > 100, "polled responses on the added path")
 
     assert first.disconnect() is None
     added.wait_for_traffic(0)
@@ -55,7 +55,7 @@ def test_polled_io_goes_on_over_the_other_path(loopback: Pair) -> None:
     assert added.remove() is None
     first.wait_for_traffic(0)
 
-    # Nobody is there to answer; what is polled for waits like all else.
+    # Without a path, polled I/O waits like other I/O.
     assert first.disconnect() is None
     assert device.read("rnbd/state") == "closed"
     first.force_connection()
@@ -65,7 +65,7 @@ def test_polled_io_goes_on_over_the_other_path(loopback: Pair) -> None:
 
 
 def test_polled_io_fails_by_force(loopback: Pair) -> None:
-    """Unmapping by force does not wait for somebody to poll."""
+    """Unmapping by force does not wait for a caller to poll."""
     guest = loopback.initiator.guest
     device = loopback.map(path=IPV4, nr_poll_queues=1)
     verify = fio.begin_verify(guest, device.node, polled=True)
@@ -76,7 +76,7 @@ def test_polled_io_fails_by_force(loopback: Pair) -> None:
 
 
 def test_a_polled_device_has_a_session_of_its_own(loopback: Pair) -> None:
-    """Whichever of the two comes first; and the line in the log says so."""
+    """Whichever device comes first; a line in the log names the reason."""
     guest = loopback.initiator.guest
     loopback.target.ram_disk(16, count=2)
     loopback.load()

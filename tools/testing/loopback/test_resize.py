@@ -43,7 +43,7 @@ def _take_away(guest: Guest, path: TransportPath) -> None:
 
 
 def test_size_is_changed_by_hand(loopback: Pair) -> None:
-    """In sectors, in whatever base; the device node follows."""
+    """In sectors, in any base; the disk gets the new size."""
     device, _ = _map(loopback, loopback.target.null_disk(size=16))
     assert device.read("rnbd/resize") == "Usage: echo <new size in sectors> > resize"
     assert _sectors(device) == 16 * MEGABYTE
@@ -103,7 +103,7 @@ def test_a_device_that_was_lost_is_mapped_again(loopback: Pair) -> None:
 
 
 def test_unmapping_a_lost_device_closes_no_other(loopback: Pair) -> None:
-    """A target that lost the session counts ids anew: the lost one's is another's then."""
+    """A target that lost the session restarts device ids: another device has the old one then."""
     guest = loopback.target.guest
     loopback.target.ram_disk(16, count=2)
     guest.run("ln -s /dev/ram0 /run/first.img")

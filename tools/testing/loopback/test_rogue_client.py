@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""A client that breaks the protocol: what the server does, and that nobody else notices.
+"""A client that breaks the protocol: the server's reaction; others are not affected.
 
 A program in user space (tools/testing/peer/rogue_client.py) goes through the cases, while
 a well-behaved session does I/O.

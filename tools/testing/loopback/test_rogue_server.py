@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""A server that breaks the protocol: what the client does, and that it stays usable.
+"""A server that breaks the protocol: the client's reaction; it stays usable.
 
 A program in user space (tools/testing/peer/rogue_server.py) goes through the cases, one
 for each disk that is mapped.
@@ -108,7 +108,7 @@ def _use(guest: Guest, disk: Device, words: str) -> None:
         pytest.param(DISKS, id="disks"),
     ],
 )
-def test_a_rogue_server_is_given_up_and_harms_nobody(
+def test_a_rogue_server_harms_no_other_session(
     loopback: Pair, device: Device, cases: Mapping[str, tuple[str | None, str]]
 ) -> None:
     """Each of its steps ends as documented, nothing is left, and other sessions go on."""

@@ -49,7 +49,7 @@ def test_force_close_leaves_other_sessions_alone(loopback: Pair) -> None:
 
 
 def test_one_disk_by_two_paths_is_refused(loopback: Pair) -> None:
-    """A session has a device once, by whatever path it is found."""
+    """A session opens a device only once, by any path."""
     guest = loopback.target.guest
     disk = loopback.target.ram_disk(16)
     guest.run(f"ln -sf {disk} /dev/alias")

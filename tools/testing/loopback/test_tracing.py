@@ -22,7 +22,7 @@ def _begin(guest: Guest) -> None:
 
 
 def _events(guest: Guest) -> list[str]:
-    """What was recorded, without the columns for task and time; nothing any more."""
+    """Ends recording; returns the events, without the columns for task and time."""
     guest.run(f"echo 0 > {TRACING}/events/rtrs/enable")
     lines = guest.output(f"cat {TRACING}/trace; : > {TRACING}/trace").splitlines()
     found = (re.search(r"(rtrs_\w+: .*)$", line) for line in lines)
@@ -30,7 +30,7 @@ def _events(guest: Guest) -> list[str]:
 
 
 def test_life_of_a_session_and_its_path(loopback: Pair) -> None:
-    """Both sides: from the first connection to the last; also a path that is connected anew."""
+    """Both sides: from the first connection to the last; also a reconnected path."""
     guest = loopback.initiator.guest
     disk = loopback.target.ram_disk(16)
     loopback.load()
@@ -60,7 +60,7 @@ def test_life_of_a_session_and_its_path(loopback: Pair) -> None:
 
 
 def test_each_error_of_a_request(loopback: Pair) -> None:
-    """What the target's disk refuses is seen on both sides; nothing of what succeeds."""
+    """Both sides trace a request that the target's disk fails, and none that succeeds."""
     guest = loopback.initiator.guest
     disk = loopback.target.null_disk()
     device = loopback.map(disk)

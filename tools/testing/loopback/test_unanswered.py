@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Requests that the target does not answer, though it is there."""
+"""Requests to which a living target does not respond."""
 
 import pytest
 
@@ -36,7 +36,7 @@ def _disk_with_partitions(below: StallingDisk) -> str:
 
 
 def _keep_from_being_opened(below: StallingDisk, node: str) -> Job:
-    """Stops a disk, with who reads the partitions of the one on it: nobody else can open that."""
+    """Stops a disk while partitions are read from one on top of it, which blocks opening that."""
     below.stop()
     partitions = below.guest.begin(f"blockdev --rereadpt {node}")
     _wait_for_kernel(below.guest, "disk_scan_partitions", "the kernel to read the partitions")
@@ -44,7 +44,7 @@ def _keep_from_being_opened(below: StallingDisk, node: str) -> Job:
 
 
 def test_io_without_an_answer_is_reported_and_ends(loopback: Pair) -> None:
-    """After four periods the session is connected anew, and I/O fails as without a path."""
+    """After four periods the session is reconnected, and I/O fails as without a path."""
     guest = loopback.initiator.guest
     disk, device = _mapped(loopback, 16)
     session = loopback.initiator.transport()
@@ -95,7 +95,7 @@ def test_one_device_without_answers_can_be_unmapped_by_force(loopback: Pair) -> 
 
 @pytest.mark.long
 def test_a_session_that_cannot_end_says_why(loopback: Pair) -> None:
-    """On the target, after half a minute in which its disk has not answered."""
+    """On the target, after half a minute in which its disk has not responded."""
     guest = loopback.target.guest
     disk, device = _mapped(loopback, 16)
 
@@ -132,7 +132,7 @@ def test_a_mounted_disk_without_answers_can_be_unmapped_by_force(loopback: Pair)
 
 
 def test_a_device_that_cannot_be_opened_holds_up_no_other(loopback: Pair) -> None:
-    """While its partitions are being read nobody can open it, and that can take for ever."""
+    """While its partitions are being read it cannot be opened, which may take for ever."""
     guest = loopback.initiator.guest
     below = StallingDisk.make(guest, loopback.target.ram_disk(16, count=2))
     stalling = _disk_with_partitions(below)
@@ -161,7 +161,7 @@ def test_unmapping_by_force_does_not_wait_for_devices_that_are_being_opened(
 ) -> None:
     """Though the session can ask for nothing else meanwhile, and others wait to be mapped.
 
-    The target has 30 s to open a device, so who waits for that is too late.
+    The target has 30 s to open a device, so a waiting request is too late.
     """
     guest = loopback.initiator.guest
     below = StallingDisk.make(guest, loopback.target.ram_disk(16, count=4))
@@ -175,7 +175,7 @@ def test_unmapping_by_force_does_not_wait_for_devices_that_are_being_opened(
     _wait_for_kernel(guest, "[rnbd_server]", "the target to open the device")
     queued = [guest.begin(f"echo {line}{node} > {MAP_DEVICE}") for node in nodes[1:]]
     waiting = "grep -lsF '[rnbd_client]' /proc/[0-9]*/stack | wc -l"
-    guest.wait_until(lambda: int(guest.output(waiting)) > len(queued), "the others to wait")
+    guest.wait_until(lambda: int(guest.output(waiting)) > len(queued), "the other requests to wait")
     assert device.unmap("force") is None
     assert not device.exists()
     assert stuck.running, "the device was opened, so this shows nothing"

@@ -67,7 +67,7 @@ def test_client_module_stays_while_a_device_is_open(loopback: Pair, device: Devi
 
 @pytest.mark.kernels("stock", "sanitize")
 def test_client_module_unloads_with_devices_mapped(loopback: Pair, device: Device) -> None:
-    """rmmod unmaps what nobody uses, and the server forgets the session."""
+    """rmmod unmaps unused devices, and the server drops the session."""
     guest = loopback.initiator.guest
     guest.wait_until(
         lambda: guest.run("rmmod rnbd_client", check=False).code == 0, "the module to be idle"

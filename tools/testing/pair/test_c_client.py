@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What becomes of the paths of the C client with our server.
+"""The paths of the C client with our server.
 
 It waits 30 seconds before each attempt to connect a path again, the first one included.
 """
@@ -16,11 +16,11 @@ from rnbdbench.rtrs import TransportPath
 pytestmark = pytest.mark.drivers("c-rust")
 
 DEPTH = 1
-"""Requests under way.
+"""Requests in flight.
 
 When its path is lost a request looks for another one as often as there are paths, and
-takes what is next in turn on its CPU. If others move the turn on between two looks, it
-finds the lost path each time and fails with ECONNABORTED (`rtrs_clt_failover_req`).
+takes the next one in turn on its CPU. If other requests advance the turn between two looks,
+it finds the lost path each time and fails with ECONNABORTED (`rtrs_clt_failover_req`).
 """
 
 
@@ -31,7 +31,7 @@ def _mapped(bench: Pair) -> tuple[Device, TransportPath, TransportPath]:
 
 
 def _server_has(bench: Pair, *paths: TransportPath) -> None:
-    """Waits until these are what the server has of the session."""
+    """Waits until the server has exactly these paths of the session."""
     names = sorted(path.name for path in paths)
     bench.target.guest.wait_until(
         lambda: sorted(bench.target.transport().path_names()) == names,
@@ -41,7 +41,7 @@ def _server_has(bench: Pair, *paths: TransportPath) -> None:
 
 
 def test_the_c_client_disconnects_and_reconnects_by_hand(two_links: Pair) -> None:
-    """One of two paths, twice, while data are verified: I/O does not notice."""
+    """One of two paths, twice, while data are verified: no I/O fails."""
     guest = two_links.initiator.guest
     device, kept, other = _mapped(two_links)
     verify = fio.begin_verify(guest, device.node, depth=DEPTH)

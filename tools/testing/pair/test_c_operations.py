@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What is beyond reading and writing, where one of the sides is the C driver."""
+"""Operations beyond reading and writing, with a C driver on one side."""
 
 import pytest
 
@@ -18,12 +18,12 @@ SECTORS = PAGE // 512
 MEGABYTE = 2048
 """Sectors."""
 
-NEWS = 12.0
-"""Seconds after which a new size would have been told, where both sides are ours: 5 and some."""
+ANNOUNCED = 12.0
+"""Seconds after which our server would have announced a new size: 5, and a margin."""
 
 
 def _with_data(arrived: list[Arrival]) -> list[Arrival]:
-    """All but flushes: some programs end with one."""
+    """Returns all but flushes, with which some programs end."""
     return [each for each in arrived if each.sectors]
 
 
@@ -45,14 +45,14 @@ def test_durable_writes_are_durable(pair: Pair) -> None:
 
     with blktrace.arrivals(target, disk, blktrace.REQUESTS) as arrived:
         guest.run(_write(device.node, "direct,dsync"))
-    # Linux ends all that is O_DSYNC with fsync().
+    # Linux ends an O_DSYNC write with fsync().
     assert [(each.operation, each.fua) for each in arrived] == [("write", True), ("flush", False)]
     assert disks.picture(target, disk, 2) == "#."
     assert device.unmap() is None
 
 
-def test_discard_forgets_the_range_and_no_more(pair: Pair) -> None:
-    """The very sectors."""
+def test_discard_covers_exactly_its_range(pair: Pair) -> None:
+    """The target gets the same sectors."""
     target = pair.target.guest
     disk = pair.target.null_disk(discard=1)
     disks.fill(target, disk, 8)
@@ -84,7 +84,7 @@ def test_zeroes_are_written_with_and_without_giving_up_the_space(pair: Pair) -> 
         assert device.unmap() is None
 
 
-def test_who_may_write_what(pair: Pair) -> None:
+def test_access_modes(pair: Pair) -> None:
     """A reader cannot write, a second writer is refused, two may migrate."""
     target, guest = pair.target.guest, pair.initiator.guest
     disk = pair.target.null_disk()
@@ -110,14 +110,14 @@ def test_who_may_write_what(pair: Pair) -> None:
     assert pair.target.exports() == []
 
 
-def test_a_new_size_counts_when_it_is_set_by_hand(pair: Pair) -> None:
-    """The C drivers tell none: the disk stays as it was until somebody writes to `resize`."""
+def test_a_new_size_is_set_by_hand(pair: Pair) -> None:
+    """The C drivers do not announce it: the disk keeps its size until a write to `resize`."""
     guest = pair.initiator.guest
     disk = FileDisk.make(pair.target.guest, 16)
     device = pair.map(disk.node)
     assert disks.sectors(guest, device.node) == 16 * MEGABYTE
     disk.resize(32)
-    Clock(guest).wait(NEWS)
+    Clock(guest).wait(ANNOUNCED)
     assert disks.sectors(guest, device.node) == 16 * MEGABYTE
 
     resize = f"/sys/block/{device.name}/rnbd/resize"

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What a new user tries first."""
+"""The demo, which a new user tries first."""
 
 import subprocess
 

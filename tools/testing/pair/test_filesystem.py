@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What people put on a disk."""
+"""File systems on a disk."""
 
 import pytest
 
@@ -45,28 +45,28 @@ WRITERS = 4
 """Processes that change the file system when power is cut."""
 
 LOG = "/run/kept-{}"
-"""Where each of them says what it has synced, which must be there afterwards."""
+"""The log of each process, which lists the files it has synced: these must survive."""
 
 SYNCED = 20
-"""Files that are synced before power is cut, at least."""
+"""The least number of files that are synced before power is cut."""
 
 CHECK = {"ext4": "fsck.ext4 -fn", "xfs": "xfs_repair -n"}
-"""What finds fault with a file system that was unmounted."""
+"""The command that checks an unmounted file system."""
 
 
 def test_ext4_survives_a_crash_of_its_machine(pair: Pair, lab: Lab) -> None:
-    """It was full, and busy when power was cut: it is sound, and has all that was synced."""
+    """Power is cut while it is full and busy: it is consistent, and has all synced files."""
     _crash(pair, lab, "ext4", 64)
 
 
 @pytest.mark.long
 def test_xfs_survives_a_crash_of_its_machine(pair: Pair, lab: Lab) -> None:
-    """The same."""
+    """The same with xfs."""
     _crash(pair, lab, "xfs", 320)
 
 
 def _synced(guest: Guest) -> list[str]:
-    """Files that were synced, and their checksums; the last line of each log may be cut."""
+    """Returns synced files with checksums, without the last line of each log, which may be cut."""
     logs = [guest.read(LOG.format(seed)) for seed in range(WRITERS)]
     return [line for log in logs for line in log.splitlines()[:-1]]
 
@@ -80,9 +80,9 @@ def _check(guest: Guest, synced: list[str]) -> None:
 
 
 def _fill(guest: Guest) -> None:
-    """Writes to the file system until nothing more fits, and makes room again."""
+    """Fills the file system, and makes room again."""
     if guest.specification.kernel == "sanitize":
-        # To write all of it would take a quarter of an hour there.
+        # Writing all of it would take a quarter of an hour there.
         free = "$(df --output=avail --block-size=1M /mnt/disk | tail -n 1)"
         guest.run(f"fallocate --length $(({free} - 16))M /mnt/disk/reserved", timeout=120)
     full = guest.run("dd if=/dev/zero of=/mnt/disk/fill bs=1M", timeout=180, check=False)
@@ -124,7 +124,7 @@ def _crash(pair: Pair, lab: Lab, kind: str, megabytes: int) -> None:
     again = Initiator(fresh)
     again.load()
     device = again.map(disk)
-    # To mount it is to replay the journal.
+    # Mounting replays the journal.
     fresh.run(
         f"mkdir -p /mnt/disk && mount {device.node} /mnt/disk && umount /mnt/disk", timeout=120
     )

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Sessions without any I/O, which only heartbeats keep alive."""
+"""Sessions without I/O, which only heartbeats keep alive."""
 
 import pytest
 
@@ -11,7 +11,7 @@ from rnbdbench.rnbd import Device
 from rnbdbench.rtrs import TransportPath
 
 IDLE = 42.0
-"""Seconds after which a peer without heartbeats is given up by either driver: 35 at most."""
+"""Seconds after which either driver has dropped a peer without heartbeats: 35 at most."""
 
 
 def _mapped(bench: Pair) -> tuple[Device, TransportPath]:
@@ -24,7 +24,7 @@ def _mapped(bench: Pair) -> tuple[Device, TransportPath]:
 @pytest.mark.long
 @pytest.mark.drivers("rust-rust", "rust-c", "c-rust")
 def test_an_idle_session_stays_connected(pair: Pair) -> None:
-    """For longer than either side waits for a sign of life; then I/O goes as before."""
+    """For longer than either side waits for a heartbeat; then I/O works as before."""
     guest = pair.initiator.guest
     device, path = _mapped(pair)
     fio.read_blocks(guest, device.node, 16)
@@ -33,7 +33,7 @@ def test_an_idle_session_stays_connected(pair: Pair) -> None:
     assert fio.completed(guest, device.name) == done, "it was not idle"
     assert path.state() == "connected"
     assert path.reconnects() == (0, 0)
-    assert path.latency() > 0, "no heartbeat was answered"
+    assert path.latency() > 0, "no heartbeat got a response"
     assert device.read("rnbd/state") == "open"
     assert len(pair.target.transport().path_names()) == 1
     assert pair.target.sessions() == ["bench"]
@@ -44,8 +44,8 @@ def test_an_idle_session_stays_connected(pair: Pair) -> None:
 
 @pytest.mark.long
 @pytest.mark.drivers("rust-rust", "rust-c")
-def test_an_idle_path_notices_that_the_server_is_gone(pair: Pair) -> None:
-    """Without any I/O, by the heartbeats that nobody answers."""
+def test_an_idle_path_is_lost_with_its_server(pair: Pair) -> None:
+    """Without any I/O, as heartbeats get no response."""
     guest = pair.initiator.guest
     device, path = _mapped(pair)
     guest.wait_until(lambda: path.latency() > 0, "heartbeats")
@@ -57,8 +57,8 @@ def test_an_idle_path_notices_that_the_server_is_gone(pair: Pair) -> None:
 
 @pytest.mark.long
 @pytest.mark.drivers("rust-rust", "c-rust")
-def test_an_idle_client_that_is_gone_is_forgotten(pair: Pair) -> None:
-    """By the server, for the same reason: its session and what that has open."""
+def test_the_server_drops_an_idle_client_that_is_gone(pair: Pair) -> None:
+    """The server drops its session and closes its devices, for the same reason."""
     guest = pair.initiator.guest
     _, path = _mapped(pair)
     guest.wait_until(lambda: path.latency() > 0, "heartbeats")

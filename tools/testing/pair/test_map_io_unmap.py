@@ -31,7 +31,7 @@ def test_what_was_written_is_read_back(pair: Pair, always_invalidate: bool) -> N
 @pytest.mark.parametrize("source", [False, True], ids=["no-source", "source"])
 @pytest.mark.parametrize("version", [4, 6])
 def test_both_address_families_work(pair: Pair, version: int, source: bool) -> None:
-    """IPv4 and IPv6, with and without an address of one's own."""
+    """IPv4 and IPv6, with and without a source address."""
     disk = pair.target.ram_disk(16)
     pair.load()
     path = network.TARGET.path(version)
@@ -45,8 +45,8 @@ def test_both_address_families_work(pair: Pair, version: int, source: bool) -> N
 @pytest.mark.kernels("stock")
 @pytest.mark.fabrics("rxe")
 @pytest.mark.drivers("rust-c")
-def test_a_part_of_a_block_is_not_a_reason_to_refuse(pair: Pair) -> None:
-    """The C server says how large a device is, though nobody can use the end of it."""
+def test_a_partial_block_at_the_end_is_left_out(pair: Pair) -> None:
+    """The C server reports the whole size of a device, though its end cannot be used."""
     guest = pair.target.guest
     disk = disks.loop(guest, 16 * disks.MEGABYTE + 2048, options="--sector-size 4096")
     device = pair.map(disk)
@@ -58,7 +58,7 @@ def test_a_part_of_a_block_is_not_a_reason_to_refuse(pair: Pair) -> None:
 @pytest.mark.long
 @pytest.mark.drivers("rust-rust", "rust-c")
 def test_polled_io_works(pair: Pair) -> None:
-    """Connections beyond those for the CPUs are nothing new to the server."""
+    """The server accepts more connections than the client has CPUs."""
     device = pair.map(nr_poll_queues=2)
     fio.verify(pair.initiator.guest, device.node, block="4k-256k", size="8m", polled=True)
     (path,) = pair.initiator.transport().paths()

@@ -23,25 +23,25 @@ POLICIES = {
     "min-inflight (MI: 1)": ["min-inflight", "MIN-INFLIGHT", "mi", "MI\n", "1"],
     "min-latency (ML: 2)": ["min-latency", "Min-Latency", "ml", "ML", "2\n"],
 }
-"""What mpath_policy shows, and all that may be written for it."""
+"""The texts that mpath_policy shows, and those that it takes for each."""
 
 DELAY = 50
-"""Milliseconds that make a path a slow one, far more than a busy machine adds by itself."""
+"""Milliseconds by which a slow path is slower, far more than a busy machine adds."""
 
 PULLS = 20
 """How often a cable is pulled in the test of many."""
 
 DEPTH = 32
-"""Requests at a time in it."""
+"""Requests in flight in it."""
 
 RESENT = 8.0
-"""Seconds after which nothing is sent again any more: the connection is there or lost."""
+"""Seconds after which retransmission has ended: the connection works or is lost."""
 
 SECONDS = 300
-"""How long it goes on at least."""
+"""The least number of seconds that it takes."""
 
 MESSAGE = 32
-"""Bytes that say what a read or write of the block driver is."""
+"""Bytes of the message that describes a read or write."""
 
 
 def _paths(bench: Pair) -> list[TransportPath]:
@@ -52,14 +52,14 @@ def _paths(bench: Pair) -> list[TransportPath]:
 
 
 def _add_path(session: TransportSession, text: str) -> None:
-    """Adds a path, as soon as the server has forgotten an old one like it."""
+    """Adds a path, as soon as the server has dropped an old one with the same addresses."""
     session.guest.wait_until(
         lambda: session.add_path(text) is None, f"path {text} to be added", rtrs.LOSS
     )
 
 
 def _carries_all(path: TransportPath, lost: TransportPath, guest: Guest, device: Device) -> None:
-    """Checks that I/O goes on over one path, and none over the other."""
+    """Checks that I/O goes on over one path, and stops over the other."""
     before = lost.counters().operations
     path.wait_for_traffic(50)
     fio.wait_for_io(guest, device.name)
@@ -162,7 +162,7 @@ def test_policy_is_chosen_by_name_and_number(two_links: Pair) -> None:
 
 @pytest.mark.long
 def test_policies_differ_when_one_path_is_slow(two_links: Pair) -> None:
-    """Round-robin does not care, min-inflight evades it, min-latency shuns it."""
+    """Round-robin uses both alike, min-inflight uses it less, min-latency hardly at all."""
     guest = two_links.initiator.guest
     device = two_links.map(paths=BOTH)
     session = two_links.initiator.transport()
@@ -200,7 +200,7 @@ def test_policies_differ_when_one_path_is_slow(two_links: Pair) -> None:
 
 
 def test_path_is_added_and_removed_during_io(two_links: Pair) -> None:
-    """It carries I/O as soon as it is there; I/O does not notice when it goes."""
+    """It carries I/O at once, and no I/O fails when it is removed."""
     guest = two_links.initiator.guest
     device = two_links.map(paths=BOTH[:1])
     session = two_links.initiator.transport()
@@ -208,7 +208,7 @@ def test_path_is_added_and_removed_during_io(two_links: Pair) -> None:
     verify = fio.begin_verify(guest, device.node)
     fio.wait_for_io(guest, device.name)
 
-    # The source is optional, and found out.
+    # The source is optional: the kernel chooses one.
     for text in (network.TARGETS[1].path(), f"{BOTH[1]}\n"):
         _add_path(session, text)
         first, second = _paths(two_links)
@@ -228,7 +228,7 @@ def test_path_is_added_and_removed_during_io(two_links: Pair) -> None:
 
 
 def test_last_path_is_removed_and_another_one_added(two_links: Pair) -> None:
-    """Without a path the device stays, closed; a new path opens it again."""
+    """Without a path the device stays, but is closed; a new path opens it again."""
     guest = two_links.initiator.guest
     device = two_links.map(paths=BOTH[:1])
     session = two_links.initiator.transport()
@@ -263,17 +263,17 @@ def test_one_of_two_paths_is_disconnected_by_hand(two_links: Pair) -> None:
 
 
 def _connected(path: TransportPath) -> int:
-    """How often the client said that this path is connected."""
+    """Returns how often the client has logged that this path is connected."""
     text = f"{path.name}: connected,"
     return int(path.guest.output(f"dmesg | grep -cF '{text}' || true"))
 
 
-def _wait_for_answers(path: TransportPath) -> None:
-    """Waits until a path has carried more than could be sent without any answer."""
+def _wait_for_responses(path: TransportPath) -> None:
+    """Waits until a path has carried more requests than can be in flight."""
     start = path.counters().operations
     path.guest.wait_until(
         lambda: path.counters().operations > start + 2 * DEPTH,
-        f"answers over {path.name}",
+        f"responses over {path.name}",
         rtrs.BACK,
     )
     assert path.state() == "connected"
@@ -303,7 +303,7 @@ def _pull_in_turn(bench: Pair, device: Device, pulls: range, clock: Clock) -> li
         # Nothing must be left of that when the other cable goes.
         Clock(guest).wait(RESENT)
         bench.cable(number).wait_connected(paths[number], rtrs.BACK)
-        _wait_for_answers(paths[number])
+        _wait_for_responses(paths[number])
     return losses
 
 
@@ -350,7 +350,7 @@ def test_links_go_up_and_down(two_links: Pair) -> None:
     clock = Clock(guest)
     verify = fio.begin_verify(guest, device.node, depth=DEPTH)
     for path in (first, second):
-        _wait_for_answers(path)
+        _wait_for_responses(path)
     seen = _pull_in_turn(two_links, device, range(PULLS // 2), clock)
     _expect_reconnects([first, second], said, seen)
 
@@ -363,7 +363,7 @@ def test_links_go_up_and_down(two_links: Pair) -> None:
     fio.wait_for_io(guest, device.name)
     _add_path(session, first.name)
     assert first.reconnects() == (0, 0)
-    _wait_for_answers(first)
+    _wait_for_responses(first)
     said[0] = _connected(first)
 
     later = _pull_in_turn(two_links, device, range(PULLS // 2, PULLS), clock)

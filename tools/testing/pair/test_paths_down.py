@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""All paths of a session are down for a while, and up again."""
+"""All paths of a session are lost for a while, and come back."""
 
 import pytest
 
@@ -15,10 +15,10 @@ from rnbdbench.rtrs import TransportPath
 CABLES = (0, 1)
 
 OUTAGE = 20.0
-"""Seconds that both cables are out at least."""
+"""The least number of seconds that both cables are out."""
 
 QUIET = 10.0
-"""Seconds in which a path that is connected again by itself would have been tried."""
+"""Seconds in which the client would have tried to reconnect a path by itself."""
 
 
 def _busy(bench: Pair, attempts: str) -> tuple[Device, list[TransportPath], Verify]:
@@ -29,7 +29,7 @@ def _busy(bench: Pair, attempts: str) -> tuple[Device, list[TransportPath], Veri
     session = bench.initiator.transport()
     assert session.set_policy("round-robin") is None
     assert session.set_max_reconnect_attempts(attempts) is None
-    # How long I/O waits is not what this is about.
+    # The tests are not about how long I/O waits.
     assert session.write("fast_io_fail_tmo", "off") is None
     paths = [session.path(network.path(cable)) for cable in CABLES]
     verify = fio.begin_verify(guest, device.node)
@@ -40,7 +40,7 @@ def _busy(bench: Pair, attempts: str) -> tuple[Device, list[TransportPath], Veri
 
 
 def _pull_both(bench: Pair, device: Device, paths: list[TransportPath]) -> Clock:
-    """Pulls the cables and waits until that was noticed; tells the time since."""
+    """Pulls the cables and waits until both paths are lost; returns a clock from before that."""
     clock = Clock(bench.initiator.guest)
     for cable in CABLES:
         bench.cable(cable).pull()
@@ -60,7 +60,7 @@ def _plug_both(bench: Pair) -> None:
 
 @pytest.mark.long
 def test_io_waits_until_paths_are_back(two_links: Pair) -> None:
-    """Nothing is done meanwhile and nothing fails; then all goes on, over both."""
+    """No I/O completes meanwhile and none fails; then all of it goes on, over both paths."""
     guest = two_links.initiator.guest
     device, paths, verify = _busy(two_links, "-1")
     clock = _pull_both(two_links, device, paths)
@@ -83,8 +83,8 @@ def test_io_waits_until_paths_are_back(two_links: Pair) -> None:
 
 
 @pytest.mark.long
-def test_io_fails_when_no_path_comes_back_by_itself(two_links: Pair) -> None:
-    """max_reconnect_attempts=0: at once, and for as long as nobody reconnects by hand."""
+def test_io_fails_without_reconnecting(two_links: Pair) -> None:
+    """max_reconnect_attempts=0: at once, and until the paths are reconnected by hand."""
     guest = two_links.initiator.guest
     device, paths, verify = _busy(two_links, "0")
     clock = _pull_both(two_links, device, paths)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""A machine that goes away without a word."""
+"""A machine that loses power."""
 
 import time
 
@@ -17,13 +17,13 @@ from rnbdbench.rnbd import Initiator
 pytestmark = pytest.mark.fabrics("rxe", "siw")
 
 HEARTBEAT = 30.0
-"""Seconds after which a peer that is silent counts as gone: 5 s, 5 missed, and one."""
+"""Seconds after which a silent peer is lost: a period of 5 s, 5 missed ones, and one more."""
 
 MARGIN = 15.0
-"""Seconds for what comes on top of it: work queues, clean-up, a slow machine."""
+"""Seconds to add to it for work queues, clean-up and a slow machine."""
 
 FORCE = 10.0
-"""Seconds that unmapping by force may take; it needs nobody's answer."""
+"""Seconds that unmapping by force may take; it needs no response."""
 
 FAIL_AFTER = 5
 """`fast_io_fail_tmo` of a test, in seconds."""
@@ -72,7 +72,7 @@ def test_client_survives_a_server_that_was_killed(pair: Pair, device: Device) ->
 
 
 def test_unmap_right_after_the_server_was_killed(pair: Pair, device: Device) -> None:
-    """Nobody has noticed, and I/O would wait for long: `force` ends it, and soon."""
+    """The client has not noticed, and I/O would wait for long: `force` ends it soon."""
     guest = pair.initiator.guest
     load = fio.begin_load(guest, device.node)
     fio.wait_for_io(guest, device.name)
@@ -120,7 +120,7 @@ def test_io_ends_though_the_client_goes_on_connecting(pair: Pair, device: Device
 
 
 def test_unreachable_server(pair: Pair) -> None:
-    """An address that nobody has: EHOSTUNREACH, the reason in a line, and nothing left behind."""
+    """An unused address: EHOSTUNREACH, a line with the reason, and nothing left behind."""
     pair.initiator.load()
     guest = pair.initiator.guest
     mark = guest.console.mark()
@@ -131,7 +131,7 @@ def test_unreachable_server(pair: Pair) -> None:
     (said,) = dmesg.said_by(log, "rnbd_client")
     for word in ("path", "bench", "EHOSTUNREACH"):
         assert dmesg.names(said, word), said
-    # Which of the paths it was is the transport's to say.
+    # The transport names the path.
     (said,) = dmesg.said_by(log, "rtrs")
     assert dmesg.names(said, "ip:10.50.100.99") and dmesg.names(said, "EHOSTUNREACH"), said
     assert pair.initiator.devices() == []

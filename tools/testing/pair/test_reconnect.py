@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""A session with one path that is lost and comes back."""
+"""A session with one path, which is lost and comes back."""
 
 import pytest
 
@@ -20,11 +20,11 @@ DEPTH = 32
 """Requests at a time."""
 
 SLOW = 2.0
-"""Seconds that a slow disk takes to write."""
+"""Seconds that a slow disk takes for a write."""
 
 NOTICED = 20.0
-"""Seconds until a client knows that a path is gone when only a heartbeat can tell: the next
-one, which is sent three times."""
+"""Seconds until a client notices by a heartbeat that a path is lost: by the next one, which is
+sent three times."""
 
 
 def _mapped(bench: Pair, **transport: int) -> tuple[Device, TransportPath]:
@@ -58,7 +58,7 @@ def test_io_waits_while_the_cable_is_out(pair: Pair) -> None:
 
 
 def test_io_waits_while_the_path_is_disconnected_by_hand(pair: Pair) -> None:
-    """Both what was in flight and what comes later; all of it is done after `reconnect`."""
+    """Requests in flight wait, and so do later ones; all complete after `reconnect`."""
     guest = pair.initiator.guest
     device, path = _mapped(pair)
     verify = fio.begin_verify(guest, device.node)
@@ -104,7 +104,7 @@ def test_io_fails_when_there_is_no_reconnecting(pair: Pair) -> None:
 # On the sanitizing kernel unloading takes as long as the attempts do.
 @pytest.mark.kernels("stock")
 def test_attempts_end_after_as_many_as_allowed(pair: Pair) -> None:
-    """Each is counted; then the path is closed and I/O fails, until somebody reconnects."""
+    """Each is counted; then the path is closed and I/O fails, until a reconnect by hand."""
     guest = pair.initiator.guest
     device, path = _mapped(pair)
     session = pair.initiator.transport()
@@ -139,11 +139,11 @@ def test_attempts_end_after_as_many_as_allowed(pair: Pair) -> None:
     assert device.unmap() is None
 
 
-def test_io_goes_on_after_an_answer_was_refused(pair: Pair) -> None:
-    """By the server's network card: nobody waits for what never comes.
+def test_io_goes_on_after_a_lost_response(pair: Pair) -> None:
+    """The server's network card refuses it; the client does not wait for it for ever.
 
-    Soft-RoCE gives the queue pair up then, and tells so only by flushing what is posted;
-    all requests have arrived, so the client cannot know.
+    Soft-RoCE then moves the queue pair to the error state, and shows that only by flushing
+    posted work requests; all requests have arrived, so the client cannot notice.
     """
     guest, target = pair.initiator.guest, pair.target.guest
     below = pair.target.ram_disk(32)
@@ -156,8 +156,8 @@ def test_io_goes_on_after_an_answer_was_refused(pair: Pair) -> None:
         return sum(map(int, device.read("inflight").split()))
 
     guest.wait_until(lambda: inflight() == DEPTH, "all requests to be sent")
-    # They arrive, and the client is told so. No heartbeat is to be refused, which it would
-    # miss.
+    # They arrive, and are acknowledged. No heartbeat may be refused, as the client would
+    # miss it.
     Clock(target).wait(SLOW - 0.5)
     with network.refusal(target):
         Clock(target).wait(1)
@@ -179,7 +179,7 @@ def test_io_goes_on_after_an_answer_was_refused(pair: Pair) -> None:
 @pytest.mark.long
 @pytest.mark.drivers("rust-rust", "rust-c")
 def test_io_goes_on_when_the_server_was_booted_again(pair: Pair, lab: Lab) -> None:
-    """Power is cut during I/O; the client waits, and finds its disk again."""
+    """Power is cut during I/O; the client waits until its disk is back."""
     guest = pair.initiator.guest
     device, path = _mapped(pair)
     # The content is lost with the server's memory, so this one does not look at it.
@@ -196,7 +196,7 @@ def test_io_goes_on_when_the_server_was_booted_again(pair: Pair, lab: Lab) -> No
     target = Target(fresh)
     target.ram_disk(32)
     target.load()
-    # An attempt may be under way that nobody answered.
+    # An attempt may be under way that gets no response.
     path.wait_for("connected", rtrs.BACK)
     device.wait_for_state("open")
     fio.wait_for_io(guest, device.name)
@@ -209,7 +209,7 @@ def test_io_goes_on_when_the_server_was_booted_again(pair: Pair, lab: Lab) -> No
 
 @pytest.mark.long
 def test_a_server_comes_back_with_other_parameters(pair: Pair) -> None:
-    """With less than the disk was made for it is refused, with more it is welcome."""
+    """The client refuses limits below those of its disk, and accepts higher ones."""
     guest = pair.initiator.guest
     device, path = _mapped(pair, sess_queue_depth=128)
     verify = fio.begin_verify(guest, device.node)
