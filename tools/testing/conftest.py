@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What pytest needs to know about the bench: options, fixtures, verdicts.
+"""The bench as a plugin of pytest: options, fixtures, distribution, results.
 
 A test that asks for one of `GUESTS` gets guests.  Marks say with which kernels and which
 drivers it runs:
@@ -88,7 +88,7 @@ def _name(combination: tuple[str, ...]) -> str:
 
 
 def _marks(metafunc: pytest.Metafunc, kernel: str, fabric: str) -> list[pytest.MarkDecorator]:
-    """Marks a combination that is for `--long` only, unless it was asked for."""
+    """Marks a combination that needs `--long`, unless an option selects it."""
     asked = metafunc.config.getoption("kernel") or metafunc.definition.get_closest_marker("kernels")
     slow = kernel == "sanitize" and not asked
     other = fabric == "siw" and not metafunc.config.getoption("fabric")
@@ -96,7 +96,7 @@ def _marks(metafunc: pytest.Metafunc, kernel: str, fabric: str) -> list[pytest.M
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Makes one test of each combination of kernel and drivers."""
+    """Makes one test for each combination of kernel, drivers and fabric."""
     for fixture in GUESTS:
         if fixture not in metafunc.fixturenames:
             continue
@@ -114,7 +114,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
             for kernel in kernels
             for pair in drivers
             for fabric in _fabrics(metafunc, pair)
-            # The C drivers draw reports of their own on the other one.
+            # On the sanitizing kernel, the C drivers cause reports of their own.
             if kernel == "stock" or pair == "rust-rust"
         ]
         parameters = [
@@ -124,7 +124,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 def _guests(item: pytest.Item) -> tuple[str, ...] | None:
-    """The fixture by which a test gets guests, and its parameters; None without guests."""
+    """Returns the fixture that provides a test's guests, and its parameters, if it has any."""
     values = getattr(getattr(item, "callspec", None), "params", {})
     for fixture in GUESTS:
         if fixture in values:
@@ -145,9 +145,9 @@ def _rank(item: pytest.Item) -> tuple[int, str, int]:
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Sorts the tests, and leaves out the long ones and those without the guests they need.
+    """Sorts the tests, and leaves out long tests and those that `--kernel` leaves no guests.
 
-    It comes after `-k` and the like, so it counts the long ones among what was asked for.
+    It runs after `-k` and the like, so it counts the long tests among those selected.
     """
     items[:] = [item for item in items if _guests(item) != ()]
     items.sort(key=_rank)
@@ -159,12 +159,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def _batch_key(item: pytest.Item) -> tuple[object, ...]:
-    """Tells batches apart: tests of a file with the same guests."""
+    """Returns the key of a test's batch: its file and its guests."""
     return item.path, _guests(item)
 
 
 def _batches(items: list[pytest.Item]) -> list[Batch]:
-    """All batches: those without guests first, then those that take longest."""
+    """Returns all batches: those without guests first, then those that take longest."""
     batches: dict[object, Batch] = {}
     for index, item in enumerate(items):
         guests = _guests(item)
@@ -194,29 +194,29 @@ def pytest_collection(session: pytest.Session) -> bool | None:
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config) -> Scheduler:
-    """Has our scheduler distribute the tests."""
+    """Makes pytest-xdist use the scheduler of the bench."""
     items = config.stash[_items_key]
     names = [item.nodeid for item in items]
     return Scheduler(names, _batches(items), len(config.getoption("tx")))
 
 
 def _logs(config: pytest.Config) -> Path:
-    """The folder for the logs of this run."""
+    """Returns the folder for the logs of this run."""
     if _logs_key not in config.stash:
         config.stash[_logs_key] = LogFolder(settings.LOGS)
     return config.stash[_logs_key].path
 
 
 def pytest_configure_node(node: Any) -> None:
-    """Tells a worker where logs go."""
+    """Sends a worker the path of the folder for logs."""
     node.workerinput["logs"] = str(_logs(node.config))
 
 
 @pytest.fixture(scope="session")
 def lab(pytestconfig: pytest.Config) -> Iterator[Lab]:
     """The guests of the whole run, or of one worker."""
-    told = getattr(pytestconfig, "workerinput", None)
-    made = Lab(Path(told["logs"]), told["workerid"]) if told else Lab(_logs(pytestconfig))
+    worker = getattr(pytestconfig, "workerinput", None)
+    made = Lab(Path(worker["logs"]), worker["workerid"]) if worker else Lab(_logs(pytestconfig))
     pytestconfig.stash[_lab_key] = made
     yield made
     made.close()
@@ -229,7 +229,7 @@ def _require(kernel: str) -> None:
 
 @pytest.fixture
 def loopback(lab: Lab, request: pytest.FixtureRequest) -> Pair:
-    """One guest, initiator and target in one."""
+    """One guest that is both initiator and target."""
     kernel, client, server, fabric = request.param
     _require(kernel)
     assert client == server, "one guest cannot hold two driver sets"
@@ -272,7 +272,7 @@ def pytest_runtest_protocol(
 
 
 def _finish(item: pytest.Item, failed: bool) -> str:
-    """Ends the use that a test made of guests; returns what was wrong with them."""
+    """Ends the use of guests by a test; returns a description of all problems."""
     lab = item.config.stash.get(_lab_key, None)
     name = re.sub(r"[^\w.=-]+", "_", item.nodeid.removesuffix("]"))
     return lab.finish(name, failed, item.stash[_last_key]) if lab else ""
@@ -280,7 +280,7 @@ def _finish(item: pytest.Item, failed: bool) -> str:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_setup(item: pytest.Item) -> Generator[None, None, None]:
-    """Has guests replaced that a fixture failed to prepare for a test."""
+    """Replaces guests that a fixture has failed to prepare."""
     try:
         yield
     except pytest.skip.Exception:
@@ -292,7 +292,7 @@ def pytest_runtest_setup(item: pytest.Item) -> Generator[None, None, None]:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
-    """Lets a test fail for what a kernel said, not only for what it asserts."""
+    """Fails a test for problems that a kernel reports, not only for its own assertions."""
     try:
         result = yield
     except BaseException:

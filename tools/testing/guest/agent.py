@@ -1,21 +1,20 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The program that runs a guest: process 1, taking orders from the host.
+"""The program that runs a guest: process 1, which executes orders of the host.
 
-Orders and answers are JSON objects, one a line, over a virtio-serial port.
-Every order carries an ``id`` that its answer repeats, so that orders may run
-at the same time:
+Orders and replies are JSON objects, one a line, over a virtio-serial port.  Every order
+has an ``id`` that its reply repeats, so several orders may run at the same time:
 
 ``{"id": 1, "do": "run", "command": "lsblk"}``
-    runs a shell command and answers with ``code``, ``stdout`` and ``stderr``;
+    runs a shell command and returns ``code``, ``stdout`` and ``stderr``;
 ``{"id": 2, "do": "write", "path": "...", "text": "..."}``
-    writes a file in one system call and answers with ``errno`` (0: success);
+    writes a file in one system call and returns ``errno`` (0: success);
 ``{"id": 3, "do": "cancel", "target": 1}``
     kills the process group of a running command;
 ``{"id": 4, "do": "read", "path": "..."}``
-    reads a file and answers with ``text`` and ``errno``;
+    reads a file and returns ``text`` and ``errno``;
 ``{"id": 5, "do": "look", "path": "..."}``
-    answers with the ``kind`` of what is there ("" for nothing), its ``names`` if it is
-    a directory, and the path without symbolic links as ``real``.
+    returns the ``kind`` of a file ("" if it does not exist), its ``names`` if it is a
+    directory, and the path without symbolic links as ``real``.
 
 The last two start no program, which takes a second on the sanitizing kernel.
 """
@@ -42,7 +41,7 @@ KINDS = {stat.S_IFREG: "file", stat.S_IFDIR: "directory", stat.S_IFBLK: "block"}
 
 
 def find_port():
-    """Path of the virtio-serial port that the host calls by our name."""
+    """Returns the path of the virtio-serial port with our name."""
     # The console's port has no name.
     for path in glob.glob(f"{PORTS}/*/name"):
         with open(path, encoding="ascii") as name:
@@ -52,15 +51,15 @@ def find_port():
 
 
 class Agent:
-    """Reads orders for ever and answers each from a thread of its own."""
+    """Reads orders, and executes each in a thread of its own."""
 
     def __init__(self, port):
         self.port = port
         self.sending = threading.Lock()
         self.running = {}
 
-    def answer(self, order, **fields):
-        """Sends one answer; whole lines, whatever other threads do."""
+    def reply(self, order, **fields):
+        """Sends one reply as a whole line, with other threads doing the same."""
         line = json.dumps({"id": order["id"], **fields}).encode() + b"\n"
         with self.sending:
             while line:
@@ -80,7 +79,7 @@ class Agent:
         self.running[order["id"]] = process.pid
         stdout, stderr = process.communicate()
         del self.running[order["id"]]
-        self.answer(
+        self.reply(
             order,
             code=process.returncode,
             stdout=stdout.decode(errors="replace"),
@@ -88,7 +87,7 @@ class Agent:
         )
 
     def write(self, order):
-        """Writes as sysfs wants it: all at once, the error kept."""
+        """Writes to a file by one system call, as sysfs requires."""
         number = 0
         try:
             file = os.open(order["path"], os.O_WRONLY)
@@ -98,39 +97,39 @@ class Agent:
                 os.close(file)
         except OSError as error:
             number = error.errno
-        self.answer(order, errno=number)
+        self.reply(order, errno=number)
 
     def read(self, order):
-        """Reads a file from start to end."""
+        """Reads a whole file."""
         text, number = "", 0
         try:
             with open(order["path"], "rb") as file:
                 text = file.read().decode(errors="replace")
         except OSError as error:
             number = error.errno
-        self.answer(order, text=text, errno=number)
+        self.reply(order, text=text, errno=number)
 
     def look(self, order):
-        """Says what a path leads to."""
+        """Returns the kind of a file."""
         path = order["path"]
         try:
             mode = os.stat(path).st_mode
             kind = KINDS.get(stat.S_IFMT(mode), "other")
             names = sorted(os.listdir(path)) if kind == "directory" else []
         except OSError:
-            # Not there, or not any more.
+            # It does not exist, or was removed.
             kind, names = "", []
-        self.answer(order, kind=kind, names=names, real=os.path.realpath(path))
+        self.reply(order, kind=kind, names=names, real=os.path.realpath(path))
 
     def cancel(self, order):
-        """Kills a running command with all it started."""
+        """Kills a running command and its child processes."""
         leader = self.running.get(order["target"])
         if leader is not None:
             os.killpg(leader, signal.SIGKILL)
-        self.answer(order, found=leader is not None)
+        self.reply(order, found=leader is not None)
 
     def serve(self):
-        """Takes orders until the guest is switched off."""
+        """Executes orders until the guest is powered off."""
         actions = {
             "run": self.run,
             "write": self.write,
@@ -148,10 +147,10 @@ class Agent:
 
 
 def main():
-    """Says that the guest is up, then serves."""
+    """Reports that the guest is up, then executes orders."""
     os.environ.update(ENVIRONMENT)
     agent = Agent(os.open(find_port(), os.O_RDWR))
-    agent.answer({"id": 0}, release=os.uname().release)
+    agent.reply({"id": 0}, release=os.uname().release)
     agent.serve()
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Has one allocation of memory after the other fail while something is done.
+"""Makes one allocation of memory after the other fail during an operation.
 
     fail_nth.py <orders>
 
@@ -26,10 +26,10 @@ NTH = "/proc/thread-self/fail-nth"
 FAULTS = "/sys/kernel/debug"
 
 BEYOND = 1 << 30
-"""More allocations than there are."""
+"""A number above that of the allocations of any operation."""
 
 PATIENCE = 60.0
-"""Seconds until what was begun before must be over."""
+"""Seconds until an earlier operation must have ended."""
 
 
 def put(path, text):
@@ -54,18 +54,18 @@ def configure():
 
 
 def name(error):
-    """What an error number is called."""
+    """Returns the name of an error number."""
     return errno.errorcode[error] if error else "none"
 
 
 def find(pattern):
-    """The file that is meant; None if there is none."""
+    """Returns the file that a pattern matches; None if there is none."""
     found = glob.glob(pattern)
     return found[0] if found else None
 
 
 def write(path, text, nth=0):
-    """Writes, and returns the error number and how many allocations more it would take."""
+    """Writes; returns the error number and how many allocations were left to fail."""
     file = os.open(path, os.O_WRONLY)
     counter = os.open(NTH, os.O_RDWR)
     error = 0
@@ -99,7 +99,7 @@ def succeed(path, text, needed):
 
 
 def once(orders, nth):
-    """One round; returns what `write` does."""
+    """Runs one round; returns the result of `write`."""
     for order in orders["prepare"]:
         succeed(*order, needed=True)
     path, text = orders["do"]
@@ -110,7 +110,7 @@ def once(orders, nth):
 
 
 def main():
-    """Counts the allocations, then has them fail."""
+    """Counts the allocations, then makes them fail."""
     orders = json.loads(sys.argv[1])
     configure()
     undisturbed, left = once(orders, BEYOND)

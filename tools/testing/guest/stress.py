@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Changes a file system without end, until power is cut or something fails.
+"""Changes a file system until power is cut or an operation fails.
 
     stress.py <folder> <seed> <log>
 
@@ -28,13 +28,13 @@ EXPECTED = {
     errno.ENOTDIR,
     errno.ENOTEMPTY,
 }
-"""What comes of changes at random; anything else ends the program."""
+"""Errors to be expected of random changes; any other one ends the program."""
 
 LIBC = ctypes.CDLL(None, use_errno=True)
 
 
 def fallocate(file, mode, offset, length):
-    """fallocate(2), of which Python has only a part."""
+    """Calls fallocate(2), of which Python provides only a part."""
     long = ctypes.c_long
     if LIBC.fallocate(file, mode, long(offset), long(length)):
         number = ctypes.get_errno()
@@ -42,7 +42,7 @@ def fallocate(file, mode, offset, length):
 
 
 def opened(name, flags):
-    """A file as `with` wants it, unbuffered."""
+    """Opens a file unbuffered, for the duration of a `with` block."""
     return open(name, "r+b", buffering=0, opener=lambda path, _: os.open(path, flags, 0o600))
 
 
@@ -55,7 +55,7 @@ def write_direct(name, offset, content):
 
 
 def pages(most):
-    """A random number of bytes, from one page on."""
+    """Returns a random size in bytes, from one page on."""
     return random.randint(1, most) * PAGE
 
 
@@ -71,56 +71,56 @@ class Stress:
         os.makedirs(self.kept)
 
     def any(self):
-        """A file that may be there."""
+        """Returns the path of a file that may exist."""
         return random.choice(self.names)
 
     def append(self):
-        """More at the end, which is synced or not."""
+        """Appends to a file, and may sync it."""
         with opened(self.any(), os.O_RDWR | os.O_CREAT | os.O_APPEND) as file:
             file.write(os.urandom(random.randrange(1, 65536)))
             if random.randrange(2):
                 os.fsync(file.fileno())
 
     def overwrite(self):
-        """Pages anywhere, by direct I/O."""
+        """Overwrites pages by direct I/O."""
         write_direct(self.any(), random.randrange(16) * PAGE, os.urandom(pages(8)))
 
     def allocate(self):
-        """Space that nothing is written to, and holes."""
+        """Preallocates space, and punches holes."""
         with opened(self.any(), os.O_RDWR | os.O_CREAT) as file:
             mode = random.choice((0, PUNCH_HOLE))
             fallocate(file.fileno(), mode, random.randrange(65536), random.randrange(1, 65536))
 
     def truncate(self):
-        """To any size."""
+        """Truncates a file to a random size."""
         os.truncate(self.any(), random.randrange(65536))
 
     def rename(self):
-        """Over another one, or a folder over another."""
+        """Renames a file or a folder over another one."""
         choices = random.choice((self.names, self.folders))
         os.rename(random.choice(choices), random.choice(choices))
 
     def link(self):
-        """A second name."""
+        """Adds a hard link."""
         os.link(self.any(), self.any())
 
     def unlink(self):
-        """One name less."""
+        """Removes a name."""
         os.unlink(self.any())
 
     def make_folder(self):
-        """For some of the files."""
+        """Makes a folder for some of the files."""
         os.mkdir(random.choice(self.folders))
 
     def remove_folder(self):
-        """With what is in it."""
+        """Removes a folder with its files."""
         folder = random.choice(self.folders)
         for name in os.listdir(folder):
             os.unlink(os.path.join(folder, name))
         os.rmdir(folder)
 
     def keep(self):
-        """A new file, written in all ways, that must be there after the crash."""
+        """Writes and syncs a new file, which must survive the crash."""
         name = os.path.join(self.kept, str(next(self.count)))
         content = bytearray(os.urandom(pages(3) + random.randrange(PAGE)))
         size = len(content)
@@ -144,7 +144,7 @@ class Stress:
 
 
 def main():
-    """Goes on until somebody ends it."""
+    """Runs until it is killed."""
     folder, seed, log = sys.argv[1:]
     random.seed(int(seed))
     stress = Stress(folder)

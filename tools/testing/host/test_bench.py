@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What `make bench` makes of its figures."""
+"""The evaluation of figures by `make bench`."""
 
 import json
 
@@ -14,7 +14,7 @@ READ = jobs.JOBS[0]
 
 
 def fio(requests: int = 5000, milliseconds: int = 600, error: int = 0) -> str:
-    """What fio prints about reads."""
+    """Returns a report of fio about reads."""
     idle = {"total_ios": 0, "runtime": 0}
     job = {"error": error, "read": {"total_ios": requests, "runtime": milliseconds}, "write": idle}
     return json.dumps({"fio version": "fio-3.39", "jobs": [job]})
@@ -24,7 +24,7 @@ def test_a_nanosecond_is_an_instruction() -> None:
     assert jobs.instructions_per_io(fio(), 5000) == 120000
 
 
-def test_notes_above_the_report_are_no_harm() -> None:
+def test_lines_before_the_report_are_ignored() -> None:
     assert jobs.instructions_per_io(f"fio: a note\n{fio()}", 5000) == 120000
 
 
@@ -41,7 +41,7 @@ def test_notes_above_the_report_are_no_harm() -> None:
     ],
     ids=["error", "too few", "no time", "no job", "no sides", "no report", "nothing"],
 )
-def test_what_is_no_measurement_is_refused(output: str) -> None:
+def test_invalid_measurements_are_refused(output: str) -> None:
     with pytest.raises(jobs.Unusable):
         jobs.instructions_per_io(output, 5000)
 
@@ -83,7 +83,7 @@ def test_runs_agree_within_a_hundredth() -> None:
     assert compare.mean([first, near]) == {READ.key: {"c": 100500.0, "ours": 100000.0}}
 
 
-def test_what_one_run_lacks_is_left_out() -> None:
+def test_figures_that_a_run_lacks_are_left_out() -> None:
     """A contender that failed once has no mean, and agrees with nothing."""
     whole = {READ.key: {"c": 100000.0, "ours": 100000.0}}
     part = {READ.key: {"c": 100000.0}}

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What `make bench OPTIONS=--profile` makes of the counts of QEMU's plugin."""
+"""The evaluation of counts of QEMU's plugin by `make bench OPTIONS=--profile`."""
 
 import json
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What tells a bad kernel from a good one: each finds what it is for, and no more."""
+"""Detectors of problems of a kernel: each finds what it is for, and no more."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -61,14 +61,14 @@ REPORTS = {
 }
 
 
-def test_a_kernel_that_is_well_has_no_complaints() -> None:
+def test_a_healthy_kernel_has_no_reports() -> None:
     assert dmesg.complaints(INNOCENT) == ""
     assert dmesg.complaints("") == ""
 
 
 @pytest.mark.parametrize("report", REPORTS.values(), ids=REPORTS)
 def test_a_report_is_found(report: str) -> None:
-    """Its line is enough, whatever stands around it."""
+    """By its line, in any context."""
     lines = INNOCENT.splitlines()
     lines.insert(8, f"[   14.250000] {report}")
     excerpt = dmesg.complaints("\n".join(lines)).splitlines()
@@ -78,9 +78,9 @@ def test_a_report_is_found(report: str) -> None:
 
 @dataclass
 class Kernel:
-    """In the place of a guest: a kmemleak file that answers as it is told."""
+    """Replaces a guest: its kmemleak file has chosen results."""
 
-    answer: Callable[[str], str | None] = lambda _: None
+    result: Callable[[str], str | None] = lambda _: None
     finds: list[str] = field(default_factory=list)
     orders: list[str] = field(default_factory=list)
     seconds: float = 0.0
@@ -90,10 +90,10 @@ class Kernel:
         """Takes an order."""
         assert path == "/sys/kernel/debug/kmemleak"
         self.orders.append(text)
-        return self.answer(text)
+        return self.result(text)
 
     def read(self, path: str) -> str:
-        """What the detector found, or how late it is."""
+        """Returns findings of the detector, or the time."""
         if path == "/proc/uptime":
             self.seconds += 10
             return f"{self.seconds} 0.0"
@@ -118,7 +118,7 @@ def test_a_leak_is_reported_when_it_is_still_there() -> None:
 @pytest.mark.parametrize("refused", ["scan=off", "clear", "scan"])
 def test_a_leak_detector_that_does_not_work_is_a_failure(refused: str) -> None:
     """As when the kernel has none, or it has run out of memory and switched itself off."""
-    kernel = Kernel(answer=lambda order: "EPERM" if order == refused else None, finds=[""])
+    kernel = Kernel(result=lambda order: "EPERM" if order == refused else None, finds=[""])
     with pytest.raises(AssertionError, match="kmemleak.*EPERM"):
         _check(kernel).report()
     assert kernel.orders[-1] == refused

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What the bench finds in the log of a kernel."""
+"""The bench: searching kernel logs."""
 
 import pytest
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The bench: which modules stay for the next test."""
+"""The bench: modules that stay loaded for the next test."""
 
 from dataclasses import dataclass
 from dataclasses import field
@@ -14,14 +14,14 @@ LOADED = "rtrs\nrnbd_server\nrnbd_client\n"
 
 @dataclass
 class Kernel:
-    """All that matters of a kernel."""
+    """The used part of a kernel."""
 
     name: str
 
 
 @dataclass
 class Recorder:
-    """In the place of a guest: notes what is loaded and unloaded."""
+    """Replaces a guest: records what is loaded and unloaded."""
 
     kernel: Kernel
     specification: Specification
@@ -46,8 +46,8 @@ def _load(guest: Guest, depth: str = "sess_queue_depth=64") -> None:
     drivers.load(guest, "rnbd_client")
 
 
-def test_what_fits_is_taken_over() -> None:
-    """Each module once; what nobody took over stays to be taken later."""
+def test_modules_with_equal_parameters_are_reused() -> None:
+    """Each module is reused once; modules that a test does not use stay for later ones."""
     guest, done = _guest()
     _load(guest)
     drivers.rested(guest, LOADED)
@@ -61,7 +61,7 @@ def test_what_fits_is_taken_over() -> None:
     assert done == ["modprobe rnbd_client"], "not kept any more, so it is up to modprobe"
 
 
-def test_what_does_not_fit_is_loaded_anew_and_all_else_with_it() -> None:
+def test_other_parameters_reload_all_modules() -> None:
     """Also what the test has taken over before."""
     guest, done = _guest()
     _load(guest)
@@ -72,7 +72,7 @@ def test_what_does_not_fit_is_loaded_anew_and_all_else_with_it() -> None:
     assert done == ["unload", "modprobe rtrs sess_queue_depth=16", "modprobe rnbd_client"]
 
 
-def test_what_went_is_not_kept() -> None:
+def test_unloaded_modules_are_not_reused() -> None:
     """Whether by the test or by the clean-up; the transport may have come by itself."""
     guest, done = _guest()
     drivers.load(guest, "rnbd_client")
@@ -86,7 +86,7 @@ def test_what_went_is_not_kept() -> None:
     assert not guest.loaded and not guest.kept
 
 
-def test_only_where_unloading_is_slow_anything_stays() -> None:
+def test_modules_stay_only_where_unloading_is_slow() -> None:
     """And only what is known: a module that a test loaded by itself goes."""
     guest, _ = _guest("stock")
     assert drivers.resting(guest, "rules") == drivers.unloading(guest)

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""tools/build: what cannot be done is told once, with the command that mends it.
+"""tools/build: each failure has one message, with the command that repairs it.
 
-Everything happens in a copy of the scripts with a cache of its own, and in the place
-of Debian's package lists there are programs that say what such lists would.
+The tests use a copy of the scripts with a cache of its own, and programs that replace
+Debian's package lists.
 """
 
 import os
@@ -45,7 +45,7 @@ esac
 
 
 class Scripts:
-    """A copy of tools/build, where everybody may write."""
+    """A copy of tools/build, which any user may write to."""
 
     def __init__(self, folder: Path) -> None:
         """Copies the scripts."""
@@ -60,7 +60,7 @@ class Scripts:
             path.chmod(0o777)
 
     def pretend(self, **programs: str) -> None:
-        """Puts scripts in the place of programs; `_` in a name stands for `-`."""
+        """Replaces programs by scripts; `_` in a name stands for `-`."""
         for name, text in programs.items():
             path = self.programs / name.replace("_", "-")
             path.write_text(text)
@@ -69,7 +69,7 @@ class Scripts:
     def run(self, *command: str, user: int = 0, **variables: str) -> subprocess.CompletedProcess[str]:
         """Runs a script of tools/build, or `make`."""
         program = command[0] if command[0] == "make" else str(self.tree / "tools/build" / command[0])
-        # None of what this very run was told.
+        # Without the variables of this run.
         environment = {k: v for k, v in os.environ.items() if not k.startswith("RNBD_")}
         environment |= {
             "RNBD_CACHE": str(self.cache),
@@ -91,7 +91,7 @@ class Scripts:
         )
 
     def refused(self, *command: str, user: int = 0, **variables: str) -> tuple[str, str]:
-        """Runs a command that must fail; returns its message and the command that mends it."""
+        """Runs a command that must fail; returns its message and the command that repairs it."""
         result = self.run(*command, user=user, **variables)
         said = result.stdout + result.stderr
         assert result.returncode != 0, f"{command} did not fail:\n{said}"
@@ -105,7 +105,7 @@ class Scripts:
 
 @pytest.fixture
 def scripts() -> Iterator[Scripts]:
-    """The copy; not below pytest's own folders, which are closed to others."""
+    """The copy; not below pytest's own folders, which other users cannot read."""
     with tempfile.TemporaryDirectory(prefix="rnbd-scripts-") as folder:
         yield Scripts(Path(folder))
 
@@ -134,7 +134,7 @@ def test_other_kernels_are_refused(scripts: Scripts, release: str, mend: str) ->
     assert mend in command
 
 
-def test_a_mirror_that_cannot_be_reached_is_named(scripts: Scripts) -> None:
+def test_an_unreachable_mirror_is_named(scripts: Scripts) -> None:
     """Whether a build root is to be made or the machine's own compilers will do."""
     scripts.pretend(unshare="#!/bin/sh\n")
     for place in ("root", "host"):
@@ -143,31 +143,31 @@ def test_a_mirror_that_cannot_be_reached_is_named(scripts: Scripts) -> None:
         assert mend.startswith("RNBD_MIRROR=")
 
 
-def test_lists_that_cannot_be_read_are_no_lack_of_kernels(scripts: Scripts) -> None:
+def test_unreadable_package_lists_are_not_missing_kernels(scripts: Scripts) -> None:
     for wanted in ("newest", NEWEST):
         message, mend = scripts.refused("kernel-release.sh", wanted, RNBD_MIRROR=NOWHERE)
         assert NOWHERE in message and "cannot be reached" in message
         assert mend.startswith("RNBD_MIRROR=")
 
 
-def test_a_small_disk_is_told_before_the_network_is_asked(scripts: Scripts) -> None:
+def test_disk_space_is_checked_before_the_network(scripts: Scripts) -> None:
     message, mend = scripts.refused("preflight.sh", "999999999", "host", RNBD_MIRROR=NOWHERE)
     assert "999999999 are needed" in message
     assert mend.startswith("RNBD_CACHE=")
 
 
-def test_root_is_asked_for_with_the_command_that_was_typed(scripts: Scripts) -> None:
+def test_the_message_about_root_repeats_the_command(scripts: Scripts) -> None:
     goal = {"RNBD_GOAL": "make demo", "RNBD_MIRROR": NOWHERE}
     assert scripts.refused("preflight.sh", "1", "root", user=NOBODY, **goal)[1] == "sudo make demo"
     lacks = "this machine lacks the packages bc"
     message, _ = scripts.refused("preflight.sh", "1", "root", user=NOBODY, RNBD_HOST_LACKS=lacks)
     assert lacks in message
-    # Who needs no build root gets further.
+    # Without a build root, root is not needed.
     message, _ = scripts.refused("preflight.sh", "1", "host", user=NOBODY, **goal)
     assert "root" not in message
 
 
-def test_a_container_without_privileges_is_told(scripts: Scripts) -> None:
+def test_a_container_without_privileges_is_refused(scripts: Scripts) -> None:
     scripts.pretend(unshare="#!/bin/sh\nexit 1\n")
     message, mend = scripts.refused("preflight.sh", "1", "root", RNBD_MIRROR=NOWHERE)
     assert "container" in message and "--privileged" in mend
@@ -180,13 +180,13 @@ def test_the_newest_plain_kernel_is_found(scripts: Scripts) -> None:
     assert (scripts.cache / "kernel-release").read_text() == f"{NEWEST}\n"
 
 
-def test_no_kernel_of_the_series_is_told(scripts: Scripts) -> None:
+def test_a_mirror_without_kernels_of_the_series_is_refused(scripts: Scripts) -> None:
     scripts.pretend(apt_get="#!/bin/sh\n", apt_cache="#!/bin/sh\n")
     message, mend = scripts.refused("kernel-release.sh", "newest", RNBD_MIRROR=NOWHERE)
     assert "no kernel 7.3" in message and mend.startswith("RNBD_MIRROR=")
 
 
-def test_a_kernel_that_is_gone_has_the_mend_of_who_chose_it(scripts: Scripts) -> None:
+def test_a_missing_kernel_has_the_command_for_its_choice(scripts: Scripts) -> None:
     """Remembered from an earlier run, running here, or named."""
     gone = "7.3.3+deb13-amd64"
     (scripts.cache / "kernel-release").write_text(f"{gone}\n")
@@ -255,7 +255,7 @@ def test_installing_copies_what_is_built_and_builds_nothing(scripts: Scripts) ->
     }
 
 
-def test_a_folder_that_cannot_be_written_is_told(scripts: Scripts) -> None:
+def test_a_read_only_folder_is_refused(scripts: Scripts) -> None:
     _built(scripts)
     closed = scripts.cache / "closed"
     closed.mkdir(mode=0o755)
@@ -266,14 +266,14 @@ def test_a_folder_that_cannot_be_written_is_told(scripts: Scripts) -> None:
     assert mend == f"sudo make install KVER={NEWEST} DESTDIR={closed}"
 
 
-def test_installing_the_newest_asks_which_where_that_is_not_known(scripts: Scripts) -> None:
+def test_installing_the_newest_needs_to_know_its_release(scripts: Scripts) -> None:
     _built(scripts)
     message, mend = scripts.refused("make", "install", "KVER=newest")
     assert "newest" in message
     assert "KVER=<release" in mend and "KVER=newest" not in mend
 
 
-def test_everything_in_the_cache_goes_but_nothing_else(scripts: Scripts) -> None:
+def test_distclean_removes_only_what_it_made(scripts: Scripts) -> None:
     names = "apt.options kernel-release root-1.lock fuzz/x bench/x build-1/x log/x cargo/x mine"
     for name in names.split():
         path = scripts.cache / name

@@ -44,5 +44,5 @@ def test_formatting() -> None:
 
 
 def test_fuzzer_finds_nothing_in_a_minute() -> None:
-    """Every parser, fed with what no peer would send."""
+    """Every parser, with random input."""
     _run("fuzz/run.sh", FUZZ_SECONDS)

@@ -1,14 +1,14 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What both ends of a path have: connections, memory for each, and waiting for the other."""
+"""The common part of both ends of a path: connections, their memory, and waiting."""
 
 import verbs
 
 
 class End:
-    """One end of a path. What is sent is put at the start of a connection's memory."""
+    """One end of a path. It sends messages from the start of a connection's memory."""
 
     def __init__(self, seconds):
-        """`seconds` is how long to wait for anything."""
+        """`seconds` limits every wait."""
         self.seconds = seconds
         self.connections, self.memories = [], []
 
@@ -18,14 +18,14 @@ class End:
         self.memories.append(verbs.Memory(connection, room))
 
     def receive(self, number, start, length, count=1):
-        """Has the next messages put there, one behind the other."""
+        """Posts receives for the next messages, one after the other in memory."""
         for index in range(count):
             self.connections[number].receive(
                 self.memories[number], start + index * length, length
             )
 
     def send(self, number, message, immediate=None):
-        """Sends a message as it is, with an immediate if there is one."""
+        """Sends a message, with an immediate if there is one."""
         memory = self.memories[number]
         memory.bytes[: len(message)] = message
         opcode = verbs.SEND if immediate is None else verbs.SEND_WITH_IMMEDIATE
@@ -34,7 +34,7 @@ class End:
         )
 
     def write(self, number, message, address, key, immediate=None):
-        """Writes to the other end's memory, and says so if there is an immediate."""
+        """Writes to the peer's memory, with an immediate if there is one."""
         memory = self.memories[number]
         memory.bytes[: len(message)] = message
         opcode = verbs.WRITE if immediate is None else verbs.WRITE_WITH_IMMEDIATE
@@ -46,11 +46,11 @@ class End:
         )
 
     def say(self, number, immediate):
-        """Sends an immediate, and nothing else."""
+        """Sends an immediate without data."""
         self.connections[number].post(verbs.WRITE_WITH_IMMEDIATE, immediate=immediate)
 
     def wait_for(self, look):
-        """What `look` finds; `Ended` is raised when the other end goes instead."""
+        """Waits until `look` finds something; raises `Ended` if the peer disconnects instead."""
 
         def look_at_all():
             if any(each.is_ended() for each in self.connections):
@@ -60,7 +60,7 @@ class End:
         return verbs.wait_for(look_at_all, self.seconds)
 
     def wait(self, *numbers):
-        """The next thing that arrives on one of the connections, and on which."""
+        """Waits for a completion; returns the connection and the completion."""
 
         def look():
             for number in numbers:
@@ -74,7 +74,7 @@ class End:
         return number, found
 
     def close(self):
-        """Ends all of it."""
+        """Closes all connections."""
         for memory in self.memories:
             memory.close()
         for connection in self.connections:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Messages of RNBD; nothing is checked before it is sent."""
+"""Messages of RNBD, which are not checked."""
 
 import struct
 
@@ -13,12 +13,12 @@ SECTOR = 512
 
 
 def sess_info(version=2, kind=SESS_INFO):
-    """The greeting, or the answer to it."""
+    """Encodes the greeting (SESS_INFO), or the response to it."""
     return struct.pack("<HxxB31x", kind, version)
 
 
 def open_rsp(sectors=2048, physical=512, logical=512):
-    """OPEN_RSP of a disk with nothing special."""
+    """Encodes an OPEN_RSP of an ordinary disk."""
     return struct.pack(
         "<HxxIQIIIIIHHHHBB10x",
         *(OPEN_RSP, 0, sectors, 248, 0, 0, 0, 0),
@@ -27,27 +27,27 @@ def open_rsp(sectors=2048, physical=512, logical=512):
 
 
 def open_device(path, mode=RW):
-    """OPEN; a path of 256 bytes has no NUL."""
+    """Encodes an OPEN; a path of 256 bytes has no NUL."""
     return struct.pack("<HxxBx256s2x", OPEN, mode, path)
 
 
 def close_device(device):
-    """CLOSE."""
+    """Encodes a CLOSE."""
     return struct.pack("<HxxI", CLOSE, device)
 
 
 def io(device, operation, sector=0, size=SECTOR, prio=0):
-    """IO; flags are in `operation`."""
+    """Encodes an IO; `operation` includes the flags."""
     return struct.pack("<HxxIQIIH6x", IO, device, sector, operation, size, prio)
 
 
 def sector_of(message):
-    """Where an IO begins."""
+    """Decodes the first sector of an IO."""
     return struct.unpack_from("<Q", message, 8)[0]
 
 
-def device_of(answer):
-    """The device that OPEN_RSP tells of."""
-    kind, device = struct.unpack_from("<HxxI", answer)
-    assert kind == OPEN_RSP, f"instead of OPEN_RSP: {answer.hex()}"
+def device_of(response):
+    """Decodes the device number of an OPEN_RSP."""
+    kind, device = struct.unpack_from("<HxxI", response)
+    assert kind == OPEN_RSP, f"instead of OPEN_RSP: {response.hex()}"
     return device

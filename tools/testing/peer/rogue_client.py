@@ -38,7 +38,7 @@ def outcome(target, act):
     try:
         return act(target, session)
     except verbs.Refused as refused:
-        return f"refused {-struct.unpack_from('<h', refused.answer, 4)[0]}"
+        return f"refused {-struct.unpack_from('<h', refused.private, 4)[0]}"
     except verbs.Ended:
         return "closed"
     except TimeoutError:
@@ -276,7 +276,7 @@ def close_at_once(session, device):
     """Two CLOSEs of one device, both under way."""
     for chunk in (1, 2):
         session.begin(messages.close_device(device), chunk=chunk)
-    return sorted(error for _, error in (session.answer(), session.answer()))
+    return sorted(error for _, error in (session.response(), session.response()))
 
 
 def io(operation, data=b"", room=None, cut=None, **fields):

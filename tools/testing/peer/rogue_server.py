@@ -19,7 +19,7 @@ SECTOR = 800
 """Where a disk is read that is there."""
 
 CASES = {}
-"""What is said otherwise than a server should, by name: changes of a `Server`."""
+"""The cases by name: changes that a `Server` makes to its messages."""
 
 
 def case(name, **changes):
@@ -29,7 +29,7 @@ def case(name, **changes):
 
 
 def put(offset, form, *values):
-    """Other numbers at some place of what is said."""
+    """Returns a change of numbers at an offset of a message."""
 
     def change(said):
         changed = bytearray(said)
@@ -40,12 +40,12 @@ def put(offset, form, *values):
 
 
 def instead(said):
-    """Something else than what should be said."""
+    """Returns a change that replaces a message."""
     return lambda _: said
 
 
 def say(number, kind, payload):
-    """An immediate that is no answer."""
+    """Returns a change that sends an immediate instead of a response."""
     return lambda peer, request: peer.say(number, transport.immediate(kind, payload))
 
 
@@ -79,7 +79,7 @@ case("half-a-chunk", info=put(20, "<I", server.CHUNK // 2))
 case("chunks-too-long", info=put(20, "<I", 2 * server.CHUNK))
 case("chunk-around", info=put(8, "<Q", (1 << 64) - 8))
 
-# Answers to the greeting that are none.
+# Invalid responses to the greeting.
 
 case("answer-of-no-chunk", answer=lambda peer, request: peer.answer(request, chunk=77))
 case(
@@ -101,7 +101,7 @@ case(
 )
 case("answer-of-any-error", answer=lambda peer, request: peer.answer(request, error=511))
 
-# Answers with the wrong content.
+# Responses with the wrong content.
 
 case("greeting-of-nothing", greeting=instead(b""))
 case("greeting-of-other-type", greeting=put(0, "<H", 77))
@@ -121,7 +121,7 @@ case("io-fails-by-any-number", io=lambda peer, request: peer.answer(request, err
 
 
 def answer_twice(peer, request):
-    """One more than there should be, but to those who look for partitions."""
+    """Responds twice, except to reads of the partition table."""
     peer.answer(request)
     if messages.sector_of(request.user) == SECTOR:
         peer.answer(request)

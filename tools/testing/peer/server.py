@@ -18,17 +18,17 @@ CHUNK = 1 << 17
 HEADER = 4096
 
 INBOX = CHUNK
-"""Where messages come; what is sent is before it."""
+"""The offset of received messages; messages to send are before it."""
 
 RECEIVE = 512
-"""Bytes for each of them."""
+"""Bytes for each received message."""
 
 CHUNKS = INBOX + transport.RECEIVES * RECEIVE
-"""Where in the memory the chunks are."""
+"""The offset of the chunks in memory."""
 
 
 def conn_rsp(error=0):
-    """The private data to accept with, or to refuse with an error number."""
+    """Encodes the private data of an accept, or of a reject with an error number."""
     return struct.pack(
         "<HHhHIII36x",
         *(transport.MAGIC, transport.VERSION, -error),
@@ -53,12 +53,12 @@ class Server(end.End):
     """A server for one session of one path."""
 
     def __init__(self, listener, seconds, changes):
-        """It waits at most so many seconds for anything."""
+        """`seconds` limits every wait."""
         super().__init__(seconds)
         self.listener, self.changes = listener, changes
 
     def change(self, what, said):
-        """What is said in the place of `said`."""
+        """Returns the change of a message, if a case has one."""
         return self.changes[what](said) if what in self.changes else said
 
     def serve(self, first):
@@ -78,7 +78,7 @@ class Server(end.End):
             self.close()
 
     def admit(self, connection):
-        """Accepts the next connection, or not."""
+        """Accepts or refuses the next connection."""
         number = len(self.connections)
         what = "first" if number == 0 else "second" if number == 1 else "other"
         answer = self.change(what, conn_rsp())
@@ -90,7 +90,7 @@ class Server(end.End):
         connection.accept(answer)
 
     def info(self):
-        """INFO_RSP, a descriptor for each chunk."""
+        """Encodes an INFO_RSP with a descriptor for each chunk."""
         memory = self.memories[0]
         chunks = (
             struct.pack("<QII", memory.address + CHUNKS + index * CHUNK, memory.rkey, CHUNK)
@@ -99,13 +99,13 @@ class Server(end.End):
         return struct.pack("<HH4x", transport.INFO_RSP, DEPTH) + b"".join(chunks)
 
     def next_message(self, *numbers):
-        """The next thing that arrives, and on which connection; there is room for another."""
+        """Waits for a completion and posts another receive; returns connection and completion."""
         number, found = self.wait(*numbers)
         self.receive(number, found.id, RECEIVE)
         return number, found
 
     def next_request(self):
-        """Waits for a request; answers heartbeats."""
+        """Waits for a request, and acknowledges heartbeats."""
         while True:
             number, found = self.next_message(*range(len(self.connections)))
             kind, payload = found.immediate >> transport.PAYLOAD_BITS, found.immediate
@@ -115,7 +115,7 @@ class Server(end.End):
                 self.say(number, transport.immediate(transport.HEARTBEAT_ACK, 0))
 
     def read_request(self, number, payload):
-        """The request that an immediate tells of."""
+        """Returns the request of an immediate."""
         offset_bits = transport.PAYLOAD_BITS - (DEPTH - 1).bit_length()
         chunk, offset = payload >> offset_bits, payload & (1 << offset_bits) - 1
         start = CHUNKS + chunk * CHUNK + offset
@@ -129,7 +129,7 @@ class Server(end.End):
         return Request(number, chunk, address, key, length, user)
 
     def handle(self, request):
-        """Answers a request."""
+        """Responds to a request."""
         kind = struct.unpack_from("<H", request.user)[0]
         data = b""
         if kind == messages.SESS_INFO:
@@ -147,13 +147,13 @@ class Server(end.End):
             self.answer(request)
 
     def answer(self, request, error=0, chunk=None):
-        """Says that a request is done."""
+        """Sends the response to a request."""
         chunk = request.chunk if chunk is None else chunk
         self.say(request.connection, transport.immediate(transport.IO_RSP, error << 19 | chunk))
 
 
 def session_of(connection):
-    """The session that a connection is said to belong to."""
+    """Decodes the session id of a connect request."""
     return connection.said[28:44]
 
 

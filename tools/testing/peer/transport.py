@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The client's side of RTRS, by hand: nothing is checked before it is sent.
+"""The client's side of RTRS, which sends messages unchecked.
 
 Documentation/protocol.md has the messages.
 """
@@ -22,27 +22,27 @@ NAME = 256
 """Bytes of a name, with its NUL."""
 
 ROOM = 1 << 18
-"""Bytes of the memory of a connection. What is sent is at its start."""
+"""Bytes of the memory of a connection. Messages to send are at its start."""
 
 BUFFER = 1 << 17
-"""Where in it data of a READ come."""
+"""The offset of the data of a READ in it."""
 
 INBOX = 1 << 16
-"""Where in it messages come."""
+"""The offset of received messages in it."""
 
 RECEIVES, RECEIVE = 64, 64
-"""Receives of a connection, and the bytes of each."""
+"""The number of receives of a connection, and the bytes of each."""
 
 PAYLOAD_BITS = 28
 
 
 class Odd(Exception):
-    """The server says what it must not say."""
+    """The server sent an unexpected message."""
 
 
 @dataclass(frozen=True)
 class Request:
-    """What a connect says of itself."""
+    """The private data of a connect request."""
 
     connection: int = 0
     count: int = 2
@@ -54,7 +54,7 @@ class Request:
     version: int = VERSION
 
     def encode(self):
-        """The private data."""
+        """Encodes the private data."""
         return struct.pack(
             "<HHHHHH16s16sB11x",
             *(0, self.magic, self.version, self.connection, self.count, self.reconnects),
@@ -64,7 +64,7 @@ class Request:
 
 @dataclass
 class Chunk:
-    """A piece of the server's memory."""
+    """A chunk of the server's memory."""
 
     address: int
     key: int
@@ -72,7 +72,7 @@ class Chunk:
 
 
 def immediate(kind, payload):
-    """An immediate."""
+    """Encodes an immediate."""
     return kind << PAYLOAD_BITS | payload
 
 
@@ -80,7 +80,7 @@ class Session(end.End):
     """A session of one path, whose requests go over connection 1."""
 
     def __init__(self, server, seconds):
-        """`server` is address and port; `seconds` is how long to wait for anything."""
+        """`server` is address and port; `seconds` limits every wait."""
         super().__init__(seconds)
         self.server = server
         self.request = Request()
@@ -97,12 +97,12 @@ class Session(end.End):
             raise Odd(f"accepted with {connection.said.hex()}")
 
     def connect_all(self):
-        """Makes all connections that there are to be."""
+        """Makes all connections of the path."""
         while len(self.connections) < self.request.count:
             self.connect()
 
     def bring_up(self, name):
-        """Says the name, and learns where the chunks are."""
+        """Sends INFO_REQ with the name, and receives the chunks."""
         self.connect_all()
         room = 8 + 16 * self.depth
         self.receive(0, INBOX, room)
@@ -110,36 +110,36 @@ class Session(end.End):
             self.receive(number, INBOX, RECEIVE, RECEIVES)
         self.send(0, info_req(name))
         _, completion = self.wait(0)
-        answer = self.memories[0].bytes[INBOX : INBOX + completion.length]
-        kind, count = struct.unpack_from("<HH", answer)
-        if (kind, count) != (INFO_RSP, self.depth) or len(answer) != room:
-            raise Odd(f"instead of INFO_RSP: {answer[:16].hex()}")
+        response = self.memories[0].bytes[INBOX : INBOX + completion.length]
+        kind, count = struct.unpack_from("<HH", response)
+        if (kind, count) != (INFO_RSP, self.depth) or len(response) != room:
+            raise Odd(f"instead of INFO_RSP: {response[:16].hex()}")
         self.chunks = [
-            Chunk(*struct.unpack_from("<QII", answer, 8 + 16 * index)) for index in range(count)
+            Chunk(*struct.unpack_from("<QII", response, 8 + 16 * index)) for index in range(count)
         ]
         # For heartbeats.
         self.receive(0, INBOX, RECEIVE, RECEIVES)
 
     def place(self, chunk, offset):
-        """The immediate of a request in a chunk."""
+        """Encodes the immediate of a request in a chunk."""
         id_bits = (self.depth - 1).bit_length()
         return immediate(IO_REQ, chunk << PAYLOAD_BITS - id_bits | offset)
 
     def put(self, chunk, start, content, said):
-        """Writes to a chunk, and says that a request is there, its message at `said`."""
+        """Writes a request to a chunk, with an immediate that says its message is at `said`."""
         there = self.chunks[chunk]
         self.write(1, content, there.address + start, there.key, self.place(chunk, said))
 
     def ask(self, user, data=b"", room=None, chunk=0):
-        """Sends a request, a READ if there is `room` for what comes back.
+        """Sends a request, a READ if there is `room` for data.
 
-        Returns the error number of the answer.
+        Returns the error number of the response.
         """
         self.begin(user, data, room, chunk)
         return self.answer_of(chunk)
 
     def begin(self, user, data=b"", room=None, chunk=0):
-        """Sends a request, and does not wait for the answer."""
+        """Sends a request, and does not wait for the response."""
         if room is None:
             start, message = 0, write(len(user))
         else:
@@ -147,28 +147,28 @@ class Session(end.End):
         self.put(chunk, start, data + user + message, start + len(data) + len(user))
 
     def buffer(self, length):
-        """A descriptor of the memory for data of that length, which is filled up before."""
+        """Fills memory for `length` bytes of data; returns its descriptor."""
         memory = self.memories[1]
         memory.bytes[BUFFER : BUFFER + length] = b"\xaa" * length
         return memory.address + BUFFER, memory.rkey, length
 
     def data(self, length):
-        """What the server wrote there."""
+        """Returns the data that the server wrote there."""
         return self.memories[1].bytes[BUFFER : BUFFER + length]
 
     def answer_of(self, chunk):
-        """Waits for the answer to the request in a chunk, and returns its error number."""
-        found, error = self.answer()
+        """Waits for the response to the request in a chunk; returns its error number."""
+        found, error = self.response()
         if found != chunk:
-            raise Odd(f"an answer for chunk {found}")
+            raise Odd(f"a response for chunk {found}")
         return error
 
-    def answer(self):
-        """Waits for an answer; returns its chunk and its error number."""
+    def response(self):
+        """Waits for a response; returns its chunk and its error number."""
         number, completion = self.wait(1)
         kind, payload = completion.immediate >> PAYLOAD_BITS, completion.immediate
         if not completion.has_immediate or kind not in (IO_RSP, IO_RSP_INVALIDATED):
-            raise Odd(f"instead of an answer: {completion.immediate:#x}")
+            raise Odd(f"instead of a response: {completion.immediate:#x}")
         chunk = payload & 0x7FFFF
         message = self.memories[number].bytes[completion.id : completion.id + completion.length]
         kind, which, key = struct.unpack("<HHI", message)
@@ -179,21 +179,21 @@ class Session(end.End):
         return chunk, payload >> 19 & 0x1FF
 
     def wait_for_end(self):
-        """Waits for `Ended`, whatever else the server says before."""
+        """Waits until the server disconnects, and ignores its messages."""
         while True:
             self.wait(0)
 
 
 def info_req(name, kind=INFO_REQ):
-    """INFO_REQ."""
+    """Encodes an INFO_REQ."""
     return struct.pack(f"<H{NAME}s14x", kind, name)
 
 
 def write(usr_len, kind=WRITE):
-    """The message of a WRITE."""
+    """Encodes the message of a WRITE."""
     return struct.pack("<HH", kind, usr_len)
 
 
 def read(usr_len, descriptor, kind=READ, flags=0, count=1):
-    """The message of a READ with a descriptor: address, key, length."""
+    """Encodes the message of a READ with a descriptor: address, key, length."""
     return struct.pack("<HHHHQII", kind, usr_len, flags, count, *descriptor)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""RDMA connections and memory, by rdma-core (peer.c)."""
+"""RDMA connections and memory, by rdma-core and peer.c."""
 
 import ctypes
 import errno
@@ -8,13 +8,13 @@ import os
 import time
 
 PRIVATE_DATA = 56
-"""Bytes that either side says when it connects."""
+"""Bytes of private data that either side sends when it connects."""
 
 WRITE, WRITE_WITH_IMMEDIATE, SEND, SEND_WITH_IMMEDIATE = range(4)
 """Operations of `Connection.post` (enum ibv_wr_opcode)."""
 
 LIBRARY = ctypes.CDLL(os.path.join(os.path.dirname(__file__), "libpeer.so"))
-"""What peer.c becomes, beside this."""
+"""The shared object of peer.c, beside this file."""
 
 
 class Work(ctypes.Structure):
@@ -45,7 +45,7 @@ LIBRARY.peer_register.restype = ctypes.c_void_p
 
 
 def check(result):
-    """What a function of peer.c returns, if it is not an error."""
+    """Returns the result of a function of peer.c; raises if it is an error."""
     if result < 0:
         raise OSError(-result, os.strerror(-result))
     return result
@@ -58,9 +58,9 @@ class Ended(Exception):
 class Refused(Exception):
     """The other side does not want the connection."""
 
-    def __init__(self, answer):
-        super().__init__(answer)
-        self.answer = answer
+    def __init__(self, private):
+        super().__init__(private)
+        self.private = private
 
 
 class Memory:
@@ -108,7 +108,7 @@ class Listener:
         check(LIBRARY.peer_listen(host.encode(), port.encode(), ctypes.byref(self._id)))
 
     def take(self):
-        """The next connection that somebody wants, to be accepted or refused; or None."""
+        """Returns the next connect request, to be accepted or refused; or None."""
         connection = ctypes.c_void_p()
         data = ctypes.create_string_buffer(PRIVATE_DATA)
         if not check(LIBRARY.peer_take(self._id, data, ctypes.byref(connection))):
@@ -135,7 +135,7 @@ class Connection:
 
     def close(self):
         """Ends it."""
-        # Whose end was told already would be waited for until the device forgets it.
+        # Destroying one whose disconnect was reported already would wait for a timeout.
         LIBRARY.peer_end(self.id, int(not self.ended))
 
     def post(self, opcode, memory=None, start=0, length=0, **work):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The documents of what sysfs shows name what the code makes."""
+"""The documents of sysfs files agree with the code."""
 
 import re
 
@@ -16,7 +16,7 @@ NOT_FILES = {"block_dev", "<device>@<session>"}
 
 
 def _declared() -> set[str]:
-    """Names of the files that the modules declare."""
+    """Returns the names of the files that the modules declare."""
     names = set()
     for module in MODULES:
         for source in (TREE / module).rglob("*.rs"):
@@ -26,7 +26,7 @@ def _declared() -> set[str]:
 
 
 def test_every_entry_is_complete() -> None:
-    """All fields, in the order that the kernel's documents have, and something said."""
+    """All fields, in the order of the kernel's documents, and a description."""
     wrong = [
         f"{entry.document}: {entry.what}"
         for entry in abi.entries()

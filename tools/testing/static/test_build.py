@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The build: it has no warnings, and it does no work twice.
+"""The build has no warnings, and repeats no work.
 
 Everything is built in a copy of the tree, so the files that a user works on
 keep their times.
@@ -43,7 +43,7 @@ class Build:
                 shutil.copy(TREE / name, self.source / name)
 
     def make(self, *arguments: str) -> str:
-        """Runs a module build, and returns all it said."""
+        """Runs a module build, and returns its output."""
         result = subprocess.run(
             ["make", "-C", self.kernel, f"M={self.source}", f"-j{os.cpu_count()}", *arguments],
             stdout=subprocess.PIPE,
@@ -55,12 +55,12 @@ class Build:
         return result.stdout
 
     def compiled(self) -> set[str]:
-        """Objects that a build makes of Rust sources now."""
+        """Builds; returns the objects that were made of Rust sources."""
         return set(re.findall(r"RUSTC \[M\] (\S+)", self.make("modules")))
 
     def change(self, name: str) -> set[str]:
-        """The objects that are made again after a file was touched."""
-        # Later than any object, whatever the clock's grain.
+        """Touches a file and builds; returns the objects that were made again."""
+        # Later than any object, even with a coarse clock.
         later = max(path.stat().st_mtime for path in self.source.rglob("*.o")) + 1
         os.utime(self.source / name, (later, later))
         return self.compiled()
@@ -104,7 +104,7 @@ def test_second_build_does_nothing(build: Build) -> None:
     [
         ("rnbd-client/rnbd_client.rs", {"rnbd-client/rnbd_client.o"}),
         ("rtrs/rtrs.rs", OBJECTS - {"proto/src/lib.o"}),
-        # Rust calls what is in there by bindings that are made of it.
+        # The bindings are generated from it.
         ("rtrs/bindings/helpers.c", OBJECTS - {"proto/src/lib.o"}),
         ("proto/src/lib.rs", OBJECTS),
         ("proto/src/wire/rtrs/rkey.rs", OBJECTS),
@@ -115,7 +115,7 @@ def test_a_change_builds_what_depends_on_it(build: Build, file: str, objects: se
 
 
 def test_clippy_has_nothing_to_say(build: Build) -> None:
-    # Another compiler than before: everything is built again.
+    # Clippy is another compiler, so everything is built again.
     expect_silence(build.make("CLIPPY=1", "modules"))
 
 

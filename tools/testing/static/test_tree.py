@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Rules that every file of the tree keeps."""
+"""Rules for every file of the tree."""
 
 import re
 import subprocess
@@ -75,7 +75,7 @@ def unsafe_lines(name: Path) -> list[int]:
     ]
 
 
-def test_every_file_says_its_licence() -> None:
+def test_every_file_names_its_licence() -> None:
     silent = []
     for name in tracked():
         if name.name in GENERATED:
@@ -107,7 +107,7 @@ def test_unsafe_only_where_it_may_be(record_property: Callable[[str, object], No
     assert not outside
 
 
-def test_every_unsafe_block_says_why() -> None:
+def test_every_unsafe_block_has_a_reason() -> None:
     """A `SAFETY` comment or a `# Safety` section stands close above each `unsafe`."""
     silent = []
     for name in rust_sources():
@@ -123,8 +123,8 @@ def test_every_unsafe_block_says_why() -> None:
     assert not silent
 
 
-def told_to_be_safe(name: Path) -> bool:
-    """Whether a file, or one that it is a module of, has the compiler refuse `unsafe`."""
+def denies_unsafe(name: Path) -> bool:
+    """Returns whether a file, or one that it is a module of, denies `unsafe`."""
     # a/b/c.rs is a module of a/b.rs, or of the crate's root.
     above = [folder.with_suffix(".rs") for folder in name.parents if folder.name]
     if name.parts[0] == "proto":
@@ -136,16 +136,16 @@ def told_to_be_safe(name: Path) -> bool:
     )
 
 
-def test_safe_files_are_told_so() -> None:
+def test_safe_files_deny_unsafe_code() -> None:
     """The compiler refuses `unsafe` wherever this file does."""
     safe = [name for name in rust_sources() if not may_be_unsafe(name)]
     # All crates have such files, and most are.
     assert {name.parts[0] for name in safe} == set(MODULES)
-    assert [str(name) for name in safe if not told_to_be_safe(name)] == []
+    assert [str(name) for name in safe if not denies_unsafe(name)] == []
 
 
 def test_no_path_of_one_machine() -> None:
-    """Nothing tells where somebody's home or cache is."""
+    """No file has a path in the home or the cache of one user."""
     pattern = re.compile(r"/root/\.cache|/home/\w+/|/work/(main|shared)")
     here = Path(__file__).resolve().relative_to(TREE)
     found = []
