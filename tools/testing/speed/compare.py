@@ -7,19 +7,19 @@ Figures = dict[str, dict[str, float]]
 """Instructions per I/O, by the keys of job and contender."""
 
 TOLERANCE = 0.01
-"""How far two runs of the same may be apart."""
+"""The relative difference of two equal runs at most."""
 
 
 @dataclass(frozen=True)
 class Ratio:
-    """A column of the table: what one contender costs, in terms of another."""
+    """A column of the table: the cost of one contender relative to another."""
 
     title: str
     of: str
     to: str
 
     def value(self, row: dict[str, float]) -> float | None:
-        """The ratio in a row; None when one of the two was not measured."""
+        """Returns the ratio in a row; None if one of the two was not measured."""
         dividend, divisor = row.get(self.of), row.get(self.to)
         if dividend is None or not divisor:
             return None
@@ -34,7 +34,7 @@ RATIOS = [
 
 
 def dearer(figures: Figures) -> list[str]:
-    """A line for each job that costs more with ours than with C, both as by default.
+    """Returns a line for each job that costs more with our drivers than with C, by default.
 
     By more than two runs of the same may be apart: what is less is not known.
     """
@@ -48,7 +48,7 @@ def dearer(figures: Figures) -> list[str]:
 
 
 def mean(runs: list[Figures]) -> Figures:
-    """The mean of what all of the runs have measured."""
+    """Returns the mean of the figures that all runs have."""
     return {
         job: {
             key: sum(run[job][key] for run in runs) / len(runs)
@@ -60,7 +60,7 @@ def mean(runs: list[Figures]) -> Figures:
 
 
 def disagreements(runs: list[Figures]) -> list[str]:
-    """A line for each figure of which two runs differ by more than `TOLERANCE`."""
+    """Returns a line for each figure that differs between runs by more than `TOLERANCE`."""
     lines = []
     for job, row in mean(runs).items():
         for key in row:

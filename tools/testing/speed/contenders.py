@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What is measured: ways from fio to one and the same RAM disk."""
+"""The contenders: ways from fio to the same RAM disk."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,17 +14,17 @@ DISK_MEGABYTES = 128
 
 @dataclass(frozen=True)
 class Contender:
-    """One way."""
+    """One way from fio to the disk."""
 
     key: str
-    """A word for it."""
+    """Its name on the command line."""
     title: str
     drivers: str
-    """Which RNBD modules its guest has."""
+    """The RNBD modules of its guest."""
     attach: Callable[[Guest, str], str]
-    """Makes a way to a device in a guest; returns the file of the device there."""
+    """Makes the way to a device in a guest; returns the node of the resulting device."""
     cheap: bool = False
-    """Whether it passes no network."""
+    """Whether it does not use the network."""
 
 
 def _direct(_guest: Guest, device: str) -> str:
@@ -56,24 +56,24 @@ CONTENDERS = [
     Contender("ours", "ours, always_invalidate=Y", "rust", _rnbd(True)),
     Contender("ours-n", "ours, always_invalidate=N", "rust", _rnbd(False)),
 ]
-"""All of them, in the order of the table."""
+"""All contenders, in the order of the table."""
 
 
 def chosen(words: list[str]) -> list[Contender]:
-    """Those with these keys; all when there is none.  `KeyError` for what is no key."""
+    """Returns the contenders with these keys, or all; raises `KeyError` for an unknown key."""
     known = {contender.key: contender for contender in CONTENDERS}
     wanted = {known[word].key for word in words}
     return [contender for contender in CONTENDERS if not wanted or contender.key in wanted]
 
 
 def prepare(guest: Guest, contender: Contender) -> str:
-    """Makes the disk, full, and the way to it; returns the device file to measure."""
+    """Makes and fills the disk, and the way to it; returns the device node to measure."""
     disk = rnbd.Target(guest).ram_disk(DISK_MEGABYTES)
     # A RAM disk takes its pages when they are first written.
     blocks = f"bs=1M count={DISK_MEGABYTES}"
     guest.run(f"dd if=/dev/zero of={disk} {blocks} oflag=direct status=none", timeout=120)
     node = contender.attach(guest, disk)
-    # Requests are to go straight to the driver, whatever the default is.
+    # Requests must go straight to the driver, without a scheduler.
     scheduler = f"/sys/block/{node.removeprefix('/dev/')}/queue/scheduler"
     guest.run(f"if [ -e {scheduler} ]; then echo none > {scheduler}; fi")
     return node

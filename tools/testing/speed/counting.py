@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Counting what a guest executes, with a plugin of QEMU (counter.c)."""
+"""Counting the instructions of a guest, with a plugin of QEMU (counter.c)."""
 
 import os
 from collections.abc import Iterable
@@ -19,15 +19,15 @@ class Block:
     address: int
     instructions: int
     locked: int
-    """How many of them keep other processors from the memory they work on."""
+    """The number of locked instructions among them."""
 
 
 Counts = dict[Block, int]
-"""How often each block ran."""
+"""The number of executions of each block."""
 
 
 def parse(lines: Iterable[str]) -> Counts:
-    """Reads what the plugin wrote."""
+    """Parses the output of the plugin."""
     counts = {}
     for line in lines:
         address, instructions, locked, times = line.split()
@@ -39,7 +39,7 @@ class Counter:
     """The plugin in a guest."""
 
     def __init__(self, folder: Path) -> None:
-        """`folder` is for its files, and for this guest alone."""
+        """`folder` is for its files, and belongs to this guest."""
         self._folder = folder
         self._orders = folder / "orders"
         folder.mkdir(parents=True, exist_ok=True)
@@ -48,12 +48,12 @@ class Counter:
 
     @property
     def options(self) -> list[str]:
-        """What QEMU is to be started with."""
+        """The options for QEMU."""
         plugin = cache.shared_object(SOURCE, "-fvisibility=hidden")
         return ["-plugin", f"file={plugin},orders={self._orders}"]
 
     def read(self, patience: float) -> Counts:
-        """All counts since the guest was started."""
+        """Reads all counts since the guest was started."""
         written, done = self._folder / "counts", self._folder / "done"
         done.unlink(missing_ok=True)
         self._orders.write_text(f"{written} {done}\n", encoding="ascii")

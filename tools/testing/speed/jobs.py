@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The fio jobs that are measured, and what they say."""
+"""The fio jobs that are measured, and their reports."""
 
 import json
 from dataclasses import dataclass
@@ -11,11 +11,11 @@ PATIENCE = 300.0
 """Seconds that a job may take on an idle machine."""
 
 RUNS = 3
-"""How often a job runs for one figure."""
+"""The number of runs of a job for one figure."""
 
 
 class Unusable(Exception):
-    """A job ended without a figure that means anything."""
+    """A job ended without a valid figure."""
 
 
 @dataclass(frozen=True)
@@ -27,20 +27,20 @@ class Job:
     rw: str
     """`randread` or `randwrite`."""
     depth: int
-    """How many requests are on their way at a time."""
+    """The number of requests in flight."""
 
     @property
     def key(self) -> str:
-        """A word for it."""
+        """Its name on the command line."""
         return f"{self.block}k-{self.rw}-qd{self.depth}"
 
     @property
     def title(self) -> str:
-        """What a reader calls it."""
+        """Its name in tables."""
         return f"{self.block}k {self.rw} QD{self.depth}"
 
     def requests(self, cheap: bool) -> int:
-        """How many requests to measure.
+        """The number of requests to measure.
 
         fio counts time in milliseconds, which are a million instructions each.
         So many requests take at least 300 of them; `cheap` ones are those that
@@ -51,7 +51,7 @@ class Job:
         return 5000 if self.block < 64 else 2000
 
     def command(self, device: str, requests: int) -> str:
-        """The command that runs it."""
+        """Returns the command that runs it."""
         return (
             f"fio --name=job --filename={device} --direct=1 --ioengine=io_uring"
             f" --bs={self.block}k --rw={self.rw} --iodepth={self.depth} --norandommap"
@@ -65,11 +65,11 @@ JOBS = [
     for rw in ("randread", "randwrite")
     for depth in (1, 32)
 ]
-"""All of them, in the order of the table."""
+"""All jobs, in the order of the table."""
 
 
 def chosen(words: list[str]) -> list[Job]:
-    """The jobs that have one of the words in their keys; all when there is none.
+    """Returns the jobs with one of the words in their keys, or all if there are no words.
 
     >>> [job.key for job in chosen(["4k-randread"])]
     ['4k-randread-qd1', '4k-randread-qd32']
@@ -82,7 +82,7 @@ def chosen(words: list[str]) -> list[Job]:
 
 
 def instructions_per_io(output: str, requests: int) -> float:
-    """Reads what fio printed: nanoseconds between two requests.
+    """Parses a report of fio: nanoseconds between two requests.
 
     In a guest that counts, those are instructions.  `Unusable` when a request
     failed, or another number of them ran.
@@ -106,13 +106,13 @@ def instructions_per_io(output: str, requests: int) -> float:
 
 
 def run(guest: Guest, device: str, job: Job, requests: int) -> float:
-    """Runs a job; returns how many instructions one of so many requests takes."""
+    """Runs a job with `requests` requests; returns the instructions of one."""
     output = guest.run(job.command(device, requests), timeout=PATIENCE * guest.patience).stdout
     return instructions_per_io(output, requests)
 
 
 def measure(guest: Guest, device: str, job: Job, cheap: bool) -> float:
-    """Runs as much of a job as makes a figure: the median of a few runs.
+    """Measures a job: the median of a few runs.
 
     What is in batches falls into one pattern or another now and then.
     """

@@ -15,7 +15,7 @@ from rnbdbench.guest import Specification
 def counting(
     name: str, drivers: str, logs: Path, options: Sequence[str] = ()
 ) -> Iterator[Guest]:
-    """A guest for a `with` block, which fails when its kernel complained.
+    """Provides a guest for a `with` block, which fails if the kernel reports a problem.
 
     A guest of its own for everything that is measured: what ran before leaves
     traces in caches and allocators.  `options` are more ones for QEMU.

@@ -1,18 +1,18 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""NVMe over RDMA from a guest to itself: a peer to be measured against."""
+"""NVMe over RDMA from a guest to itself, as a reference."""
 
 from rnbdbench import network
 from rnbdbench.guest import Guest
 
 NAME = "bench"
-"""What the subsystem is called."""
+"""The name of the subsystem."""
 
 NVMET = "/sys/kernel/config/nvmet"
 PORT = 4420
 
 
 def serve(guest: Guest, device: str) -> None:
-    """Offers a block device by nvmet, as `NAME`."""
+    """Exports a block device by nvmet, as `NAME`."""
     subsystem = f"{NVMET}/subsystems/{NAME}"
     namespace = f"{subsystem}/namespaces/1"
     port = f"{NVMET}/ports/1"
@@ -31,7 +31,7 @@ def serve(guest: Guest, device: str) -> None:
 
 
 def connect(guest: Guest) -> str:
-    """Connects to what is served, with one queue; returns the device file."""
+    """Connects to the subsystem, with one queue; returns the device node."""
     guest.run("modprobe nvme-rdma")
     options = (
         f"transport=rdma,traddr={network.TARGET.v4},trsvcid={PORT},nqn={NAME},nr_io_queues=1"

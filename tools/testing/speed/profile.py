@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Where the instructions of an I/O are spent, and what else it costs."""
+"""The instructions of an I/O by function, and the events that it causes."""
 
 import json
 import re
@@ -50,7 +50,7 @@ OTHER = "everything else"
 OWN_PARTS = ("rtrs, client and server", "rnbd_client", "rnbd_server")
 OWN_PART = "instructions in the modules"
 FIRST = ("work requests sent", "completions", "wake-ups")
-"""Events that the summary has."""
+"""Events in the summary."""
 
 EVENTS = {
     "work requests sent": r"rdma_rxe:do_complete",
@@ -77,14 +77,14 @@ EVENTS = {
 
 @dataclass
 class Profile:
-    """What one I/O of a job takes."""
+    """The costs of one I/O of a job."""
 
     parts: Counter[str] = field(default_factory=Counter)
     """Instructions by part."""
     functions: Counter[str] = field(default_factory=Counter)
     """Instructions by `<module>:<function>`."""
     events: Counter[str] = field(default_factory=Counter)
-    """How often what happens."""
+    """Counts of events."""
     locked: Counter[str] = field(default_factory=Counter)
     """Locked instructions by part."""
 
@@ -100,7 +100,7 @@ class Profile:
 
 
 def part_of(function: str) -> str:
-    """The part that a `<module>:<function>` counts for."""
+    """Returns the part that a `<module>:<function>` belongs to."""
     for part, pattern in PARTS.items():
         if re.match(pattern, function):
             return part
@@ -108,12 +108,12 @@ def part_of(function: str) -> str:
 
 
 def difference(later: counting.Counts, earlier: counting.Counts) -> counting.Counts:
-    """What ran between two readings."""
+    """Returns the difference of two readings."""
     return {block: times - earlier.get(block, 0) for block, times in later.items()}
 
 
 def attribute(counts: counting.Counts, symbols: Symbols, requests: int) -> Profile:
-    """Counts of so many requests, by function and part, for one of them."""
+    """Attributes the counts of `requests` requests to functions and parts, per request."""
     profile = Profile()
     locked: Counter[str] = Counter()
     calls: Counter[str] = Counter()
@@ -140,7 +140,7 @@ def attribute(counts: counting.Counts, symbols: Symbols, requests: int) -> Profi
 
 
 def take(guest: Guest, counter: counting.Counter, node: str, job: jobs.Job) -> Profile:
-    """Runs a job with few and with many requests, and looks at what is between."""
+    """Runs a job with few and with many requests; returns the profile of the difference."""
     symbols = Symbols(guest.output("cat /proc/kallsyms", timeout=120).splitlines())
     readings = []
     # The first run is for what is done once only, such as reading fio itself.
@@ -156,11 +156,11 @@ OWN = r"(rtrs|rnbd)\w*:"
 """Functions of either set of RNBD drivers."""
 
 MOST = 25
-"""How many of them a report lists."""
+"""The number of functions that a report lists."""
 
 
 def tables(job: jobs.Job, profiles: dict[str, Profile]) -> str:
-    """Parts and events of one job, a column for each contender."""
+    """Returns parts and events of one job, with a column for each contender."""
     each = profiles.values()
     parts = [
         [part, *(f"{profile.parts[part]:.0f}" for profile in each)] for part in [*PARTS, OTHER]
@@ -191,7 +191,7 @@ def tables(job: jobs.Job, profiles: dict[str, Profile]) -> str:
 
 
 def summary(asked: list[jobs.Job], profiles: dict[str, dict[str, Profile]]) -> str:
-    """What is looked at first: a line for each job, the contenders side by side."""
+    """Returns the summary: a line for each job, with the contenders side by side."""
     titles = list(dict.fromkeys(title for job in asked for title in profiles[job.key]))
     lines = []
     for job in asked:
@@ -204,13 +204,13 @@ def summary(asked: list[jobs.Job], profiles: dict[str, dict[str, Profile]]) -> s
 
 
 def markdown(title: str, asked: list[jobs.Job], profiles: dict[str, dict[str, Profile]]) -> str:
-    """The report: the summary, and a chapter for each job."""
+    """Returns the report: the summary, and a chapter for each job."""
     chapters = [tables(job, profiles[job.key]) for job in asked]
     return "\n\n".join([f"# {title}", summary(asked, profiles), *chapters]) + "\n"
 
 
 def as_json(profiles: dict[str, dict[str, Profile]]) -> str:
-    """The same for programs, with all functions."""
+    """Returns the report as JSON, with all functions."""
     return json.dumps(
         {job: {key: vars(found) for key, found in row.items()} for job, row in profiles.items()},
         indent=1,

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The table, for the eye and for programs."""
+"""The table, as Markdown and as JSON."""
 
 import json
 from dataclasses import dataclass
@@ -16,19 +16,19 @@ MEANING = (
 
 
 def row(cells: list[str]) -> str:
-    """A line of a table."""
+    """Returns a line of a table."""
     return f"| {' | '.join(cells)} |"
 
 
 def table(header: list[str], lines: list[list[str]]) -> str:
-    """A table whose first column is text and whose others are numbers."""
+    """Returns a table with text in the first column and numbers in the others."""
     rule = ["---"] + ["---:"] * (len(header) - 1)
     return "\n".join(map(row, [header, rule, *lines]))
 
 
 @dataclass(frozen=True)
 class Report:
-    """What was measured, and of what."""
+    """Measured figures, and their origin."""
 
     release: str
     commit: str
@@ -37,7 +37,7 @@ class Report:
     figures: compare.Figures
 
     def table(self) -> str:
-        """Figures and ratios; a dash where something was not measured."""
+        """Returns figures and ratios, with a dash for a missing figure."""
         ratios = [
             ratio
             for ratio in compare.RATIOS
@@ -61,12 +61,12 @@ class Report:
         return table(header, lines)
 
     def markdown(self) -> str:
-        """The whole report."""
+        """Returns the report as Markdown."""
         title = f"# Instructions per I/O: commit {self.commit}, kernel {self.release}"
         return "\n\n".join([title, self.table(), MEANING]) + "\n"
 
     def json(self, runs: list[compare.Figures]) -> str:
-        """The same for programs, with every run."""
+        """Returns the report as JSON, with every run."""
         return json.dumps(
             {
                 "release": self.release,

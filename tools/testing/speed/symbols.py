@@ -11,13 +11,13 @@ USER = "user space"
 _KERNEL_START = 1 << 63
 
 _NOISE = re.compile(r"(s|B|K[a-z])[0-9A-Za-z]*_")
-"""In a mangled name: what tells crates and blocks apart, and references back."""
+"""Parts of a mangled name that distinguish crates and blocks, and back references."""
 
 _LENGTH = re.compile(r"([1-9][0-9]*)_?")
 
 
 def readable(name: str) -> str:
-    """A name in Rust's mangling (v0), as the row of its words; others stay.
+    """Turns a name in Rust's mangling (v0) into the sequence of its words; others stay.
 
     >>> readable("_RNvMs_NtNtCsbLMp_4rtrs6client4linkNtB4_4Link4post")
     'rtrs::client::link::Link::post'
@@ -54,7 +54,7 @@ class Symbols:
         self._functions = [(name, module) for _, name, module in found]
 
     def find(self, address: int) -> tuple[str, str, int]:
-        """Name, module ("" for the kernel itself) and start of the function at an address."""
+        """Returns name, module ("" for the kernel) and start of the function at an address."""
         place = bisect.bisect_right(self._addresses, address) - 1
         if address < _KERNEL_START or place < 0:
             return USER, USER, address
