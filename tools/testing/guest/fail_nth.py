@@ -7,7 +7,7 @@ The orders are JSON: lists of writes to files, of which each is a path, where `*
 for anything, and a text.  `prepare` must succeed, `do` is what allocations fail in, and
 `undo` may find that there is nothing to undo; what of these fails is tried again for a
 while.  `most` is how many allocations fail at most, one in each round: those are spread
-evenly over all that there are.
+evenly over all allocations.
 
 Only what the writing task allocates itself fails, so it is much the same in each run.
 Says in JSON what comes of the write when nothing fails, how many allocations there are, how

@@ -3,7 +3,7 @@
 
     stress.py <folder> <seed> <log>
 
-Whatever happens to most of its files is in the journal, or is not.  Others are written
+Changes of most of its files are in the journal, or are not.  Others are written
 once, synced, and never touched again: these are logged as `sha256sum --check` wants it.
 """
 

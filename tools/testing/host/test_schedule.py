@@ -103,7 +103,7 @@ def test_workers_keep_their_guests() -> None:
 
 
 def test_a_batch_that_runs_alone_has_the_machine() -> None:
-    """Whatever the order of steps; the batches without guests go before it."""
+    """With either worker as the slow one; batches without guests go before it."""
     for slow in (0, 1):
         batches = [
             Batch(LOOPBACK, False, [0, 1]),

@@ -46,7 +46,7 @@ NAMES = {
     "name-with-slash": ("closed", "bad first message: malformed name"),
     "name-in-use": ("closed", "session name 'bench' is in use"),
 }
-"""Likewise when the client says its name, or should."""
+"""The same for cases of INFO_REQ, by which the client sends its name."""
 
 IMMEDIATES = {
     "immediate-of-no-type": ("closed", "unexpected immediate type 5"),
@@ -60,7 +60,7 @@ IMMEDIATES = {
     "name-again": ("closed", "receive on connection 0 failed"),
     "chunk-in-use": ("closed", "message id 0 used while in flight"),
 }
-"""Likewise on a path that is up."""
+"""The same on a path that is connected."""
 
 REQUESTS = {
     "request-of-no-type": ("closed", "unexpected message type 9"),
@@ -71,10 +71,10 @@ REQUESTS = {
     "descriptor-too-long": ("closed", "descriptor length 65 out of range"),
     "descriptor-around": ("closed", "descriptor wraps around the address space"),
     "descriptor-of-no-key": ("closed", "remote access error"),
-    # The rogue's own device gives up without a word, so nobody acknowledges the answer.
+    # The rogue's own device fails silently, so the response is not acknowledged.
     "key-not-to-invalidate": ("closed", "failed: transport retry counter exceeded"),
 }
-"""Likewise for what is in a chunk."""
+"""The same for the content of a chunk."""
 
 MESSAGES = {
     "message-of-no-type": ("answer 22", "refused a message: unexpected message type 99"),
@@ -93,7 +93,7 @@ MESSAGES = {
     "open": ("answer 0", "opened '/dev/ram0'"),
     "open-no-device": ("answer 15", "failed: ENOTBLK"),
     "open-twice": ("answer 17", "failed: EEXIST"),
-    # As with the C drivers: it is not open, which is all that was wanted.
+    # As with the C drivers: the device is not open, as wanted.
     "close-unknown": ("answer 0", ""),
     "read-unknown": ("answer 107", "request for unknown device 1000"),
 }

@@ -17,7 +17,7 @@ from rnbdbench.lab import Pair
 from rnbdbench.rnbd import Device
 
 READ = "dd if={} of=/dev/null bs=512 skip=800 count=8 iflag=direct status=none"
-"""Of what no kernel looks at when it looks for partitions."""
+"""Reads sectors that the kernel does not read when it looks for partitions."""
 
 CONNECTIONS = {
     "magic": ("EPROTO", "the server's response was refused: bad magic 0x1234"),
@@ -35,7 +35,7 @@ CONNECTIONS = {
     "second-refused": ("ENOMEM", ""),
     "second-magic": ("EPROTO", "the server's response was refused: bad magic 0x1234"),
 }
-"""The error of map_device, and what the client says, by case."""
+"""The error of map_device, and words of the client's log, by case."""
 
 CHUNKS = {
     "info-of-other-type": ("ECONNRESET", "INFO_RSP was refused: unexpected message type 9"),
@@ -49,7 +49,7 @@ CHUNKS = {
     "chunks-too-long": ("ECONNRESET", "INFO_RSP was refused: descriptor length"),
     "chunk-around": ("ECONNRESET", "INFO_RSP was refused: descriptor wraps around"),
 }
-"""Likewise when the server says where its memory is."""
+"""The same for cases of INFO_RSP, by which the server sends the addresses of its memory."""
 
 ANSWERS = {
     "answer-of-no-chunk": ("ECONNABORTED", "path lost: response with a wrong id"),
@@ -69,7 +69,7 @@ ANSWERS = {
     "odd-block-size": ("EPROTO", "impossible device geometry"),
     "too-many-sectors": ("EPROTO", "impossible device geometry"),
 }
-"""Likewise for messages."""
+"""The same for cases of later messages."""
 
 DISKS = {
     "huge-block-size": (None, ""),
@@ -80,17 +80,17 @@ DISKS = {
     "io-answered-twice": (None, "path lost: response to a request that is not in flight"),
     "well-behaved": (None, ""),
 }
-"""Likewise for a disk that may come about."""
+"""The same for cases in which a disk may be mapped."""
 
 NO_LARGE_BLOCKS = ("EINVAL", "Invalid logical block size (32768)")
-"""What comes of `huge-block-size` on the sanitizing kernel, which has no huge pages."""
+"""The outcome of `huge-block-size` on the sanitizing kernel, which has no huge pages."""
 
 
 def _use(guest: Guest, disk: Device, words: str) -> None:
     """Reads a disk until that ends, or the kernel has said `words` if there are some."""
     mark = guest.console.mark()
     read = guest.begin(READ.format(disk.node))
-    # When the path is lost before the buffer is out of the server's reach, it waits.
+    # If the path is lost before the server has lost access to the buffer, the read waits.
     guest.wait_until(
         lambda: words in guest.console.since(mark) and (words or not read.running),
         f"a read to end, or '{words}'",

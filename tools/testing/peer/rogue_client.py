@@ -19,21 +19,21 @@ import transport
 import verbs
 
 BURST, WINDOW = 10, 5.1
-"""Lines that a place in the server's code logs in so many seconds, and no more."""
+"""The most lines that a place in the server's code logs, in this many seconds."""
 
 CASES = {}
-"""What can be done, by name: functions of a `Target` and a session, which say what came."""
+"""The cases by name: functions of a `Target` and a session that return the outcome."""
 
 
 class Target:
-    """The server, and a disk that it has."""
+    """The server, and one of its disks."""
 
     def __init__(self, address, port, seconds, disk):
         self.server, self.seconds, self.disk = (address, port), float(seconds), disk.encode()
 
 
 def outcome(target, act):
-    """What `act` with a session comes to."""
+    """Runs `act` with a new session; returns the outcome."""
     session = transport.Session(target.server, target.seconds)
     try:
         return act(target, session)
@@ -50,13 +50,13 @@ def outcome(target, act):
 
 
 def case(name, act):
-    """Adds a case: `act` with a session for which nothing was done yet."""
+    """Adds a case: `act` with a session that is not connected."""
     assert name not in CASES, name
     CASES[name] = act
 
 
 def up_case(name, act):
-    """Adds a case: `act` with a session that is up."""
+    """Adds a case: `act` with a connected session."""
 
     def whole(target, session):
         session.bring_up(b"rogue")
@@ -66,7 +66,7 @@ def up_case(name, act):
 
 
 def path_case(name, act):
-    """Adds a case: `act` with a session that is up, in which it ends the path."""
+    """Adds a case: `act` with a connected session; the server must end the path."""
 
     def whole(_, session):
         act(session)
@@ -76,7 +76,7 @@ def path_case(name, act):
 
 
 def request_case(name, act):
-    """Adds a case: `act` with a session that is up and has a disk, and returns an answer."""
+    """Adds a case: `act` with a connected session and an open disk; it returns an error."""
     up_case(
         name,
         lambda target, session: f"answer {act(session, opened(session, target.disk))}",
@@ -84,7 +84,7 @@ def request_case(name, act):
 
 
 def opened(session, disk, mode=messages.RW):
-    """Opens a disk, and returns its number."""
+    """Opens a disk; returns its number."""
     error = session.ask(messages.open_device(disk, mode), room=messages.OPEN_RSP_SIZE)
     if error:
         raise transport.Odd(f"open failed: {error}")
@@ -95,13 +95,13 @@ def opened(session, disk, mode=messages.RW):
 
 
 def connect(_, session, **fields):
-    """One connection, which is one too many if it comes about."""
+    """Makes one connection, which the server must refuse."""
     session.connect(**fields)
     return "accepted"
 
 
 def connect_twice(_, session, **fields):
-    """A second one, which does not fit the first."""
+    """Makes a second connection that contradicts the first."""
     session.connect()
     session.connect(**fields)
     return "accepted"
@@ -124,21 +124,21 @@ case("other-count", partial(connect_twice, count=3))
 
 
 def introduce(_, session, message):
-    """All connections, and another first message than there should be."""
+    """Makes all connections, and sends a wrong first message."""
     session.connect_all()
     session.send(0, message)
     session.wait_for_end()
 
 
 def introduce_early(_, session):
-    """The name before the last connection."""
+    """Sends INFO_REQ before the last connection is made."""
     session.connect()
     session.send(0, transport.info_req(b"rogue"))
     session.wait_for_end()
 
 
 def request_early(_, session):
-    """A request in the place of the name."""
+    """Sends a request instead of INFO_REQ."""
     session.connect_all()
     session.say(0, transport.immediate(transport.IO_REQ, 0))
     session.wait_for_end()
@@ -159,18 +159,18 @@ case("name-in-use", partial(introduce, message=transport.info_req(b"bench")))
 
 
 def say_again(target, session):
-    """A request that takes its time, said again before it is answered."""
+    """Sends a slow request again before its response."""
     device = opened(session, target.disk)
     size = 240 * messages.SECTOR
     session.begin(messages.io(device, messages.OP_READ, size=size), room=size)
-    # One of these comes in time, whatever the others find.
+    # One of these arrives in time, whatever becomes of the rest.
     for _ in range(16):
         session.say(1, session.place(0, size + messages.IO_SIZE))
     session.wait_for_end()
 
 
 def say(number, kind, payload):
-    """An immediate."""
+    """Sends an immediate."""
     return lambda session: session.say(number, transport.immediate(kind, payload))
 
 
@@ -190,7 +190,7 @@ up_case("chunk-in-use", say_again)
 
 
 def put(message):
-    """A request with room for 64 bytes, its message as it is given."""
+    """Sends a request with room for 64 bytes and the given message."""
 
     def act(session):
         user = messages.sess_info()
@@ -201,7 +201,7 @@ def put(message):
 
 
 def read(length=64, address=None, key=None, **message):
-    """A READ, its descriptor not quite what it should be."""
+    """Sends a READ with a wrong descriptor."""
 
     def encode(session):
         mine, rkey, _ = session.buffer(64)
@@ -223,11 +223,11 @@ path_case("descriptor-of-no-key", put(read(key=0x12345678)))
 path_case("key-not-to-invalidate", put(read(flags=1)))
 
 
-# Messages, which are answered: the path goes on.
+# Messages that get a response: the path stays connected.
 
 
 def ask(user, **request):
-    """A message without a disk."""
+    """Sends a message that needs no disk."""
 
     def act(target, session):
         message = user(target) if callable(user) else user
@@ -237,25 +237,25 @@ def ask(user, **request):
 
 
 def reply(user, size, room=4096):
-    """A request with more room than its answer takes: nothing else must come."""
+    """Sends a request with more room than its response takes: the rest must stay empty."""
 
     def act(target, session):
         error = session.ask(user(target), room=room)
         rest = session.data(room)[size:]
-        return f"answer {error}" if not any(rest) else f"more than an answer: {rest.hex()}"
+        return f"answer {error}" if not any(rest) else f"more than a response: {rest.hex()}"
 
     return act
 
 
 def open_of(room=messages.OPEN_RSP_SIZE, cut=None, **fields):
-    """An OPEN of the disk, or what `fields` say."""
+    """Sends an OPEN of the disk, changed by `fields`."""
     return ask(
         lambda target: messages.open_device(**{"path": target.disk, **fields})[:cut], room=room
     )
 
 
 def open_twice(target, session):
-    """The disk by another path of it."""
+    """Opens the disk by another path name."""
     opened(session, target.disk)
     alias = target.disk.replace(b"/dev/", b"/dev/./")
     again = session.ask(messages.open_device(alias), room=messages.OPEN_RSP_SIZE)
@@ -263,7 +263,7 @@ def open_twice(target, session):
 
 
 def read_only(operation, data=b""):
-    """Something that changes the disk, which was opened to be read."""
+    """Sends a change of the disk, which is open read-only."""
 
     def act(target, session):
         device = opened(session, target.disk, messages.RO)
@@ -273,14 +273,14 @@ def read_only(operation, data=b""):
 
 
 def close_at_once(session, device):
-    """Two CLOSEs of one device, both under way."""
+    """Sends two CLOSEs of one device at the same time."""
     for chunk in (1, 2):
         session.begin(messages.close_device(device), chunk=chunk)
     return sorted(error for _, error in (session.response(), session.response()))
 
 
 def io(operation, data=b"", room=None, cut=None, **fields):
-    """An I/O message of the disk."""
+    """Sends an I/O message of the disk."""
     return lambda session, device: session.ask(
         messages.io(device, operation, **fields)[:cut], data, room
     )
@@ -330,7 +330,7 @@ request_case("priority-of-no-class", io(messages.OP_READ, room=messages.SECTOR, 
 
 
 def main():
-    """Goes through the cases."""
+    """Runs the cases."""
     target = Target(*sys.argv[1:5])
     began = []
     for name in sys.argv[5:]:
