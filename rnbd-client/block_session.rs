@@ -17,26 +17,45 @@
 
 #![deny(unsafe_code)]
 
-use crate::deferred_drop;
-use crate::device::Device;
-use crate::disk_sysfs::Unmap;
-use crate::mapping::Mapping;
-use crate::mapping::NewMapping;
-use crate::module_resources::ModuleResources;
-use crate::rtrs_session::RtrsSession;
-use crate::rtrs_session::SessionHandle;
-use crate::session_registry::Named;
-use crate::session_registry::SessionRegistry;
-use crate::session_registry::SessionUser;
-use kernel::new_mutex;
-use kernel::prelude::*;
-use kernel::sync::Arc;
-use kernel::sync::Mutex;
-use kernel::time::Delta;
-use rnbd_proto::text::map_device::MapOptions;
-use rnbd_proto::text::UnmapMode;
-use rnbd_proto::wire::name::SessName;
+use kernel::{
+    new_mutex,
+    prelude::*,
+    sync::{
+        Arc,
+        Mutex, //
+    },
+    time::Delta, //
+};
+
+use rnbd_proto::{
+    text::{
+        map_device::MapOptions,
+        UnmapMode, //
+    },
+    wire::name::SessName, //
+};
+
 use rtrs::kernel_ext::log::Plain;
+
+use crate::{
+    deferred_drop,
+    device::Device,
+    disk_sysfs::Unmap,
+    mapping::{
+        Mapping,
+        NewMapping, //
+    },
+    module_resources::ModuleResources,
+    rtrs_session::{
+        RtrsSession,
+        SessionHandle, //
+    },
+    session_registry::{
+        Named,
+        SessionRegistry,
+        SessionUser, //
+    }, //
+};
 
 /// How long unmapping by force waits for the server to close the device.
 const CLOSE_TIMEOUT: Delta = Delta::from_secs(5);

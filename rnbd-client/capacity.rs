@@ -5,11 +5,16 @@
 
 #![deny(unsafe_code)]
 
+use kernel::{
+    new_mutex,
+    prelude::*,
+    sync::{
+        Arc,
+        Mutex, //
+    }, //
+};
+
 use crate::mq::DiskCapacity;
-use kernel::new_mutex;
-use kernel::prelude::*;
-use kernel::sync::Arc;
-use kernel::sync::Mutex;
 
 /// The capacity of a device, in sectors of 512 bytes.
 #[pin_data]

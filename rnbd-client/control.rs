@@ -4,23 +4,44 @@
 
 #![deny(unsafe_code)]
 
-use crate::block_session::BlockSession;
-use crate::block_session::Sessions;
-use crate::module_resources::ModuleResources;
-use kernel::prelude::*;
-use kernel::sync::Arc;
-use kernel::sync::ArcBorrow;
-use rnbd_proto::text::map_device::MapOptions;
-use rnbd_proto::text::map_device::USAGE;
-use rtrs::kernel_ext::class::Class;
-use rtrs::kernel_ext::class::ClassDevice;
-use rtrs::kernel_ext::cpu;
-use rtrs::kernel_ext::log::Plain;
-use rtrs::kernel_ext::sysfs::Attrs;
-use rtrs::kernel_ext::sysfs::StoreCtx;
-use rtrs::kernel_ext::sysfs::SysfsDir;
-use rtrs::kernel_ext::workqueue::OwnedWorkqueue;
-use rtrs::kernel_ext::workqueue::WorkqueueKind;
+use kernel::{
+    prelude::*,
+    sync::{
+        Arc,
+        ArcBorrow, //
+    }, //
+};
+
+use rnbd_proto::text::map_device::{
+    MapOptions,
+    USAGE, //
+};
+
+use rtrs::kernel_ext::{
+    class::{
+        Class,
+        ClassDevice, //
+    },
+    cpu,
+    log::Plain,
+    sysfs::{
+        Attrs,
+        StoreCtx,
+        SysfsDir, //
+    },
+    workqueue::{
+        OwnedWorkqueue,
+        WorkqueueKind, //
+    }, //
+};
+
+use crate::{
+    block_session::{
+        BlockSession,
+        Sessions, //
+    },
+    module_resources::ModuleResources, //
+};
 
 rtrs::sysfs_files! {
     static CONTROL_FILES: Files<ControlFiles> = [

@@ -4,22 +4,35 @@
 
 #![deny(unsafe_code)]
 
-use crate::device::Device;
 use kernel::prelude::*;
-use rnbd_proto::error::WireError;
-use rnbd_proto::wire::name::DevicePath;
-use rnbd_proto::wire::rnbd::CloseMsg;
-use rnbd_proto::wire::rnbd::DevInfo;
-use rnbd_proto::wire::rnbd::DeviceId;
-use rnbd_proto::wire::rnbd::OpenMsg;
-use rnbd_proto::wire::rnbd::OpenRsp;
-use rnbd_proto::wire::rnbd::SessInfo;
-use rnbd_proto::wire::rnbd::SessInfoRsp;
-use rnbd_proto::wire::rnbd::OPEN_RSP_SIZE;
-use rnbd_proto::wire::rnbd::SESS_INFO_RSP_SIZE;
-use rtrs::client::Direction;
-use rtrs::client::Session;
-use rtrs::kernel_ext::log::Plain;
+
+use rnbd_proto::{
+    error::WireError,
+    wire::{
+        name::DevicePath,
+        rnbd::{
+            CloseMsg,
+            DevInfo,
+            DeviceId,
+            OpenMsg,
+            OpenRsp,
+            SessInfo,
+            SessInfoRsp,
+            OPEN_RSP_SIZE,
+            SESS_INFO_RSP_SIZE, //
+        }, //
+    }, //
+};
+
+use rtrs::{
+    client::{
+        Direction,
+        Session, //
+    },
+    kernel_ext::log::Plain, //
+};
+
+use crate::device::Device;
 
 /// Exchanges protocol versions and extensions with the server (`SESS_INFO`).
 pub(crate) fn exchange_versions(session: &Session) -> Result {

@@ -4,11 +4,16 @@
 
 #![deny(unsafe_code)]
 
-use kernel::prelude::*;
-use kernel::sync::Arc;
-use kernel::time::Delta;
-use rtrs::kernel_ext::completion::Completion;
-use rtrs::kernel_ext::workqueue::WorkqueueHandle;
+use kernel::{
+    prelude::*,
+    sync::Arc,
+    time::Delta, //
+};
+
+use rtrs::kernel_ext::{
+    completion::Completion,
+    workqueue::WorkqueueHandle, //
+};
 
 /// Drops `value` in a worker of `queue`, and waits for that for at most `limit`. Returns
 /// whether it is dropped. Without memory for this, drops it at once.

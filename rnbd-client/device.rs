@@ -4,18 +4,32 @@
 
 #![deny(unsafe_code)]
 
-use crate::capacity::Capacity;
 use core::fmt;
-use kernel::prelude::*;
-use kernel::sync::atomic::Atomic;
-use kernel::sync::atomic::Relaxed;
-use kernel::sync::Arc;
-use kernel::sync::SetOnce;
-use rnbd_proto::wire::rnbd::AccessMode;
-use rnbd_proto::wire::rnbd::DeviceId;
-use rnbd_proto::wire::rnbd::OpenRsp;
-use rtrs::client::Session;
-use rtrs::kernel_ext::latency::Latency;
+
+use kernel::{
+    prelude::*,
+    sync::{
+        atomic::{
+            Atomic,
+            Relaxed, //
+        },
+        Arc,
+        SetOnce, //
+    }, //
+};
+
+use rnbd_proto::wire::rnbd::{
+    AccessMode,
+    DeviceId,
+    OpenRsp, //
+};
+
+use rtrs::{
+    client::Session,
+    kernel_ext::latency::Latency, //
+};
+
+use crate::capacity::Capacity;
 
 /// In use.
 const MAPPED: u32 = 0;

@@ -4,12 +4,16 @@
 
 #![deny(unsafe_code)]
 
-use kernel::bindings;
-use kernel::id_pool::IdPool;
-use kernel::new_mutex;
-use kernel::prelude::*;
-use kernel::sync::Arc;
-use kernel::sync::Mutex;
+use kernel::{
+    bindings,
+    id_pool::IdPool,
+    new_mutex,
+    prelude::*,
+    sync::{
+        Arc,
+        Mutex, //
+    }, //
+};
 
 /// Minor numbers of a disk: one for itself and 63 for partitions.
 pub(crate) const MINORS: u32 = 64;

@@ -6,19 +6,35 @@
 
 #![deny(unsafe_code)]
 
-use crate::device::Device;
-use crate::mq::Disk;
-use crate::open_devices::OpenDevices;
 use core::fmt::Write as _;
-use kernel::prelude::*;
-use kernel::sync::Arc;
-use kernel::sync::ArcBorrow;
-use kernel::ModuleMetadata;
-use rnbd_proto::text;
-use rnbd_proto::text::UnmapMode;
-use rtrs::kernel_ext::log::Plain;
-use rtrs::kernel_ext::sysfs::Buf;
-use rtrs::kernel_ext::sysfs::StoreCtx;
+
+use kernel::{
+    prelude::*,
+    sync::{
+        Arc,
+        ArcBorrow, //
+    },
+    ModuleMetadata, //
+};
+
+use rnbd_proto::text::{
+    self,
+    UnmapMode, //
+};
+
+use rtrs::kernel_ext::{
+    log::Plain,
+    sysfs::{
+        Buf,
+        StoreCtx, //
+    }, //
+};
+
+use crate::{
+    device::Device,
+    mq::Disk,
+    open_devices::OpenDevices, //
+};
 
 rtrs::sysfs_files! {
     static DISK_FILES: Files<DiskFiles> = [

@@ -4,35 +4,62 @@
 
 #![deny(unsafe_code)]
 
-use crate::capacity::Resizable;
-use crate::device::Device;
-use crate::disk_number::DiskNumber;
-use crate::disk_number::DiskNumbers;
-use crate::disk_number::MINORS;
-use crate::disk_sysfs::DiskFiles;
-use crate::disk_sysfs::Unmap;
-use crate::module_resources::ModuleResources;
-use crate::mq::Disk;
-use crate::mq::DiskConfig;
-use crate::mq::Limits;
-use crate::mq::SECTOR_SIZE;
-use crate::open_devices::OpenDevice;
-use crate::rtrs_session::RtrsSession;
-use crate::rtrs_session::SessionHandle;
-use kernel::prelude::*;
-use kernel::str::CString;
-use kernel::sync::Arc;
-use kernel::time::Delta;
-use rnbd_proto::limits::MAX_SEGMENTS;
-use rnbd_proto::limits::REGISTRATION_UNIT;
-use rnbd_proto::text::map_device::MapOptions;
-use rnbd_proto::text::UnmapMode;
-use rnbd_proto::wire::name::MAX_NAME;
-use rnbd_proto::wire::rnbd::OpenRsp;
-use rtrs::client::Session;
-use rtrs::kernel_ext::debugfs::LatencyFile;
-use rtrs::kernel_ext::log::Plain;
-use rtrs::kernel_ext::sysfs::Link;
+use kernel::{
+    prelude::*,
+    str::CString,
+    sync::Arc,
+    time::Delta, //
+};
+
+use rnbd_proto::{
+    limits::{
+        MAX_SEGMENTS,
+        REGISTRATION_UNIT, //
+    },
+    text::{
+        map_device::MapOptions,
+        UnmapMode, //
+    },
+    wire::{
+        name::MAX_NAME,
+        rnbd::OpenRsp, //
+    }, //
+};
+
+use rtrs::{
+    client::Session,
+    kernel_ext::{
+        debugfs::LatencyFile,
+        log::Plain,
+        sysfs::Link, //
+    }, //
+};
+
+use crate::{
+    capacity::Resizable,
+    device::Device,
+    disk_number::{
+        DiskNumber,
+        DiskNumbers,
+        MINORS, //
+    },
+    disk_sysfs::{
+        DiskFiles,
+        Unmap, //
+    },
+    module_resources::ModuleResources,
+    mq::{
+        Disk,
+        DiskConfig,
+        Limits,
+        SECTOR_SIZE, //
+    },
+    open_devices::OpenDevice,
+    rtrs_session::{
+        RtrsSession,
+        SessionHandle, //
+    }, //
+};
 
 /// Alignment of data in memory, in bytes. Adapters take any address, but some are faster with
 /// whole words.

@@ -4,14 +4,24 @@
 
 #![deny(unsafe_code)]
 
-use crate::disk_number::DiskNumbers;
-use crate::mq::Major;
-use kernel::prelude::*;
-use kernel::sync::Arc;
-use rtrs::client::Client;
-use rtrs::kernel_ext::debugfs::DebugfsDir;
-use rtrs::kernel_ext::sysfs::SysfsDir;
-use rtrs::kernel_ext::workqueue::WorkqueueHandle;
+use kernel::{
+    prelude::*,
+    sync::Arc, //
+};
+
+use rtrs::{
+    client::Client,
+    kernel_ext::{
+        debugfs::DebugfsDir,
+        sysfs::SysfsDir,
+        workqueue::WorkqueueHandle, //
+    }, //
+};
+
+use crate::{
+    disk_number::DiskNumbers,
+    mq::Major, //
+};
 
 /// ModuleResources that all devices share. Each session holds a reference.
 pub(crate) struct ModuleResources {

@@ -34,10 +34,14 @@ mod unadded_disk;
 mod vtable;
 
 pub(crate) use capacity::DiskCapacity;
-pub(crate) use disk::Disk;
-pub(crate) use disk::DiskConfig;
-pub(crate) use limits::Limits;
-pub(crate) use limits::SECTOR_SIZE;
+pub(crate) use disk::{
+    Disk,
+    DiskConfig, //
+};
+pub(crate) use limits::{
+    Limits,
+    SECTOR_SIZE, //
+};
 pub(crate) use major::Major;
 pub(crate) use op::Flags;
 pub(crate) use operations::Operations;

@@ -11,16 +11,29 @@
 
 #![deny(unsafe_code)]
 
-use crate::control_messages;
-use crate::device::Device;
-use kernel::new_mutex;
-use kernel::prelude::*;
-use kernel::sync::Arc;
-use kernel::sync::Mutex;
+use kernel::{
+    new_mutex,
+    prelude::*,
+    sync::{
+        Arc,
+        Mutex, //
+    }, //
+};
+
 use rnbd_proto::wire::rnbd::OpenRsp;
-use rtrs::client::Events;
-use rtrs::client::Session;
-use rtrs::kernel_ext::log::Plain;
+
+use rtrs::{
+    client::{
+        Events,
+        Session, //
+    },
+    kernel_ext::log::Plain, //
+};
+
+use crate::{
+    control_messages,
+    device::Device, //
+};
 
 /// The devices of one session that the server has open.
 #[pin_data]

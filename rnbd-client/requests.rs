@@ -8,25 +8,44 @@
 
 #![deny(unsafe_code)]
 
-use crate::device::Device;
-use crate::mq::Flags;
-use crate::mq::Operations;
-use crate::mq::Request;
-use crate::mq::RequestPayload;
-use crate::mq::TimedOutRequest;
-use kernel::prelude::*;
-use kernel::sync::atomic::Relaxed;
-use rnbd_proto::latency::OpKind;
-use rnbd_proto::request_timeout;
-use rnbd_proto::request_timeout::TimeoutAction;
-use rnbd_proto::wire::rnbd::BlockOp;
-use rnbd_proto::wire::rnbd::DeviceId;
-use rnbd_proto::wire::rnbd::IoFlags;
-use rnbd_proto::wire::rnbd::IoMsg;
-use rtrs::client::Direction;
-use rtrs::client::PayloadBox;
-use rtrs::client::Permit;
-use rtrs::kernel_ext::log::Plain;
+use kernel::{
+    prelude::*,
+    sync::atomic::Relaxed, //
+};
+
+use rnbd_proto::{
+    latency::OpKind,
+    request_timeout::{
+        self,
+        TimeoutAction, //
+    },
+    wire::rnbd::{
+        BlockOp,
+        DeviceId,
+        IoFlags,
+        IoMsg, //
+    }, //
+};
+
+use rtrs::{
+    client::{
+        Direction,
+        PayloadBox,
+        Permit, //
+    },
+    kernel_ext::log::Plain, //
+};
+
+use crate::{
+    device::Device,
+    mq::{
+        Flags,
+        Operations,
+        Request,
+        RequestPayload,
+        TimedOutRequest, //
+    }, //
+};
 
 /// Stages of the latency statistics.
 const WAIT: usize = 0;

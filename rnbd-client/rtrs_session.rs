@@ -4,21 +4,35 @@
 
 #![deny(unsafe_code)]
 
-use crate::control_messages;
-use crate::device::Device;
-use crate::mq::TagSet;
-use crate::open_devices::OpenDevices;
 use core::ops::Deref;
-use kernel::prelude::*;
-use kernel::sync::Arc;
-use kernel::types::ScopeGuard;
-use kernel::ModuleMetadata;
+
+use kernel::{
+    prelude::*,
+    sync::Arc,
+    types::ScopeGuard,
+    ModuleMetadata, //
+};
+
 use rnbd_proto::text::map_device::MapOptions;
-use rtrs::client::Client;
-use rtrs::client::Session;
-use rtrs::client::SessionConfig;
-use rtrs::kernel_ext::cpu;
-use rtrs::kernel_ext::log::Plain;
+
+use rtrs::{
+    client::{
+        Client,
+        Session,
+        SessionConfig, //
+    },
+    kernel_ext::{
+        cpu,
+        log::Plain, //
+    }, //
+};
+
+use crate::{
+    control_messages,
+    device::Device,
+    mq::TagSet,
+    open_devices::OpenDevices, //
+};
 
 /// The objects that the devices of a connected session share. Does not keep the session
 /// connected.

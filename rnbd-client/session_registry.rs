@@ -5,10 +5,15 @@
 #![deny(unsafe_code)]
 
 use core::ops::Deref;
-use kernel::new_mutex;
-use kernel::prelude::*;
-use kernel::sync::Arc;
-use kernel::sync::Mutex;
+
+use kernel::{
+    new_mutex,
+    prelude::*,
+    sync::{
+        Arc,
+        Mutex, //
+    }, //
+};
 
 /// A session with a name.
 pub(crate) trait Named {

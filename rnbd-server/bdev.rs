@@ -21,18 +21,26 @@ mod limits;
 mod lookup;
 mod opf;
 
-pub(crate) use bio::submit;
-pub(crate) use bio::BioCommand;
-pub(crate) use bio::BioOwner;
-pub(crate) use bio::BioSet;
-pub(crate) use device::BlockDevice;
-pub(crate) use device::DevId;
-pub(crate) use device::Mode;
+pub(crate) use bio::{
+    submit,
+    BioCommand,
+    BioOwner,
+    BioSet, //
+};
+pub(crate) use device::{
+    BlockDevice,
+    DevId,
+    Mode, //
+};
 pub(crate) use limits::Limits;
-pub(crate) use lookup::find;
-pub(crate) use lookup::Location;
-pub(crate) use opf::OpFlag;
-pub(crate) use opf::Opf;
+pub(crate) use lookup::{
+    find,
+    Location, //
+};
+pub(crate) use opf::{
+    OpFlag,
+    Opf, //
+};
 
 /// Bytes of a sector, the unit of addresses and sizes in the block layer.
 pub(crate) const SECTOR_SIZE: u32 = kernel::bindings::SECTOR_SIZE;

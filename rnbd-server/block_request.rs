@@ -5,32 +5,48 @@
 
 #![deny(unsafe_code)]
 
-use kernel::bindings;
-use kernel::prelude::*;
-use kernel::sync::Arc;
-use rnbd_proto::block_command;
-use rnbd_proto::block_command::RequestData;
-use rnbd_proto::block_command::TargetDisk;
-use rnbd_proto::latency::OpKind;
-use rnbd_proto::wire::rnbd::AccessMode;
-use rnbd_proto::wire::rnbd::BlockOp;
-use rnbd_proto::wire::rnbd::DeviceId;
-use rnbd_proto::wire::rnbd::Geometry;
-use rnbd_proto::wire::rnbd::IoFlags;
-use rnbd_proto::wire::rnbd::IoMsg;
-use rnbd_proto::wire::rnbd::OpenRsp;
-use rtrs::kernel_ext::latency::Latency;
-use rtrs::kernel_ext::pages::Pages;
-use rtrs::kernel_ext::ref_table::TableRef;
-use rtrs::server::Request;
+use kernel::{
+    bindings,
+    prelude::*,
+    sync::Arc, //
+};
 
-use crate::bdev;
-use crate::bdev::BioCommand;
-use crate::bdev::BioSet;
-use crate::bdev::BlockDevice;
-use crate::bdev::OpFlag;
-use crate::bdev::Opf;
-use crate::bdev::SECTOR_SIZE;
+use rnbd_proto::{
+    block_command::{
+        self,
+        RequestData,
+        TargetDisk, //
+    },
+    latency::OpKind,
+    wire::rnbd::{
+        AccessMode,
+        BlockOp,
+        DeviceId,
+        Geometry,
+        IoFlags,
+        IoMsg,
+        OpenRsp, //
+    }, //
+};
+
+use rtrs::{
+    kernel_ext::{
+        latency::Latency,
+        pages::Pages,
+        ref_table::TableRef, //
+    },
+    server::Request, //
+};
+
+use crate::bdev::{
+    self,
+    BioCommand,
+    BioSet,
+    BlockDevice,
+    OpFlag,
+    Opf,
+    SECTOR_SIZE, //
+};
 
 /// The part of an open device that requests use.
 pub(crate) struct BackingDevice {

@@ -4,38 +4,64 @@
 
 #![deny(unsafe_code)]
 
-use kernel::prelude::*;
-use kernel::sync::atomic::Atomic;
-use kernel::sync::atomic::Relaxed;
-use kernel::sync::Arc;
-use rnbd_proto::async_event::EventCount;
-use rnbd_proto::limits::QueueDepth;
-use rnbd_proto::search_path::SearchPath;
-use rnbd_proto::wire::rnbd::DevInfo;
-use rnbd_proto::wire::rnbd::Features;
-use rnbd_proto::wire::rnbd::IoMsg;
-use rnbd_proto::wire::rnbd::Message;
-use rnbd_proto::wire::rnbd::SessInfo;
-use rnbd_proto::wire::rnbd::OPEN_RSP_SIZE;
-use rtrs::kernel_ext::log::Plain;
-use rtrs::kernel_ext::net::SockAddr;
-use rtrs::kernel_ext::workqueue::WorkqueueHandle;
-use rtrs::server::Request;
-use rtrs::server::Service;
-use rtrs::server::SessionInfo;
-use rtrs::server::SessionService;
+use kernel::{
+    prelude::*,
+    sync::{
+        atomic::{
+            Atomic,
+            Relaxed, //
+        },
+        Arc, //
+    }, //
+};
 
-use crate::bdev;
-use crate::bdev::BioOwner as _;
-use crate::block_request;
-use crate::block_request::BlockRequest;
-use crate::devices::Devices;
-use crate::disk_registry::DiskRegistry;
-use crate::export_acl::ExportAcl;
-use crate::export_rules::ExportRules;
-use crate::open_close::OpenCloseQueue;
-use crate::response::check_response_space;
-use crate::response::reply;
+use rnbd_proto::{
+    async_event::EventCount,
+    limits::QueueDepth,
+    search_path::SearchPath,
+    wire::rnbd::{
+        DevInfo,
+        Features,
+        IoMsg,
+        Message,
+        SessInfo,
+        OPEN_RSP_SIZE, //
+    }, //
+};
+
+use rtrs::{
+    kernel_ext::{
+        log::Plain,
+        net::SockAddr,
+        workqueue::WorkqueueHandle, //
+    },
+    server::{
+        Request,
+        Service,
+        SessionInfo,
+        SessionService, //
+    }, //
+};
+
+use crate::{
+    bdev::{
+        self,
+        BioOwner as _, //
+    },
+    block_request::{
+        self,
+        BlockRequest, //
+    },
+    devices::Devices,
+    disk_registry::DiskRegistry,
+    export_acl::ExportAcl,
+    export_rules::ExportRules,
+    open_close::OpenCloseQueue,
+    response::{
+        check_response_space,
+        reply, //
+    }, //
+};
 
 /// State that all sessions share.
 pub(crate) struct Target {

@@ -4,17 +4,28 @@
 
 #![deny(unsafe_code)]
 
-use kernel::prelude::*;
-use kernel::str::CString;
-use rnbd_proto::search_path::SearchPath;
-use rnbd_proto::search_path::SearchPathError;
-use rnbd_proto::search_path::PATH_MAX;
-use rnbd_proto::wire::name::DevicePath;
-use rnbd_proto::wire::name::SessName;
+use kernel::{
+    prelude::*,
+    str::CString, //
+};
 
-use crate::bdev::BlockDevice;
-use crate::bdev::Location;
-use crate::bdev::Mode;
+use rnbd_proto::{
+    search_path::{
+        SearchPath,
+        SearchPathError,
+        PATH_MAX, //
+    },
+    wire::name::{
+        DevicePath,
+        SessName, //
+    }, //
+};
+
+use crate::bdev::{
+    BlockDevice,
+    Location,
+    Mode, //
+};
 
 /// The path of a device on this machine.
 pub(crate) struct DevicePathname {

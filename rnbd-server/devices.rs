@@ -11,37 +11,61 @@
 
 #![deny(unsafe_code)]
 
-use kernel::new_mutex;
-use kernel::prelude::*;
-use kernel::sync::Arc;
-use kernel::sync::Mutex;
-use rnbd_proto::async_event::EventCount;
-use rnbd_proto::search_path::SearchPath;
-use rnbd_proto::wire::rnbd::AccessMode;
-use rnbd_proto::wire::rnbd::DeviceId;
-use rnbd_proto::wire::rnbd::OpenMsg;
-use rnbd_proto::wire::rnbd::OpenRsp;
-use rtrs::kernel_ext::log::Plain;
-use rtrs::kernel_ext::ref_table::RefTable;
-use rtrs::kernel_ext::ref_table::RefTableEntry;
-use rtrs::kernel_ext::ref_table::TableRef;
-use rtrs::kernel_ext::workqueue::WorkqueueHandle;
-use rtrs::server::Request;
+use kernel::{
+    new_mutex,
+    prelude::*,
+    sync::{
+        Arc,
+        Mutex, //
+    }, //
+};
 
-use crate::bdev::BlockDevice;
-use crate::bdev::Mode;
-use crate::block_request::BackingDevice;
-use crate::device_path::DevicePathname;
-use crate::disk_registry::DiskRegistry;
-use crate::event_counter::EventCounter;
-use crate::export_acl::ExportAcl;
-use crate::export_rules::OpenError;
-use crate::id_table;
-use crate::id_table::IdTable;
-use crate::open_device::OpenDevice;
-use crate::open_device::Resources;
-use crate::rule_target::RuleTarget;
-use crate::sysfs;
+use rnbd_proto::{
+    async_event::EventCount,
+    search_path::SearchPath,
+    wire::rnbd::{
+        AccessMode,
+        DeviceId,
+        OpenMsg,
+        OpenRsp, //
+    }, //
+};
+
+use rtrs::{
+    kernel_ext::{
+        log::Plain,
+        ref_table::{
+            RefTable,
+            RefTableEntry,
+            TableRef, //
+        },
+        workqueue::WorkqueueHandle, //
+    },
+    server::Request, //
+};
+
+use crate::{
+    bdev::{
+        BlockDevice,
+        Mode, //
+    },
+    block_request::BackingDevice,
+    device_path::DevicePathname,
+    disk_registry::DiskRegistry,
+    event_counter::EventCounter,
+    export_acl::ExportAcl,
+    export_rules::OpenError,
+    id_table::{
+        self,
+        IdTable, //
+    },
+    open_device::{
+        OpenDevice,
+        Resources, //
+    },
+    rule_target::RuleTarget,
+    sysfs, //
+};
 
 /// The devices of one session.
 ///

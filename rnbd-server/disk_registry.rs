@@ -5,25 +5,45 @@
 
 #![deny(unsafe_code)]
 
-use kernel::new_mutex;
-use kernel::prelude::*;
-use kernel::str::CString;
-use kernel::sync::Arc;
-use kernel::sync::Mutex;
-use rnbd_proto::openers::AccessDenied;
-use rnbd_proto::openers::Openers;
-use rnbd_proto::wire::rnbd::AccessMode;
-use rtrs::kernel_ext::debugfs;
-use rtrs::kernel_ext::debugfs::LatencyFile;
-use rtrs::kernel_ext::kobject::AsSysfsParent;
-use rtrs::kernel_ext::kobject::SysfsParent;
-use rtrs::kernel_ext::latency::Latency;
-use rtrs::kernel_ext::log::Plain;
-use rtrs::kernel_ext::sysfs::Link;
-use rtrs::kernel_ext::sysfs::SysfsDir;
+use kernel::{
+    new_mutex,
+    prelude::*,
+    str::CString,
+    sync::{
+        Arc,
+        Mutex, //
+    }, //
+};
 
-use crate::bdev::BlockDevice;
-use crate::bdev::DevId;
+use rnbd_proto::{
+    openers::{
+        AccessDenied,
+        Openers, //
+    },
+    wire::rnbd::AccessMode, //
+};
+
+use rtrs::kernel_ext::{
+    debugfs::{
+        self,
+        LatencyFile, //
+    },
+    kobject::{
+        AsSysfsParent,
+        SysfsParent, //
+    },
+    latency::Latency,
+    log::Plain,
+    sysfs::{
+        Link,
+        SysfsDir, //
+    }, //
+};
+
+use crate::bdev::{
+    BlockDevice,
+    DevId, //
+};
 
 /// A block device that at least one session has open. The last one to close it removes
 /// it.

@@ -4,8 +4,10 @@
 
 #![deny(unsafe_code)]
 
-use core::sync::atomic::AtomicU32;
-use core::sync::atomic::Ordering::Relaxed;
+use core::sync::atomic::{
+    AtomicU32,
+    Ordering::Relaxed, //
+};
 
 use rnbd_proto::async_event::EventCount;
 

@@ -11,19 +11,31 @@
 
 #![deny(unsafe_code)]
 
-use kernel::new_mutex;
-use kernel::prelude::*;
-use kernel::str::CString;
-use kernel::sync::Arc;
-use kernel::sync::Mutex;
-use rnbd_proto::wire::name::SessName;
-use rnbd_proto::wire::rnbd::AccessMode;
+use kernel::{
+    new_mutex,
+    prelude::*,
+    str::CString,
+    sync::{
+        Arc,
+        Mutex, //
+    }, //
+};
+
+use rnbd_proto::wire::{
+    name::SessName,
+    rnbd::AccessMode, //
+};
+
 use rtrs::kernel_ext::net::SockAddr;
 
-use crate::export_rules::ExportRules;
-use crate::export_rules::OpenError;
-use crate::export_rules::OpenRequest;
-use crate::rule_target::RuleTarget;
+use crate::{
+    export_rules::{
+        ExportRules,
+        OpenError,
+        OpenRequest, //
+    },
+    rule_target::RuleTarget, //
+};
 
 /// The peers of a session and the devices it was granted.
 #[pin_data]

@@ -8,25 +8,41 @@
 
 #![deny(unsafe_code)]
 
-use kernel::alloc::AllocError;
-use kernel::fmt;
-use kernel::new_mutex;
-use kernel::prelude::*;
-use kernel::sync::Arc;
-use kernel::sync::ArcBorrow;
-use kernel::sync::Mutex;
-use rnbd_proto::export_rules::line::Line;
-use rnbd_proto::export_rules::ClientIdentity;
-use rnbd_proto::export_rules::Permission;
-use rnbd_proto::export_rules::Rules;
-use rnbd_proto::wire::name::SessName;
-use rnbd_proto::wire::rnbd::AccessMode;
-use rtrs::kernel_ext::class::ClassDevice;
-use rtrs::kernel_ext::log::Plain;
-use rtrs::kernel_ext::net::SockAddr;
-use rtrs::kernel_ext::sysfs::Attrs;
-use rtrs::kernel_ext::sysfs::Buf;
-use rtrs::kernel_ext::sysfs::StoreCtx;
+use kernel::{
+    alloc::AllocError,
+    fmt,
+    new_mutex,
+    prelude::*,
+    sync::{
+        Arc,
+        ArcBorrow,
+        Mutex, //
+    }, //
+};
+
+use rnbd_proto::{
+    export_rules::{
+        line::Line,
+        ClientIdentity,
+        Permission,
+        Rules, //
+    },
+    wire::{
+        name::SessName,
+        rnbd::AccessMode, //
+    }, //
+};
+
+use rtrs::kernel_ext::{
+    class::ClassDevice,
+    log::Plain,
+    net::SockAddr,
+    sysfs::{
+        Attrs,
+        Buf,
+        StoreCtx, //
+    }, //
+};
 
 use crate::rule_target::RuleTarget;
 

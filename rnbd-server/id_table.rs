@@ -5,6 +5,7 @@
 #![deny(unsafe_code)]
 
 use kernel::prelude::*;
+
 use rnbd_proto::wire::rnbd::DeviceId;
 
 /// The bits of an id that are the index into the table. The other bits count how often

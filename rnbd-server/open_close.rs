@@ -9,28 +9,48 @@
 
 #![deny(unsafe_code)]
 
-use kernel::new_mutex;
-use kernel::prelude::*;
-use kernel::sync::Arc;
-use kernel::sync::Mutex;
-use rnbd_proto::limits::QueueDepth;
-use rnbd_proto::wire::rnbd::CloseMsg;
-use rnbd_proto::wire::rnbd::Message;
-use rnbd_proto::wire::rnbd::OpenMsg;
-use rnbd_proto::wire::rnbd::OPEN_RSP_SIZE;
-use rtrs::impl_has_owned_work;
-use rtrs::kernel_ext::log::Plain;
-use rtrs::kernel_ext::work;
-use rtrs::kernel_ext::work::OwnedWork;
-use rtrs::kernel_ext::work::OwnedWorkItem;
-use rtrs::kernel_ext::workqueue::WorkqueueHandle;
-use rtrs::new_owned_work;
-use rtrs::server::Request;
+use kernel::{
+    new_mutex,
+    prelude::*,
+    sync::{
+        Arc,
+        Mutex, //
+    }, //
+};
 
-use crate::devices::Devices;
-use crate::export_rules::OpenError;
-use crate::response::check_response_space;
-use crate::response::reply;
+use rnbd_proto::{
+    limits::QueueDepth,
+    wire::rnbd::{
+        CloseMsg,
+        Message,
+        OpenMsg,
+        OPEN_RSP_SIZE, //
+    }, //
+};
+
+use rtrs::{
+    impl_has_owned_work,
+    kernel_ext::{
+        log::Plain,
+        work::{
+            self,
+            OwnedWork,
+            OwnedWorkItem, //
+        },
+        workqueue::WorkqueueHandle, //
+    },
+    new_owned_work,
+    server::Request, //
+};
+
+use crate::{
+    devices::Devices,
+    export_rules::OpenError,
+    response::{
+        check_response_space,
+        reply, //
+    }, //
+};
 
 const WORK: u64 = 0;
 

@@ -19,39 +19,63 @@
 
 use core::mem;
 
-use kernel::new_mutex;
-use kernel::prelude::*;
-use kernel::str::CString;
-use kernel::sync::Arc;
-use kernel::sync::Mutex;
-use kernel::time::Delta;
-use kernel::time::Instant;
-use kernel::time::Monotonic;
-use kernel::time::NSEC_PER_SEC;
-use rnbd_proto::wire::rnbd::AccessMode;
-use rnbd_proto::wire::rnbd::OpenMsg;
-use rnbd_proto::wire::rnbd::OpenRsp;
-use rtrs::impl_has_owned_work;
-use rtrs::kernel_ext::completion::Completion;
-use rtrs::kernel_ext::debugfs::LatencyFile;
-use rtrs::kernel_ext::log::Plain;
-use rtrs::kernel_ext::ref_table::LastRefDropped;
-use rtrs::kernel_ext::ref_table::RefTableEntry;
-use rtrs::kernel_ext::sysfs::SysfsDir;
-use rtrs::kernel_ext::work;
-use rtrs::kernel_ext::work::OwnedWork;
-use rtrs::kernel_ext::work::OwnedWorkItem;
-use rtrs::kernel_ext::workqueue::WorkqueueHandle;
-use rtrs::new_owned_work;
-use rtrs::server::Request;
+use kernel::{
+    new_mutex,
+    prelude::*,
+    str::CString,
+    sync::{
+        Arc,
+        Mutex, //
+    },
+    time::{
+        Delta,
+        Instant,
+        Monotonic,
+        NSEC_PER_SEC, //
+    }, //
+};
 
-use crate::bdev::BlockDevice;
-use crate::bdev::DevId;
-use crate::block_request::BackingDevice;
-use crate::disk_registry::Opener;
-use crate::event_counter::EventCounter;
-use crate::export_acl::AccessGrant;
-use crate::export_acl::ExportAcl;
+use rnbd_proto::wire::rnbd::{
+    AccessMode,
+    OpenMsg,
+    OpenRsp, //
+};
+
+use rtrs::{
+    impl_has_owned_work,
+    kernel_ext::{
+        completion::Completion,
+        debugfs::LatencyFile,
+        log::Plain,
+        ref_table::{
+            LastRefDropped,
+            RefTableEntry, //
+        },
+        sysfs::SysfsDir,
+        work::{
+            self,
+            OwnedWork,
+            OwnedWorkItem, //
+        },
+        workqueue::WorkqueueHandle, //
+    },
+    new_owned_work,
+    server::Request, //
+};
+
+use crate::{
+    bdev::{
+        BlockDevice,
+        DevId, //
+    },
+    block_request::BackingDevice,
+    disk_registry::Opener,
+    event_counter::EventCounter,
+    export_acl::{
+        AccessGrant,
+        ExportAcl, //
+    }, //
+};
 
 const RELEASE: u64 = 0;
 const REPORT: u64 = 1;

@@ -5,8 +5,12 @@
 #![deny(unsafe_code)]
 
 use kernel::prelude::*;
-use rnbd_proto::export_rules::Permission;
-use rnbd_proto::search_path::SearchPath;
+
+use rnbd_proto::{
+    export_rules::Permission,
+    search_path::SearchPath, //
+};
+
 use rtrs::kernel_ext::log::Plain;
 
 rtrs::module_params! { module "rnbd_server";

@@ -5,7 +5,9 @@
 #![deny(unsafe_code)]
 
 use kernel::prelude::*;
+
 use rnbd_proto::wire::rnbd::OPEN_RSP_SIZE;
+
 use rtrs::server::Request;
 
 /// Fails if the client's buffer is too small for the description of a device.

@@ -6,18 +6,31 @@
 //! `Documentation/architecture-server.md` describes the objects, their owners and the
 //! order of teardown.
 
-use kernel::prelude::*;
-use kernel::sync::Arc;
-use rtrs::kernel_ext::class::Class;
-use rtrs::kernel_ext::class::ClassDevice;
-use rtrs::kernel_ext::sysfs::Attrs;
-use rtrs::kernel_ext::workqueue::OwnedWorkqueue;
-use rtrs::kernel_ext::workqueue::WorkqueueKind;
-use rtrs::server::Server;
+use kernel::{
+    prelude::*,
+    sync::Arc, //
+};
 
-use crate::block_session::Target;
-use crate::disk_registry::DiskRegistry;
-use crate::export_rules::ExportRules;
+use rtrs::{
+    kernel_ext::{
+        class::{
+            Class,
+            ClassDevice, //
+        },
+        sysfs::Attrs,
+        workqueue::{
+            OwnedWorkqueue,
+            WorkqueueKind, //
+        }, //
+    },
+    server::Server, //
+};
+
+use crate::{
+    block_session::Target,
+    disk_registry::DiskRegistry,
+    export_rules::ExportRules, //
+};
 
 mod bdev;
 mod block_request;

@@ -4,13 +4,18 @@
 
 #![deny(unsafe_code)]
 
-use kernel::prelude::*;
-use kernel::str::CString;
+use kernel::{
+    prelude::*,
+    str::CString, //
+};
+
 use rnbd_proto::glob::Glob;
 
-use crate::bdev;
-use crate::bdev::BlockDevice;
-use crate::bdev::DevId;
+use crate::bdev::{
+    self,
+    BlockDevice,
+    DevId, //
+};
 
 /// A device that a client wants to open.
 pub(crate) struct RuleTarget {

@@ -7,16 +7,25 @@
 
 #![deny(unsafe_code)]
 
-use kernel::prelude::*;
-use kernel::sync::Arc;
-use kernel::sync::ArcBorrow;
-use kernel::time::Delta;
-use kernel::ModuleMetadata;
-use rtrs::kernel_ext::kobject::SysfsParent;
-use rtrs::kernel_ext::log::Plain;
-use rtrs::kernel_ext::sysfs::Buf;
-use rtrs::kernel_ext::sysfs::StoreCtx;
-use rtrs::kernel_ext::sysfs::SysfsDir;
+use kernel::{
+    prelude::*,
+    sync::{
+        Arc,
+        ArcBorrow, //
+    },
+    time::Delta,
+    ModuleMetadata, //
+};
+
+use rtrs::kernel_ext::{
+    kobject::SysfsParent,
+    log::Plain,
+    sysfs::{
+        Buf,
+        StoreCtx,
+        SysfsDir, //
+    }, //
+};
 
 use crate::open_device::OpenDevice;
 

@@ -10,8 +10,9 @@
 
 #![deny(unsafe_code)]
 
-use crate::kernel_ext::class::Class;
 use kernel::prelude::*;
+
+use crate::kernel_ext::class::Class;
 
 mod conn;
 mod connect;
@@ -38,16 +39,24 @@ mod session_sysfs;
 mod stats;
 mod sysfs_dirs;
 
-pub use io_request::Direction;
-pub use io_request::Permit;
-pub use io_request::Queue;
-pub use session::Events;
-pub use session::Session;
-pub use session_params::SessionConfig;
+pub use crate::rdma::{
+    payload::{
+        Payload,
+        PayloadBox, //
+    },
+    sg::SgTable, //
+};
 
-pub use crate::rdma::payload::Payload;
-pub use crate::rdma::payload::PayloadBox;
-pub use crate::rdma::sg::SgTable;
+pub use io_request::{
+    Direction,
+    Permit,
+    Queue, //
+};
+pub use session::{
+    Events,
+    Session, //
+};
+pub use session_params::SessionConfig;
 
 /// The class of all sessions in sysfs. Must outlive them.
 pub struct Client {

@@ -27,9 +27,13 @@ pub mod version;
 pub mod work;
 pub mod workqueue;
 
-use kernel::prelude::*;
-use kernel::time::Delta;
-use kernel::time::Jiffies;
+use kernel::{
+    prelude::*,
+    time::{
+        Delta,
+        Jiffies, //
+    }, //
+};
 
 /// Converts a time span to jiffies, rounded up; negative spans are zero.
 fn jiffies(delta: Delta) -> Jiffies {

@@ -37,8 +37,11 @@ mod sysfs;
 mod teardown;
 
 pub use listen::Server;
-pub(crate) use params::check as check_params;
 pub use request::Request;
-pub use service::Service;
-pub use service::SessionService;
+pub use service::{
+    Service,
+    SessionService, //
+};
 pub use session::SessionInfo;
+
+pub(crate) use params::check as check_params;

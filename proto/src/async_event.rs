@@ -11,9 +11,13 @@
 //! Around the loss of a session a count may be taken for a wrong one. That costs a needless
 //! query, or delays one until the next heartbeat.
 
-use crate::atomic::AtomicU32;
-use crate::atomic::Ordering::Relaxed;
-use crate::imm;
+use crate::{
+    atomic::{
+        AtomicU32,
+        Ordering::Relaxed, //
+    },
+    imm, //
+};
 
 const MASK: u32 = (1 << imm::PAYLOAD_BITS) - 1;
 

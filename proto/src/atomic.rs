@@ -8,7 +8,9 @@
 //! change to the kernel's concerns this module alone: sizes are the same, `fetch_update` is
 //! a loop around `cmpxchg`.
 
-pub(crate) use core::sync::atomic::AtomicU32;
-pub(crate) use core::sync::atomic::AtomicU64;
-pub(crate) use core::sync::atomic::AtomicU8;
-pub(crate) use core::sync::atomic::Ordering;
+pub(crate) use core::sync::atomic::{
+    AtomicU32,
+    AtomicU64,
+    AtomicU8,
+    Ordering, //
+};

@@ -5,13 +5,19 @@
 //! The block layer trusts its callers in several ways; a request of a peer is checked for all
 //! of them here. A client that keeps to the description of its device is never refused.
 
-use crate::error::EINVAL;
-use crate::error::EIO;
-use crate::error::EROFS;
-use crate::wire::rnbd::AccessMode;
-use crate::wire::rnbd::BlockOp;
-use crate::wire::rnbd::IoFlags;
-use crate::wire::rnbd::IoMsg;
+use crate::{
+    error::{
+        EINVAL,
+        EIO,
+        EROFS, //
+    },
+    wire::rnbd::{
+        AccessMode,
+        BlockOp,
+        IoFlags,
+        IoMsg, //
+    }, //
+};
 
 /// Size of a sector, as a shift.
 const SECTOR_SHIFT: u32 = 9;

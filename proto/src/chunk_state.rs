@@ -14,8 +14,10 @@
 //! server learns that the response was sent, and over another connection. So one request may
 //! arrive early, and waits. Any other request for a chunk in use violates the protocol.
 
-use crate::atomic::AtomicU64;
-use crate::atomic::Ordering;
+use crate::atomic::{
+    AtomicU64,
+    Ordering, //
+};
 
 const FREE: u64 = 0;
 const SERVING: u64 = 1;

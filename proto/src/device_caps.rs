@@ -4,8 +4,10 @@
 
 use core::fmt;
 
-use crate::limits::registrable_bytes;
-use crate::limits::MIN_IO_SIZE;
+use crate::limits::{
+    registrable_bytes,
+    MIN_IO_SIZE, //
+};
 
 /// The limits of a device that matter to a transport.
 #[derive(Clone, Copy, Debug)]

@@ -38,12 +38,19 @@ pub mod line;
 
 use core::fmt;
 
-use crate::error::EACCES;
-use crate::error::ENOENT;
-use crate::glob::Glob;
-use crate::subnet::PeerAddr;
-use crate::wire::name::SessName;
-use crate::wire::rnbd::AccessMode;
+use crate::{
+    error::{
+        EACCES,
+        ENOENT, //
+    },
+    glob::Glob,
+    subnet::PeerAddr,
+    wire::{
+        name::SessName,
+        rnbd::AccessMode, //
+    }, //
+};
+
 use line::Rule;
 
 /// How a client may open a device, in ascending order.

@@ -11,9 +11,11 @@
 //! acknowledgement is missing the latency grows at each tick, so that a path that stalls does
 //! not look as fast as it was.
 
-use crate::atomic::AtomicU32;
-use crate::atomic::AtomicU64;
-use crate::atomic::Ordering;
+use crate::atomic::{
+    AtomicU32,
+    AtomicU64,
+    Ordering, //
+};
 
 /// Time between two ticks in milliseconds.
 pub const INTERVAL_MS: u32 = 5_000;

@@ -29,12 +29,18 @@
 
 use core::num::NonZeroU32;
 
-use crate::async_event::EventCount;
-use crate::error::WireError;
-use crate::error::EINVAL;
-use crate::limits::bits_below;
-use crate::limits::BufId;
-use crate::limits::QueueDepth;
+use crate::{
+    async_event::EventCount,
+    error::{
+        WireError,
+        EINVAL, //
+    },
+    limits::{
+        bits_below,
+        BufId,
+        QueueDepth, //
+    }, //
+};
 
 /// Number of bits of the payload.
 pub(crate) const PAYLOAD_BITS: u32 = 28;

@@ -4,8 +4,10 @@
 
 use core::fmt;
 
-use crate::atomic::AtomicU64;
-use crate::atomic::Ordering::Relaxed;
+use crate::atomic::{
+    AtomicU64,
+    Ordering::Relaxed, //
+};
 
 /// Number of buckets of a histogram.
 const BUCKETS: usize = 24;

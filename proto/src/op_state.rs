@@ -20,10 +20,14 @@
 //! While an operation is in flight its timeouts are counted ([`OpState::count_timeout`]); each
 //! post begins at 0.
 
-use crate::atomic::AtomicU32;
-use crate::atomic::Ordering::AcqRel;
-use crate::atomic::Ordering::Acquire;
-use crate::atomic::Ordering::Release;
+use crate::atomic::{
+    AtomicU32,
+    Ordering::{
+        AcqRel,
+        Acquire,
+        Release, //
+    }, //
+};
 
 const IDLE: u32 = 0;
 const HELD: u32 = 1;

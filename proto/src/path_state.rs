@@ -18,8 +18,10 @@
 
 use core::marker::PhantomData;
 
-use crate::atomic::AtomicU8;
-use crate::atomic::Ordering;
+use crate::atomic::{
+    AtomicU8,
+    Ordering, //
+};
 
 /// The states of a state machine in a [`StateCell`].
 pub trait State: Copy + Eq + 'static {

@@ -8,8 +8,10 @@
 
 use core::fmt;
 
-use crate::limits::MAX_CONNECTIONS;
-use crate::limits::MAX_PATHS;
+use crate::limits::{
+    MAX_CONNECTIONS,
+    MAX_PATHS, //
+};
 
 /// Default of [`Quota::paths`].
 pub const DEFAULT_PATHS: u32 = 1024;

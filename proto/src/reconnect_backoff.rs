@@ -18,8 +18,10 @@
 //! assert_eq!(backoff.next_delay_ms(10_000, 0), None);
 //! ```
 
-use crate::text;
-use crate::text::ParseNumberError;
+use crate::text::{
+    self,
+    ParseNumberError, //
+};
 
 /// Shortest delay before the first attempt, in milliseconds: a peer that was restarted
 /// cleanly is back at once.

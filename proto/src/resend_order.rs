@@ -22,11 +22,15 @@
 //! To enter a free id, and to leave one without a waiting request, is one atomic operation
 //! each. The other operations need the [`ResendWaiter`] of the id, whose lock serializes them.
 
-use crate::atomic::AtomicU32;
-use crate::atomic::Ordering::AcqRel;
-use crate::atomic::Ordering::Acquire;
-use crate::atomic::Ordering::Relaxed;
-use crate::atomic::Ordering::Release;
+use crate::atomic::{
+    AtomicU32,
+    Ordering::{
+        AcqRel,
+        Acquire,
+        Relaxed,
+        Release, //
+    }, //
+};
 
 const FREE: u32 = 0;
 /// A request is being executed.

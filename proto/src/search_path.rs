@@ -32,12 +32,18 @@
 //! );
 //! ```
 
-use core::ffi::CStr;
-use core::fmt;
+use core::{
+    ffi::CStr,
+    fmt, //
+};
 
-use crate::error::EINVAL;
-use crate::wire::name::DevicePath;
-use crate::wire::name::SessName;
+use crate::{
+    error::EINVAL,
+    wire::name::{
+        DevicePath,
+        SessName, //
+    }, //
+};
 
 /// Largest length of a path with its NUL, in bytes (`PATH_MAX`).
 pub const PATH_MAX: usize = 4096;

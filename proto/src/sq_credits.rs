@@ -19,10 +19,14 @@
 //! A *NOP*, an RDMA write without data, is a signaled work request with no operation. It
 //! brings deferred credits back, and shows whether the device still makes progress.
 
-use crate::atomic::AtomicU32;
-use crate::atomic::Ordering::Acquire;
-use crate::atomic::Ordering::Relaxed;
-use crate::atomic::Ordering::Release;
+use crate::atomic::{
+    AtomicU32,
+    Ordering::{
+        Acquire,
+        Relaxed,
+        Release, //
+    }, //
+};
 
 /// Progress of a queue since the last check.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

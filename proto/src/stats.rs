@@ -7,8 +7,10 @@
 
 use core::fmt;
 
-use crate::atomic::AtomicU64;
-use crate::atomic::Ordering::Relaxed;
+use crate::atomic::{
+    AtomicU64,
+    Ordering::Relaxed, //
+};
 
 /// Counters of the requests that one CPU handled.
 ///

@@ -6,9 +6,13 @@
 //! is a single address. Bits of the address after the prefix are ignored. A range contains
 //! addresses of its family only; an IPv4-mapped IPv6 address (`::ffff:0:0/96`) counts as IPv4.
 
-use core::fmt;
-use core::net::IpAddr;
-use core::net::Ipv6Addr;
+use core::{
+    fmt,
+    net::{
+        IpAddr,
+        Ipv6Addr, //
+    }, //
+};
 
 use crate::text::path_addr::Addr;
 

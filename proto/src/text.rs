@@ -8,12 +8,18 @@ pub mod device_link;
 pub mod map_device;
 pub mod path_addr;
 
-use core::fmt;
-use core::num::IntErrorKind;
-use core::num::ParseIntError;
+use core::{
+    fmt,
+    num::{
+        IntErrorKind,
+        ParseIntError, //
+    }, //
+};
 
-use crate::error::EINVAL;
-use crate::error::ERANGE;
+use crate::error::{
+    EINVAL,
+    ERANGE, //
+};
 
 /// Returns `text` without white space at both ends.
 pub(crate) const fn trim(text: &[u8]) -> &[u8] {

@@ -5,15 +5,22 @@
 use core::convert::Infallible;
 
 use proptest::prelude::*;
-use rnbd_proto::export_rules::line::Line;
-use rnbd_proto::export_rules::ClientIdentity;
-use rnbd_proto::export_rules::DecidedBy;
-use rnbd_proto::export_rules::Permission;
-use rnbd_proto::export_rules::Rules;
-use rnbd_proto::subnet::PeerAddr;
-use rnbd_proto::text::path_addr::Addr;
-use rnbd_proto::wire::name::SessName;
-use rnbd_proto::wire::rnbd::AccessMode;
+
+use rnbd_proto::{
+    export_rules::{
+        line::Line,
+        ClientIdentity,
+        DecidedBy,
+        Permission,
+        Rules, //
+    },
+    subnet::PeerAddr,
+    text::path_addr::Addr,
+    wire::{
+        name::SessName,
+        rnbd::AccessMode, //
+    }, //
+};
 
 fn peer(text: &str) -> PeerAddr {
     Addr::parse(text.as_bytes()).unwrap().into()

@@ -3,6 +3,7 @@
 //! Compares patterns with a matcher that is too simple to be wrong.
 
 use proptest::prelude::*;
+
 use rnbd_proto::glob::Glob;
 
 /// The longest pattern, in bytes.

@@ -3,41 +3,55 @@
 //! Compares messages, byte by byte, with the structs of `rtrs-pri.h` and `rnbd-proto.h` that a C
 //! program filled with the same values.
 
-use rnbd_proto::async_event::EventCount;
-use rnbd_proto::imm::split_inline_imm;
-use rnbd_proto::imm::Imm;
-use rnbd_proto::imm::IoReqLayout;
-use rnbd_proto::imm::IoRsp;
-use rnbd_proto::imm::INLINE_IMM_SIZE;
-use rnbd_proto::limits::QueueDepth;
-use rnbd_proto::limits::ServerLimits;
-use rnbd_proto::wire::name::DevicePath;
-use rnbd_proto::wire::name::SessName;
-use rnbd_proto::wire::rnbd::AccessMode;
-use rnbd_proto::wire::rnbd::BlockOp;
-use rnbd_proto::wire::rnbd::CloseMsg;
-use rnbd_proto::wire::rnbd::DevInfo;
-use rnbd_proto::wire::rnbd::DeviceId;
-use rnbd_proto::wire::rnbd::Features;
-use rnbd_proto::wire::rnbd::Geometry;
-use rnbd_proto::wire::rnbd::IoFlags;
-use rnbd_proto::wire::rnbd::IoMsg;
-use rnbd_proto::wire::rnbd::Message;
-use rnbd_proto::wire::rnbd::OpenMsg;
-use rnbd_proto::wire::rnbd::OpenRsp;
-use rnbd_proto::wire::rnbd::SessInfo;
-use rnbd_proto::wire::rnbd::SessInfoRsp;
-use rnbd_proto::wire::rtrs::ConnAccept;
-use rnbd_proto::wire::rtrs::ConnReq;
-use rnbd_proto::wire::rtrs::ConnRsp;
-use rnbd_proto::wire::rtrs::DataTransfer;
-use rnbd_proto::wire::rtrs::InfoReq;
-use rnbd_proto::wire::rtrs::InfoRsp;
-use rnbd_proto::wire::rtrs::NextKey;
-use rnbd_proto::wire::rtrs::RequestMsg;
-use rnbd_proto::wire::rtrs::RkeyRsp;
-use rnbd_proto::wire::rtrs::SgDesc;
-use rnbd_proto::wire::rtrs::Uuid;
+use rnbd_proto::{
+    async_event::EventCount,
+    imm::{
+        split_inline_imm,
+        Imm,
+        IoReqLayout,
+        IoRsp,
+        INLINE_IMM_SIZE, //
+    },
+    limits::{
+        QueueDepth,
+        ServerLimits, //
+    },
+    wire::{
+        name::{
+            DevicePath,
+            SessName, //
+        },
+        rnbd::{
+            AccessMode,
+            BlockOp,
+            CloseMsg,
+            DevInfo,
+            DeviceId,
+            Features,
+            Geometry,
+            IoFlags,
+            IoMsg,
+            Message,
+            OpenMsg,
+            OpenRsp,
+            SessInfo,
+            SessInfoRsp, //
+        },
+        rtrs::{
+            ConnAccept,
+            ConnReq,
+            ConnRsp,
+            DataTransfer,
+            InfoReq,
+            InfoRsp,
+            NextKey,
+            RequestMsg,
+            RkeyRsp,
+            SgDesc,
+            Uuid, //
+        }, //
+    }, //
+};
 
 /// Returns the bytes of `digits`, padded with zeroes to `len`.
 fn bytes(digits: &str, len: usize) -> Vec<u8> {

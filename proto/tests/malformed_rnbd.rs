@@ -2,21 +2,27 @@
 
 //! Messages of a broken or hostile peer are refused, for the right reason: RNBD.
 
-use rnbd_proto::async_event::EventCount;
-use rnbd_proto::error::WireError;
-use rnbd_proto::wire::name::DevicePath;
-use rnbd_proto::wire::rnbd::AccessMode;
-use rnbd_proto::wire::rnbd::BlockOp;
-use rnbd_proto::wire::rnbd::DeviceId;
-use rnbd_proto::wire::rnbd::Features;
-use rnbd_proto::wire::rnbd::Geometry;
-use rnbd_proto::wire::rnbd::IoFlags;
-use rnbd_proto::wire::rnbd::IoMsg;
-use rnbd_proto::wire::rnbd::Message;
-use rnbd_proto::wire::rnbd::OpenMsg;
-use rnbd_proto::wire::rnbd::OpenRsp;
-use rnbd_proto::wire::rnbd::SessInfo;
-use rnbd_proto::wire::rnbd::SessInfoRsp;
+use rnbd_proto::{
+    async_event::EventCount,
+    error::WireError,
+    wire::{
+        name::DevicePath,
+        rnbd::{
+            AccessMode,
+            BlockOp,
+            DeviceId,
+            Features,
+            Geometry,
+            IoFlags,
+            IoMsg,
+            Message,
+            OpenMsg,
+            OpenRsp,
+            SessInfo,
+            SessInfoRsp, //
+        }, //
+    }, //
+};
 
 /// Returns `bytes` with `new` written over them at `at`.
 fn with(bytes: &[u8], at: usize, new: &[u8]) -> Vec<u8> {

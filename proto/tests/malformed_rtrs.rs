@@ -3,31 +3,47 @@
 //! Messages of a broken or hostile peer are refused, for the right reason: RTRS, and truncated
 //! messages of either protocol.
 
-use rnbd_proto::error::WireError;
-use rnbd_proto::error::EINVAL;
-use rnbd_proto::imm::Imm;
-use rnbd_proto::imm::IoReqLayout;
-use rnbd_proto::limits::QueueDepth;
-use rnbd_proto::limits::ServerLimits;
-use rnbd_proto::wire::name::DevicePath;
-use rnbd_proto::wire::name::SessName;
-use rnbd_proto::wire::rnbd::AccessMode;
-use rnbd_proto::wire::rnbd::BlockOp;
-use rnbd_proto::wire::rnbd::DeviceId;
-use rnbd_proto::wire::rnbd::IoFlags;
-use rnbd_proto::wire::rnbd::IoMsg;
-use rnbd_proto::wire::rnbd::Message;
-use rnbd_proto::wire::rnbd::OpenMsg;
-use rnbd_proto::wire::rnbd::SessInfo;
-use rnbd_proto::wire::rtrs::ConnReq;
-use rnbd_proto::wire::rtrs::ConnRsp;
-use rnbd_proto::wire::rtrs::DataTransfer;
-use rnbd_proto::wire::rtrs::InfoReq;
-use rnbd_proto::wire::rtrs::InfoRsp;
-use rnbd_proto::wire::rtrs::RequestMsg;
-use rnbd_proto::wire::rtrs::RkeyRsp;
-use rnbd_proto::wire::rtrs::SgDesc;
-use rnbd_proto::wire::rtrs::Uuid;
+use rnbd_proto::{
+    error::{
+        WireError,
+        EINVAL, //
+    },
+    imm::{
+        Imm,
+        IoReqLayout, //
+    },
+    limits::{
+        QueueDepth,
+        ServerLimits, //
+    },
+    wire::{
+        name::{
+            DevicePath,
+            SessName, //
+        },
+        rnbd::{
+            AccessMode,
+            BlockOp,
+            DeviceId,
+            IoFlags,
+            IoMsg,
+            Message,
+            OpenMsg,
+            SessInfo, //
+        },
+        rtrs::{
+            ConnReq,
+            ConnRsp,
+            DataTransfer,
+            InfoReq,
+            InfoRsp,
+            RequestMsg,
+            RkeyRsp,
+            SgDesc,
+            Uuid, //
+        }, //
+    }, //
+};
 
 fn depth(n: u32) -> QueueDepth {
     QueueDepth::new(n).unwrap()

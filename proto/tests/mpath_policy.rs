@@ -5,9 +5,12 @@
 use std::cell::RefCell;
 
 use proptest::prelude::*;
-use rnbd_proto::mpath_policy::choose;
-use rnbd_proto::mpath_policy::MpathPolicy;
-use rnbd_proto::mpath_policy::PathLoad;
+
+use rnbd_proto::mpath_policy::{
+    choose,
+    MpathPolicy,
+    PathLoad, //
+};
 
 fn policies() -> impl Strategy<Value = MpathPolicy> {
     prop::sample::select(&MpathPolicy::ALL[..])

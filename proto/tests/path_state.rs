@@ -5,12 +5,17 @@
 
 use std::fmt::Debug;
 
-use proptest::prelude::*;
-use proptest::sample::Index;
-use rnbd_proto::path_state::ClientState;
-use rnbd_proto::path_state::ServerState;
-use rnbd_proto::path_state::State;
-use rnbd_proto::path_state::StateCell;
+use proptest::{
+    prelude::*,
+    sample::Index, //
+};
+
+use rnbd_proto::path_state::{
+    ClientState,
+    ServerState,
+    State,
+    StateCell, //
+};
 
 const CLIENT: [(ClientState, &[ClientState]); 7] = {
     use ClientState::*;

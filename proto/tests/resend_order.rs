@@ -3,16 +3,25 @@
 //! Order of the requests of one message id: all short sequences of events, long random ones,
 //! and threads.
 
-use std::collections::BTreeSet;
-use std::sync::atomic::AtomicBool;
-use std::sync::atomic::AtomicUsize;
-use std::sync::atomic::Ordering::SeqCst;
-use std::sync::Mutex;
+use std::{
+    collections::BTreeSet,
+    sync::{
+        atomic::{
+            AtomicBool,
+            AtomicUsize,
+            Ordering::SeqCst, //
+        },
+        Mutex, //
+    }, //
+};
 
 use proptest::prelude::*;
-use rnbd_proto::resend_order::ResendOrder;
-use rnbd_proto::resend_order::ResendWaiter;
-use rnbd_proto::resend_order::WaitOutcome;
+
+use rnbd_proto::resend_order::{
+    ResendOrder,
+    ResendWaiter,
+    WaitOutcome, //
+};
 
 /// An event of a message id.
 #[derive(Clone, Copy, Debug)]

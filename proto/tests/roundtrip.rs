@@ -3,39 +3,56 @@
 //! Encoded messages parse to the same value, parsed messages encode to bytes that parse to the
 //! same value, and arbitrary bytes are harmless.
 
-use proptest::collection::vec;
-use proptest::prelude::*;
-use rnbd_proto::async_event::EventCount;
-use rnbd_proto::imm::Imm;
-use rnbd_proto::imm::IoReqLayout;
-use rnbd_proto::imm::IoRsp;
-use rnbd_proto::limits::QueueDepth;
-use rnbd_proto::limits::ServerLimits;
-use rnbd_proto::wire::name::DevicePath;
-use rnbd_proto::wire::name::SessName;
-use rnbd_proto::wire::rnbd::AccessMode;
-use rnbd_proto::wire::rnbd::BlockOp;
-use rnbd_proto::wire::rnbd::CloseMsg;
-use rnbd_proto::wire::rnbd::DevInfo;
-use rnbd_proto::wire::rnbd::DeviceId;
-use rnbd_proto::wire::rnbd::Geometry;
-use rnbd_proto::wire::rnbd::IoFlags;
-use rnbd_proto::wire::rnbd::IoMsg;
-use rnbd_proto::wire::rnbd::Message;
-use rnbd_proto::wire::rnbd::OpenMsg;
-use rnbd_proto::wire::rnbd::OpenRsp;
-use rnbd_proto::wire::rnbd::SessInfo;
-use rnbd_proto::wire::rnbd::SessInfoRsp;
-use rnbd_proto::wire::rtrs::ConnAccept;
-use rnbd_proto::wire::rtrs::ConnReq;
-use rnbd_proto::wire::rtrs::ConnRsp;
-use rnbd_proto::wire::rtrs::DataTransfer;
-use rnbd_proto::wire::rtrs::InfoReq;
-use rnbd_proto::wire::rtrs::InfoRsp;
-use rnbd_proto::wire::rtrs::RequestMsg;
-use rnbd_proto::wire::rtrs::RkeyRsp;
-use rnbd_proto::wire::rtrs::SgDesc;
-use rnbd_proto::wire::rtrs::Uuid;
+use proptest::{
+    collection::vec,
+    prelude::*, //
+};
+
+use rnbd_proto::{
+    async_event::EventCount,
+    imm::{
+        Imm,
+        IoReqLayout,
+        IoRsp, //
+    },
+    limits::{
+        QueueDepth,
+        ServerLimits, //
+    },
+    wire::{
+        name::{
+            DevicePath,
+            SessName, //
+        },
+        rnbd::{
+            AccessMode,
+            BlockOp,
+            CloseMsg,
+            DevInfo,
+            DeviceId,
+            Geometry,
+            IoFlags,
+            IoMsg,
+            Message,
+            OpenMsg,
+            OpenRsp,
+            SessInfo,
+            SessInfoRsp, //
+        },
+        rtrs::{
+            ConnAccept,
+            ConnReq,
+            ConnRsp,
+            DataTransfer,
+            InfoReq,
+            InfoRsp,
+            RequestMsg,
+            RkeyRsp,
+            SgDesc,
+            Uuid, //
+        }, //
+    }, //
+};
 
 fn depth() -> impl Strategy<Value = QueueDepth> {
     (1u32..=65535).prop_map(|n| QueueDepth::new(n).unwrap())

@@ -3,11 +3,18 @@
 //! Resolution of the device paths of clients.
 
 use proptest::prelude::*;
-use rnbd_proto::search_path::SearchPath;
-use rnbd_proto::search_path::SearchPathError;
-use rnbd_proto::search_path::PATH_MAX;
-use rnbd_proto::wire::name::DevicePath;
-use rnbd_proto::wire::name::SessName;
+
+use rnbd_proto::{
+    search_path::{
+        SearchPath,
+        SearchPathError,
+        PATH_MAX, //
+    },
+    wire::name::{
+        DevicePath,
+        SessName, //
+    }, //
+};
 
 fn resolve(search: &str, sess: &str, device: &str) -> Result<String, SearchPathError> {
     let mut buf = [0xff; PATH_MAX];

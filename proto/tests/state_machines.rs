@@ -3,15 +3,23 @@
 //! States of a client's operation and of a server's chunk: all short sequences of events, and
 //! threads.
 
-use std::sync::atomic::AtomicUsize;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{
+    AtomicUsize,
+    Ordering, //
+};
 
-use rnbd_proto::chunk_state::ArrivalAction;
-use rnbd_proto::chunk_state::ChunkState;
-use rnbd_proto::chunk_state::RequestLocation;
-use rnbd_proto::op_state::AwaitedEvents;
-use rnbd_proto::op_state::EventOutcome;
-use rnbd_proto::op_state::OpState;
+use rnbd_proto::{
+    chunk_state::{
+        ArrivalAction,
+        ChunkState,
+        RequestLocation, //
+    },
+    op_state::{
+        AwaitedEvents,
+        EventOutcome,
+        OpState, //
+    }, //
+};
 
 /// Calls `check` with every sequence of up to `len` numbers below `kinds`.
 fn sequences(kinds: usize, len: usize, check: &mut impl FnMut(&[usize])) {

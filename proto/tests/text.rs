@@ -3,15 +3,26 @@
 //! Contents of sysfs files.
 
 use proptest::prelude::*;
-use rnbd_proto::text::device_link::DeviceLink;
-use rnbd_proto::text::map_device::MapOptions;
-use rnbd_proto::text::path_addr::Addr;
-use rnbd_proto::text::path_addr::AddrError;
-use rnbd_proto::text::path_addr::PathAddr;
-use rnbd_proto::text::UnmapMode;
-use rnbd_proto::wire::name::DevicePath;
-use rnbd_proto::wire::name::SessName;
-use rnbd_proto::wire::rnbd::AccessMode;
+
+use rnbd_proto::{
+    text::{
+        device_link::DeviceLink,
+        map_device::MapOptions,
+        path_addr::{
+            Addr,
+            AddrError,
+            PathAddr, //
+        },
+        UnmapMode, //
+    },
+    wire::{
+        name::{
+            DevicePath,
+            SessName, //
+        },
+        rnbd::AccessMode, //
+    }, //
+};
 
 const CPUS: u32 = 8;
 

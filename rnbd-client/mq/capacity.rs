@@ -5,8 +5,11 @@
 //! C header: [`include/linux/blkdev.h`](srctree/include/linux/blkdev.h)
 
 use core::ptr::NonNull;
-use kernel::bindings;
-use kernel::prelude::*;
+
+use kernel::{
+    bindings,
+    prelude::*, //
+};
 
 /// Largest number of sectors: the block layer counts bytes in a signed 64-bit number.
 const MAX_SECTORS: u64 = (i64::MAX as u64) >> bindings::SECTOR_SHIFT;

@@ -4,25 +4,40 @@
 //!
 //! C header: [`include/linux/blkdev.h`](srctree/include/linux/blkdev.h)
 
-use super::capacity;
-use super::capacity::DiskCapacity;
-use super::limits::Limits;
-use super::major::disk_added;
-use super::operations::Operations;
-use super::tag_set::TagSet;
-use super::unadded_disk::UnaddedDisk;
-use super::vtable::VTables;
 use core::ptr::NonNull;
-use kernel::bindings;
-use kernel::error::to_result;
-use kernel::prelude::*;
-use kernel::sync::Arc;
-use kernel::time::delay::fsleep;
-use kernel::time::Delta;
-use kernel::types::ScopeGuard;
-use rtrs::kernel_ext::kobject::KobjectRef;
-use rtrs::kernel_ext::sysfs::Files;
-use rtrs::kernel_ext::sysfs::SysfsDir;
+
+use kernel::{
+    bindings,
+    error::to_result,
+    prelude::*,
+    sync::Arc,
+    time::{
+        delay::fsleep,
+        Delta, //
+    },
+    types::ScopeGuard, //
+};
+
+use rtrs::kernel_ext::{
+    kobject::KobjectRef,
+    sysfs::{
+        Files,
+        SysfsDir, //
+    }, //
+};
+
+use super::{
+    capacity::{
+        self,
+        DiskCapacity, //
+    },
+    limits::Limits,
+    major::disk_added,
+    operations::Operations,
+    tag_set::TagSet,
+    unadded_disk::UnaddedDisk,
+    vtable::VTables, //
+};
 
 /// Parameters of a new disk.
 pub(crate) struct DiskConfig<'a> {

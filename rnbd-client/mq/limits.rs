@@ -4,10 +4,15 @@
 //!
 //! C header: [`include/linux/blkdev.h`](srctree/include/linux/blkdev.h)
 
-use kernel::bindings;
-use kernel::prelude::*;
-use rtrs::bindings::BLK_FEAT_FUA;
-use rtrs::bindings::BLK_FEAT_WRITE_CACHE;
+use kernel::{
+    bindings,
+    prelude::*, //
+};
+
+use rtrs::bindings::{
+    BLK_FEAT_FUA,
+    BLK_FEAT_WRITE_CACHE, //
+};
 
 /// Bytes of a sector, the unit of addresses and sizes in the block layer.
 pub(crate) const SECTOR_SIZE: u32 = bindings::SECTOR_SIZE;

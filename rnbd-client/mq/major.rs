@@ -4,14 +4,23 @@
 //!
 //! C header: [`include/linux/blkdev.h`](srctree/include/linux/blkdev.h)
 
-use core::sync::atomic::AtomicUsize;
-use core::sync::atomic::Ordering::Acquire;
-use core::sync::atomic::Ordering::Release;
-use kernel::bindings;
-use kernel::error::to_result;
-use kernel::prelude::*;
-use kernel::time::delay::fsleep;
-use kernel::time::Delta;
+use core::sync::atomic::{
+    AtomicUsize,
+    Ordering::{
+        Acquire,
+        Release, //
+    }, //
+};
+
+use kernel::{
+    bindings,
+    error::to_result,
+    prelude::*,
+    time::{
+        delay::fsleep,
+        Delta, //
+    }, //
+};
 
 /// Number of added disks whose memory the block layer has not freed yet.
 ///

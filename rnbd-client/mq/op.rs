@@ -4,8 +4,11 @@
 //!
 //! C header: [`include/linux/blk_types.h`](srctree/include/linux/blk_types.h)
 
-use kernel::bindings;
-use kernel::prelude::*;
+use kernel::{
+    bindings,
+    prelude::*, //
+};
+
 use rnbd_proto::wire::rnbd::BlockOp;
 
 /// Returns the operation in `flags`, the `cmd_flags` of a request.

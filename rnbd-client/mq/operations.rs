@@ -2,11 +2,16 @@
 
 //! The trait that a block device driver implements.
 
-use super::payload::RequestPayload;
-use super::request::Request;
-use super::timeout::TimedOutRequest;
-use kernel::prelude::*;
-use kernel::ModuleMetadata;
+use kernel::{
+    prelude::*,
+    ModuleMetadata, //
+};
+
+use super::{
+    payload::RequestPayload,
+    request::Request,
+    timeout::TimedOutRequest, //
+};
 
 /// A block device driver; the value is one device.
 pub(crate) trait Operations: Send + Sync + Sized + 'static {

@@ -2,13 +2,22 @@
 
 //! A block request as the payload of an RDMA transfer.
 
-use super::operations::Operations;
-use super::request::Request;
-use core::marker::PhantomData;
-use core::ptr::NonNull;
+use core::{
+    marker::PhantomData,
+    ptr::NonNull, //
+};
+
 use kernel::prelude::*;
-use rtrs::rdma::payload::Payload;
-use rtrs::rdma::sg::SgTable;
+
+use rtrs::rdma::{
+    payload::Payload,
+    sg::SgTable, //
+};
+
+use super::{
+    operations::Operations,
+    request::Request, //
+};
 
 /// A started request for a disk whose driver is a `T`.
 ///

@@ -5,7 +5,9 @@
 //! C header: [`include/linux/blk-mq.h`](srctree/include/linux/blk-mq.h)
 
 use core::ptr::NonNull;
+
 use kernel::bindings;
+
 use rtrs::client::Queue;
 
 /// Queues that complete by interrupt, for all requests that are not polled.

@@ -4,20 +4,34 @@
 //!
 //! C header: [`include/linux/blk-mq.h`](srctree/include/linux/blk-mq.h)
 
-use super::op;
-use super::op::Flags;
-use super::queue;
-use core::mem::ManuallyDrop;
-use core::ptr::NonNull;
-use kernel::bindings;
-use kernel::prelude::*;
-use kernel::sync::atomic::Acquire;
-use kernel::sync::atomic::Atomic;
-use kernel::sync::atomic::Relaxed;
-use kernel::sync::atomic::Release;
-use kernel::warn_on;
+use core::{
+    mem::ManuallyDrop,
+    ptr::NonNull, //
+};
+
+use kernel::{
+    bindings,
+    prelude::*,
+    sync::atomic::{
+        Acquire,
+        Atomic,
+        Relaxed,
+        Release, //
+    },
+    warn_on, //
+};
+
 use rnbd_proto::wire::rnbd::BlockOp;
+
 use rtrs::client::Queue;
+
+use super::{
+    op::{
+        self,
+        Flags, //
+    },
+    queue, //
+};
 
 /// The private data of a request, which blk-mq allocates behind it.
 ///

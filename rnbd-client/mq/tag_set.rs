@@ -4,16 +4,22 @@
 //!
 //! C header: [`include/linux/blk-mq.h`](srctree/include/linux/blk-mq.h)
 
-use super::operations::Operations;
-use super::queue;
-use super::request::Pdu;
-use super::vtable::VTables;
 use core::marker::PhantomData;
-use kernel::bindings;
-use kernel::error::to_result;
-use kernel::prelude::*;
-use kernel::sync::Arc;
-use kernel::types::Opaque;
+
+use kernel::{
+    bindings,
+    error::to_result,
+    prelude::*,
+    sync::Arc,
+    types::Opaque, //
+};
+
+use super::{
+    operations::Operations,
+    queue,
+    request::Pdu,
+    vtable::VTables, //
+};
 
 /// The tags and requests of the disks of one session.
 ///

@@ -2,13 +2,18 @@
 
 //! Requests that take longer than the timeout of their queue.
 
-use super::op;
 use core::ptr::NonNull;
-use kernel::bindings;
-use kernel::fmt;
-use kernel::prelude::*;
-use kernel::time::msecs_to_jiffies;
+
+use kernel::{
+    bindings,
+    fmt,
+    prelude::*,
+    time::msecs_to_jiffies, //
+};
+
 use rnbd_proto::wire::rnbd::BlockOp;
+
+use super::op;
 
 /// Description of a request that timed out.
 ///

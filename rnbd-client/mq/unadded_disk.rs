@@ -2,18 +2,30 @@
 
 //! Disks that are not added yet, or could not be added.
 
-use super::operations::Operations;
-use super::tag_set::TagSet;
-use core::marker::PhantomData;
-use core::mem::ManuallyDrop;
-use core::ptr::NonNull;
-use kernel::bindings;
-use kernel::error::from_err_ptr;
-use kernel::prelude::*;
-use kernel::sync::atomic::atomic_load;
-use kernel::sync::atomic::Acquire;
-use kernel::time::delay::fsleep;
-use kernel::time::Delta;
+use core::{
+    marker::PhantomData,
+    mem::ManuallyDrop,
+    ptr::NonNull, //
+};
+
+use kernel::{
+    bindings,
+    error::from_err_ptr,
+    prelude::*,
+    sync::atomic::{
+        atomic_load,
+        Acquire, //
+    },
+    time::{
+        delay::fsleep,
+        Delta, //
+    }, //
+};
+
+use super::{
+    operations::Operations,
+    tag_set::TagSet, //
+};
 
 /// Interval between looks at whether a disk is freed.
 const POLL_INTERVAL: Delta = Delta::from_millis(10);

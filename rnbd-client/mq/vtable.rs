@@ -5,22 +5,35 @@
 //! C headers: [`include/linux/blk-mq.h`](srctree/include/linux/blk-mq.h),
 //! [`include/linux/blkdev.h`](srctree/include/linux/blkdev.h)
 
-use super::major::disk_freed;
-use super::operations::Operations;
-use super::payload::RequestPayload;
-use super::queue;
-use super::request;
-use super::request::Pdu;
-use super::request::Request;
-use super::timeout::TimedOutRequest;
-use core::marker::PhantomData;
-use core::ptr::NonNull;
-use kernel::bindings;
-use kernel::error::from_result;
-use kernel::prelude::*;
-use kernel::ModuleMetadata;
-use rtrs::bindings::BLK_OPEN_WRITE;
-use rtrs::client::Queue;
+use core::{
+    marker::PhantomData,
+    ptr::NonNull, //
+};
+
+use kernel::{
+    bindings,
+    error::from_result,
+    prelude::*,
+    ModuleMetadata, //
+};
+
+use rtrs::{
+    bindings::BLK_OPEN_WRITE,
+    client::Queue, //
+};
+
+use super::{
+    major::disk_freed,
+    operations::Operations,
+    payload::RequestPayload,
+    queue,
+    request::{
+        self,
+        Pdu,
+        Request, //
+    },
+    timeout::TimedOutRequest, //
+};
 
 /// The tables of C callbacks for `T`.
 pub(super) struct VTables<T>(PhantomData<T>);

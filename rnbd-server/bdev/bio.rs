@@ -4,21 +4,32 @@
 //!
 //! C header: [`include/linux/bio.h`](srctree/include/linux/bio.h)
 
-use core::marker::PhantomData;
-use core::mem::offset_of;
-use core::mem::MaybeUninit;
-use core::ptr;
+use core::{
+    marker::PhantomData,
+    mem::{
+        offset_of,
+        MaybeUninit, //
+    },
+    ptr, //
+};
 
-use kernel::container_of;
-use kernel::error::to_result;
-use kernel::ffi::c_int;
-use kernel::prelude::*;
-use kernel::types::Opaque;
-use rtrs::bindings;
-use rtrs::kernel_ext::pages::Pages;
+use kernel::{
+    container_of,
+    error::to_result,
+    ffi::c_int,
+    prelude::*,
+    types::Opaque, //
+};
 
-use super::BlockDevice;
-use super::Opf;
+use rtrs::{
+    bindings,
+    kernel_ext::pages::Pages, //
+};
+
+use super::{
+    BlockDevice,
+    Opf, //
+};
 
 /// The owner of a bio: owns, or keeps alive, everything that the bio points to.
 pub(crate) trait BioOwner: Send + Sized + 'static {

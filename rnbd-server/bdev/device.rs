@@ -4,17 +4,28 @@
 //!
 //! C header: [`include/linux/blkdev.h`](srctree/include/linux/blkdev.h)
 
-use core::ptr;
-use core::ptr::NonNull;
+use core::ptr::{
+    self,
+    NonNull, //
+};
 
-use kernel::error::from_err_ptr;
-use kernel::prelude::*;
-use rtrs::bindings;
-use rtrs::kernel_ext::kobject::Kobject;
+use kernel::{
+    error::from_err_ptr,
+    prelude::*, //
+};
 
-use super::lookup::InitFs;
-use super::lookup::Location;
-use super::Limits;
+use rtrs::{
+    bindings,
+    kernel_ext::kobject::Kobject, //
+};
+
+use super::{
+    lookup::{
+        InitFs,
+        Location, //
+    },
+    Limits, //
+};
 
 /// The access that a device is opened for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -4,14 +4,21 @@
 //!
 //! C header: [`include/linux/namei.h`](srctree/include/linux/namei.h)
 
-use core::mem::MaybeUninit;
-use core::ptr::NonNull;
+use core::{
+    mem::MaybeUninit,
+    ptr::NonNull, //
+};
 
-use kernel::error::to_result;
-use kernel::prelude::*;
-use kernel::time::delay::fsleep;
-use kernel::time::Delta;
-use kernel::types::NotThreadSafe;
+use kernel::{
+    error::to_result,
+    prelude::*,
+    time::{
+        delay::fsleep,
+        Delta, //
+    },
+    types::NotThreadSafe, //
+};
+
 use rtrs::bindings;
 
 use super::DevId;

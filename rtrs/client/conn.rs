@@ -2,16 +2,27 @@
 
 //! Context of a connection: what its completions and connection manager events refer to.
 
-use super::link_state::LinkState;
-use super::rdma_request::RequestConn;
-use super::request_table::RequestTable;
-use crate::rdma::cm::CmEvent;
-use crate::rdma::cm::CmEvents;
-use core::sync::atomic::AtomicU64;
-use core::sync::atomic::Ordering::Relaxed;
-use kernel::fmt;
-use kernel::prelude::*;
-use kernel::sync::Arc;
+use core::sync::atomic::{
+    AtomicU64,
+    Ordering::Relaxed, //
+};
+
+use kernel::{
+    fmt,
+    prelude::*,
+    sync::Arc, //
+};
+
+use crate::rdma::cm::{
+    CmEvent,
+    CmEvents, //
+};
+
+use super::{
+    link_state::LinkState,
+    rdma_request::RequestConn,
+    request_table::RequestTable, //
+};
 
 /// Number of the control connection.
 pub(super) const CONTROL_CONN: u16 = 0;

@@ -4,36 +4,63 @@
 //!
 //! A step that fails drops all that was made before.
 
-use super::conn::Conn;
-use super::info;
-use super::link::Link;
-use super::link_state::LinkState;
-use super::negotiated::Negotiated;
-use super::negotiated::PathLimits;
-use super::rdma_request::RequestConn as _;
-use super::recv;
-use super::request_table::RequestTable;
-use crate::kernel_ext::cpu;
-use crate::kernel_ext::log::Plain;
-use crate::kernel_ext::net::SockAddr;
-use crate::rdma::cm::Interrupt;
-use crate::rdma::connection::Connection;
-use crate::rdma::connector::ConnectError;
-use crate::rdma::connector::Resolved;
-use crate::rdma::pd::Pd;
-use crate::rdma::qp::PollContext;
-use crate::rdma::qp::QpConfig;
-use crate::rdma::wr::MAX_DATA_SGES;
-use kernel::prelude::*;
-use kernel::sync::Arc;
-use kernel::time::Delta;
-use rnbd_proto::limits::registrable_bytes;
-use rnbd_proto::limits::registration_units;
-use rnbd_proto::wire::name::SessName;
-use rnbd_proto::wire::rtrs::ConnAccept;
-use rnbd_proto::wire::rtrs::ConnReq;
-use rnbd_proto::wire::rtrs::ConnRsp;
-use rnbd_proto::wire::rtrs::Uuid;
+use kernel::{
+    prelude::*,
+    sync::Arc,
+    time::Delta, //
+};
+
+use rnbd_proto::{
+    limits::{
+        registrable_bytes,
+        registration_units, //
+    },
+    wire::{
+        name::SessName,
+        rtrs::{
+            ConnAccept,
+            ConnReq,
+            ConnRsp,
+            Uuid, //
+        }, //
+    }, //
+};
+
+use crate::{
+    kernel_ext::{
+        cpu,
+        log::Plain,
+        net::SockAddr, //
+    },
+    rdma::{
+        cm::Interrupt,
+        connection::Connection,
+        connector::{
+            ConnectError,
+            Resolved, //
+        },
+        pd::Pd,
+        qp::{
+            PollContext,
+            QpConfig, //
+        },
+        wr::MAX_DATA_SGES, //
+    }, //
+};
+
+use super::{
+    conn::Conn,
+    info,
+    link::Link,
+    link_state::LinkState,
+    negotiated::{
+        Negotiated,
+        PathLimits, //
+    },
+    rdma_request::RequestConn as _,
+    recv,
+    request_table::RequestTable, //
+};
 
 /// Limit of each step of connecting, and of the exchange of INFO.
 const TIMEOUT_MS: u32 = 30_000;

@@ -2,17 +2,25 @@
 
 //! Control channel: messages of the session itself, one at a time.
 
-use super::io_request::Direction;
-use super::io_request::IoRequest;
-use super::io_request::Permit;
-use super::io_request::Queue;
-use super::io_request::SubmitResult;
+use kernel::{
+    new_mutex,
+    prelude::*,
+    sync::{
+        Arc,
+        Mutex, //
+    },
+    time::Delta, //
+};
+
 use crate::rdma::payload::LinearPayload;
-use kernel::new_mutex;
-use kernel::prelude::*;
-use kernel::sync::Arc;
-use kernel::sync::Mutex;
-use kernel::time::Delta;
+
+use super::io_request::{
+    Direction,
+    IoRequest,
+    Permit,
+    Queue,
+    SubmitResult, //
+};
 
 /// Limit of the wait for a response.
 const TIMEOUT: Delta = Delta::from_secs(30);

@@ -2,8 +2,10 @@
 
 //! The local end of a connected path.
 
-use crate::kernel_ext::net::SockAddr;
-use crate::rdma::connection::Connection;
+use crate::{
+    kernel_ext::net::SockAddr,
+    rdma::connection::Connection, //
+};
 
 /// Local address, RDMA device and port of a path, for its name and its files.
 #[derive(Clone, Copy)]

@@ -2,28 +2,49 @@
 
 //! The exchange of INFO: the client names its session, the server its chunks.
 
-use super::conn::Conn;
-use super::link_state::LinkState;
-use super::remote_buf::RemoteBuf;
-use super::request_table::RequestTable;
-use crate::kernel_ext::log::Plain;
-use crate::rdma::connection::Connection;
-use crate::rdma::dma::DmaBuf;
-use crate::rdma::dma::DmaDir;
-use crate::rdma::op::HeldOp;
-use crate::rdma::op::Op;
-use crate::rdma::op::Operation;
-use crate::rdma::qp::QpRef;
-use crate::rdma::wc::Wc;
-use kernel::prelude::*;
-use kernel::sync::Arc;
-use kernel::time::Delta;
-use rnbd_proto::op_state::AwaitedEvents;
-use rnbd_proto::wire::name::SessName;
-use rnbd_proto::wire::rtrs::info_rsp_size;
-use rnbd_proto::wire::rtrs::InfoReq;
-use rnbd_proto::wire::rtrs::InfoRsp;
-use rnbd_proto::wire::rtrs::INFO_REQ_SIZE;
+use kernel::{
+    prelude::*,
+    sync::Arc,
+    time::Delta, //
+};
+
+use rnbd_proto::{
+    op_state::AwaitedEvents,
+    wire::{
+        name::SessName,
+        rtrs::{
+            info_rsp_size,
+            InfoReq,
+            InfoRsp,
+            INFO_REQ_SIZE, //
+        }, //
+    }, //
+};
+
+use crate::{
+    kernel_ext::log::Plain,
+    rdma::{
+        connection::Connection,
+        dma::{
+            DmaBuf,
+            DmaDir, //
+        },
+        op::{
+            HeldOp,
+            Op,
+            Operation, //
+        },
+        qp::QpRef,
+        wc::Wc, //
+    }, //
+};
+
+use super::{
+    conn::Conn,
+    link_state::LinkState,
+    remote_buf::RemoteBuf,
+    request_table::RequestTable, //
+};
 
 /// Completions of the client run in softirq.
 const GFP_SOFTIRQ: kernel::alloc::Flags = GFP_ATOMIC;

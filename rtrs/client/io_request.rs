@@ -2,12 +2,19 @@
 
 //! One request of the block driver, whichever path carries it (C: `struct rtrs_clt_io_req`).
 
-use crate::kernel_ext::trace;
-use crate::kernel_ext::trace::Failed;
-use crate::kernel_ext::trace::Side;
-use crate::rdma::payload::PayloadBox;
-use kernel::fmt;
-use kernel::prelude::*;
+use kernel::{
+    fmt,
+    prelude::*, //
+};
+
+use crate::{
+    kernel_ext::trace::{
+        self,
+        Failed,
+        Side, //
+    },
+    rdma::payload::PayloadBox, //
+};
 
 /// Direction of the data of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

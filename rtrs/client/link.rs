@@ -2,27 +2,46 @@
 
 //! A link: the connections of a path, from being connected to being lost.
 
-use super::conn::Conn;
-use super::io_request::IoRequest;
-use super::io_request::Permit;
-use super::io_request::Queue;
-use super::io_request::SubmitResult;
-use super::link_state::LinkState;
-use super::negotiated::PathLimits;
-use super::rdma_request::RequestConn as _;
-use super::request_table::RequestTable;
-use crate::kernel_ext::clock;
-use crate::kernel_ext::cpu;
-use crate::pr_warn_ratelimited;
-use crate::rdma::connection::Connection;
-use crate::rdma::qp::Progress;
-use kernel::prelude::*;
-use kernel::sync::Arc;
-use kernel::time::Delta;
-use rnbd_proto::async_event::EventCount;
-use rnbd_proto::heartbeat;
-use rnbd_proto::heartbeat::HeartbeatAction;
-use rnbd_proto::imm::Imm;
+use kernel::{
+    prelude::*,
+    sync::Arc,
+    time::Delta, //
+};
+
+use rnbd_proto::{
+    async_event::EventCount,
+    heartbeat::{
+        self,
+        HeartbeatAction, //
+    },
+    imm::Imm, //
+};
+
+use crate::{
+    kernel_ext::{
+        clock,
+        cpu, //
+    },
+    pr_warn_ratelimited,
+    rdma::{
+        connection::Connection,
+        qp::Progress, //
+    }, //
+};
+
+use super::{
+    conn::Conn,
+    io_request::{
+        IoRequest,
+        Permit,
+        Queue,
+        SubmitResult, //
+    },
+    link_state::LinkState,
+    negotiated::PathLimits,
+    rdma_request::RequestConn as _,
+    request_table::RequestTable, //
+};
 
 /// Interval of heartbeats.
 pub(super) const HEARTBEAT_INTERVAL: Delta = Delta::from_millis(heartbeat::INTERVAL_MS as i64);

@@ -2,19 +2,31 @@
 
 //! State of a link that its connections share.
 
-use super::stats::Stats;
+use core::sync::atomic::{
+    AtomicBool,
+    AtomicU64,
+    Ordering::{
+        Acquire,
+        Release, //
+    }, //
+};
+
+use kernel::{
+    fmt,
+    prelude::*,
+    sync::Arc,
+    time::Delta, //
+};
+
+use rnbd_proto::{
+    async_event::EventCount,
+    heartbeat::Heartbeat,
+    session_state::Epoch, //
+};
+
 use crate::kernel_ext::completion::Completion;
-use core::sync::atomic::AtomicBool;
-use core::sync::atomic::AtomicU64;
-use core::sync::atomic::Ordering::Acquire;
-use core::sync::atomic::Ordering::Release;
-use kernel::fmt;
-use kernel::prelude::*;
-use kernel::sync::Arc;
-use kernel::time::Delta;
-use rnbd_proto::async_event::EventCount;
-use rnbd_proto::heartbeat::Heartbeat;
-use rnbd_proto::session_state::Epoch;
+
+use super::stats::Stats;
 
 /// Receiver of the events of a link. Displays as the path, for log lines.
 pub(super) trait LinkEvents: fmt::Display + Send + Sync {

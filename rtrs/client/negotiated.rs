@@ -2,9 +2,13 @@
 
 //! What client and server agreed on when a path was connected.
 
-use rnbd_proto::imm::IoReqLayout;
-use rnbd_proto::wire::rtrs::ConnAccept;
-use rnbd_proto::wire::rtrs::NextKey;
+use rnbd_proto::{
+    imm::IoReqLayout,
+    wire::rtrs::{
+        ConnAccept,
+        NextKey, //
+    }, //
+};
 
 /// Limits of a path: those of the server, as far as the local device can serve them.
 #[derive(Clone, Copy)]

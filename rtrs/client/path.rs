@@ -8,43 +8,70 @@
 mod background;
 mod lifecycle;
 
-use super::endpoints::Endpoints;
-use super::io_request::IoRequest;
-use super::link::Link;
-use super::link_state::LinkEvents;
-use super::link_state::LinkState;
-use super::negotiated::PathLimits;
-use super::reconnect::Reconnect;
-use super::session_params::SessionParams;
-use super::stats::Stats;
-use crate::impl_has_owned_work;
-use crate::kernel_ext::log::Plain;
-use crate::kernel_ext::net::SockAddr;
-use crate::kernel_ext::random;
-use crate::kernel_ext::rcu::RcuBox;
-use crate::kernel_ext::trace;
-use crate::kernel_ext::trace::Side;
-use crate::kernel_ext::work;
-use crate::kernel_ext::work::OwnedWork;
-use crate::kernel_ext::workqueue::WorkqueueHandle;
-use crate::new_owned_work;
-use crate::pr_warn_ratelimited;
-use crate::rdma::cm::Interrupt;
-use kernel::fmt;
-use kernel::new_mutex;
-use kernel::new_spinlock;
-use kernel::prelude::*;
-use kernel::sync::rcu;
-use kernel::sync::rcu::Guard;
-use kernel::sync::Arc;
-use kernel::sync::Mutex;
-use kernel::sync::SpinLock;
-use rnbd_proto::async_event::EventCount;
-use rnbd_proto::path_state::ClientState;
-use rnbd_proto::path_state::StateCell;
-use rnbd_proto::session_state::Epoch;
-use rnbd_proto::session_state::PathAvailability;
-use rnbd_proto::wire::rtrs::Uuid;
+use kernel::{
+    fmt,
+    new_mutex,
+    new_spinlock,
+    prelude::*,
+    sync::{
+        rcu::{
+            self,
+            Guard, //
+        },
+        Arc,
+        Mutex,
+        SpinLock, //
+    }, //
+};
+
+use rnbd_proto::{
+    async_event::EventCount,
+    path_state::{
+        ClientState,
+        StateCell, //
+    },
+    session_state::{
+        Epoch,
+        PathAvailability, //
+    },
+    wire::rtrs::Uuid, //
+};
+
+use crate::{
+    impl_has_owned_work,
+    kernel_ext::{
+        log::Plain,
+        net::SockAddr,
+        random,
+        rcu::RcuBox,
+        trace::{
+            self,
+            Side, //
+        },
+        work::{
+            self,
+            OwnedWork, //
+        },
+        workqueue::WorkqueueHandle, //
+    },
+    new_owned_work,
+    pr_warn_ratelimited,
+    rdma::cm::Interrupt, //
+};
+
+use super::{
+    endpoints::Endpoints,
+    io_request::IoRequest,
+    link::Link,
+    link_state::{
+        LinkEvents,
+        LinkState, //
+    },
+    negotiated::PathLimits,
+    reconnect::Reconnect,
+    session_params::SessionParams,
+    stats::Stats, //
+};
 
 /// Work items of a path.
 const LOST: u64 = 0;

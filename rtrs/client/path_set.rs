@@ -2,29 +2,53 @@
 
 //! The paths of a session: the list, and the choice of one for each request.
 
-use super::io_request::IoRequest;
-use super::io_request::Permit;
-use super::io_request::SubmitResult;
-use super::path::Path;
-use super::sysfs_dirs::PathDir;
-use super::sysfs_dirs::SessionDir;
-use crate::kernel_ext::net::SockAddr;
-use crate::kernel_ext::percpu::PerCpu;
-use crate::kernel_ext::rcu::RcuBox;
-use core::sync::atomic::AtomicBool;
-use core::sync::atomic::AtomicU8;
-use core::sync::atomic::AtomicUsize;
-use core::sync::atomic::Ordering::Relaxed;
-use kernel::new_mutex;
-use kernel::prelude::*;
-use kernel::sync::rcu;
-use kernel::sync::rcu::Guard;
-use kernel::sync::Arc;
-use kernel::sync::Mutex;
-use rnbd_proto::limits::MAX_PATHS;
-use rnbd_proto::mpath_policy;
-use rnbd_proto::mpath_policy::MpathPolicy;
-use rnbd_proto::mpath_policy::PathLoad;
+use core::sync::atomic::{
+    AtomicBool,
+    AtomicU8,
+    AtomicUsize,
+    Ordering::Relaxed, //
+};
+
+use kernel::{
+    new_mutex,
+    prelude::*,
+    sync::{
+        rcu::{
+            self,
+            Guard, //
+        },
+        Arc,
+        Mutex, //
+    }, //
+};
+
+use rnbd_proto::{
+    limits::MAX_PATHS,
+    mpath_policy::{
+        self,
+        MpathPolicy,
+        PathLoad, //
+    }, //
+};
+
+use crate::kernel_ext::{
+    net::SockAddr,
+    percpu::PerCpu,
+    rcu::RcuBox, //
+};
+
+use super::{
+    io_request::{
+        IoRequest,
+        Permit,
+        SubmitResult, //
+    },
+    path::Path,
+    sysfs_dirs::{
+        PathDir,
+        SessionDir, //
+    }, //
+};
 
 /// The set of paths.
 #[pin_data]

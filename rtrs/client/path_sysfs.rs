@@ -4,20 +4,36 @@
 //!
 //! ABI: `Documentation/ABI/sysfs-rtrs-client`.
 
-use super::endpoints::Endpoints;
-use super::path::Path;
-use super::stats::Stats;
-use crate::kernel_ext::net::SockAddr;
-use crate::kernel_ext::sysfs::expect_one;
-use crate::kernel_ext::sysfs::Buf;
-use crate::kernel_ext::sysfs::StoreCtx;
-use crate::sysfs_files;
 use core::fmt::Write as _;
-use kernel::prelude::*;
-use kernel::sync::rcu;
-use kernel::sync::Arc;
-use kernel::sync::ArcBorrow;
+
+use kernel::{
+    prelude::*,
+    sync::{
+        rcu,
+        Arc,
+        ArcBorrow, //
+    }, //
+};
+
 use rnbd_proto::stats::CurLatency;
+
+use crate::{
+    kernel_ext::{
+        net::SockAddr,
+        sysfs::{
+            expect_one,
+            Buf,
+            StoreCtx, //
+        }, //
+    },
+    sysfs_files, //
+};
+
+use super::{
+    endpoints::Endpoints,
+    path::Path,
+    stats::Stats, //
+};
 
 sysfs_files! {
     pub(super) static PATH_FILES: Files<Path> = [

@@ -11,45 +11,81 @@
 //!           unmaps, releases the message id, completes the payload
 //! ```
 
-use super::io_request::Direction;
-use super::io_request::IoRequest;
-use super::io_request::SubmitResult;
-use super::negotiated::Negotiated;
-use super::remote_buf::RemoteBuf;
-use super::stats::Stats;
-use crate::pr_err_ratelimited;
-use crate::rdma::dma::DmaBuf;
-use crate::rdma::dma::DmaDir;
-use crate::rdma::mr::Access;
-use crate::rdma::mr::Mr;
-use crate::rdma::op::HeldOp;
-use crate::rdma::op::Op;
-use crate::rdma::op::Operation;
-use crate::rdma::payload::PayloadBox;
-use crate::rdma::pd::Pd;
-use crate::rdma::qp::QpRef;
-use crate::rdma::sg::MappedSg;
-use crate::rdma::sg::SgTable;
-use crate::rdma::sg::MAX_SEGMENTS;
-use crate::rdma::wc::Wc;
-use crate::rdma::wr::Remote;
-use crate::rdma::wr::SendChain;
-use crate::rdma::wr::MAX_DATA_SGES;
-use core::marker::PhantomData;
-use core::sync::atomic::AtomicBool;
-use core::sync::atomic::AtomicI32;
-use core::sync::atomic::Ordering::Relaxed;
-use kernel::fmt;
-use kernel::prelude::*;
-use kernel::sync::Arc;
-use rnbd_proto::limits::BufId;
-use rnbd_proto::limits::REGISTRATION_UNIT;
-use rnbd_proto::op_state::AwaitedEvents;
-use rnbd_proto::wire::rnbd::MAX_MSG_SIZE;
-use rnbd_proto::wire::rtrs::DataTransfer;
-use rnbd_proto::wire::rtrs::RequestMsg;
-use rnbd_proto::wire::rtrs::SgDesc;
-use rnbd_proto::wire::rtrs::MAX_REQUEST_MSG_SIZE;
+use core::{
+    marker::PhantomData,
+    sync::atomic::{
+        AtomicBool,
+        AtomicI32,
+        Ordering::Relaxed, //
+    }, //
+};
+
+use kernel::{
+    fmt,
+    prelude::*,
+    sync::Arc, //
+};
+
+use rnbd_proto::{
+    limits::{
+        BufId,
+        REGISTRATION_UNIT, //
+    },
+    op_state::AwaitedEvents,
+    wire::{
+        rnbd::MAX_MSG_SIZE,
+        rtrs::{
+            DataTransfer,
+            RequestMsg,
+            SgDesc,
+            MAX_REQUEST_MSG_SIZE, //
+        }, //
+    }, //
+};
+
+use crate::{
+    pr_err_ratelimited,
+    rdma::{
+        dma::{
+            DmaBuf,
+            DmaDir, //
+        },
+        mr::{
+            Access,
+            Mr, //
+        },
+        op::{
+            HeldOp,
+            Op,
+            Operation, //
+        },
+        payload::PayloadBox,
+        pd::Pd,
+        qp::QpRef,
+        sg::{
+            MappedSg,
+            SgTable,
+            MAX_SEGMENTS, //
+        },
+        wc::Wc,
+        wr::{
+            Remote,
+            SendChain,
+            MAX_DATA_SGES, //
+        }, //
+    }, //
+};
+
+use super::{
+    io_request::{
+        Direction,
+        IoRequest,
+        SubmitResult, //
+    },
+    negotiated::Negotiated,
+    remote_buf::RemoteBuf,
+    stats::Stats, //
+};
 
 /// Longest user message with the message of the transport behind it, in bytes.
 const HEADER_SIZE: usize = MAX_MSG_SIZE + MAX_REQUEST_MSG_SIZE;

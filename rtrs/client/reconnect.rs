@@ -2,11 +2,15 @@
 
 //! Policy of reconnects: when a path is connected again.
 
-use crate::kernel_ext::random;
-use kernel::time::Delta;
-use kernel::time::Instant;
-use kernel::time::Monotonic;
+use kernel::time::{
+    Delta,
+    Instant,
+    Monotonic, //
+};
+
 use rnbd_proto::reconnect_backoff::ReconnectBackoff;
+
+use crate::kernel_ext::random;
 
 /// Account of the attempts to connect a path.
 pub(super) struct Reconnect {

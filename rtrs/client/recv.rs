@@ -2,25 +2,46 @@
 
 //! Receives: responses, new keys and heartbeats of the server.
 
-use super::conn::Conn;
-use super::response;
-use crate::kernel_ext::clock;
-use crate::pr_err_ratelimited;
-use crate::rdma::connection::Connection;
-use crate::rdma::dma::DmaBuf;
-use crate::rdma::dma::DmaDir;
-use crate::rdma::op::HeldOp;
-use crate::rdma::op::Op;
-use crate::rdma::op::Operation;
-use crate::rdma::qp::QpRef;
-use crate::rdma::wc::Wc;
-use crate::rdma::wc::WcKind;
-use kernel::prelude::*;
-use kernel::sync::Arc;
-use rnbd_proto::imm::split_inline_imm;
-use rnbd_proto::imm::Imm;
-use rnbd_proto::imm::INLINE_IMM_SIZE;
-use rnbd_proto::wire::rtrs::RKEY_RSP_SIZE;
+use kernel::{
+    prelude::*,
+    sync::Arc, //
+};
+
+use rnbd_proto::{
+    imm::{
+        split_inline_imm,
+        Imm,
+        INLINE_IMM_SIZE, //
+    },
+    wire::rtrs::RKEY_RSP_SIZE, //
+};
+
+use crate::{
+    kernel_ext::clock,
+    pr_err_ratelimited,
+    rdma::{
+        connection::Connection,
+        dma::{
+            DmaBuf,
+            DmaDir, //
+        },
+        op::{
+            HeldOp,
+            Op,
+            Operation, //
+        },
+        qp::QpRef,
+        wc::{
+            Wc,
+            WcKind, //
+        }, //
+    }, //
+};
+
+use super::{
+    conn::Conn,
+    response, //
+};
 
 /// Longest message that may arrive at any time, in bytes: an inline immediate, for devices
 /// without immediates, and a new key.

@@ -2,8 +2,11 @@
 
 //! A chunk of the server's memory that requests are written to (C: `struct rtrs_rbuf`).
 
-use core::sync::atomic::AtomicU32;
-use core::sync::atomic::Ordering::Relaxed;
+use core::sync::atomic::{
+    AtomicU32,
+    Ordering::Relaxed, //
+};
+
 use rnbd_proto::wire::rtrs::next_key;
 
 /// Address and key of one chunk.

@@ -2,22 +2,36 @@
 
 //! The requests of a link by message id, and the remote buffers that they are written to.
 
-use super::io_request::IoRequest;
-use super::io_request::Permit;
-use super::io_request::SubmitResult;
-use super::negotiated::Negotiated;
-use super::rdma_request::RdmaRequest;
-use super::rdma_request::RequestConn;
-use super::remote_buf::RemoteBuf;
-use super::stats::Stats;
-use crate::rdma::op::Op;
-use crate::rdma::op_set::OpSet;
-use crate::rdma::pd::Pd;
-use crate::rdma::qp::QpRef;
-use crate::rdma::wr::MAX_DATA_SGES;
-use kernel::prelude::*;
-use kernel::sync::Arc;
-use kernel::sync::SetOnce;
+use kernel::{
+    prelude::*,
+    sync::{
+        Arc,
+        SetOnce, //
+    }, //
+};
+
+use crate::rdma::{
+    op::Op,
+    op_set::OpSet,
+    pd::Pd,
+    qp::QpRef,
+    wr::MAX_DATA_SGES, //
+};
+
+use super::{
+    io_request::{
+        IoRequest,
+        Permit,
+        SubmitResult, //
+    },
+    negotiated::Negotiated,
+    rdma_request::{
+        RdmaRequest,
+        RequestConn, //
+    },
+    remote_buf::RemoteBuf,
+    stats::Stats, //
+};
 
 /// The table. Link and connections for I/O share it.
 pub(super) struct RequestTable<C: RequestConn> {

@@ -3,18 +3,29 @@
 //! The requests of a session that no path can carry at the moment, and the state of the
 //! session, which says whether they wait or fail.
 
+use core::sync::atomic::{
+    AtomicU32,
+    AtomicU64,
+    Ordering::{
+        Acquire,
+        Release, //
+    }, //
+};
+
+use kernel::{
+    new_spinlock,
+    prelude::*,
+    sync::SpinLock, //
+};
+
+use rnbd_proto::session_state::{
+    Epoch,
+    PathAvailability,
+    SessionState,
+    SessionTracker, //
+};
+
 use super::io_request::IoRequest;
-use core::sync::atomic::AtomicU32;
-use core::sync::atomic::AtomicU64;
-use core::sync::atomic::Ordering::Acquire;
-use core::sync::atomic::Ordering::Release;
-use kernel::new_spinlock;
-use kernel::prelude::*;
-use kernel::sync::SpinLock;
-use rnbd_proto::session_state::Epoch;
-use rnbd_proto::session_state::PathAvailability;
-use rnbd_proto::session_state::SessionState;
-use rnbd_proto::session_state::SessionTracker;
 
 /// Waiting requests by permit, and the state that decides about them.
 #[pin_data]

@@ -2,12 +2,20 @@
 
 //! Responses of the server to requests.
 
-use super::conn::Conn;
-use super::rdma_request::RequestConn as _;
+use rnbd_proto::{
+    imm::IoRsp,
+    wire::rtrs::{
+        NextKey,
+        RkeyRsp, //
+    }, //
+};
+
 use crate::rdma::qp::QpRef;
-use rnbd_proto::imm::IoRsp;
-use rnbd_proto::wire::rtrs::NextKey;
-use rnbd_proto::wire::rtrs::RkeyRsp;
+
+use super::{
+    conn::Conn,
+    rdma_request::RequestConn as _, //
+};
 
 /// Handles a response, perhaps with a new key for the chunk in `message`.
 ///

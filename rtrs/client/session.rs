@@ -14,17 +14,29 @@ mod open;
 mod owner;
 mod submit;
 
-use crate::client::control::ControlChannel;
-use crate::client::path_set::PathSet;
-use crate::client::requeue_list::RequeueList;
-use crate::client::session_params::SessionParams;
-use crate::kernel_ext::work::OwnedWork;
-use crate::kernel_ext::workqueue::OwnedWorkqueue;
-use crate::rdma::sg::MAX_SEGMENTS;
-use kernel::prelude::*;
-use kernel::sync::Arc;
-use kernel::sync::Mutex;
+use kernel::{
+    prelude::*,
+    sync::{
+        Arc,
+        Mutex, //
+    }, //
+};
+
 use rnbd_proto::async_event::EventListener;
+
+use crate::{
+    client::{
+        control::ControlChannel,
+        path_set::PathSet,
+        requeue_list::RequeueList,
+        session_params::SessionParams, //
+    },
+    kernel_ext::{
+        work::OwnedWork,
+        workqueue::OwnedWorkqueue, //
+    },
+    rdma::sg::MAX_SEGMENTS, //
+};
 
 /// Work items of a session.
 const FAIL_QUEUED: u64 = 0;

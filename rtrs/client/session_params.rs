@@ -2,18 +2,32 @@
 
 //! Identity, limits and settings of a session.
 
+use core::sync::atomic::{
+    AtomicI32,
+    AtomicU32,
+    Ordering::Relaxed, //
+};
+
+use kernel::{
+    fmt,
+    prelude::*,
+    str::CString, //
+};
+
+use rnbd_proto::{
+    text::path_addr::PathAddr,
+    wire::{
+        name::SessName,
+        rtrs::Uuid, //
+    }, //
+};
+
+use crate::kernel_ext::{
+    log::Plain,
+    random, //
+};
+
 use super::negotiated::PathLimits;
-use crate::kernel_ext::log::Plain;
-use crate::kernel_ext::random;
-use core::sync::atomic::AtomicI32;
-use core::sync::atomic::AtomicU32;
-use core::sync::atomic::Ordering::Relaxed;
-use kernel::fmt;
-use kernel::prelude::*;
-use kernel::str::CString;
-use rnbd_proto::text::path_addr::PathAddr;
-use rnbd_proto::wire::name::SessName;
-use rnbd_proto::wire::rtrs::Uuid;
 
 /// Message ids that are reserved for control messages.
 const CONTROL_PERMITS: u32 = 1;

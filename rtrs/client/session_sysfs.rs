@@ -4,24 +4,44 @@
 //!
 //! ABI: `Documentation/ABI/sysfs-rtrs-client`.
 
-use super::session::Session;
-use super::sysfs_dirs::SessionDir;
-use super::Client;
-use crate::kernel_ext::class::ClassDevice;
-use crate::kernel_ext::log::Plain;
-use crate::kernel_ext::sysfs::Attrs;
-use crate::kernel_ext::sysfs::Buf;
-use crate::kernel_ext::sysfs::StoreCtx;
-use crate::sysfs_files;
 use core::fmt::Write as _;
-use kernel::prelude::*;
-use kernel::sync::Arc;
-use kernel::sync::ArcBorrow;
-use rnbd_proto::mpath_policy::MpathPolicy;
-use rnbd_proto::reconnect_backoff;
-use rnbd_proto::text;
-use rnbd_proto::text::path_addr::PathAddr;
-use rnbd_proto::text::ParseNumberError;
+
+use kernel::{
+    prelude::*,
+    sync::{
+        Arc,
+        ArcBorrow, //
+    }, //
+};
+
+use rnbd_proto::{
+    mpath_policy::MpathPolicy,
+    reconnect_backoff,
+    text::{
+        self,
+        path_addr::PathAddr,
+        ParseNumberError, //
+    }, //
+};
+
+use crate::{
+    kernel_ext::{
+        class::ClassDevice,
+        log::Plain,
+        sysfs::{
+            Attrs,
+            Buf,
+            StoreCtx, //
+        }, //
+    },
+    sysfs_files, //
+};
+
+use super::{
+    session::Session,
+    sysfs_dirs::SessionDir,
+    Client, //
+};
 
 sysfs_files! {
     static SESSION_FILES: Files<Session> = [

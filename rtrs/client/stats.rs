@@ -2,21 +2,37 @@
 
 //! Statistics of a path.
 
+use core::{
+    fmt,
+    sync::atomic::{
+        AtomicU32,
+        AtomicU64,
+        Ordering::Relaxed, //
+    }, //
+};
+
+use kernel::{
+    new_spinlock,
+    prelude::*,
+    sync::{
+        Arc,
+        SpinLock, //
+    }, //
+};
+
+use rnbd_proto::stats::{
+    self,
+    ClientRdmaStats,
+    ReconnectStats,
+    TransferCounters, //
+};
+
+use crate::kernel_ext::{
+    cpu,
+    percpu::PerCpu, //
+};
+
 use super::io_request::Direction;
-use crate::kernel_ext::cpu;
-use crate::kernel_ext::percpu::PerCpu;
-use core::fmt;
-use core::sync::atomic::AtomicU32;
-use core::sync::atomic::AtomicU64;
-use core::sync::atomic::Ordering::Relaxed;
-use kernel::new_spinlock;
-use kernel::prelude::*;
-use kernel::sync::Arc;
-use kernel::sync::SpinLock;
-use rnbd_proto::stats;
-use rnbd_proto::stats::ClientRdmaStats;
-use rnbd_proto::stats::ReconnectStats;
-use rnbd_proto::stats::TransferCounters;
 
 /// Counters of one CPU.
 struct Counters {

@@ -3,16 +3,28 @@
 //! The directories of a session and its paths in sysfs:
 //! `/sys/class/rtrs-client/<session>/paths/<src@dst>/`.
 
-use super::path::Path;
-use super::path_sysfs::PATH_FILES;
-use super::path_sysfs::STATS_FILES;
-use crate::kernel_ext::class::ClassDevice;
-use crate::kernel_ext::sysfs::Attrs;
-use crate::kernel_ext::sysfs::SysfsDir;
-use kernel::fmt;
-use kernel::prelude::*;
-use kernel::str::CString;
-use kernel::sync::Arc;
+use kernel::{
+    fmt,
+    prelude::*,
+    str::CString,
+    sync::Arc, //
+};
+
+use crate::kernel_ext::{
+    class::ClassDevice,
+    sysfs::{
+        Attrs,
+        SysfsDir, //
+    }, //
+};
+
+use super::{
+    path::Path,
+    path_sysfs::{
+        PATH_FILES,
+        STATS_FILES, //
+    }, //
+};
 
 /// The directory of a session. Fields are dropped in this order.
 pub(super) struct SessionDir {

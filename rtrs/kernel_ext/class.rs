@@ -6,14 +6,19 @@
 
 use core::ptr::NonNull;
 
-use kernel::error::from_err_ptr;
-use kernel::prelude::*;
-use kernel::sync::Arc;
+use kernel::{
+    error::from_err_ptr,
+    prelude::*,
+    sync::Arc, //
+};
 
-use super::kobject::AsSysfsParent;
-use super::kobject::Kobject;
-use super::kobject::SysfsParent;
 use crate::bindings;
+
+use super::kobject::{
+    AsSysfsParent,
+    Kobject,
+    SysfsParent, //
+};
 
 /// A handle of an owned `struct class`: `/sys/class/<name>`.
 ///

@@ -6,9 +6,11 @@
 //!
 //! C header: [`include/linux/completion.h`](srctree/include/linux/completion.h)
 
-use kernel::prelude::*;
-use kernel::time::Delta;
-use kernel::types::Opaque;
+use kernel::{
+    prelude::*,
+    time::Delta,
+    types::Opaque, //
+};
 
 use crate::bindings;
 

@@ -8,9 +8,12 @@
 //!
 //! C header: [`include/linux/debugfs.h`](srctree/include/linux/debugfs.h)
 
+use kernel::{
+    prelude::*,
+    sync::Arc, //
+};
+
 use super::latency::Latency;
-use kernel::prelude::*;
-use kernel::sync::Arc;
 
 /// A directory at the top of debugfs, removed after the last of its files.
 #[derive(Clone)]

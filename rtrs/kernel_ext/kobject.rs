@@ -10,12 +10,15 @@
 
 use core::ptr::NonNull;
 
-use kernel::error::to_result;
-use kernel::prelude::*;
-use kernel::sync::Arc;
+use kernel::{
+    error::to_result,
+    prelude::*,
+    sync::Arc, //
+};
+
+use crate::bindings;
 
 use super::class::ClassDevice;
-use crate::bindings;
 
 /// An object with a kobject, such as the target of a link.
 ///

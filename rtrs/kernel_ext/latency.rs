@@ -5,25 +5,38 @@
 //! While counting is off, a request costs the load of a word that never changes. The owner of
 //! a request records times with [`Latency::now`]; each CPU counts on its own.
 
-use core::sync::atomic::AtomicU64;
-use core::sync::atomic::Ordering::Acquire;
-use core::sync::atomic::Ordering::Relaxed;
-use core::sync::atomic::Ordering::Release;
+use core::sync::atomic::{
+    AtomicU64,
+    Ordering::{
+        Acquire,
+        Relaxed,
+        Release, //
+    }, //
+};
 
-use kernel::fmt;
-use kernel::new_mutex;
-use kernel::prelude::*;
-use kernel::sync::Arc;
-use kernel::sync::Mutex;
-use kernel::sync::SetOnce;
-use kernel::uaccess::UserSliceReader;
-use rnbd_proto::latency;
-use rnbd_proto::latency::Histograms;
-use rnbd_proto::latency::OpKind;
-use rnbd_proto::latency::STAGES;
+use kernel::{
+    fmt,
+    new_mutex,
+    prelude::*,
+    sync::{
+        Arc,
+        Mutex,
+        SetOnce, //
+    },
+    uaccess::UserSliceReader, //
+};
 
-use super::clock;
-use super::percpu::PerCpu;
+use rnbd_proto::latency::{
+    self,
+    Histograms,
+    OpKind,
+    STAGES, //
+};
+
+use super::{
+    clock,
+    percpu::PerCpu, //
+};
 
 /// Histograms of the requests of one device.
 #[pin_data]

@@ -7,9 +7,13 @@
 //!
 //! Also [`Plain`], which lets the macros of the kernel print types of other crates.
 
-use kernel::fmt;
-use kernel::sync::atomic::ordering;
-use kernel::sync::atomic::Atomic;
+use kernel::{
+    fmt,
+    sync::atomic::{
+        ordering,
+        Atomic, //
+    }, //
+};
 
 use crate::bindings;
 

@@ -5,18 +5,26 @@
 //! C headers: [`include/linux/inet.h`](srctree/include/linux/inet.h),
 //! [`include/rdma/ib.h`](srctree/include/rdma/ib.h)
 
-use core::mem::MaybeUninit;
-use core::net::Ipv4Addr;
-use core::net::Ipv6Addr;
+use core::{
+    mem::MaybeUninit,
+    net::{
+        Ipv4Addr,
+        Ipv6Addr, //
+    }, //
+};
 
-use kernel::error::to_result;
-use kernel::fmt;
-use kernel::prelude::*;
-use kernel::str::CString;
+use kernel::{
+    error::to_result,
+    fmt,
+    prelude::*,
+    str::CString, //
+};
+
 use rnbd_proto::text::path_addr::Addr;
 
-use super::log::Plain;
 use crate::bindings;
+
+use super::log::Plain;
 
 /// Address families, in the type of the field.
 const AF_INET: u16 = bindings::AF_INET as u16;

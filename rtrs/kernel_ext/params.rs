@@ -10,8 +10,10 @@
 
 use core::cell::UnsafeCell;
 
-use kernel::fmt;
-use kernel::prelude::*;
+use kernel::{
+    fmt,
+    prelude::*, //
+};
 
 use crate::bindings;
 

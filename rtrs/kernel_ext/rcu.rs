@@ -4,14 +4,24 @@
 //!
 //! The kernel crate has RCU read-side sections, but no pointers that they protect.
 
-use core::marker::PhantomData;
-use core::sync::atomic::AtomicPtr;
-use core::sync::atomic::Ordering::AcqRel;
-use core::sync::atomic::Ordering::Acquire;
+use core::{
+    marker::PhantomData,
+    sync::atomic::{
+        AtomicPtr,
+        Ordering::{
+            AcqRel,
+            Acquire, //
+        }, //
+    }, //
+};
 
-use kernel::prelude::*;
-use kernel::sync::rcu::synchronize_rcu;
-use kernel::sync::rcu::Guard;
+use kernel::{
+    prelude::*,
+    sync::rcu::{
+        synchronize_rcu,
+        Guard, //
+    }, //
+};
 
 /// An optional owned value that RCU protects.
 ///

@@ -16,25 +16,38 @@
 //!
 //! C header: [`include/linux/percpu-refcount.h`](srctree/include/linux/percpu-refcount.h)
 
-use core::cell::UnsafeCell;
-use core::ops::Deref;
-use core::ptr;
-use core::ptr::NonNull;
-use core::sync::atomic::AtomicBool;
-use core::sync::atomic::AtomicPtr;
-use core::sync::atomic::Ordering::Acquire;
-use core::sync::atomic::Ordering::Relaxed;
-use core::sync::atomic::Ordering::Release;
+use core::{
+    cell::UnsafeCell,
+    ops::Deref,
+    ptr::{
+        self,
+        NonNull, //
+    },
+    sync::atomic::{
+        AtomicBool,
+        AtomicPtr,
+        Ordering::{
+            Acquire,
+            Relaxed,
+            Release, //
+        }, //
+    }, //
+};
 
-use kernel::container_of;
-use kernel::error::to_result;
-use kernel::prelude::*;
-use kernel::sync::rcu;
-use kernel::sync::Arc;
-use kernel::types::Opaque;
+use kernel::{
+    container_of,
+    error::to_result,
+    prelude::*,
+    sync::{
+        rcu,
+        Arc, //
+    },
+    types::Opaque, //
+};
+
+use crate::bindings;
 
 use super::completion::Completion;
-use crate::bindings;
 
 /// Notified when the last reference to a retired value is dropped.
 pub trait LastRefDropped: Send + Sync {

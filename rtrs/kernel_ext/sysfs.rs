@@ -34,20 +34,29 @@ mod dir;
 mod entry;
 mod set;
 
-use core::cell::OnceCell;
-use core::ptr::NonNull;
+use core::{
+    cell::OnceCell,
+    ptr::NonNull, //
+};
 
-use kernel::fmt;
-use kernel::prelude::*;
-use kernel::sync::ArcBorrow;
-use kernel::sync::LockClassKey;
+use kernel::{
+    fmt,
+    prelude::*,
+    sync::{
+        ArcBorrow,
+        LockClassKey, //
+    }, //
+};
 
-use super::log::Plain;
 use crate::bindings;
 
-pub use dir::Attrs;
-pub use dir::Link;
-pub use dir::SysfsDir;
+use super::log::Plain;
+
+pub use dir::{
+    Attrs,
+    Link,
+    SysfsDir, //
+};
 
 /// Checks that `1` was written to a file that triggers an action.
 ///

@@ -9,8 +9,10 @@
 
 use core::fmt::Write as _;
 
-use kernel::fmt;
-use kernel::prelude::*;
+use kernel::{
+    fmt,
+    prelude::*, //
+};
 
 use crate::bindings;
 

@@ -33,16 +33,21 @@
 
 use core::marker::PhantomData;
 
-use kernel::container_of;
-use kernel::ffi::c_int;
-use kernel::prelude::*;
-use kernel::sync::Arc;
-use kernel::sync::LockClassKey;
-use kernel::time::Delta;
-use kernel::types::Opaque;
+use kernel::{
+    container_of,
+    ffi::c_int,
+    prelude::*,
+    sync::{
+        Arc,
+        LockClassKey, //
+    },
+    time::Delta,
+    types::Opaque, //
+};
+
+use crate::bindings;
 
 use super::workqueue::WorkqueueHandle;
-use crate::bindings;
 
 /// A work item within an object of type `T`.
 ///

@@ -24,15 +24,18 @@
 
 use core::ptr::NonNull;
 
-use kernel::container_of;
-use kernel::error::to_result;
-use kernel::prelude::*;
-use kernel::sync::Arc;
-use kernel::types::Opaque;
-use kernel::workqueue::Queue;
+use kernel::{
+    container_of,
+    error::to_result,
+    prelude::*,
+    sync::Arc,
+    types::Opaque,
+    workqueue::Queue, //
+};
+
+use crate::bindings;
 
 use super::completion::Completion;
-use crate::bindings;
 
 /// Which workers run the items of a workqueue.
 #[derive(Clone, Copy, PartialEq, Eq)]

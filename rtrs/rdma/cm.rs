@@ -2,19 +2,32 @@
 
 //! Connection ids (`struct rdma_cm_id`) and their events.
 
-use super::pd::CmDevice;
-use super::quirks::rxe::ack_timeout;
-use crate::bindings;
-use crate::kernel_ext::completion::Completion;
-use crate::kernel_ext::net::SockAddr;
 use core::ptr::NonNull;
-use kernel::error::to_result;
-use kernel::new_spinlock;
-use kernel::prelude::*;
-use kernel::str::CStr;
-use kernel::sync::Arc;
-use kernel::sync::SpinLock;
-use kernel::time::Delta;
+
+use kernel::{
+    error::to_result,
+    new_spinlock,
+    prelude::*,
+    str::CStr,
+    sync::{
+        Arc,
+        SpinLock, //
+    },
+    time::Delta, //
+};
+
+use crate::{
+    bindings,
+    kernel_ext::{
+        completion::Completion,
+        net::SockAddr, //
+    }, //
+};
+
+use super::{
+    pd::CmDevice,
+    quirks::rxe::ack_timeout, //
+};
 
 /// Returns the name of the owner of objects in the RDMA core.
 pub(super) fn caller() -> &'static CStr {

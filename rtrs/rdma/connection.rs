@@ -2,26 +2,50 @@
 
 //! A connection: queue pair, completion queue and connection id.
 
-use super::cm::caller;
-use super::cm::CmId;
-use super::pd::Pd;
-use super::qp::PollContext;
-use super::qp::QpConfig;
-use super::qp::QpRef;
-use super::qp::QpShared;
-use crate::bindings;
-use crate::kernel_ext::log::Plain;
-use crate::kernel_ext::net::SockAddr;
-use crate::pr_err_ratelimited;
-use core::ptr::NonNull;
-use core::sync::atomic::AtomicBool;
-use core::sync::atomic::Ordering::Acquire;
-use core::sync::atomic::Ordering::Release;
-use kernel::error::from_err_ptr;
-use kernel::error::to_result;
-use kernel::prelude::*;
-use kernel::sync::Arc;
+use core::{
+    ptr::NonNull,
+    sync::atomic::{
+        AtomicBool,
+        Ordering::{
+            Acquire,
+            Release, //
+        }, //
+    }, //
+};
+
+use kernel::{
+    error::{
+        from_err_ptr,
+        to_result, //
+    },
+    prelude::*,
+    sync::Arc, //
+};
+
 use rnbd_proto::device_caps::cq_entries;
+
+use crate::{
+    bindings,
+    kernel_ext::{
+        log::Plain,
+        net::SockAddr, //
+    },
+    pr_err_ratelimited, //
+};
+
+use super::{
+    cm::{
+        caller,
+        CmId, //
+    },
+    pd::Pd,
+    qp::{
+        PollContext,
+        QpConfig,
+        QpRef,
+        QpShared, //
+    }, //
+};
 
 /// Most completions that one call of [`Connection::poll`] handles.
 pub const POLL_BUDGET: c_int = 64;

@@ -2,22 +2,34 @@
 
 //! The active side of connection setup.
 
-use super::cm::CmEvents;
-use super::cm::CmId;
-use super::cm::Interrupt;
-use super::cm::Private;
-use super::cm::Step;
-use super::cm::MAX_RETRIES;
-use super::connection::Connection;
-use super::pd::CmDevice;
-use super::pd::Pd;
-use super::qp::QpConfig;
-use crate::bindings;
-use crate::kernel_ext::net::SockAddr;
-use kernel::error::to_result;
-use kernel::prelude::*;
-use kernel::sync::Arc;
-use kernel::time::Delta;
+use kernel::{
+    error::to_result,
+    prelude::*,
+    sync::Arc,
+    time::Delta, //
+};
+
+use crate::{
+    bindings,
+    kernel_ext::net::SockAddr, //
+};
+
+use super::{
+    cm::{
+        CmEvents,
+        CmId,
+        Interrupt,
+        Private,
+        Step,
+        MAX_RETRIES, //
+    },
+    connection::Connection,
+    pd::{
+        CmDevice,
+        Pd, //
+    },
+    qp::QpConfig, //
+};
 
 /// Reason why a connection was not made.
 pub enum ConnectError {

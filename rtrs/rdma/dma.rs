@@ -5,15 +5,26 @@
 //! The device can write to it at any time, so bytes are copied in and out. Slices are only
 //! given of memory that the device does not write to.
 
-use super::pd::Pd;
-use super::sg::MappedSg;
-use super::sg::SgTable;
-use super::wr::Sge;
-use crate::bindings;
-use crate::kernel_ext::pages::Pages;
 use core::ptr::NonNull;
-use kernel::prelude::*;
-use kernel::sync::Arc;
+
+use kernel::{
+    prelude::*,
+    sync::Arc, //
+};
+
+use crate::{
+    bindings,
+    kernel_ext::pages::Pages, //
+};
+
+use super::{
+    pd::Pd,
+    sg::{
+        MappedSg,
+        SgTable, //
+    },
+    wr::Sge, //
+};
 
 /// Direction of DMA, `enum dma_data_direction`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

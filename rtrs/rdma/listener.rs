@@ -2,23 +2,40 @@
 
 //! The passive side of making connections.
 
-use super::cm::caller;
-use super::cm::CmEvents;
-use super::cm::CmId;
-use super::cm::Context;
-use super::cm::MAX_RETRIES;
-use super::connection::Connection;
-use super::pd::CmDevice;
-use super::pd::Pd;
-use super::qp::QpConfig;
-use super::qp::QpRef;
-use crate::bindings;
-use crate::kernel_ext::net::SockAddr;
 use core::ptr::NonNull;
-use kernel::error::from_err_ptr;
-use kernel::error::to_result;
-use kernel::prelude::*;
-use kernel::sync::Arc;
+
+use kernel::{
+    error::{
+        from_err_ptr,
+        to_result, //
+    },
+    prelude::*,
+    sync::Arc, //
+};
+
+use crate::{
+    bindings,
+    kernel_ext::net::SockAddr, //
+};
+
+use super::{
+    cm::{
+        caller,
+        CmEvents,
+        CmId,
+        Context,
+        MAX_RETRIES, //
+    },
+    connection::Connection,
+    pd::{
+        CmDevice,
+        Pd, //
+    },
+    qp::{
+        QpConfig,
+        QpRef, //
+    }, //
+};
 
 /// Decides about connection requests.
 pub trait AcceptHandler: Send + Sync {

@@ -2,14 +2,22 @@
 
 //! Memory regions for fast registration (`struct ib_mr`).
 
-use super::pd::Pd;
-use super::sg::MappedSg;
-use crate::bindings;
 use core::ptr::NonNull;
-use kernel::error::from_err_ptr;
-use kernel::prelude::*;
-use kernel::sync::Arc;
+
+use kernel::{
+    error::from_err_ptr,
+    prelude::*,
+    sync::Arc, //
+};
+
 use rnbd_proto::wire::rtrs::next_key;
+
+use crate::bindings;
+
+use super::{
+    pd::Pd,
+    sg::MappedSg, //
+};
 
 /// Access that the key of a region grants.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -7,20 +7,38 @@
 //! exclusive access to the data; posting consumes it, and the last awaited event creates a
 //! new one for [`Operation::finish`]. In between the data is shared, and only read.
 
-use super::qp::QpRef;
-use super::qp::QpShared;
-use super::wc::Wc;
+use core::{
+    cell::UnsafeCell,
+    ops::{
+        Deref,
+        DerefMut, //
+    },
+    sync::atomic::{
+        AtomicU32,
+        AtomicUsize,
+        Ordering::Relaxed, //
+    }, //
+};
+
+use kernel::{
+    prelude::*,
+    sync::Arc, //
+};
+
+use rnbd_proto::op_state::{
+    EventOutcome,
+    OpState, //
+};
+
 use crate::bindings;
-use core::cell::UnsafeCell;
-use core::ops::Deref;
-use core::ops::DerefMut;
-use core::sync::atomic::AtomicU32;
-use core::sync::atomic::AtomicUsize;
-use core::sync::atomic::Ordering::Relaxed;
-use kernel::prelude::*;
-use kernel::sync::Arc;
-use rnbd_proto::op_state::EventOutcome;
-use rnbd_proto::op_state::OpState;
+
+use super::{
+    qp::{
+        QpRef,
+        QpShared, //
+    },
+    wc::Wc, //
+};
 
 /// The data of an operation, and the functions called when it completes.
 ///

@@ -6,11 +6,18 @@
 //! could drop that reference. The queue pair holds a reference to its whole set instead. See
 //! [`QpRef::keep`](super::qp::QpRef::keep).
 
-use super::op::Op;
-use super::op::Operation;
-use kernel::prelude::*;
-use kernel::sync::Arc;
-use kernel::sync::UniqueArc;
+use kernel::{
+    prelude::*,
+    sync::{
+        Arc,
+        UniqueArc, //
+    }, //
+};
+
+use super::op::{
+    Op,
+    Operation, //
+};
 
 /// A set of operations. An operation is in one set at most.
 ///

@@ -2,21 +2,36 @@
 
 //! The data of a transfer: its owner, and the function called when the transfer ends.
 
-use super::dma::DmaDir;
-use super::sg::MappedSg;
-use super::sg::SgTable;
+use core::{
+    cell::UnsafeCell,
+    ffi::c_void,
+    mem::ManuallyDrop,
+    ptr::NonNull,
+    sync::atomic::{
+        AtomicBool,
+        AtomicI32,
+        Ordering::{
+            Acquire,
+            Release, //
+        }, //
+    }, //
+};
+
+use kernel::{
+    prelude::*,
+    sync::Arc,
+    time::Delta, //
+};
+
 use crate::kernel_ext::completion::Completion;
-use core::cell::UnsafeCell;
-use core::ffi::c_void;
-use core::mem::ManuallyDrop;
-use core::ptr::NonNull;
-use core::sync::atomic::AtomicBool;
-use core::sync::atomic::AtomicI32;
-use core::sync::atomic::Ordering::Acquire;
-use core::sync::atomic::Ordering::Release;
-use kernel::prelude::*;
-use kernel::sync::Arc;
-use kernel::time::Delta;
+
+use super::{
+    dma::DmaDir,
+    sg::{
+        MappedSg,
+        SgTable, //
+    }, //
+};
 
 /// An owned transfer that can be converted to a pointer.
 ///

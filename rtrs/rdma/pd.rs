@@ -2,14 +2,20 @@
 
 //! Protection domains, and the attributes of their devices.
 
-use super::quirks::inline_imm::has_immediates;
-use crate::bindings;
 use core::ptr::NonNull;
-use kernel::error::from_err_ptr;
-use kernel::prelude::*;
-use kernel::str::CStr;
-use kernel::sync::Arc;
+
+use kernel::{
+    error::from_err_ptr,
+    prelude::*,
+    str::CStr,
+    sync::Arc, //
+};
+
 use rnbd_proto::device_caps::DeviceAttrs;
+
+use crate::bindings;
+
+use super::quirks::inline_imm::has_immediates;
 
 /// The device of a connection id, alive as long as the borrow of that id.
 pub struct CmDevice<'a>(pub(super) &'a NonNull<bindings::ib_device>);

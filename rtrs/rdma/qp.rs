@@ -4,22 +4,40 @@
 
 mod shared;
 
-use super::op::HeldOp;
-use super::op::Op;
-use super::op::Operation;
-use super::op_set::KeptOpSet;
-use super::op_set::OpSet;
-use super::wr::SendChain;
-use super::wr::Sge;
+use core::{
+    cell::UnsafeCell,
+    ptr::NonNull,
+    sync::atomic::Ordering::Relaxed, //
+};
+
+use kernel::{
+    error::to_result,
+    prelude::*,
+    sync::Arc, //
+};
+
+use rnbd_proto::op_state::{
+    AwaitedEvents,
+    CancelOutcome, //
+};
+
 use crate::bindings;
-use core::cell::UnsafeCell;
-use core::ptr::NonNull;
-use core::sync::atomic::Ordering::Relaxed;
-use kernel::error::to_result;
-use kernel::prelude::*;
-use kernel::sync::Arc;
-use rnbd_proto::op_state::AwaitedEvents;
-use rnbd_proto::op_state::CancelOutcome;
+
+use super::{
+    op::{
+        HeldOp,
+        Op,
+        Operation, //
+    },
+    op_set::{
+        KeptOpSet,
+        OpSet, //
+    },
+    wr::{
+        SendChain,
+        Sge, //
+    }, //
+};
 
 pub use super::quirks::rxe::Progress;
 

@@ -5,13 +5,21 @@
 //! A table is allocated once and converted between [`SgTable`] (can be filled) and
 //! [`MappedSg`] (mapped for the device) without allocations.
 
-use super::dma::DmaDir;
-use super::pd::Pd;
-use super::wr::Sge;
-use crate::bindings;
-use crate::kernel_ext::pages::Pages;
-use kernel::prelude::*;
-use kernel::sync::Arc;
+use kernel::{
+    prelude::*,
+    sync::Arc, //
+};
+
+use crate::{
+    bindings,
+    kernel_ext::pages::Pages, //
+};
+
+use super::{
+    dma::DmaDir,
+    pd::Pd,
+    wr::Sge, //
+};
 
 /// The most segments of one I/O.
 pub const MAX_SEGMENTS: usize = 128;

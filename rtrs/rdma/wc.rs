@@ -2,9 +2,12 @@
 
 //! Work completions (`struct ib_wc`).
 
+use kernel::{
+    prelude::*,
+    str::CStr, //
+};
+
 use crate::bindings;
-use kernel::prelude::*;
-use kernel::str::CStr;
 
 /// Kind of a completion.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -2,17 +2,29 @@
 
 //! Chains of send work requests, built on the stack.
 
-use super::mr::Access;
-use super::mr::Mr;
-use super::quirks::inline_imm::place_imm;
-use super::sg::MappedSg;
-use crate::bindings;
-use core::iter;
-use core::marker::PhantomData;
-use core::mem::ManuallyDrop;
-use core::mem::MaybeUninit;
+use core::{
+    iter,
+    marker::PhantomData,
+    mem::{
+        ManuallyDrop,
+        MaybeUninit, //
+    }, //
+};
+
 use kernel::prelude::*;
+
 use rnbd_proto::imm::INLINE_IMM_SIZE;
+
+use crate::bindings;
+
+use super::{
+    mr::{
+        Access,
+        Mr, //
+    },
+    quirks::inline_imm::place_imm,
+    sg::MappedSg, //
+};
 
 /// Work requests in one chain.
 const MAX_WRS: usize = 5;

@@ -8,34 +8,57 @@
 
 mod response;
 
-use kernel::page::PAGE_SHIFT;
-use kernel::page::PAGE_SIZE;
-use kernel::prelude::*;
-use kernel::sync::Arc;
-use rnbd_proto::chunk_state::ChunkState;
-use rnbd_proto::chunk_state::RequestLocation;
-use rnbd_proto::error::WireError;
-use rnbd_proto::limits::BufId;
-use rnbd_proto::limits::ServerLimits;
-use rnbd_proto::limits::HEADER_SIZE;
-use rnbd_proto::wire::rtrs;
-use rnbd_proto::wire::rtrs::ConnAccept;
-use rnbd_proto::wire::rtrs::NextKey;
-use rnbd_proto::wire::rtrs::SgDesc;
-use rnbd_proto::wire::rtrs::MAX_REQUEST_MSG_SIZE;
-use rnbd_proto::wire::rtrs::RKEY_RSP_SIZE;
+use kernel::{
+    page::{
+        PAGE_SHIFT,
+        PAGE_SIZE, //
+    },
+    prelude::*,
+    sync::Arc, //
+};
 
-use crate::kernel_ext::pages::Pages;
-use crate::rdma::dma::DmaBuf;
-use crate::rdma::dma::DmaDir;
-use crate::rdma::dma::DmaPages;
-use crate::rdma::mr::Access;
-use crate::rdma::mr::Mr;
-use crate::rdma::op::HeldOp;
-use crate::rdma::op::Op;
-use crate::rdma::op_set::OpSet;
-use crate::rdma::pd::Pd;
-use crate::rdma::wr::SendChain;
+use rnbd_proto::{
+    chunk_state::{
+        ChunkState,
+        RequestLocation, //
+    },
+    error::WireError,
+    limits::{
+        BufId,
+        ServerLimits,
+        HEADER_SIZE, //
+    },
+    wire::rtrs::{
+        self,
+        ConnAccept,
+        NextKey,
+        SgDesc,
+        MAX_REQUEST_MSG_SIZE,
+        RKEY_RSP_SIZE, //
+    }, //
+};
+
+use crate::{
+    kernel_ext::pages::Pages,
+    rdma::{
+        dma::{
+            DmaBuf,
+            DmaDir,
+            DmaPages, //
+        },
+        mr::{
+            Access,
+            Mr, //
+        },
+        op::{
+            HeldOp,
+            Op, //
+        },
+        op_set::OpSet,
+        pd::Pd,
+        wr::SendChain, //
+    }, //
+};
 
 /// A chunk of a path, and whether it holds a request.
 pub(super) struct ChunkSlot {

@@ -2,16 +2,27 @@
 
 //! Completions of the work requests of a chunk.
 
-use super::chunk::Chunk;
-use super::chunk::Stage;
-use super::io::respond;
-use super::io::submit;
-use super::path::Conn;
-use super::setup::bring_up;
-use crate::rdma::op::HeldOp;
-use crate::rdma::op::Operation;
-use crate::rdma::qp::QpRef;
-use crate::rdma::wc::Wc;
+use crate::rdma::{
+    op::{
+        HeldOp,
+        Operation, //
+    },
+    qp::QpRef,
+    wc::Wc, //
+};
+
+use super::{
+    chunk::{
+        Chunk,
+        Stage, //
+    },
+    io::{
+        respond,
+        submit, //
+    },
+    path::Conn,
+    setup::bring_up, //
+};
 
 impl Operation for Chunk {
     type Context = Conn;

@@ -2,8 +2,10 @@
 
 //! Settings that all paths and sessions of a server share.
 
-use rnbd_proto::limits::ServerLimits;
-use rnbd_proto::wire::rtrs::ConnAccept;
+use rnbd_proto::{
+    limits::ServerLimits,
+    wire::rtrs::ConnAccept, //
+};
 
 use crate::kernel_ext::workqueue::WorkqueueHandle;
 

@@ -7,20 +7,31 @@
 //! here. The work item that drains the queue always runs: the teardown of a path waits for the
 //! requests first, and then stops the work item.
 
-use kernel::new_mutex;
-use kernel::new_spinlock_irq;
-use kernel::prelude::*;
-use kernel::sync::Arc;
-use kernel::sync::Mutex;
-use kernel::sync::SpinLockIrq;
+use kernel::{
+    new_mutex,
+    new_spinlock_irq,
+    prelude::*,
+    sync::{
+        Arc,
+        Mutex,
+        SpinLockIrq, //
+    }, //
+};
+
 use rnbd_proto::limits::QueueDepth;
 
-use crate::impl_has_owned_work;
-use crate::kernel_ext::work;
-use crate::kernel_ext::work::OwnedWork;
-use crate::kernel_ext::work::OwnedWorkItem;
-use crate::kernel_ext::workqueue::WorkqueueHandle;
-use crate::new_owned_work;
+use crate::{
+    impl_has_owned_work,
+    kernel_ext::{
+        work::{
+            self,
+            OwnedWork,
+            OwnedWorkItem, //
+        },
+        workqueue::WorkqueueHandle, //
+    },
+    new_owned_work, //
+};
 
 const DISPATCH: u64 = 0;
 

@@ -2,22 +2,38 @@
 
 //! Periodic work of a path: the time limit of its set-up, and then its heartbeats.
 
-use kernel::prelude::*;
-use kernel::sync::Arc;
-use kernel::time::Delta;
-use rnbd_proto::async_event::EventCount;
-use rnbd_proto::heartbeat;
-use rnbd_proto::heartbeat::HeartbeatAction;
-use rnbd_proto::imm::Imm;
-use rnbd_proto::path_state::ServerState;
+use kernel::{
+    prelude::*,
+    sync::Arc,
+    time::Delta, //
+};
 
-use super::path::Path;
-use super::path::TICK;
-use crate::kernel_ext::clock;
-use crate::kernel_ext::work;
-use crate::kernel_ext::work::OwnedWorkItem;
-use crate::pr_warn_ratelimited;
-use crate::rdma::qp::Progress;
+use rnbd_proto::{
+    async_event::EventCount,
+    heartbeat::{
+        self,
+        HeartbeatAction, //
+    },
+    imm::Imm,
+    path_state::ServerState, //
+};
+
+use crate::{
+    kernel_ext::{
+        clock,
+        work::{
+            self,
+            OwnedWorkItem, //
+        }, //
+    },
+    pr_warn_ratelimited,
+    rdma::qp::Progress, //
+};
+
+use super::path::{
+    Path,
+    TICK, //
+};
 
 /// Time limit for the next connection of a path, or for INFO_REQ once all connections are there.
 const STEP_LIMIT: Delta = Delta::from_secs(30);

@@ -2,26 +2,42 @@
 
 //! The server: listens, and accepts connections.
 
-use kernel::prelude::*;
-use kernel::sync::Arc;
-use rnbd_proto::wire::rtrs::ConnAccept;
-use rnbd_proto::wire::rtrs::ConnReq;
+use kernel::{
+    prelude::*,
+    sync::Arc, //
+};
 
-use super::config::ServerConfig;
-use super::params;
-use super::path::Endpoints;
-use super::registry::Shared;
-use super::service::Service;
-use super::setup;
-use crate::kernel_ext::class::Class;
-use crate::kernel_ext::log::Plain;
-use crate::kernel_ext::net::SockAddr;
-use crate::kernel_ext::workqueue::OwnedWorkqueue;
-use crate::kernel_ext::workqueue::WorkqueueKind;
-use crate::pr_err_ratelimited;
-use crate::rdma::listener::AcceptHandler;
-use crate::rdma::listener::Incoming;
-use crate::rdma::listener::Listener;
+use rnbd_proto::wire::rtrs::{
+    ConnAccept,
+    ConnReq, //
+};
+
+use crate::{
+    kernel_ext::{
+        class::Class,
+        log::Plain,
+        net::SockAddr,
+        workqueue::{
+            OwnedWorkqueue,
+            WorkqueueKind, //
+        }, //
+    },
+    pr_err_ratelimited,
+    rdma::listener::{
+        AcceptHandler,
+        Incoming,
+        Listener, //
+    }, //
+};
+
+use super::{
+    config::ServerConfig,
+    params,
+    path::Endpoints,
+    registry::Shared,
+    service::Service,
+    setup, //
+};
 
 /// A server that listens on a port.
 ///

@@ -3,16 +3,25 @@
 //! Module parameters of the server side.
 
 use kernel::prelude::*;
-use rnbd_proto::limits::ServerLimits;
-use rnbd_proto::limits::DEFAULT_CHUNK_SIZE;
-use rnbd_proto::limits::DEFAULT_QUEUE_DEPTH;
-use rnbd_proto::limits::MAX_QUEUE_DEPTH;
-use rnbd_proto::limits::MIN_CHUNK_SIZE;
-use rnbd_proto::quota;
-use rnbd_proto::quota::Quota;
 
-use crate::kernel_ext::log::Plain;
-use crate::module_params;
+use rnbd_proto::{
+    limits::{
+        ServerLimits,
+        DEFAULT_CHUNK_SIZE,
+        DEFAULT_QUEUE_DEPTH,
+        MAX_QUEUE_DEPTH,
+        MIN_CHUNK_SIZE, //
+    },
+    quota::{
+        self,
+        Quota, //
+    }, //
+};
+
+use crate::{
+    kernel_ext::log::Plain,
+    module_params, //
+};
 
 module_params! {
     module "rtrs";

@@ -11,43 +11,76 @@ mod links;
 mod progress;
 mod stats;
 
-use kernel::fmt;
-use kernel::new_mutex;
-use kernel::prelude::*;
-use kernel::sync::barrier::smp_mb;
-use kernel::sync::barrier::Full;
-use kernel::sync::Arc;
-use kernel::sync::Mutex;
-use kernel::sync::SetOnce;
-use rnbd_proto::heartbeat::Heartbeat;
-use rnbd_proto::path_state::ServerState;
-use rnbd_proto::path_state::StateCell;
-use rnbd_proto::wire::rtrs::ConnAccept;
-use rnbd_proto::wire::rtrs::ConnReq;
+use kernel::{
+    fmt,
+    new_mutex,
+    prelude::*,
+    sync::{
+        barrier::{
+            smp_mb,
+            Full, //
+        },
+        Arc,
+        Mutex,
+        SetOnce, //
+    }, //
+};
 
-use self::data::Data;
+use rnbd_proto::{
+    heartbeat::Heartbeat,
+    path_state::{
+        ServerState,
+        StateCell, //
+    },
+    wire::rtrs::{
+        ConnAccept,
+        ConnReq, //
+    }, //
+};
+
+use crate::{
+    impl_has_owned_work,
+    kernel_ext::{
+        log::Plain,
+        sysfs::SysfsDir,
+        trace::{
+            self,
+            Side, //
+        },
+        work::{
+            self,
+            OwnedWork, //
+        }, //
+    },
+    new_owned_work,
+    pr_err_ratelimited,
+    pr_info_ratelimited,
+    rdma::{
+        cm::{
+            CmEvent,
+            CmEvents, //
+        },
+        pd::Pd,
+        wc::Wc, //
+    }, //
+};
+
+use self::{
+    data::Data,
+    links::Links,
+    progress::SetupProgress, //
+};
+use super::{
+    config::ServerConfig,
+    request::PendingRequest,
+    service::SessionService,
+    session::{
+        Registry,
+        Session, //
+    }, //
+};
+
 pub(super) use self::endpoints::Endpoints;
-use self::links::Links;
-use self::progress::SetupProgress;
-use super::config::ServerConfig;
-use super::request::PendingRequest;
-use super::service::SessionService;
-use super::session::Registry;
-use super::session::Session;
-use crate::impl_has_owned_work;
-use crate::kernel_ext::log::Plain;
-use crate::kernel_ext::sysfs::SysfsDir;
-use crate::kernel_ext::trace;
-use crate::kernel_ext::trace::Side;
-use crate::kernel_ext::work;
-use crate::kernel_ext::work::OwnedWork;
-use crate::new_owned_work;
-use crate::pr_err_ratelimited;
-use crate::pr_info_ratelimited;
-use crate::rdma::cm::CmEvent;
-use crate::rdma::cm::CmEvents;
-use crate::rdma::pd::Pd;
-use crate::rdma::wc::Wc;
 
 pub(super) const TICK: u64 = 0;
 pub(super) const TEARDOWN: u64 = 1;

@@ -2,24 +2,44 @@
 
 //! The paths of a server, and through them its sessions.
 
-use kernel::prelude::*;
-use kernel::sync::Arc;
-use rnbd_proto::path_state::ServerState;
-use rnbd_proto::quota::PathUsage;
-use rnbd_proto::wire::name::SessName;
-use rnbd_proto::wire::rtrs::ConnReq;
+use kernel::{
+    prelude::*,
+    sync::Arc, //
+};
 
-use super::config::ServerConfig;
-use super::params;
-use super::path::Endpoints;
-use super::path::Path;
-use super::session::Registry;
-use super::session::Session;
-use crate::kernel_ext::class::Class;
-use crate::kernel_ext::log::Plain;
-use crate::pr_err_ratelimited;
-use crate::rdma::pd::CmDevice;
-use crate::rdma::pd::Pd;
+use rnbd_proto::{
+    path_state::ServerState,
+    quota::PathUsage,
+    wire::{
+        name::SessName,
+        rtrs::ConnReq, //
+    }, //
+};
+
+use crate::{
+    kernel_ext::{
+        class::Class,
+        log::Plain, //
+    },
+    pr_err_ratelimited,
+    rdma::pd::{
+        CmDevice,
+        Pd, //
+    }, //
+};
+
+use super::{
+    config::ServerConfig,
+    params,
+    path::{
+        Endpoints,
+        Path, //
+    },
+    session::{
+        Registry,
+        Session, //
+    }, //
+};
 
 /// All paths, each from its first connection to the end of its teardown.
 pub(super) struct PathTable {

@@ -2,26 +2,42 @@
 
 //! The server as its paths and sessions see it: the table of paths and its lock.
 
-use kernel::new_condvar;
-use kernel::new_mutex;
-use kernel::prelude::*;
-use kernel::sync::Arc;
-use kernel::sync::CondVar;
-use kernel::sync::CondVarTimeoutResult;
-use kernel::sync::Mutex;
-use kernel::time::msecs_to_jiffies;
-use rnbd_proto::wire::name::SessName;
-use rnbd_proto::wire::rtrs::ConnReq;
+use kernel::{
+    new_condvar,
+    new_mutex,
+    prelude::*,
+    sync::{
+        Arc,
+        CondVar,
+        CondVarTimeoutResult,
+        Mutex, //
+    },
+    time::msecs_to_jiffies, //
+};
 
-use super::config::ServerConfig;
-use super::path::Endpoints;
-use super::path::Path;
-use super::path_table::PathTable;
-use super::service::Service;
-use super::session::Registry;
-use super::session::Session;
-use crate::kernel_ext::class::Class;
-use crate::rdma::pd::CmDevice;
+use rnbd_proto::wire::{
+    name::SessName,
+    rtrs::ConnReq, //
+};
+
+use crate::{
+    kernel_ext::class::Class,
+    rdma::pd::CmDevice, //
+};
+
+use super::{
+    config::ServerConfig,
+    path::{
+        Endpoints,
+        Path, //
+    },
+    path_table::PathTable,
+    service::Service,
+    session::{
+        Registry,
+        Session, //
+    }, //
+};
 
 /// Time that a new path waits for closing paths that are in its way.
 const CLAIM_TIMEOUT_MS: u32 = 10_000;

@@ -2,15 +2,25 @@
 
 //! Requests of clients, from their arrival to their response.
 
-use kernel::prelude::*;
-use kernel::sync::Arc;
-use rnbd_proto::wire::rtrs;
-use rnbd_proto::wire::rtrs::DataTransfer;
+use kernel::{
+    prelude::*,
+    sync::Arc, //
+};
 
-use super::chunk::Chunk;
-use super::path::Conn;
-use crate::kernel_ext::pages::Pages;
-use crate::rdma::op::HeldOp;
+use rnbd_proto::wire::rtrs::{
+    self,
+    DataTransfer, //
+};
+
+use crate::{
+    kernel_ext::pages::Pages,
+    rdma::op::HeldOp, //
+};
+
+use super::{
+    chunk::Chunk,
+    path::Conn, //
+};
 
 /// A request in its chunk, and the connection that it came by.
 ///

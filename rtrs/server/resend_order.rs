@@ -11,17 +11,28 @@
 //! here until the request before it ends, which may be in interrupt context; then a work item of
 //! the session hands it to the service.
 
-use kernel::new_mutex;
-use kernel::new_spinlock_irq;
-use kernel::prelude::*;
-use kernel::sync::Mutex;
-use kernel::sync::SetOnce;
-use kernel::sync::SpinLockIrq;
-use rnbd_proto::limits::BufId;
-use rnbd_proto::limits::QueueDepth;
-use rnbd_proto::resend_order::ResendOrder;
-use rnbd_proto::resend_order::ResendWaiter;
-use rnbd_proto::resend_order::WaitOutcome;
+use kernel::{
+    new_mutex,
+    new_spinlock_irq,
+    prelude::*,
+    sync::{
+        Mutex,
+        SetOnce,
+        SpinLockIrq, //
+    }, //
+};
+
+use rnbd_proto::{
+    limits::{
+        BufId,
+        QueueDepth, //
+    },
+    resend_order::{
+        ResendOrder,
+        ResendWaiter,
+        WaitOutcome, //
+    }, //
+};
 
 /// The order of one message id, in a cache line of its own: neighbours are used by different CPUs.
 #[repr(align(64))]

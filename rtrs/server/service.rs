@@ -2,13 +2,19 @@
 
 //! Traits of the user of the server side, which the transport calls.
 
-use kernel::prelude::*;
-use kernel::sync::Arc;
+use kernel::{
+    prelude::*,
+    sync::Arc, //
+};
+
 use rnbd_proto::async_event::EventCount;
 
-use super::request::Request;
-use super::session::SessionInfo;
 use crate::kernel_ext::net::SockAddr;
+
+use super::{
+    request::Request,
+    session::SessionInfo, //
+};
 
 /// A user of the server side.
 pub trait Service: Send + Sync {

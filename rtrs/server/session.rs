@@ -2,37 +2,67 @@
 
 //! Sessions: the state that the paths of one client share.
 
-use kernel::new_mutex;
-use kernel::prelude::*;
-use kernel::str::CStr;
-use kernel::str::CString;
-use kernel::sync::Arc;
-use kernel::sync::Mutex;
-use kernel::sync::SetOnce;
-use rnbd_proto::limits::BufId;
-use rnbd_proto::limits::ServerLimits;
-use rnbd_proto::wire::name::SessName;
-use rnbd_proto::wire::rtrs::Uuid;
+use kernel::{
+    new_mutex,
+    prelude::*,
+    str::{
+        CStr,
+        CString, //
+    },
+    sync::{
+        Arc,
+        Mutex,
+        SetOnce, //
+    }, //
+};
 
-use super::path::Path;
-use super::request::PendingRequest;
-use super::resend_order::ResendOrders;
-use super::service::Service;
-use super::service::SessionService;
-use crate::impl_has_owned_work;
-use crate::kernel_ext::class::Class;
-use crate::kernel_ext::kobject::AsSysfsParent;
-use crate::kernel_ext::kobject::SysfsParent;
-use crate::kernel_ext::log::Plain;
-use crate::kernel_ext::net::SockAddr;
-use crate::kernel_ext::sysfs::Attrs;
-use crate::kernel_ext::sysfs::SysfsDir;
-use crate::kernel_ext::trace;
-use crate::kernel_ext::trace::Side;
-use crate::kernel_ext::work;
-use crate::kernel_ext::work::OwnedWork;
-use crate::kernel_ext::workqueue::WorkqueueHandle;
-use crate::new_owned_work;
+use rnbd_proto::{
+    limits::{
+        BufId,
+        ServerLimits, //
+    },
+    wire::{
+        name::SessName,
+        rtrs::Uuid, //
+    }, //
+};
+
+use crate::{
+    impl_has_owned_work,
+    kernel_ext::{
+        class::Class,
+        kobject::{
+            AsSysfsParent,
+            SysfsParent, //
+        },
+        log::Plain,
+        net::SockAddr,
+        sysfs::{
+            Attrs,
+            SysfsDir, //
+        },
+        trace::{
+            self,
+            Side, //
+        },
+        work::{
+            self,
+            OwnedWork, //
+        },
+        workqueue::WorkqueueHandle, //
+    },
+    new_owned_work, //
+};
+
+use super::{
+    path::Path,
+    request::PendingRequest,
+    resend_order::ResendOrders,
+    service::{
+        Service,
+        SessionService, //
+    }, //
+};
 
 /// The work item of a session that serves requests which waited.
 pub(super) const SERVE: u64 = 0;

@@ -8,5 +8,7 @@ mod info_req;
 mod info_rsp;
 mod qp_config;
 
-pub(super) use accept::accept;
-pub(super) use accept::rejection;
+pub(super) use accept::{
+    accept,
+    rejection, //
+};

@@ -2,16 +2,26 @@
 
 //! Teardown of a path, in the only order that is safe.
 
-use kernel::sync::rcu::synchronize_rcu;
-use kernel::sync::Arc;
+use kernel::sync::{
+    rcu::synchronize_rcu,
+    Arc, //
+};
+
 use rnbd_proto::path_state::ServerState;
 
-use super::path::Path;
-use super::path::TEARDOWN;
-use super::path::TICK;
-use crate::kernel_ext::work;
-use crate::kernel_ext::work::OwnedWorkItem;
-use crate::pr_info_ratelimited;
+use crate::{
+    kernel_ext::work::{
+        self,
+        OwnedWorkItem, //
+    },
+    pr_info_ratelimited, //
+};
+
+use super::path::{
+    Path,
+    TEARDOWN,
+    TICK, //
+};
 
 impl OwnedWorkItem<TEARDOWN> for Path {
     /// Runs once: the path is closing, so no thread schedules it again.

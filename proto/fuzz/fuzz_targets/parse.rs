@@ -7,36 +7,55 @@
 
 #![no_main]
 
+use rnbd_proto::{
+    block_command::{
+        BlockCommand,
+        RequestData,
+        TargetDisk, //
+    },
+    export_rules::line::Line,
+    glob::Glob,
+    imm::{
+        Imm,
+        IoReqLayout, //
+    },
+    limits::QueueDepth,
+    mpath_policy::MpathPolicy,
+    reconnect_backoff,
+    search_path::{
+        SearchPath,
+        PATH_MAX, //
+    },
+    text::{
+        map_device::MapOptions,
+        path_addr::PathAddr,
+        UnmapMode, //
+    },
+    wire::{
+        name::{
+            DevicePath,
+            SessName, //
+        },
+        rnbd::{
+            AccessMode,
+            IoMsg,
+            Message,
+            OpenRsp,
+            SessInfoRsp, //
+        },
+        rtrs::{
+            ConnReq,
+            ConnRsp,
+            DataTransfer,
+            InfoReq,
+            InfoRsp,
+            RequestMsg,
+            RkeyRsp, //
+        }, //
+    }, //
+};
+
 use libfuzzer_sys::fuzz_target;
-use rnbd_proto::block_command::BlockCommand;
-use rnbd_proto::block_command::RequestData;
-use rnbd_proto::block_command::TargetDisk;
-use rnbd_proto::export_rules::line::Line;
-use rnbd_proto::glob::Glob;
-use rnbd_proto::imm::Imm;
-use rnbd_proto::imm::IoReqLayout;
-use rnbd_proto::limits::QueueDepth;
-use rnbd_proto::mpath_policy::MpathPolicy;
-use rnbd_proto::reconnect_backoff;
-use rnbd_proto::search_path::SearchPath;
-use rnbd_proto::search_path::PATH_MAX;
-use rnbd_proto::text::map_device::MapOptions;
-use rnbd_proto::text::path_addr::PathAddr;
-use rnbd_proto::text::UnmapMode;
-use rnbd_proto::wire::name::DevicePath;
-use rnbd_proto::wire::name::SessName;
-use rnbd_proto::wire::rnbd::AccessMode;
-use rnbd_proto::wire::rnbd::IoMsg;
-use rnbd_proto::wire::rnbd::Message;
-use rnbd_proto::wire::rnbd::OpenRsp;
-use rnbd_proto::wire::rnbd::SessInfoRsp;
-use rnbd_proto::wire::rtrs::ConnReq;
-use rnbd_proto::wire::rtrs::ConnRsp;
-use rnbd_proto::wire::rtrs::DataTransfer;
-use rnbd_proto::wire::rtrs::InfoReq;
-use rnbd_proto::wire::rtrs::InfoRsp;
-use rnbd_proto::wire::rtrs::RequestMsg;
-use rnbd_proto::wire::rtrs::RkeyRsp;
 
 const CHUNK: u32 = 8192;
 

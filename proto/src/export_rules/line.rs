@@ -27,15 +27,26 @@
 
 use core::fmt;
 
-use super::ClientIdentity;
-use super::Permission;
-use crate::error::EINVAL;
-use crate::glob::Glob;
-use crate::glob::MAX_PATTERN;
-use crate::subnet::SubnetError;
-use crate::subnet::Subnets;
-use crate::text::trim;
-use crate::text::Quoted;
+use crate::{
+    error::EINVAL,
+    glob::{
+        Glob,
+        MAX_PATTERN, //
+    },
+    subnet::{
+        SubnetError,
+        Subnets, //
+    },
+    text::{
+        trim,
+        Quoted, //
+    }, //
+};
+
+use super::{
+    ClientIdentity,
+    Permission, //
+};
 
 /// Why a line was refused. [`fmt::Display`] prints it for a log line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -4,10 +4,12 @@
 
 use core::ffi::CStr;
 
-use crate::wire::name::DevicePath;
-use crate::wire::name::NameBuf;
-use crate::wire::name::SessName;
-use crate::wire::name::MAX_NAME;
+use crate::wire::name::{
+    DevicePath,
+    NameBuf,
+    SessName,
+    MAX_NAME, //
+};
 
 /// `<device_path with / as !>@<sessname>`.
 ///

@@ -22,16 +22,29 @@
 
 use core::fmt;
 
-use super::device_link::DeviceLink;
-use super::path_addr::AddrError;
-use super::path_addr::PathAddr;
-use super::Quoted;
-use crate::error::EINVAL;
-use crate::wire::name::DevicePath;
-use crate::wire::name::SessName;
-use crate::wire::name::MAX_NAME;
-use crate::wire::rnbd::AccessMode;
-use crate::wire::rnbd::DEFAULT_PORT;
+use crate::{
+    error::EINVAL,
+    wire::{
+        name::{
+            DevicePath,
+            SessName,
+            MAX_NAME, //
+        },
+        rnbd::{
+            AccessMode,
+            DEFAULT_PORT, //
+        }, //
+    }, //
+};
+
+use super::{
+    device_link::DeviceLink,
+    path_addr::{
+        AddrError,
+        PathAddr, //
+    },
+    Quoted, //
+};
 
 /// Largest number of `path=` options in one line.
 const MAX_PATH_OPTIONS: usize = 6;

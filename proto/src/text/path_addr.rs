@@ -15,9 +15,13 @@
 //! assert_eq!(path.to_string(), "ip:10.0.0.1@ip:10.0.0.2");
 //! ```
 
-use core::fmt;
-use core::net::Ipv4Addr;
-use core::net::Ipv6Addr;
+use core::{
+    fmt,
+    net::{
+        Ipv4Addr,
+        Ipv6Addr, //
+    }, //
+};
 
 /// Longest scope: the name of a network interface, in bytes.
 const MAX_SCOPE: usize = 15;

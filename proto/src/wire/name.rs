@@ -5,8 +5,10 @@
 //! On the wire a NUL follows a name. The fields of the C headers are 255 bytes long; the byte
 //! after them is reserved and zero, so a name of 255 bytes fits with its NUL.
 
-use core::ffi::CStr;
-use core::fmt;
+use core::{
+    ffi::CStr,
+    fmt, //
+};
 
 use crate::error::WireError;
 

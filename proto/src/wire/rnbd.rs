@@ -31,31 +31,45 @@ mod op;
 mod open;
 mod session;
 
-pub use self::device::CloseMsg;
-pub use self::device::DevInfo;
-pub use self::io::IoMsg;
-pub use self::op::BlockOp;
-pub use self::op::IoFlags;
-pub use self::open::Geometry;
-pub use self::open::OpenMsg;
-pub use self::open::OpenRsp;
-pub use self::open::OPEN_RSP_SIZE;
-pub use self::session::Features;
-pub use self::session::SessInfo;
-pub use self::session::SessInfoRsp;
-pub use self::session::SESS_INFO_RSP_SIZE;
-
 use core::fmt;
 
 use zerocopy::little_endian::U16;
-use zerocopy_derive::FromBytes;
-use zerocopy_derive::Immutable;
-use zerocopy_derive::IntoBytes;
-use zerocopy_derive::KnownLayout;
-use zerocopy_derive::Unaligned;
+use zerocopy_derive::{
+    FromBytes,
+    Immutable,
+    IntoBytes,
+    KnownLayout,
+    Unaligned, //
+};
 
-use crate::error::WireError;
-use crate::wire;
+use crate::{
+    error::WireError,
+    wire, //
+};
+
+pub use self::{
+    device::{
+        CloseMsg,
+        DevInfo, //
+    },
+    io::IoMsg,
+    op::{
+        BlockOp,
+        IoFlags, //
+    },
+    open::{
+        Geometry,
+        OpenMsg,
+        OpenRsp,
+        OPEN_RSP_SIZE, //
+    },
+    session::{
+        Features,
+        SessInfo,
+        SessInfoRsp,
+        SESS_INFO_RSP_SIZE, //
+    }, //
+};
 
 /// Major version, exchanged when a session starts. (The minor one is never sent.)
 const VERSION_MAJOR: u8 = 2;

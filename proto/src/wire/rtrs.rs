@@ -29,33 +29,49 @@ mod info;
 mod request;
 mod rkey;
 
-pub use self::conn::ConnReq;
-pub use self::conn::Uuid;
-pub use self::conn::CONN_MSG_SIZE;
-pub use self::conn_rsp::ConnAccept;
-pub use self::conn_rsp::ConnRsp;
-pub use self::conn_rsp::NextKey;
-pub use self::info::info_rsp_size;
-pub use self::info::InfoReq;
-pub use self::info::InfoRsp;
-pub use self::info::RemoteChunk;
-pub use self::info::INFO_REQ_SIZE;
-pub use self::request::DataTransfer;
-pub use self::request::RequestMsg;
-pub use self::request::MAX_REQUEST_MSG_SIZE;
-pub use self::rkey::next_key;
-pub use self::rkey::RkeyRsp;
-pub use self::rkey::RKEY_RSP_SIZE;
-
-use zerocopy::little_endian::U32;
-use zerocopy::little_endian::U64;
-use zerocopy_derive::FromBytes;
-use zerocopy_derive::Immutable;
-use zerocopy_derive::IntoBytes;
-use zerocopy_derive::KnownLayout;
-use zerocopy_derive::Unaligned;
+use zerocopy::little_endian::{
+    U32,
+    U64, //
+};
+use zerocopy_derive::{
+    FromBytes,
+    Immutable,
+    IntoBytes,
+    KnownLayout,
+    Unaligned, //
+};
 
 use crate::error::WireError;
+
+pub use self::{
+    conn::{
+        ConnReq,
+        Uuid,
+        CONN_MSG_SIZE, //
+    },
+    conn_rsp::{
+        ConnAccept,
+        ConnRsp,
+        NextKey, //
+    },
+    info::{
+        info_rsp_size,
+        InfoReq,
+        InfoRsp,
+        RemoteChunk,
+        INFO_REQ_SIZE, //
+    },
+    request::{
+        DataTransfer,
+        RequestMsg,
+        MAX_REQUEST_MSG_SIZE, //
+    },
+    rkey::{
+        next_key,
+        RkeyRsp,
+        RKEY_RSP_SIZE, //
+    }, //
+};
 
 /// Magic number in the private data of a connect.
 const MAGIC: u16 = 0x1bbd;

@@ -2,16 +2,28 @@
 
 //! Background work of a path: taking a lost link down, reconnecting, heartbeats.
 
-use super::Path;
-use super::CONNECT;
-use super::HEARTBEAT;
-use super::LOST;
-use crate::client::link::Link;
-use crate::client::link::HEARTBEAT_INTERVAL;
-use crate::kernel_ext::work;
-use crate::kernel_ext::work::OwnedWorkItem;
-use kernel::sync::rcu;
-use kernel::sync::Arc;
+use kernel::sync::{
+    rcu,
+    Arc, //
+};
+
+use crate::{
+    client::link::{
+        Link,
+        HEARTBEAT_INTERVAL, //
+    },
+    kernel_ext::work::{
+        self,
+        OwnedWorkItem, //
+    }, //
+};
+
+use super::{
+    Path,
+    CONNECT,
+    HEARTBEAT,
+    LOST, //
+};
 
 impl OwnedWorkItem<LOST> for Path {
     fn run(this: Arc<Self>) {

@@ -4,26 +4,45 @@
 //!
 //! All of this takes time, and happens under the mutex `work`.
 
-use super::Path;
-use super::CONNECT;
-use super::HEARTBEAT;
-use super::LOST;
-use crate::client::connect;
-use crate::client::connect::ConnectParams;
-use crate::client::endpoints::Endpoints;
-use crate::client::link::Link;
-use crate::client::link_state::LinkState;
-use crate::client::negotiated::PathLimits;
-use crate::client::reconnect::Reconnect;
-use crate::kernel_ext::noio::NoIoScope;
-use crate::kernel_ext::work;
-use crate::pr_warn_ratelimited;
-use kernel::prelude::*;
-use kernel::sync::rcu;
-use kernel::sync::Arc;
-use kernel::time::Delta;
-use rnbd_proto::path_state::ClientState;
-use rnbd_proto::session_state::PathAvailability;
+use kernel::{
+    prelude::*,
+    sync::{
+        rcu,
+        Arc, //
+    },
+    time::Delta, //
+};
+
+use rnbd_proto::{
+    path_state::ClientState,
+    session_state::PathAvailability, //
+};
+
+use crate::{
+    client::{
+        connect::{
+            self,
+            ConnectParams, //
+        },
+        endpoints::Endpoints,
+        link::Link,
+        link_state::LinkState,
+        negotiated::PathLimits,
+        reconnect::Reconnect, //
+    },
+    kernel_ext::{
+        noio::NoIoScope,
+        work, //
+    },
+    pr_warn_ratelimited, //
+};
+
+use super::{
+    Path,
+    CONNECT,
+    HEARTBEAT,
+    LOST, //
+};
 
 impl Path {
     /// Connects a new path.

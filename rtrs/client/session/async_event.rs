@@ -2,14 +2,25 @@
 
 //! Asynchronous events of the server, which the block driver then asks about.
 
-use super::Session;
-use super::ASYNC_EVENT;
-use crate::impl_has_owned_work;
-use crate::kernel_ext::work;
-use crate::kernel_ext::work::OwnedWorkItem;
-use kernel::sync::Arc;
-use kernel::time::Delta;
+use kernel::{
+    sync::Arc,
+    time::Delta, //
+};
+
 use rnbd_proto::async_event::EventCount;
+
+use crate::{
+    impl_has_owned_work,
+    kernel_ext::work::{
+        self,
+        OwnedWorkItem, //
+    }, //
+};
+
+use super::{
+    Session,
+    ASYNC_EVENT, //
+};
 
 /// Delay before the server is asked, as it may have new events all the time.
 const DELAY: Delta = Delta::from_secs(1);

@@ -2,27 +2,44 @@
 
 //! Opening and closing a session.
 
-use super::Events;
-use super::Session;
-use super::ASYNC_EVENT;
-use super::FAIL_QUEUED;
-use super::REQUEUE;
-use crate::client::control::ControlChannel;
-use crate::client::path_set::PathSet;
-use crate::client::requeue_list::RequeueList;
-use crate::client::session_params::SessionConfig;
-use crate::client::session_params::SessionParams;
-use crate::client::session_sysfs;
-use crate::client::Client;
-use crate::kernel_ext::log::Plain;
-use crate::kernel_ext::work;
-use crate::kernel_ext::workqueue::OwnedWorkqueue;
-use crate::kernel_ext::workqueue::WorkqueueKind;
-use crate::new_owned_work;
-use kernel::new_mutex;
-use kernel::prelude::*;
-use kernel::sync::Arc;
+use kernel::{
+    new_mutex,
+    prelude::*,
+    sync::Arc, //
+};
+
 use rnbd_proto::async_event::EventListener;
+
+use crate::{
+    client::{
+        control::ControlChannel,
+        path_set::PathSet,
+        requeue_list::RequeueList,
+        session_params::{
+            SessionConfig,
+            SessionParams, //
+        },
+        session_sysfs,
+        Client, //
+    },
+    kernel_ext::{
+        log::Plain,
+        work,
+        workqueue::{
+            OwnedWorkqueue,
+            WorkqueueKind, //
+        }, //
+    },
+    new_owned_work, //
+};
+
+use super::{
+    Events,
+    Session,
+    ASYNC_EVENT,
+    FAIL_QUEUED,
+    REQUEUE, //
+};
 
 impl Session {
     /// Connects to a server. Takes up to 30 s for each step; killable.

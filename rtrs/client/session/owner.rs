@@ -3,30 +3,53 @@
 //! The session as the owner of its paths: adding and removing them, and the consequences of a
 //! path that comes up or is lost.
 
-use super::Session;
-use super::FAIL_QUEUED;
-use crate::client::io_request::IoRequest;
-use crate::client::negotiated::PathLimits;
-use crate::client::path::Path;
-use crate::client::path::PathOwner;
-use crate::client::requeue_list::StateChange;
-use crate::client::session_params::SessionParams;
-use crate::impl_has_owned_work;
-use crate::kernel_ext::log::Plain;
-use crate::kernel_ext::net::SockAddr;
-use crate::kernel_ext::noio::NoIoScope;
-use crate::kernel_ext::trace;
-use crate::kernel_ext::trace::Side;
-use crate::kernel_ext::work;
-use crate::kernel_ext::work::OwnedWorkItem;
-use kernel::prelude::*;
-use kernel::sync::Arc;
-use kernel::time::Delta;
-use rnbd_proto::async_event::EventCount;
-use rnbd_proto::session_state::Epoch;
-use rnbd_proto::session_state::PathAvailability;
-use rnbd_proto::session_state::SessionState;
-use rnbd_proto::text::path_addr::PathAddr;
+use kernel::{
+    prelude::*,
+    sync::Arc,
+    time::Delta, //
+};
+
+use rnbd_proto::{
+    async_event::EventCount,
+    session_state::{
+        Epoch,
+        PathAvailability,
+        SessionState, //
+    },
+    text::path_addr::PathAddr, //
+};
+
+use crate::{
+    client::{
+        io_request::IoRequest,
+        negotiated::PathLimits,
+        path::{
+            Path,
+            PathOwner, //
+        },
+        requeue_list::StateChange,
+        session_params::SessionParams, //
+    },
+    impl_has_owned_work,
+    kernel_ext::{
+        log::Plain,
+        net::SockAddr,
+        noio::NoIoScope,
+        trace::{
+            self,
+            Side, //
+        },
+        work::{
+            self,
+            OwnedWorkItem, //
+        }, //
+    }, //
+};
+
+use super::{
+    Session,
+    FAIL_QUEUED, //
+};
 
 impl Session {
     /// Makes a path and adds it to the set.

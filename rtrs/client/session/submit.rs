@@ -3,22 +3,37 @@
 //! Submission of requests: to the path that the policy chooses, or to the requeue list while
 //! there is none.
 
-use super::Session;
-use super::REQUEUE;
-use crate::client::io_request::Direction;
-use crate::client::io_request::IoRequest;
-use crate::client::io_request::Permit;
-use crate::client::io_request::Queue;
-use crate::client::io_request::SubmitResult;
-use crate::client::requeue_list::RequeueError;
-use crate::impl_has_owned_work;
-use crate::kernel_ext::work;
-use crate::kernel_ext::work::OwnedWorkItem;
-use crate::rdma::payload::PayloadBox;
-use kernel::prelude::*;
-use kernel::sync::Arc;
-use kernel::time::Delta;
+use kernel::{
+    prelude::*,
+    sync::Arc,
+    time::Delta, //
+};
+
 use rnbd_proto::session_state::SessionState;
+
+use crate::{
+    client::{
+        io_request::{
+            Direction,
+            IoRequest,
+            Permit,
+            Queue,
+            SubmitResult, //
+        },
+        requeue_list::RequeueError, //
+    },
+    impl_has_owned_work,
+    kernel_ext::work::{
+        self,
+        OwnedWorkItem, //
+    },
+    rdma::payload::PayloadBox, //
+};
+
+use super::{
+    Session,
+    REQUEUE, //
+};
 
 /// Delay before a request is sent again that a device had no room for.
 const RETRY_DELAY: Delta = Delta::from_millis(10);

@@ -4,20 +4,33 @@
 
 use core::ptr::NonNull;
 
-use kernel::error::to_result;
-use kernel::prelude::*;
-use kernel::str::CString;
-use kernel::sync::Arc;
+use kernel::{
+    error::to_result,
+    prelude::*,
+    str::CString,
+    sync::Arc, //
+};
 
-use super::set::AttributeKind;
-use super::set::FileSet;
-use super::Files;
-use crate::bindings;
-use crate::kernel_ext::class::ClassDevice;
-use crate::kernel_ext::kobject::AsSysfsParent;
-use crate::kernel_ext::kobject::Kobject;
-use crate::kernel_ext::kobject::KobjectDir;
-use crate::kernel_ext::kobject::SysfsParent;
+use crate::{
+    bindings,
+    kernel_ext::{
+        class::ClassDevice,
+        kobject::{
+            AsSysfsParent,
+            Kobject,
+            KobjectDir,
+            SysfsParent, //
+        }, //
+    }, //
+};
+
+use super::{
+    set::{
+        AttributeKind,
+        FileSet, //
+    },
+    Files, //
+};
 
 /// Files that exist until drop.
 ///

@@ -4,15 +4,22 @@
 
 use core::cell::OnceCell;
 
-use kernel::ffi::c_char;
-use kernel::page::PAGE_SIZE;
-use kernel::sync::Arc;
+use kernel::{
+    ffi::c_char,
+    page::PAGE_SIZE,
+    sync::Arc, //
+};
 
-use super::set::FileSet;
-use super::set::Node;
-use super::Buf;
-use super::StoreCtx;
 use crate::bindings;
+
+use super::{
+    set::{
+        FileSet,
+        Node, //
+    },
+    Buf,
+    StoreCtx, //
+};
 
 /// Shows a file in a plain directory.
 ///

@@ -4,17 +4,24 @@
 
 use core::ptr::NonNull;
 
-use kernel::error::to_result;
-use kernel::prelude::*;
-use kernel::sync::Arc;
-use kernel::sync::ArcBorrow;
-use kernel::sync::UniqueArc;
+use kernel::{
+    error::to_result,
+    prelude::*,
+    sync::{
+        Arc,
+        ArcBorrow,
+        UniqueArc, //
+    }, //
+};
 
-use super::entry;
-use super::Buf;
-use super::Files;
-use super::StoreCtx;
 use crate::bindings;
+
+use super::{
+    entry,
+    Buf,
+    Files,
+    StoreCtx, //
+};
 
 /// Callbacks of a set of files, with the type of their object erased.
 pub(super) trait Callbacks: Send + Sync {

@@ -2,24 +2,41 @@
 
 //! State that a queue pair shares with every operation posted on it.
 
-use core::cell::UnsafeCell;
-use core::ptr::NonNull;
-use core::sync::atomic::AtomicBool;
-use core::sync::atomic::AtomicU32;
-use core::sync::atomic::Ordering::AcqRel;
-use core::sync::atomic::Ordering::Acquire;
-use core::sync::atomic::Ordering::Relaxed;
-use core::sync::atomic::Ordering::Release;
-use kernel::sync::Arc;
-use kernel::sync::SetOnce;
+use core::{
+    cell::UnsafeCell,
+    ptr::NonNull,
+    sync::atomic::{
+        AtomicBool,
+        AtomicU32,
+        Ordering::{
+            AcqRel,
+            Acquire,
+            Relaxed,
+            Release, //
+        }, //
+    }, //
+};
+
+use kernel::sync::{
+    Arc,
+    SetOnce, //
+};
+
 use rnbd_proto::sq_credits::SqCredits;
 
-use super::QpConfig;
-use super::QpRef;
-use crate::bindings;
-use crate::pr_err_ratelimited;
-use crate::rdma::op_set::KeptOpSet;
-use crate::rdma::wc::Wc;
+use crate::{
+    bindings,
+    pr_err_ratelimited,
+    rdma::{
+        op_set::KeptOpSet,
+        wc::Wc, //
+    }, //
+};
+
+use super::{
+    QpConfig,
+    QpRef, //
+};
 
 /// Set once posting has ended. The other bits count posts that are under way.
 const CLOSED: u32 = 1 << 31;

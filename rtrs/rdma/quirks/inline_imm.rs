@@ -14,15 +14,22 @@
 //! Once siw has immediates, take it out of [`DRIVERS`]; with no driver left, this file and
 //! [`QpConfig::inline_imm`](crate::rdma::qp::QpConfig::inline_imm) can go.
 
-use core::ffi::c_int;
-use core::iter;
+use core::{
+    ffi::c_int,
+    iter, //
+};
 
 use kernel::prelude::*;
+
 use rnbd_proto::imm::INLINE_IMM_SIZE;
 
-use crate::bindings;
-use crate::rdma::wr::SendChain;
-use crate::rdma::wr::Sge;
+use crate::{
+    bindings,
+    rdma::wr::{
+        SendChain,
+        Sge, //
+    }, //
+};
 
 /// Drivers of devices that cannot send immediates.
 const DRIVERS: &[bindings::rdma_driver_id] = &[bindings::rdma_driver_id_RDMA_DRIVER_SIW];

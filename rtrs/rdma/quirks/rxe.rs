@@ -30,9 +30,13 @@ use rnbd_proto::sq_credits::QueueProgress;
 #[cfg(doc)]
 use rnbd_proto::sq_credits::SqCredits;
 
-use crate::bindings;
-use crate::rdma::qp::QpRef;
-use crate::rdma::wr::Remote;
+use crate::{
+    bindings,
+    rdma::{
+        qp::QpRef,
+        wr::Remote, //
+    }, //
+};
 
 /// Whether send queues without progress are given something to do.
 const NUDGE: bool = true;

@@ -3,19 +3,33 @@
 //! The response to a request, as one chain of work requests.
 
 use kernel::prelude::*;
-use rnbd_proto::imm::Imm;
-use rnbd_proto::imm::IoRsp;
-use rnbd_proto::wire::rtrs::ConnAccept;
-use rnbd_proto::wire::rtrs::DataTransfer;
-use rnbd_proto::wire::rtrs::RkeyRsp;
-use rnbd_proto::wire::rtrs::SgDesc;
-use rnbd_proto::wire::rtrs::RKEY_RSP_SIZE;
 
-use super::Chunk;
-use super::Stage;
-use crate::rdma::mr::Access;
-use crate::rdma::wr::Remote;
-use crate::rdma::wr::SendChain;
+use rnbd_proto::{
+    imm::{
+        Imm,
+        IoRsp, //
+    },
+    wire::rtrs::{
+        ConnAccept,
+        DataTransfer,
+        RkeyRsp,
+        SgDesc,
+        RKEY_RSP_SIZE, //
+    }, //
+};
+
+use crate::rdma::{
+    mr::Access,
+    wr::{
+        Remote,
+        SendChain, //
+    }, //
+};
+
+use super::{
+    Chunk,
+    Stage, //
+};
 
 /// The parts of a response.
 pub(in crate::server) struct Response {

@@ -2,18 +2,32 @@
 
 //! Hand-over of requests to the service, in process context.
 
-use kernel::prelude::*;
-use kernel::sync::rcu;
-use kernel::sync::Arc;
+use kernel::{
+    prelude::*,
+    sync::{
+        rcu,
+        Arc, //
+    }, //
+};
 
-use crate::kernel_ext::log::Plain;
-use crate::kernel_ext::work::OwnedWorkItem;
-use crate::server::dispatch_queue::Dispatch;
-use crate::server::path::Conn;
-use crate::server::request::PendingRequest;
-use crate::server::request::Request;
-use crate::server::session::Session;
-use crate::server::session::SERVE;
+use crate::{
+    kernel_ext::{
+        log::Plain,
+        work::OwnedWorkItem, //
+    },
+    server::{
+        dispatch_queue::Dispatch,
+        path::Conn,
+        request::{
+            PendingRequest,
+            Request, //
+        },
+        session::{
+            Session,
+            SERVE, //
+        }, //
+    }, //
+};
 
 /// Queues a request, which has entered the order of its message id, for the service. It came by
 /// `conn`.

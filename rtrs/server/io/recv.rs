@@ -2,24 +2,40 @@
 
 //! Receives: the immediates, or inline immediates, that arrive on the connections of a path.
 
-use kernel::prelude::*;
-use kernel::sync::Arc;
-use rnbd_proto::imm::split_inline_imm;
-use rnbd_proto::imm::Imm;
-use rnbd_proto::imm::INLINE_IMM_SIZE;
+use kernel::{
+    prelude::*,
+    sync::Arc, //
+};
+
+use rnbd_proto::imm::{
+    split_inline_imm,
+    Imm,
+    INLINE_IMM_SIZE, //
+};
+
+use crate::{
+    kernel_ext::log::Plain,
+    rdma::{
+        dma::{
+            DmaBuf,
+            DmaDir, //
+        },
+        op::{
+            HeldOp,
+            Op,
+            Operation, //
+        },
+        pd::Pd,
+        qp::QpRef,
+        wc::{
+            Wc,
+            WcKind, //
+        }, //
+    },
+    server::path::Conn, //
+};
 
 use super::submit;
-use crate::kernel_ext::log::Plain;
-use crate::rdma::dma::DmaBuf;
-use crate::rdma::dma::DmaDir;
-use crate::rdma::op::HeldOp;
-use crate::rdma::op::Op;
-use crate::rdma::op::Operation;
-use crate::rdma::pd::Pd;
-use crate::rdma::qp::QpRef;
-use crate::rdma::wc::Wc;
-use crate::rdma::wc::WcKind;
-use crate::server::path::Conn;
 
 /// Buffers for the inline immediates of a connection whose device has no immediates.
 pub(in crate::server) struct InlineImmBufs(Arc<DmaBuf>);

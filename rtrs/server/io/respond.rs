@@ -2,25 +2,45 @@
 
 //! Completion of requests: posts the response and releases the chunk.
 
-use kernel::prelude::*;
-use kernel::sync::rcu;
-use kernel::sync::Arc;
-use rnbd_proto::error;
-use rnbd_proto::limits::BufId;
-use rnbd_proto::op_state::AwaitedEvents;
-use rnbd_proto::wire::rtrs;
-use rnbd_proto::wire::rtrs::DataTransfer;
+use kernel::{
+    prelude::*,
+    sync::{
+        rcu,
+        Arc, //
+    }, //
+};
+
+use rnbd_proto::{
+    error,
+    limits::BufId,
+    op_state::AwaitedEvents,
+    wire::rtrs::{
+        self,
+        DataTransfer, //
+    }, //
+};
+
+use crate::{
+    kernel_ext::trace::{
+        self,
+        Failed,
+        Side, //
+    },
+    rdma::{
+        op::HeldOp,
+        qp::QpRef, //
+    },
+    server::{
+        chunk::Chunk,
+        path::{
+            Conn,
+            Path, //
+        },
+        request::Request, //
+    }, //
+};
 
 use super::submit;
-use crate::kernel_ext::trace;
-use crate::kernel_ext::trace::Failed;
-use crate::kernel_ext::trace::Side;
-use crate::rdma::op::HeldOp;
-use crate::rdma::qp::QpRef;
-use crate::server::chunk::Chunk;
-use crate::server::path::Conn;
-use crate::server::path::Path;
-use crate::server::request::Request;
 
 impl Request {
     /// Sends the response to the client. Any context.

@@ -2,23 +2,37 @@
 
 //! Requests from their arrival to the dispatch queue.
 
-use kernel::prelude::*;
-use kernel::sync::Arc;
-use rnbd_proto::chunk_state::ArrivalAction;
-use rnbd_proto::chunk_state::RequestLocation;
-use rnbd_proto::imm::IoReqPayload;
-use rnbd_proto::op_state::AwaitedEvents;
-use rnbd_proto::path_state::ServerState;
+use kernel::{
+    prelude::*,
+    sync::Arc, //
+};
+
+use rnbd_proto::{
+    chunk_state::{
+        ArrivalAction,
+        RequestLocation, //
+    },
+    imm::IoReqPayload,
+    op_state::AwaitedEvents,
+    path_state::ServerState, //
+};
+
+use crate::{
+    kernel_ext::log::Plain,
+    rdma::op::HeldOp,
+    server::{
+        chunk::{
+            Chunk,
+            ChunkSlot,
+            Stage, //
+        },
+        path::Conn,
+        request::PendingRequest,
+        resend_order::Entry, //
+    }, //
+};
 
 use super::dispatch;
-use crate::kernel_ext::log::Plain;
-use crate::rdma::op::HeldOp;
-use crate::server::chunk::Chunk;
-use crate::server::chunk::ChunkSlot;
-use crate::server::chunk::Stage;
-use crate::server::path::Conn;
-use crate::server::request::PendingRequest;
-use crate::server::resend_order::Entry;
 
 /// Handles an immediate by which a client says that it wrote a request at `payload`.
 pub(super) fn request_arrived(conn: &Arc<Conn>, payload: IoReqPayload) {

@@ -2,24 +2,40 @@
 
 //! What the requests of a path use: chunks, dispatch queues, statistics.
 
-use kernel::fmt;
-use kernel::prelude::*;
-use kernel::sync::Arc;
-use kernel::sync::SetOnce;
-use kernel::time::Delta;
-use kernel::time::Instant;
-use kernel::time::Monotonic;
-use kernel::time::NSEC_PER_SEC;
+use kernel::{
+    fmt,
+    prelude::*,
+    sync::{
+        Arc,
+        SetOnce, //
+    },
+    time::{
+        Delta,
+        Instant,
+        Monotonic,
+        NSEC_PER_SEC, //
+    }, //
+};
+
 use rnbd_proto::limits::BufId;
 
+use crate::{
+    kernel_ext::completion::Completion,
+    pr_warn_ratelimited,
+    server::{
+        chunk::{
+            self,
+            ChunkSlot, //
+        },
+        config::ServerConfig,
+        dispatch_queue::{
+            Dispatch,
+            DispatchQueue, //
+        }, //
+    }, //
+};
+
 use super::stats::Stats;
-use crate::kernel_ext::completion::Completion;
-use crate::pr_warn_ratelimited;
-use crate::server::chunk;
-use crate::server::chunk::ChunkSlot;
-use crate::server::config::ServerConfig;
-use crate::server::dispatch_queue::Dispatch;
-use crate::server::dispatch_queue::DispatchQueue;
 
 /// The interval of warnings while a teardown waits for requests.
 const WARN_PERIOD: Delta = Delta::from_secs(30);

@@ -2,8 +2,10 @@
 
 //! The two addresses of a path.
 
-use kernel::fmt;
-use kernel::prelude::*;
+use kernel::{
+    fmt,
+    prelude::*, //
+};
 
 use crate::kernel_ext::net::SockAddr;
 

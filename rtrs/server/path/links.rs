@@ -2,20 +2,30 @@
 
 //! The connections of a path: how they come in, how they are used, and how they go.
 
-use core::sync::atomic::AtomicU16;
-use core::sync::atomic::Ordering::Relaxed;
+use core::sync::atomic::{
+    AtomicU16,
+    Ordering::Relaxed, //
+};
 
-use kernel::new_mutex;
-use kernel::prelude::*;
-use kernel::revocable::Revocable;
-use kernel::sync::lock::mutex::MutexGuard;
-use kernel::sync::Arc;
-use kernel::sync::Mutex;
-use kernel::sync::SetOnce;
+use kernel::{
+    new_mutex,
+    prelude::*,
+    revocable::Revocable,
+    sync::{
+        lock::mutex::MutexGuard,
+        Arc,
+        Mutex,
+        SetOnce, //
+    }, //
+};
 
-use crate::kernel_ext::completion::Completion;
-use crate::rdma::connection::Connection;
-use crate::rdma::qp::QpRef;
+use crate::{
+    kernel_ext::completion::Completion,
+    rdma::{
+        connection::Connection,
+        qp::QpRef, //
+    }, //
+};
 
 /// The connections of a path, by id, with contexts of type `C`.
 #[pin_data]

@@ -2,12 +2,16 @@
 
 //! How far the set-up of a path is.
 
-use core::sync::atomic::AtomicUsize;
-use core::sync::atomic::Ordering::Relaxed;
+use core::sync::atomic::{
+    AtomicUsize,
+    Ordering::Relaxed, //
+};
 
-use kernel::time::Delta;
-use kernel::time::Instant;
-use kernel::time::Monotonic;
+use kernel::time::{
+    Delta,
+    Instant,
+    Monotonic, //
+};
 
 /// Progress of a set-up.
 ///

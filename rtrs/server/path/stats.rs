@@ -3,10 +3,17 @@
 //! Number and size of the requests of a path.
 
 use kernel::prelude::*;
-use rnbd_proto::stats::ServerRdmaStats;
-use rnbd_proto::stats::TransferCounters;
-use rnbd_proto::wire::rtrs;
-use rnbd_proto::wire::rtrs::DataTransfer;
+
+use rnbd_proto::{
+    stats::{
+        ServerRdmaStats,
+        TransferCounters, //
+    },
+    wire::rtrs::{
+        self,
+        DataTransfer, //
+    }, //
+};
 
 use crate::kernel_ext::percpu::PerCpu;
 

@@ -2,18 +2,32 @@
 
 //! Acceptance of the connections of a path.
 
-use kernel::prelude::*;
-use kernel::sync::Arc;
-use rnbd_proto::error;
-use rnbd_proto::wire::rtrs::ConnReq;
-use rnbd_proto::wire::rtrs::ConnRsp;
-use rnbd_proto::wire::rtrs::CONN_MSG_SIZE;
+use kernel::{
+    prelude::*,
+    sync::Arc, //
+};
 
-use super::info_req::InfoReceive;
-use super::qp_config::qp_config;
-use crate::rdma::listener::Incoming;
-use crate::server::path::Conn;
-use crate::server::path::Path;
+use rnbd_proto::{
+    error,
+    wire::rtrs::{
+        ConnReq,
+        ConnRsp,
+        CONN_MSG_SIZE, //
+    }, //
+};
+
+use crate::{
+    rdma::listener::Incoming,
+    server::path::{
+        Conn,
+        Path, //
+    }, //
+};
+
+use super::{
+    info_req::InfoReceive,
+    qp_config::qp_config, //
+};
 
 /// Adds the connection that `req` asks for to `path`. Closes the path on failure.
 pub(in crate::server) fn accept(path: &Arc<Path>, req: &ConnReq, incoming: Incoming<'_>) {

@@ -6,28 +6,48 @@
 //! send queue of the control connection is short. After the last registration the session learns
 //! that the path is up, and then the client is told where the chunks are.
 
-use kernel::prelude::*;
-use kernel::sync::Arc;
-use rnbd_proto::op_state::AwaitedEvents;
-use rnbd_proto::path_state::ServerState;
-use rnbd_proto::wire::name::SessName;
+use kernel::{
+    prelude::*,
+    sync::Arc, //
+};
 
-use super::info_rsp::InfoSend;
-use super::qp_config;
-use crate::kernel_ext::log::Plain;
-use crate::pr_err_ratelimited;
-use crate::pr_info_ratelimited;
-use crate::rdma::qp::QpRef;
-use crate::server::chunk::ChunkSlot;
-use crate::server::chunk::Stage;
-use crate::server::io::recv::InlineImmBufs;
-use crate::server::io::recv::Receive;
-use crate::server::path::Conn;
-use crate::server::path::Path;
-use crate::server::service::SessionService;
-use crate::server::session::SessionDir;
-use crate::server::session::SessionInfo;
-use crate::server::sysfs;
+use rnbd_proto::{
+    op_state::AwaitedEvents,
+    path_state::ServerState,
+    wire::name::SessName, //
+};
+
+use crate::{
+    kernel_ext::log::Plain,
+    pr_err_ratelimited,
+    pr_info_ratelimited,
+    rdma::qp::QpRef,
+    server::{
+        chunk::{
+            ChunkSlot,
+            Stage, //
+        },
+        io::recv::{
+            InlineImmBufs,
+            Receive, //
+        },
+        path::{
+            Conn,
+            Path, //
+        },
+        service::SessionService,
+        session::{
+            SessionDir,
+            SessionInfo, //
+        },
+        sysfs, //
+    }, //
+};
+
+use super::{
+    info_rsp::InfoSend,
+    qp_config, //
+};
 
 /// Maximum number of registrations in flight.
 const WINDOW: usize = 64;

@@ -3,20 +3,34 @@
 //! INFO_REQ, by which the client names its session on the control connection.
 
 use kernel::prelude::*;
-use rnbd_proto::wire::rtrs::InfoReq;
-use rnbd_proto::wire::rtrs::INFO_REQ_SIZE;
+
+use rnbd_proto::wire::rtrs::{
+    InfoReq,
+    INFO_REQ_SIZE, //
+};
+
+use crate::{
+    kernel_ext::log::Plain,
+    rdma::{
+        dma::{
+            DmaBuf,
+            DmaDir, //
+        },
+        op::{
+            HeldOp,
+            Op,
+            Operation, //
+        },
+        qp::QpRef,
+        wc::{
+            Wc,
+            WcKind, //
+        }, //
+    },
+    server::path::Conn, //
+};
 
 use super::bring_up;
-use crate::kernel_ext::log::Plain;
-use crate::rdma::dma::DmaBuf;
-use crate::rdma::dma::DmaDir;
-use crate::rdma::op::HeldOp;
-use crate::rdma::op::Op;
-use crate::rdma::op::Operation;
-use crate::rdma::qp::QpRef;
-use crate::rdma::wc::Wc;
-use crate::rdma::wc::WcKind;
-use crate::server::path::Conn;
 
 /// The receive of an INFO_REQ. Posted once, before the control connection is accepted: a second
 /// INFO_REQ finds no receive.

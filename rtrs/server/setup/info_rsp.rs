@@ -3,19 +3,32 @@
 //! INFO_RSP, by which the server tells the client where the chunks are.
 
 use kernel::prelude::*;
-use rnbd_proto::op_state::AwaitedEvents;
-use rnbd_proto::wire::rtrs::info_rsp_size;
-use rnbd_proto::wire::rtrs::InfoRsp;
-use rnbd_proto::wire::rtrs::SgDesc;
 
-use crate::rdma::dma::DmaBuf;
-use crate::rdma::dma::DmaDir;
-use crate::rdma::op::HeldOp;
-use crate::rdma::op::Op;
-use crate::rdma::op::Operation;
-use crate::rdma::qp::QpRef;
-use crate::rdma::wc::Wc;
-use crate::server::path::Conn;
+use rnbd_proto::{
+    op_state::AwaitedEvents,
+    wire::rtrs::{
+        info_rsp_size,
+        InfoRsp,
+        SgDesc, //
+    }, //
+};
+
+use crate::{
+    rdma::{
+        dma::{
+            DmaBuf,
+            DmaDir, //
+        },
+        op::{
+            HeldOp,
+            Op,
+            Operation, //
+        },
+        qp::QpRef,
+        wc::Wc, //
+    },
+    server::path::Conn, //
+};
 
 /// The send of an INFO_RSP.
 pub(super) struct InfoSend {

@@ -3,14 +3,21 @@
 //! Sizes of the queues of a connection.
 
 use kernel::prelude::*;
-use rnbd_proto::limits::ServerLimits;
-use rnbd_proto::sq_credits::ResponseCredits;
 
-use crate::kernel_ext::log::Plain;
-use crate::pr_err_ratelimited;
-use crate::rdma::qp::PollContext;
-use crate::rdma::qp::QpConfig;
-use crate::server::path::Path;
+use rnbd_proto::{
+    limits::ServerLimits,
+    sq_credits::ResponseCredits, //
+};
+
+use crate::{
+    kernel_ext::log::Plain,
+    pr_err_ratelimited,
+    rdma::qp::{
+        PollContext,
+        QpConfig, //
+    },
+    server::path::Path, //
+};
 
 /// Receives posted on the control connection.
 const CONTROL_DEPTH: u32 = 512;

@@ -5,20 +5,32 @@
 //! Both sides name a path as the client does, so `src` is the client here, unlike in the rest of
 //! the server.
 
-use kernel::prelude::*;
-use kernel::str::CString;
-use kernel::sync::Arc;
-use kernel::sync::ArcBorrow;
+use kernel::{
+    prelude::*,
+    str::CString,
+    sync::{
+        Arc,
+        ArcBorrow, //
+    }, //
+};
 
-use crate::kernel_ext::kobject::SysfsParent;
-use crate::kernel_ext::log::Plain;
-use crate::kernel_ext::sysfs::expect_one;
-use crate::kernel_ext::sysfs::Buf;
-use crate::kernel_ext::sysfs::StoreCtx;
-use crate::kernel_ext::sysfs::SysfsDir;
-use crate::server::path::Path;
-use crate::server::path::PathDirs;
-use crate::sysfs_files;
+use crate::{
+    kernel_ext::{
+        kobject::SysfsParent,
+        log::Plain,
+        sysfs::{
+            expect_one,
+            Buf,
+            StoreCtx,
+            SysfsDir, //
+        }, //
+    },
+    server::path::{
+        Path,
+        PathDirs, //
+    },
+    sysfs_files, //
+};
 
 sysfs_files! {
     static PATH_FILES: Files<PathFiles> = [

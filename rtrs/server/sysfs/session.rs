@@ -2,18 +2,30 @@
 
 //! Files of a session: `/sys/class/rtrs-server/<session>/`.
 
-use kernel::prelude::*;
-use kernel::sync::Arc;
-use kernel::sync::ArcBorrow;
+use kernel::{
+    prelude::*,
+    sync::{
+        Arc,
+        ArcBorrow, //
+    }, //
+};
 
-use crate::kernel_ext::class::ClassDevice;
-use crate::kernel_ext::sysfs::Attrs;
-use crate::kernel_ext::sysfs::Buf;
-use crate::kernel_ext::sysfs::SysfsDir;
-use crate::server::session::Registry;
-use crate::server::session::Session;
-use crate::server::session::SessionDir;
-use crate::sysfs_files;
+use crate::{
+    kernel_ext::{
+        class::ClassDevice,
+        sysfs::{
+            Attrs,
+            Buf,
+            SysfsDir, //
+        }, //
+    },
+    server::session::{
+        Registry,
+        Session,
+        SessionDir, //
+    },
+    sysfs_files, //
+};
 
 sysfs_files! {
     static SESSION_FILES: Files<SessionFiles> = [

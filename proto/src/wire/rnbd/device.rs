@@ -3,18 +3,25 @@
 //! CLOSE and DEV_INFO: a client closes an open device, or queries its description.
 
 use zerocopy::little_endian::U32;
-use zerocopy_derive::FromBytes;
-use zerocopy_derive::Immutable;
-use zerocopy_derive::IntoBytes;
-use zerocopy_derive::KnownLayout;
-use zerocopy_derive::Unaligned;
+use zerocopy_derive::{
+    FromBytes,
+    Immutable,
+    IntoBytes,
+    KnownLayout,
+    Unaligned, //
+};
 
-use super::DeviceId;
-use super::Header;
-use super::TYPE_CLOSE;
-use super::TYPE_DEV_INFO;
-use crate::error::WireError;
-use crate::wire;
+use crate::{
+    error::WireError,
+    wire, //
+};
+
+use super::{
+    DeviceId,
+    Header,
+    TYPE_CLOSE,
+    TYPE_DEV_INFO, //
+};
 
 /// Size of a CLOSE in bytes.
 const CLOSE_SIZE: usize = 8;

@@ -2,23 +2,32 @@
 
 //! IO, the message of a block request.
 
-use zerocopy::little_endian::U16;
-use zerocopy::little_endian::U32;
-use zerocopy::little_endian::U64;
-use zerocopy_derive::FromBytes;
-use zerocopy_derive::Immutable;
-use zerocopy_derive::IntoBytes;
-use zerocopy_derive::KnownLayout;
-use zerocopy_derive::Unaligned;
+use zerocopy::little_endian::{
+    U16,
+    U32,
+    U64, //
+};
+use zerocopy_derive::{
+    FromBytes,
+    Immutable,
+    IntoBytes,
+    KnownLayout,
+    Unaligned, //
+};
 
-use super::op;
-use super::BlockOp;
-use super::DeviceId;
-use super::Header;
-use super::IoFlags;
-use super::TYPE_IO;
-use crate::error::WireError;
-use crate::wire;
+use crate::{
+    error::WireError,
+    wire, //
+};
+
+use super::{
+    op,
+    BlockOp,
+    DeviceId,
+    Header,
+    IoFlags,
+    TYPE_IO, //
+};
 
 /// Size of an IO in bytes: 26 of fields, 6 of padding.
 const IO_SIZE: usize = 32;

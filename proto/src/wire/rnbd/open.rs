@@ -2,25 +2,40 @@
 
 //! OPEN and OPEN_RSP: a client opens a device, the server describes it.
 
-use zerocopy::little_endian::U16;
-use zerocopy::little_endian::U32;
-use zerocopy::little_endian::U64;
-use zerocopy::FromBytes as _;
-use zerocopy_derive::FromBytes;
-use zerocopy_derive::Immutable;
-use zerocopy_derive::IntoBytes;
-use zerocopy_derive::KnownLayout;
-use zerocopy_derive::Unaligned;
+use zerocopy::{
+    little_endian::{
+        U16,
+        U32,
+        U64, //
+    },
+    FromBytes as _, //
+};
+use zerocopy_derive::{
+    FromBytes,
+    Immutable,
+    IntoBytes,
+    KnownLayout,
+    Unaligned, //
+};
 
-use super::AccessMode;
-use super::DeviceId;
-use super::Header;
-use super::TYPE_OPEN;
-use super::TYPE_OPEN_RSP;
-use crate::error::WireError;
-use crate::wire;
-use crate::wire::name::DevicePath;
-use crate::wire::name::NameBuf;
+use crate::{
+    error::WireError,
+    wire::{
+        self,
+        name::{
+            DevicePath,
+            NameBuf, //
+        }, //
+    }, //
+};
+
+use super::{
+    AccessMode,
+    DeviceId,
+    Header,
+    TYPE_OPEN,
+    TYPE_OPEN_RSP, //
+};
 
 /// Size of an OPEN in bytes.
 pub(super) const OPEN_SIZE: usize = 264;

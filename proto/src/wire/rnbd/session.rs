@@ -8,19 +8,26 @@
 //! are valid.
 
 use zerocopy::little_endian::U32;
-use zerocopy_derive::FromBytes;
-use zerocopy_derive::Immutable;
-use zerocopy_derive::IntoBytes;
-use zerocopy_derive::KnownLayout;
-use zerocopy_derive::Unaligned;
+use zerocopy_derive::{
+    FromBytes,
+    Immutable,
+    IntoBytes,
+    KnownLayout,
+    Unaligned, //
+};
 
-use super::Header;
-use super::TYPE_SESS_INFO;
-use super::TYPE_SESS_INFO_RSP;
-use super::VERSION_MAJOR;
-use crate::async_event::EventCount;
-use crate::error::WireError;
-use crate::wire;
+use crate::{
+    async_event::EventCount,
+    error::WireError,
+    wire, //
+};
+
+use super::{
+    Header,
+    TYPE_SESS_INFO,
+    TYPE_SESS_INFO_RSP,
+    VERSION_MAJOR, //
+};
 
 /// Size of a SESS_INFO in bytes.
 const SESS_INFO_SIZE: usize = 36;

@@ -3,18 +3,25 @@
 //! Private data of a connect request.
 
 use zerocopy::little_endian::U16;
-use zerocopy_derive::FromBytes;
-use zerocopy_derive::Immutable;
-use zerocopy_derive::IntoBytes;
-use zerocopy_derive::KnownLayout;
-use zerocopy_derive::Unaligned;
+use zerocopy_derive::{
+    FromBytes,
+    Immutable,
+    IntoBytes,
+    KnownLayout,
+    Unaligned, //
+};
 
-use super::check_version;
-use super::MAGIC;
-use super::VERSION;
-use crate::error::WireError;
-use crate::limits::MAX_CONNECTIONS;
-use crate::wire;
+use crate::{
+    error::WireError,
+    limits::MAX_CONNECTIONS,
+    wire, //
+};
+
+use super::{
+    check_version,
+    MAGIC,
+    VERSION, //
+};
 
 /// Size of the private data, in both directions, in bytes.
 pub const CONN_MSG_SIZE: usize = 56;

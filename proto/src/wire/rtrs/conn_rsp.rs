@@ -2,28 +2,41 @@
 
 //! Private data of an accept and of a reject.
 
-use zerocopy::little_endian::U16;
-use zerocopy::little_endian::U32;
-use zerocopy_derive::FromBytes;
-use zerocopy_derive::Immutable;
-use zerocopy_derive::IntoBytes;
-use zerocopy_derive::KnownLayout;
-use zerocopy_derive::Unaligned;
+use zerocopy::little_endian::{
+    U16,
+    U32, //
+};
+use zerocopy_derive::{
+    FromBytes,
+    Immutable,
+    IntoBytes,
+    KnownLayout,
+    Unaligned, //
+};
 
-use super::check_version;
-use super::CONN_MSG_SIZE;
-use super::MAGIC;
-use super::VERSION;
-use crate::error::WireError;
-use crate::imm::sanitize_errno;
-use crate::imm::IoReqLayout;
-use crate::limits::QueueDepth;
-use crate::limits::ServerLimits;
-use crate::limits::HEADER_SIZE;
-use crate::limits::MAX_HEADER_SIZE;
-use crate::limits::MIN_HEADER_SIZE;
-use crate::limits::MIN_IO_SIZE;
-use crate::wire;
+use crate::{
+    error::WireError,
+    imm::{
+        sanitize_errno,
+        IoReqLayout, //
+    },
+    limits::{
+        QueueDepth,
+        ServerLimits,
+        HEADER_SIZE,
+        MAX_HEADER_SIZE,
+        MIN_HEADER_SIZE,
+        MIN_IO_SIZE, //
+    },
+    wire, //
+};
+
+use super::{
+    check_version,
+    CONN_MSG_SIZE,
+    MAGIC,
+    VERSION, //
+};
 
 const NEW_RKEY: u32 = 1 << 1;
 /// Not in C. Set only if the client requested inline immediates.

@@ -3,24 +3,37 @@
 //! INFO_REQ and INFO_RSP, exchanged over the first connection once all connections of a path
 //! are up: the client names the session, the server sends the addresses of its chunks.
 
-use zerocopy::little_endian::U16;
-use zerocopy::FromBytes as _;
-use zerocopy_derive::FromBytes;
-use zerocopy_derive::Immutable;
-use zerocopy_derive::IntoBytes;
-use zerocopy_derive::KnownLayout;
-use zerocopy_derive::Unaligned;
+use zerocopy::{
+    little_endian::U16,
+    FromBytes as _, //
+};
+use zerocopy_derive::{
+    FromBytes,
+    Immutable,
+    IntoBytes,
+    KnownLayout,
+    Unaligned, //
+};
 
-use super::SgDesc;
-use super::WireDesc;
-use super::TYPE_INFO_REQ;
-use super::TYPE_INFO_RSP;
-use crate::error::WireError;
-use crate::imm::IoReqLayout;
-use crate::limits::BufId;
-use crate::wire;
-use crate::wire::name::NameBuf;
-use crate::wire::name::SessName;
+use crate::{
+    error::WireError,
+    imm::IoReqLayout,
+    limits::BufId,
+    wire::{
+        self,
+        name::{
+            NameBuf,
+            SessName, //
+        }, //
+    }, //
+};
+
+use super::{
+    SgDesc,
+    WireDesc,
+    TYPE_INFO_REQ,
+    TYPE_INFO_RSP, //
+};
 
 /// Size of an INFO_REQ in bytes.
 pub const INFO_REQ_SIZE: usize = 272;

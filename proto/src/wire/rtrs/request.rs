@@ -18,18 +18,25 @@
 use core::ops::Range;
 
 use zerocopy::little_endian::U16;
-use zerocopy_derive::FromBytes;
-use zerocopy_derive::Immutable;
-use zerocopy_derive::IntoBytes;
-use zerocopy_derive::KnownLayout;
-use zerocopy_derive::Unaligned;
+use zerocopy_derive::{
+    FromBytes,
+    Immutable,
+    IntoBytes,
+    KnownLayout,
+    Unaligned, //
+};
 
-use super::SgDesc;
-use super::WireDesc;
-use super::TYPE_READ;
-use super::TYPE_WRITE;
-use crate::error::WireError;
-use crate::wire;
+use crate::{
+    error::WireError,
+    wire, //
+};
+
+use super::{
+    SgDesc,
+    WireDesc,
+    TYPE_READ,
+    TYPE_WRITE, //
+};
 
 const NEED_INVALIDATE: u16 = 1 << 0;
 

@@ -2,19 +2,28 @@
 
 //! Remote keys of chunks: how they change, and RKEY_RSP, which carries the new one.
 
-use zerocopy::little_endian::U16;
-use zerocopy::little_endian::U32;
-use zerocopy_derive::FromBytes;
-use zerocopy_derive::Immutable;
-use zerocopy_derive::IntoBytes;
-use zerocopy_derive::KnownLayout;
-use zerocopy_derive::Unaligned;
+use zerocopy::little_endian::{
+    U16,
+    U32, //
+};
+use zerocopy_derive::{
+    FromBytes,
+    Immutable,
+    IntoBytes,
+    KnownLayout,
+    Unaligned, //
+};
+
+use crate::{
+    error::WireError,
+    limits::{
+        BufId,
+        QueueDepth, //
+    },
+    wire, //
+};
 
 use super::TYPE_RKEY_RSP;
-use crate::error::WireError;
-use crate::limits::BufId;
-use crate::limits::QueueDepth;
-use crate::wire;
 
 /// Returns the key that the owner of a memory region uses after `rkey`.
 ///
