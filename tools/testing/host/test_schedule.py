@@ -154,3 +154,13 @@ def test_a_run_without_tests_ends() -> None:
     scheduler, workers = _begin([])
     assert scheduler.tests_finished
     assert all(worker.shutting_down for worker in workers)
+
+
+def test_one_worker_has_two_machines_and_the_other_one() -> None:
+    batches = [
+        Batch(PAIR, False, [0, 1]),
+        Batch(("two_links", "stock"), False, [2, 3]),
+        Batch(LOOPBACK, False, [4, 5]),
+    ]
+    _, workers = _begin(batches)
+    assert [worker.running for worker in workers] == [0, 4]

@@ -18,6 +18,9 @@ from typing import Protocol
 Guests = tuple[str, ...] | None
 """The fixture that provides guests, and its parameters."""
 
+SINGLE = "loopback"
+"""The fixture that provides one machine; the others provide two."""
+
 KEEP = 1
 """Tests that a worker keeps until it has been given more."""
 
@@ -147,9 +150,12 @@ class Scheduler:
         """The batch that a worker takes next.
 
         Those without guests come first, then those that run alone.  Of all others it takes
-        one for the guests it has, else one for guests that no other worker has.
+        one for the guests it has, else one for guests that no other worker has.  While
+        another worker has two machines it takes one machine, as long as there are tests for
+        that: four machines on two processors are slower than three.
         """
         taken = {self._guests.get(other) for other in others}
+        pair_taken = any(guests is not None and guests[0] != SINGLE for guests in taken)
 
         def rank(batch: Batch) -> tuple[bool, ...]:
             side_by_side = batch.guests is not None and not batch.alone
@@ -157,6 +163,7 @@ class Scheduler:
                 batch.guests is not None,
                 side_by_side,
                 side_by_side and batch.guests != self._guests.get(node),
+                side_by_side and pair_taken and batch.guests[0] != SINGLE,
                 side_by_side and batch.guests in taken,
             )
 
