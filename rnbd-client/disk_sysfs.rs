@@ -89,7 +89,8 @@ impl DiskFiles {
             );
             EINVAL
         })?;
-        // Removing the disk removes this file.
+        // Removing the disk removes this file, and drops the directory's reference to `this`;
+        // the set of files, to which the caller has a reference, keeps another one.
         ctx.break_protection(&crate::LocalModule::THIS_MODULE)?;
         this.session.unmap(&this.device, mode)
     }

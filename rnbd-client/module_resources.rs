@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
-//! ModuleResources of the module that all devices share.
+//! Resources of the module that all devices share.
 
 #![deny(unsafe_code)]
 
@@ -23,7 +23,7 @@ use crate::{
     mq::Major, //
 };
 
-/// ModuleResources that all devices share. Each session holds a reference.
+/// Resources that all devices share. Each session holds a reference.
 pub(crate) struct ModuleResources {
     /// Numbers of disks.
     pub(crate) numbers: Arc<DiskNumbers>,

@@ -79,7 +79,7 @@ impl DiskRegistry {
             try_pin_init!(Self {
                 dir,
                 debug: debugfs::DebugfsDir::new(c"rnbd_server")?,
-                open <- new_mutex!(KVec::new(), "rnbd_disks"),
+                open <- new_mutex!(KVec::new(), "rnbd_disk_registry"),
             }? Error),
             GFP_KERNEL,
         )

@@ -77,7 +77,7 @@ impl ExportAcl {
             pin_init!(Self {
                 name,
                 rules,
-                state <- new_mutex!(state, "rnbd_gate"),
+                state <- new_mutex!(state, "rnbd_export_acl"),
             }),
             GFP_KERNEL,
         )

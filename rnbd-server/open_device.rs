@@ -341,6 +341,21 @@ impl State {
             }
         }
     }
+    /// Goes from `Draining` to `Releasing` and returns the resources and the client's CLOSE. In
+    /// another state, changes nothing.
+    fn start_releasing(&mut self) -> Option<(Resources, Option<Request>)> {
+        match mem::replace(self, Self::Releasing) {
+            Self::Draining {
+                resources,
+                close_request,
+                ..
+            } => Some((resources, close_request)),
+            other => {
+                *self = other;
+                None
+            }
+        }
+    }
 }
 
 impl LastRefDropped for OpenDevice {
@@ -353,13 +368,8 @@ impl LastRefDropped for OpenDevice {
 impl OwnedWorkItem<RELEASE> for OpenDevice {
     fn run(this: Arc<Self>) {
         work::stop_sync::<_, REPORT>(&this);
-        let draining = mem::replace(&mut *this.state.lock(), State::Releasing);
-        let State::Draining {
-            resources,
-            close_request,
-            ..
-        } = draining
-        else {
+        let started = this.state.lock().start_releasing();
+        let Some((resources, close_request)) = started else {
             // Only a draining device has its last reference dropped.
             return;
         };

@@ -102,11 +102,11 @@ impl<C: RequestConn> RequestTable<C> {
         let Some((rdma_request, remote_buf)) = self.get(request.permit.index()) else {
             return Err((request, EINVAL));
         };
-        let Some(idle) = rdma_request.begin() else {
+        let Some(held) = rdma_request.begin() else {
             return Err((request, EBUSY));
         };
         RdmaRequest::submit(
-            idle,
+            held,
             qp,
             &self.negotiated,
             remote_buf,
@@ -127,10 +127,10 @@ impl<C: RequestConn> RequestTable<C> {
         for rdma_request in self.requests.iter() {
             // In place of the server, which cannot respond any more.
             rdma_request.record_response(None, |_| ());
-            let Some(idle) = rdma_request.begin() else {
+            let Some(held) = rdma_request.begin() else {
                 continue;
             };
-            if let Some(request) = RdmaRequest::take_unanswered(idle) {
+            if let Some(request) = RdmaRequest::take_unanswered(held) {
                 f(request);
             }
         }

@@ -164,8 +164,8 @@ impl Drop for OwnedWorkqueue {
 #[pinned_drop]
 impl PinnedDrop for Inner {
     fn drop(self: Pin<&mut Self>) {
-        // SAFETY: Initialised. Either no reference is left, or the workqueue could not be
-        // created and nothing ever had one.
+        // SAFETY: Initialised, and no reference is left: `OwnedWorkqueue::drop` has waited for
+        // the last one.
         unsafe { bindings::percpu_ref_exit(self.refs.get()) };
     }
 }

@@ -343,8 +343,8 @@ impl Path {
 
     /// Tells the teardown that a chunk was released without being posted.
     ///
-    /// Any context, but in an RCU read section or in the work item of a dispatch queue, as the
-    /// path may be freed from then on.
+    /// Must be called in an RCU read section or in the work item of a dispatch queue, as the path
+    /// may be freed once those have ended.
     pub(super) fn chunk_returned(&self) {
         // Either the teardown sees the chunk, or this sees the teardown.
         smp_mb(Full);

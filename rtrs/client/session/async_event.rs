@@ -27,10 +27,10 @@ const DELAY: Delta = Delta::from_secs(1);
 
 impl Session {
     /// Calls [`Events::async_event`](super::Events::async_event) from now on when the server
-    /// sends another event count than `count`, which was in its greeting; never if it had
+    /// sends another event count than `count`, which was in its SESS_INFO_RSP; never if it had
     /// none.
     ///
-    /// To be called after each greeting, and before the server is asked about devices.
+    /// To be called after each exchange of versions, and before the server is asked about devices.
     pub fn listen(&self, count: Option<EventCount>) {
         self.listener.start(count);
     }
