@@ -2,7 +2,7 @@
 
 //! Connecting a path: all of its connections, the requests, and the exchange of INFO.
 //!
-//! A step that fails drops all that was made before.
+//! A step that fails drops what the steps before it made.
 
 use kernel::{
     prelude::*,

@@ -178,7 +178,7 @@ impl Interrupt {
         })
     }
 
-    /// Ends the present wait, and all that follow, with `ECANCELED`.
+    /// Ends the present wait, and each later one, with `ECANCELED`.
     pub fn raise(&self) {
         let waiting = {
             let mut state = self.state.lock();
