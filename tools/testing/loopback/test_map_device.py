@@ -120,7 +120,8 @@ def test_nobody_listens(loopback: Pair, port: int) -> None:
     drivers.unload(guest)
     if port != 1234:
         loopback.target.ram_disk(16)
-        loopback.load()
+        loopback.target.load()
+    loopback.initiator.load()
     mark = guest.console.mark()
     error = loopback.initiator.request(f"{NAME} {PATH} {DISK} dest_port={port}")
     assert error in ("ECONNREFUSED", "ECONNRESET", "EHOSTUNREACH")
