@@ -72,7 +72,16 @@ def expect_silence(output: str) -> None:
         pytest.fail(output, pytrace=False)
 
 
-@pytest.fixture(scope="module", params=["stock", "sanitize"])
+BOTH = pytest.mark.parametrize("build", ["stock", "sanitize"], indirect=True)
+"""Runs a test with both kernels."""
+
+STOCK = pytest.mark.parametrize(
+    "build", ["stock", pytest.param("sanitize", marks=pytest.mark.long)], indirect=True
+)
+"""Runs a test with the stock kernel; with `--long` with both, whose build system is one."""
+
+
+@pytest.fixture(scope="module")
 def build(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Build:
     """A build of its own for each of the two kernels."""
     if f"RNBD_{request.param.upper()}_BUILD" not in os.environ:
@@ -80,11 +89,13 @@ def build(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     return Build(request.param, tmp_path_factory.mktemp(request.param))
 
 
+@BOTH
 def test_modules_build_without_warnings(build: Build) -> None:
     expect_silence(build.make("modules"))
     assert all((build.source / name).exists() for name in MODULES)
 
 
+@STOCK
 def test_modules_have_the_version_of_the_tree(build: Build) -> None:
     build.make("modules")
     source = (TREE / "rtrs/kernel_ext/version.rs").read_text()
@@ -95,10 +106,12 @@ def test_modules_have_the_version_of_the_tree(build: Build) -> None:
         assert f"\0version={version}\0".encode() in (build.source / name).read_bytes(), name
 
 
+@BOTH
 def test_second_build_does_nothing(build: Build) -> None:
     assert not re.findall(r"^  [A-Z]+ .*", build.make("modules"), re.M)
 
 
+@STOCK
 @pytest.mark.parametrize(
     ("file", "objects"),
     [
@@ -106,7 +119,7 @@ def test_second_build_does_nothing(build: Build) -> None:
         ("rtrs/rtrs.rs", OBJECTS - {"proto/src/lib.o"}),
         # The bindings are generated from it.
         ("rtrs/bindings/helpers.c", OBJECTS - {"proto/src/lib.o"}),
-        ("proto/src/lib.rs", OBJECTS),
+        pytest.param("proto/src/lib.rs", OBJECTS, marks=pytest.mark.long),
         ("proto/src/wire/rtrs/rkey.rs", OBJECTS),
     ],
 )
@@ -114,6 +127,7 @@ def test_a_change_builds_what_depends_on_it(build: Build, file: str, objects: se
     assert build.change(file) == objects
 
 
+@STOCK
 def test_clippy_has_nothing_to_say(build: Build) -> None:
     # Clippy is another compiler, so everything is built again.
     expect_silence(build.make("CLIPPY=1", "modules"))
