@@ -7,8 +7,8 @@ from rnbdbench.lab import Pair
 from rnbdbench.rnbd import Device
 from rnbdbench.stalling import StallingDisk
 
-NEWS = 15.0
-"""Seconds until an initiator must have heard of it: a heartbeat, and more on a slow machine."""
+NOTICE_LIMIT = 15.0
+"""Seconds until an initiator must have noticed: a heartbeat, and more on a slow machine."""
 
 
 def _force_close(session: str = "bench", disk: str = "ram0") -> str:
@@ -27,7 +27,7 @@ def _wait_until_closed(device: Device) -> None:
     device.guest.wait_until(
         lambda: device.read("rnbd/state") == "closed",
         f"{device.name} to be closed",
-        NEWS,
+        NOTICE_LIMIT,
     )
 
 

@@ -114,7 +114,7 @@ def test_io_goes_on_over_the_other_path(loopback: Pair) -> None:
     kept.wait_for_traffic(0)
     other.force_connection()
     other.wait_for_traffic(0)
-    # Anew, though it is up.
+    # Connects again a path that is up.
     assert other.reconnect() is None
     other.wait_for_traffic(0)
     assert other.reconnects() == (2, 0)

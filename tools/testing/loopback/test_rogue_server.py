@@ -27,7 +27,7 @@ CONNECTIONS = {
     "no-room-for-header": ("EPROTO", "header size 100 out of range"),
     "no-room-for-data": ("EPROTO", "maximum I/O size 100 out of range"),
     "too-much-room": ("EPROTO", "maximum I/O size 4294967295 out of range"),
-    "notes": ("ENOTSUP", "the server needs immediates"),
+    "inline-immediates": ("ENOTSUP", "the server needs immediates"),
     "refused": ("EACCES", ""),
     "refused-without-reason": ("ECONNREFUSED", ""),
     "refused-with-no-error": ("EINVAL", ""),
@@ -51,19 +51,19 @@ CHUNKS = {
 }
 """The same for cases of INFO_RSP, by which the server sends the addresses of its memory."""
 
-ANSWERS = {
-    "answer-of-no-chunk": ("ECONNABORTED", "path lost: response with a wrong id"),
-    "answer-of-other-chunk": ("ECONNABORTED", "path lost: response to a request that is not in flight"),
+RESPONSES = {
+    "response-of-no-chunk": ("ECONNABORTED", "path lost: response with a wrong id"),
+    "response-of-other-chunk": ("ECONNABORTED", "path lost: response to a request that is not in flight"),
     "immediate-of-no-type": ("ECONNABORTED", "path lost: unknown immediate"),
     "request-to-client": ("ECONNABORTED", "path lost: immediate that does not belong here"),
     "heartbeat-on-io": ("ECONNABORTED", "path lost: immediate that does not belong here"),
     "message": ("ECONNABORTED", "path lost: message without an immediate"),
     "message-too-long": ("ECONNABORTED", "path lost: the connection broke"),
     "key-without-need": ("ECONNABORTED", "path lost: malformed response"),
-    "answer-of-any-error": ("511", ""),
-    "greeting-of-nothing": ("EPROTO", "unexpected message type 0"),
-    "greeting-of-other-type": ("EPROTO", "unexpected message type 77"),
-    "greeting-of-no-version": ("EPROTO", "unsupported version 0.0"),
+    "response-of-any-error": ("511", ""),
+    "handshake-of-nothing": ("EPROTO", "unexpected message type 0"),
+    "handshake-of-other-type": ("EPROTO", "unexpected message type 77"),
+    "handshake-of-no-version": ("EPROTO", "unsupported version 0.0"),
     "open-of-other-type": ("EPROTO", "unexpected message type 77"),
     "no-block-size": ("EPROTO", "impossible device geometry"),
     "odd-block-size": ("EPROTO", "impossible device geometry"),
@@ -77,7 +77,7 @@ DISKS = {
     "all-ones": ("EPROTO", "impossible device geometry"),
     "io-fails": (None, ""),
     "io-fails-by-any-number": (None, ""),
-    "io-answered-twice": (None, "path lost: response to a request that is not in flight"),
+    "io-response-twice": (None, "path lost: response to a request that is not in flight"),
     "well-behaved": (None, ""),
 }
 """The same for cases in which a disk may be mapped."""
@@ -104,7 +104,7 @@ def _use(guest: Guest, disk: Device, words: str) -> None:
     [
         pytest.param(CONNECTIONS, id="connections"),
         pytest.param(CHUNKS, id="chunks"),
-        pytest.param(ANSWERS, id="answers"),
+        pytest.param(RESPONSES, id="responses"),
         pytest.param(DISKS, id="disks"),
     ],
 )

@@ -13,7 +13,7 @@ SECTOR = 512
 
 
 def sess_info(version=2, kind=SESS_INFO):
-    """Encodes the greeting (SESS_INFO), or the response to it."""
+    """Encodes the handshake (SESS_INFO), or the response to it."""
     return struct.pack("<HxxB31x", kind, version)
 
 

@@ -117,11 +117,11 @@ static struct ibv_sge memory_of(const struct peer_work *work)
 }
 
 /*
- * Connects, with `data` to tell what for, and returns what the other side says in `answer`.
+ * Connects, with `data` to tell what for, and returns what the other side says in `response`.
  * -ECONNREFUSED: it says no.
  */
 int peer_connect(const char *host, const char *port, const uint8_t data[PRIVATE_DATA],
-		 uint8_t answer[PRIVATE_DATA], struct rdma_cm_id **connection)
+		 uint8_t response[PRIVATE_DATA], struct rdma_cm_id **connection)
 {
 	struct ibv_qp_init_attr attr = queues();
 	struct rdma_conn_param param;
@@ -133,7 +133,7 @@ int peer_connect(const char *host, const char *port, const uint8_t data[PRIVATE_
 
 	describe(&param, data);
 	error = rdma_connect(id, &param) ? -errno : 0;
-	read_data(id->event, answer);
+	read_data(id->event, response);
 	if (error) {
 		rdma_destroy_ep(id);
 		return error;
@@ -181,18 +181,18 @@ int peer_take(struct rdma_cm_id *listener, uint8_t data[PRIVATE_DATA],
 	return wanted;
 }
 
-int peer_accept(struct rdma_cm_id *id, const uint8_t answer[PRIVATE_DATA])
+int peer_accept(struct rdma_cm_id *id, const uint8_t response[PRIVATE_DATA])
 {
 	struct rdma_conn_param param;
 
-	describe(&param, answer);
+	describe(&param, response);
 	return rdma_accept(id, &param) ? -errno : 0;
 }
 
 /* Says no to a connection, which is gone then; without a reason if `length` is 0. */
-void peer_refuse(struct rdma_cm_id *id, const uint8_t answer[PRIVATE_DATA], uint8_t length)
+void peer_refuse(struct rdma_cm_id *id, const uint8_t response[PRIVATE_DATA], uint8_t length)
 {
-	rdma_reject(id, answer, length);
+	rdma_reject(id, response, length);
 	rdma_destroy_ep(id);
 }
 

@@ -4,7 +4,7 @@
     rogue_client.py <address> <port> <seconds> <disk> <case>...
 
 Says what became of each case, in a line of JSON: `refused <errno>` for a connection,
-`closed` for a path, `answer <errno>` for a request, or what it was if it was none of
+`closed` for a path, `response <errno>` for a request, or what it was if it was none of
 these. A case begins with a line in the kernel's log that has its name.
 """
 
@@ -79,7 +79,7 @@ def request_case(name, act):
     """Adds a case: `act` with a connected session and an open disk; it returns an error."""
     up_case(
         name,
-        lambda target, session: f"answer {act(session, opened(session, target.disk))}",
+        lambda target, session: f"response {act(session, opened(session, target.disk))}",
     )
 
 
@@ -115,7 +115,7 @@ case("too-many-connections", partial(connect, count=4097))
 case("connection-beyond", partial(connect, connection=2))
 case("second-first", partial(connect, connection=1))
 case("unknown-session", partial(connect, flags=0))
-case("notes", partial(connect, flags=transport.FIRST | 1 << 7))
+case("inline-immediates", partial(connect, flags=transport.FIRST | 1 << 7))
 case("connection-again", partial(connect_twice, connection=0))
 case("other-count", partial(connect_twice, count=3))
 
@@ -175,7 +175,7 @@ def say(number, kind, payload):
 
 
 path_case("immediate-of-no-type", say(1, 5, 0))
-path_case("answer-to-server", say(1, transport.IO_RSP, 0))
+path_case("response-to-server", say(1, transport.IO_RSP, 0))
 path_case("heartbeat-on-io", say(1, transport.HEARTBEAT, 0))
 path_case("chunk-beyond", lambda session: session.say(1, session.place(13, 0)))
 path_case("offset-beyond", lambda session: session.say(1, session.place(0, 0xFFFFFF)))
@@ -231,7 +231,7 @@ def ask(user, **request):
 
     def act(target, session):
         message = user(target) if callable(user) else user
-        return f"answer {session.ask(message, **request)}"
+        return f"response {session.ask(message, **request)}"
 
     return act
 
@@ -242,7 +242,7 @@ def reply(user, size, room=4096):
     def act(target, session):
         error = session.ask(user(target), room=room)
         rest = session.data(room)[size:]
-        return f"answer {error}" if not any(rest) else f"more than a response: {rest.hex()}"
+        return f"response {error}" if not any(rest) else f"more than a response: {rest.hex()}"
 
     return act
 
@@ -259,7 +259,7 @@ def open_twice(target, session):
     opened(session, target.disk)
     alias = target.disk.replace(b"/dev/", b"/dev/./")
     again = session.ask(messages.open_device(alias), room=messages.OPEN_RSP_SIZE)
-    return f"answer {again}"
+    return f"response {again}"
 
 
 def read_only(operation, data=b""):
@@ -267,7 +267,7 @@ def read_only(operation, data=b""):
 
     def act(target, session):
         device = opened(session, target.disk, messages.RO)
-        return f"answer {session.ask(messages.io(device, operation), data)}"
+        return f"response {session.ask(messages.io(device, operation), data)}"
 
     return act
 
@@ -291,10 +291,10 @@ BLOCK = bytes(messages.SECTOR)
 up_case("message-of-no-type", ask(struct.pack("<HxxI", 99, 0)))
 up_case("message-of-two-bytes", ask(b"\x04\x00"))
 up_case("no-message", ask(b""))
-up_case("greeting-of-no-version", ask(messages.sess_info(version=0), room=messages.SESS_INFO_SIZE))
-up_case("greeting-without-room", ask(messages.sess_info(), room=8))
-up_case("greeting-as-write", ask(messages.sess_info()))
-up_case("greeting", reply(lambda _: messages.sess_info(), messages.SESS_INFO_SIZE))
+up_case("handshake-of-no-version", ask(messages.sess_info(version=0), room=messages.SESS_INFO_SIZE))
+up_case("handshake-without-room", ask(messages.sess_info(), room=8))
+up_case("handshake-as-write", ask(messages.sess_info()))
+up_case("handshake", reply(lambda _: messages.sess_info(), messages.SESS_INFO_SIZE))
 up_case("open-short", open_of(cut=100))
 up_case("open-endless", open_of(path=b"x" * transport.NAME))
 up_case("open-parent", open_of(path=b"/dev/../dev/ram0"))

@@ -58,7 +58,7 @@ case("depth-beyond", first=put(6, "<H", 0xFFFF))
 case("no-room-for-header", first=put(12, "<I", 100))
 case("no-room-for-data", first=put(8, "<I", 100))
 case("too-much-room", first=put(8, "<I", 0xFFFFFFFF))
-case("notes", first=put(16, "<I", 1 << 31))
+case("inline-immediates", first=put(16, "<I", 1 << 31))
 case("refused", first=put(4, "<h", -13))
 case("refused-without-reason", first=instead(b""))
 case("refused-with-no-error", first=put(4, "<h", -0x8000))
@@ -79,33 +79,33 @@ case("half-a-chunk", info=put(20, "<I", server.CHUNK // 2))
 case("chunks-too-long", info=put(20, "<I", 2 * server.CHUNK))
 case("chunk-around", info=put(8, "<Q", (1 << 64) - 8))
 
-# Invalid responses to the greeting.
+# Invalid responses to the handshake.
 
-case("answer-of-no-chunk", answer=lambda peer, request: peer.answer(request, chunk=77))
+case("response-of-no-chunk", respond=lambda peer, request: peer.respond(request, chunk=77))
 case(
-    "answer-of-other-chunk",
-    answer=lambda peer, request: peer.answer(request, chunk=(request.chunk + 1) % server.DEPTH),
+    "response-of-other-chunk",
+    respond=lambda peer, request: peer.respond(request, chunk=(request.chunk + 1) % server.DEPTH),
 )
-case("immediate-of-no-type", answer=say(1, 5, 0))
-case("request-to-client", answer=say(1, transport.IO_REQ, 0))
-case("heartbeat-on-io", answer=say(1, transport.HEARTBEAT, 0))
-case("message", answer=lambda peer, request: peer.send(1, b"message"))
-case("message-too-long", answer=lambda peer, request: peer.send(1, bytes(100)))
+case("immediate-of-no-type", respond=say(1, 5, 0))
+case("request-to-client", respond=say(1, transport.IO_REQ, 0))
+case("heartbeat-on-io", respond=say(1, transport.HEARTBEAT, 0))
+case("message", respond=lambda peer, request: peer.send(1, b"message"))
+case("message-too-long", respond=lambda peer, request: peer.send(1, bytes(100)))
 case(
     "key-without-need",
-    answer=lambda peer, request: peer.send(
+    respond=lambda peer, request: peer.send(
         request.connection,
         struct.pack("<HHI", transport.RKEY_RSP, 77, 0),
         transport.immediate(transport.IO_RSP, request.chunk),
     ),
 )
-case("answer-of-any-error", answer=lambda peer, request: peer.answer(request, error=511))
+case("response-of-any-error", respond=lambda peer, request: peer.respond(request, error=511))
 
 # Responses with the wrong content.
 
-case("greeting-of-nothing", greeting=instead(b""))
-case("greeting-of-other-type", greeting=put(0, "<H", 77))
-case("greeting-of-no-version", greeting=put(4, "<B", 0))
+case("handshake-of-nothing", handshake=instead(b""))
+case("handshake-of-other-type", handshake=put(0, "<H", 77))
+case("handshake-of-no-version", handshake=put(4, "<B", 0))
 case("open-of-other-type", open=put(0, "<H", 77))
 case("no-block-size", open=instead(messages.open_rsp(logical=0)))
 case("odd-block-size", open=instead(messages.open_rsp(logical=513)))
@@ -116,18 +116,18 @@ case("all-ones", open=instead(struct.pack("<HH", messages.OPEN_RSP, 0) + b"\xff"
 
 # I/O.
 
-case("io-fails", io=lambda peer, request: peer.answer(request, error=5))
-case("io-fails-by-any-number", io=lambda peer, request: peer.answer(request, error=511))
+case("io-fails", io=lambda peer, request: peer.respond(request, error=5))
+case("io-fails-by-any-number", io=lambda peer, request: peer.respond(request, error=511))
 
 
-def answer_twice(peer, request):
+def respond_twice(peer, request):
     """Responds twice, except to reads of the partition table."""
-    peer.answer(request)
+    peer.respond(request)
     if messages.sector_of(request.user) == SECTOR:
-        peer.answer(request)
+        peer.respond(request)
 
 
-case("io-answered-twice", io=answer_twice)
+case("io-response-twice", io=respond_twice)
 case("well-behaved")
 
 

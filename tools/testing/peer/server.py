@@ -81,13 +81,13 @@ class Server(end.End):
         """Accepts or refuses the next connection."""
         number = len(self.connections)
         what = "first" if number == 0 else "second" if number == 1 else "other"
-        answer = self.change(what, conn_rsp())
-        if struct.unpack_from("<h", answer.ljust(6, b"\1"), 4)[0]:
-            connection.refuse(answer)
+        response = self.change(what, conn_rsp())
+        if struct.unpack_from("<h", response.ljust(6, b"\1"), 4)[0]:
+            connection.refuse(response)
             raise verbs.Ended
         self.add(connection, CHUNKS + DEPTH * CHUNK)
         self.receive(number, INBOX, RECEIVE, transport.RECEIVES)
-        connection.accept(answer)
+        connection.accept(response)
 
     def info(self):
         """Encodes an INFO_RSP with a descriptor for each chunk."""
@@ -133,20 +133,20 @@ class Server(end.End):
         kind = struct.unpack_from("<H", request.user)[0]
         data = b""
         if kind == messages.SESS_INFO:
-            data = self.change("greeting", messages.sess_info(kind=messages.SESS_INFO_RSP))
+            data = self.change("handshake", messages.sess_info(kind=messages.SESS_INFO_RSP))
         elif kind == messages.OPEN:
             data = self.change("open", messages.open_rsp())
         elif kind == messages.IO:
             data = bytes(request.length)
         if data and request.length:
             self.write(request.connection, data, request.address, request.key)
-        names = {messages.SESS_INFO: "answer", messages.IO: "io"}
+        names = {messages.SESS_INFO: "respond", messages.IO: "io"}
         if act := self.changes.get(names.get(kind)):
             act(self, request)
         else:
-            self.answer(request)
+            self.respond(request)
 
-    def answer(self, request, error=0, chunk=None):
+    def respond(self, request, error=0, chunk=None):
         """Sends the response to a request."""
         chunk = request.chunk if chunk is None else chunk
         self.say(request.connection, transport.immediate(transport.IO_RSP, error << 19 | chunk))

@@ -90,14 +90,14 @@ def connect(host, port, private):
     """A connection, made with `private` for the other side; `Refused` if that says no."""
     assert len(private) == PRIVATE_DATA
     connection = ctypes.c_void_p()
-    answer = ctypes.create_string_buffer(PRIVATE_DATA)
+    response = ctypes.create_string_buffer(PRIVATE_DATA)
     result = LIBRARY.peer_connect(
-        host.encode(), port.encode(), private, answer, ctypes.byref(connection)
+        host.encode(), port.encode(), private, response, ctypes.byref(connection)
     )
     if result == -errno.ECONNREFUSED:
-        raise Refused(answer.raw)
+        raise Refused(response.raw)
     check(result)
-    return Connection(connection, answer.raw)
+    return Connection(connection, response.raw)
 
 
 class Listener:
@@ -125,13 +125,13 @@ class Connection:
         """The private data of the other side."""
         self.ended = False
 
-    def accept(self, answer):
+    def accept(self, response):
         """Says yes to one that was taken."""
-        check(LIBRARY.peer_accept(self.id, answer))
+        check(LIBRARY.peer_accept(self.id, response))
 
-    def refuse(self, answer=b""):
+    def refuse(self, response=b""):
         """Says no to one that was taken."""
-        LIBRARY.peer_refuse(self.id, answer, len(answer))
+        LIBRARY.peer_refuse(self.id, response, len(response))
 
     def close(self):
         """Ends it."""

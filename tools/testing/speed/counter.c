@@ -159,7 +159,7 @@ static void *serve(void *unused)
 	char counts[512], done[512];
 	FILE *pipe, *file;
 
-	/* Whoever orders opens and closes the pipe each time. */
+	/* The sender of an order opens and closes the pipe each time. */
 	while ((pipe = fopen(orders, "r"))) {
 		while (fscanf(pipe, "%511s %511s", counts, done) == 2) {
 			if (!write_counts(counts))
