@@ -42,6 +42,7 @@ pub mod quota;
 pub mod reconnect_backoff;
 pub mod request_timeout;
 pub mod resend_order;
+pub mod response_credits;
 pub mod search_path;
 pub mod session_state;
 pub mod sq_credits;

@@ -6,7 +6,7 @@ use kernel::prelude::*;
 
 use rnbd_proto::{
     limits::ServerLimits,
-    sq_credits::ResponseCredits, //
+    response_credits::ResponseCredits, //
 };
 
 use crate::{
