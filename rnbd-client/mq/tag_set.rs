@@ -21,6 +21,15 @@ use super::{
     vtable::VTables, //
 };
 
+/// Flags of a tag set.
+///
+/// With `STACKING` blk-mq does not wait for the requests of a CPU that goes offline. That is for
+/// devices whose interrupts are shut down together with the CPU. Those of RDMA devices move to
+/// another CPU, and a request that waits for a path could take for ever.
+const FLAGS: u32 = bindings::BLK_MQ_F_TAG_HCTX_SHARED
+    | bindings::BLK_MQ_F_NO_SCHED_BY_DEFAULT
+    | bindings::BLK_MQ_F_STACKING;
+
 /// The tags and requests of the disks of one session.
 ///
 /// One set of tags serves all hardware queues of all disks, so that a tag identifies a
@@ -62,8 +71,7 @@ impl<T: Operations> TagSet<T> {
                             queue_depth: depth,
                             cmd_size,
                             numa_node: bindings::NUMA_NO_NODE,
-                            flags: bindings::BLK_MQ_F_TAG_HCTX_SHARED
-                                | bindings::BLK_MQ_F_NO_SCHED_BY_DEFAULT,
+                            flags: FLAGS,
                             ..pin_init::zeroed()
                         });
                         to_result(bindings::blk_mq_alloc_tag_set(slot))
