@@ -30,3 +30,5 @@ mod quirks;
 pub mod sg;
 pub mod wc;
 pub mod wr;
+
+pub(crate) use quirks::link_down::Notifier as LinkDownNotifier;

@@ -22,11 +22,15 @@ module! {
 crate::module_version!("rtrs");
 
 /// The module itself.
-struct Rtrs;
+struct Rtrs {
+    _link_down: Pin<KBox<rdma::LinkDownNotifier>>,
+}
 
 impl kernel::Module for Rtrs {
     fn init(_module: &'static ThisModule) -> Result<Self> {
         server::check_params()?;
-        Ok(Self)
+        Ok(Self {
+            _link_down: rdma::LinkDownNotifier::register()?,
+        })
     }
 }

@@ -16,13 +16,14 @@ objtree=$1 what=$2 input=$3 output=$4 depfile=$5
 
 # Types of other headers that the RDMA headers need and the kernel's crate lacks.
 foreign='dim|dim_sample|dim_stats|ifla_vf_guid|ifla_vf_info|ifla_vf_stats|iphdr'
-foreign="$foreign|irq_poll|irq_poll_fn|rdma_cgroup|rdmacg_device|tph_mem_type"
+foreign="$foreign|irq_poll|irq_poll_fn|netdev_cmd|rdma_cgroup|rdmacg_device|tph_mem_type"
 
 case $what in
 headers)
 	record=bindings_generated.rs
 	set -- --allowlist-file '.*/(rdma|uapi/rdma)/.*' --allowlist-file '.*/linux/inet\.h' \
 		--allowlist-function 'kern_path|vfs_path_lookup|rtrs_trace_.*' \
+		--allowlist-function '(un)?register_netdevice_notifier_net' \
 		--allowlist-type "$foreign" --allowlist-var 'RUST_CONST_HELPER_.*' \
 		--no-recursive-allowlist
 	;;

@@ -9,6 +9,7 @@
 #include <linux/blk-mq.h>
 #include <linux/inet.h>
 #include <linux/namei.h>
+#include <linux/netdevice.h>
 #include <rdma/ib_cm.h>
 #include <rdma/ib_verbs.h>
 #include <rdma/mr_pool.h>

@@ -8,6 +8,7 @@
 #include <linux/blkdev.h>
 #include <linux/export.h>
 #include <linux/fs_struct.h>
+#include <linux/netdevice.h>
 #include <linux/percpu-refcount.h>
 #include <rdma/ib_verbs.h>
 #include <rdma/rdma_cm.h>
@@ -136,3 +137,19 @@ void rust_helper_percpu_ref_put(struct percpu_ref *ref)
 	percpu_ref_put(ref);
 }
 EXPORT_SYMBOL_GPL(rust_helper_percpu_ref_put);
+
+/* Not in the kernel: the index of the interface that a notifier is called for. */
+int rust_helper_rtrs_notifier_ifindex(void *info)
+{
+	return netdev_notifier_info_to_dev(info)->ifindex;
+}
+
+/* Not in the kernel: the index of the interface of a port, or 0. */
+int rust_helper_rtrs_port_ifindex(struct ib_device *dev, u32 port)
+{
+	struct net_device *ndev = ib_device_get_netdev(dev, port);
+	int ifindex = ndev ? ndev->ifindex : 0;
+
+	dev_put(ndev);
+	return ifindex;
+}

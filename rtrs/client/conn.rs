@@ -137,6 +137,7 @@ impl CmEvents for Conn {
             CmEvent::Established => {}
             CmEvent::Disconnected => self.link.fail("the server disconnected"),
             CmEvent::AddrChange => self.link.fail("the local address changed"),
+            CmEvent::InterfaceDown => self.link.fail("the network interface goes down"),
             CmEvent::DeviceRemoval => self.link.fail("the RDMA device was removed"),
         }
     }

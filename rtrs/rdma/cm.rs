@@ -26,7 +26,10 @@ use crate::{
 
 use super::{
     pd::CmDevice,
-    quirks::rxe::ack_timeout, //
+    quirks::{
+        link_down::WatchedId,
+        rxe::ack_timeout, //
+    }, //
 };
 
 /// Returns the name of the owner of objects in the RDMA core.
@@ -76,6 +79,8 @@ pub enum CmEvent {
     Disconnected,
     /// The local address moved to another device.
     AddrChange,
+    /// The network interface is about to go down; the id must be dropped at once.
+    InterfaceDown,
     /// The device is being removed; the id must be dropped soon.
     DeviceRemoval,
 }
@@ -140,6 +145,11 @@ impl Context {
         }
         self.stepped.reinit();
         self.step.lock().take().ok_or(EIO)
+    }
+
+    /// Tells the owner of the id that the network interface is about to go down.
+    pub(super) fn interface_goes_down(&self) {
+        self.deliver(CmEvent::InterfaceDown, Step::Failed(ENETDOWN));
     }
 
     fn end_step(&self, step: Step) {
@@ -219,6 +229,8 @@ impl Interrupt {
 pub(super) struct CmId {
     id: NonNull<bindings::rdma_cm_id>,
     context: Arc<Context>,
+    /// Watches the id if it may send.
+    watched: WatchedId,
 }
 
 // SAFETY: The connection manager locks internally.
@@ -247,6 +259,7 @@ impl CmId {
         Ok(Self {
             id: NonNull::new(id).ok_or(ENOMEM)?,
             context,
+            watched: WatchedId::NONE,
         })
     }
 
@@ -264,7 +277,26 @@ impl CmId {
             (*id.as_ptr()).event_handler = Some(handler);
         }
         // INVARIANT: Set above.
-        Ok(Self { id, context })
+        Ok(Self {
+            id,
+            context,
+            watched: WatchedId::NONE,
+        })
+    }
+
+    /// Prepares for sending: from here on the owner learns when the network interface is about
+    /// to go down. To be called when the address is resolved, and before anything is sent.
+    ///
+    /// # Errors
+    ///
+    /// `ENETDOWN` when the port cannot send.
+    pub(super) fn begin_sending(&mut self) -> Result {
+        self.watched = WatchedId::new(self)?;
+        // After that, as an interface that goes down tells those that are watched.
+        match self.device()?.is_active(self.port()) {
+            true => Ok(()),
+            false => Err(ENETDOWN),
+        }
     }
 
     pub(super) fn as_ptr(&self) -> *mut bindings::rdma_cm_id {
@@ -334,8 +366,11 @@ impl CmId {
     /// must be kept until then.
     pub(super) fn leave_to_handler(self) -> Arc<Context> {
         let this = core::mem::ManuallyDrop::new(self);
-        // SAFETY: `this` is not dropped, so the field is moved out once.
-        unsafe { core::ptr::read(&this.context) }
+        // SAFETY: `this` is not dropped, so each field is moved out once.
+        unsafe {
+            drop(core::ptr::read(&this.watched));
+            core::ptr::read(&this.context)
+        }
     }
 }
 

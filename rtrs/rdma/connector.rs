@@ -122,8 +122,12 @@ impl Resolved {
     /// `private` is private data for the peer, at most 56 bytes in the IP port space. From
     /// here on `context` receives events. Takes at most `timeout_ms`; killable, and ended by
     /// `interrupt` as [`Resolved::new`] is.
+    ///
+    /// # Errors
+    ///
+    /// `ENETDOWN` when the port of the device is not active.
     pub fn connect<C: CmEvents + 'static>(
-        self,
+        mut self,
         pd: &Arc<Pd>,
         context: Arc<C>,
         config: &QpConfig,
@@ -132,6 +136,7 @@ impl Resolved {
         interrupt: &Interrupt,
     ) -> core::result::Result<(Connection<C>, Private), ConnectError> {
         self.cm.context().set_sink(context.clone());
+        self.cm.begin_sending()?;
         let conn = Connection::new(self.cm, pd, context, config).map_err(|(_, e)| e)?;
         let mut param = bindings::rdma_conn_param {
             private_data: private.as_ptr().cast(),

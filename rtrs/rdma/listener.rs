@@ -103,7 +103,7 @@ impl Incoming<'_> {
     ) -> Result<Connection<C>> {
         // SAFETY: This runs in the handler of the request. On failure the value is forgotten
         // below.
-        let cm = match unsafe { CmId::adopt(self.id) } {
+        let mut cm = match unsafe { CmId::adopt(self.id) } {
             Ok(cm) => cm,
             Err(e) => {
                 self.reject(&refusal(e));
@@ -113,6 +113,11 @@ impl Incoming<'_> {
         cm.context().set_sink(context.clone());
         // The client chose the number of retries; the timeout is not essential.
         let _ = cm.set_ack_timeout();
+        if let Err(e) = cm.begin_sending() {
+            let context = cm.leave_to_handler();
+            self.reject_adopted(&refusal(e), context);
+            return Err(e);
+        }
         let conn = match Connection::new(cm, pd, context, config) {
             Ok(conn) => conn,
             Err((cm, e)) => {

@@ -21,6 +21,18 @@ use super::quirks::inline_imm::has_immediates;
 pub struct CmDevice<'a>(pub(super) &'a NonNull<bindings::ib_device>);
 
 impl CmDevice<'_> {
+    pub(super) fn as_ptr(&self) -> *mut bindings::ib_device {
+        self.0.as_ptr()
+    }
+
+    /// Whether `port` can send ([`ib_query_port`](srctree/include/rdma/ib_verbs.h)). Sleeps.
+    pub(super) fn is_active(&self, port: u32) -> bool {
+        let mut attr = bindings::ib_port_attr::default();
+        // SAFETY: The device is alive, as the id that names it is.
+        let ret = unsafe { bindings::ib_query_port(self.as_ptr(), port, &raw mut attr) };
+        ret == 0 && attr.state == bindings::ib_port_state_IB_PORT_ACTIVE
+    }
+
     /// Returns the driver of the device.
     pub(super) fn driver(&self) -> bindings::rdma_driver_id {
         // SAFETY: The device is alive, as the id that names it is.

@@ -4,4 +4,5 @@
 //! place to turn it off.
 
 pub(super) mod inline_imm;
+pub(super) mod link_down;
 pub(super) mod rxe;

@@ -138,6 +138,7 @@ impl CmEvents for Conn {
             CmEvent::Established => {}
             CmEvent::Disconnected => self.path.close("disconnected"),
             CmEvent::AddrChange => self.path.close("address changed"),
+            CmEvent::InterfaceDown => self.path.close("the network interface goes down"),
             CmEvent::DeviceRemoval => self.path.close("device removed"),
         }
     }
