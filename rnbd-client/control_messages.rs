@@ -12,12 +12,17 @@ use rnbd_proto::{
         name::DevicePath,
         rnbd::{
             CloseMsg,
+            DescribeMsg,
+            Description,
             DevInfo,
             DeviceId,
+            Features,
+            Generation,
             OpenMsg,
             OpenRsp,
             SessInfo,
             SessInfoRsp,
+            DESCRIBE_RSP_SIZE,
             OPEN_RSP_SIZE,
             SESS_INFO_RSP_SIZE, //
         }, //
@@ -34,17 +39,29 @@ use rtrs::{
 
 use crate::device::Device;
 
-/// Exchanges protocol versions and extensions with the server (`SESS_INFO`).
-pub(crate) fn exchange_versions(session: &Session) -> Result {
+/// Exchanges protocol versions and extensions with the server (`SESS_INFO`). Returns the
+/// extensions that both sides have.
+pub(crate) fn exchange_versions(session: &Session) -> Result<Features> {
     let mut buf = [0; SESS_INFO_RSP_SIZE];
     let len = session.call(Direction::Read, &SessInfo::OURS.encode(), &mut buf)?;
     let response = SessInfoRsp::parse(buf.get(..len).ok_or(EPROTO)?).map_err(malformed)?;
     session.listen(response.event_count());
-    Ok(())
+    Ok(response.features())
 }
 
-/// Has the server open `device` (`OPEN`).
-pub(crate) fn open(device: &Device) -> Result<OpenRsp> {
+/// Has the server open `device` (`OPEN`) and describe it, as far as it has `features`.
+pub(crate) fn open(device: &Device, features: Features) -> Result<(DeviceId, Description)> {
+    let response = send_open(device)?;
+    let id = response.device;
+    let description = match features.has(Features::DESCRIPTIONS) {
+        true => describe(&device.transport, id, Generation::NONE)
+            .inspect_err(|_| close(&device.transport, id))?,
+        false => Description::from(&response),
+    };
+    Ok((id, description))
+}
+
+fn send_open(device: &Device) -> Result<OpenRsp> {
     let session = &device.transport;
     let open = OpenMsg {
         mode: device.mode,
@@ -64,30 +81,46 @@ pub(crate) fn open(device: &Device) -> Result<OpenRsp> {
 
 /// Has the server open `device`, which has a disk, once more. The disk takes over the
 /// capacity.
-pub(crate) fn reopen(device: &Device) -> Result {
-    let response = open(device)?;
+pub(crate) fn reopen(device: &Device, features: Features) -> Result {
+    let (id, description) = open(device, features)?;
     let reopened = device
         .capacity
-        .reopened(response.geometry.sectors())
-        .and_then(|()| device.set_open(&response));
+        .reopened(description.geometry.sectors())
+        .and_then(|()| device.set_open(id, &description));
     if reopened.is_err() {
-        close(&device.transport, response.device);
+        close(&device.transport, id);
     }
     reopened
 }
 
-/// Asks the server for the capacity of `device`, which is open (`DEV_INFO`). The disk takes it
-/// over.
-pub(crate) fn query(device: &Device) -> Result {
-    let query = DevInfo {
-        device: device.id().ok_or(ENOENT)?,
+/// Asks the server for the present description of `device`, which is open. The disk takes over
+/// the capacity.
+pub(crate) fn query(device: &Device, features: Features) -> Result {
+    let id = device.id().ok_or(ENOENT)?;
+    let session = &device.transport;
+    let description = match features.has(Features::DESCRIPTIONS) {
+        true => describe(session, id, Generation::NONE)?,
+        false => device_info(session, id)?,
     };
+    device.capacity.reported(description.geometry.sectors())
+}
+
+/// Asks the server for all that it knows of `device`, which is open (`DESCRIBE`), and tells it
+/// which description the disk has `applied`.
+fn describe(session: &Session, device: DeviceId, applied: Generation) -> Result<Description> {
+    let msg = DescribeMsg { device, applied };
+    let mut buf = [0; DESCRIBE_RSP_SIZE];
+    let len = session.call(Direction::Read, &msg.encode(), &mut buf)?;
+    Description::parse(buf.get(..len).ok_or(EPROTO)?).map_err(malformed)
+}
+
+/// Asks a server without [`Features::DESCRIPTIONS`] for what it can tell of `device`, which is
+/// open (`DEV_INFO`).
+fn device_info(session: &Session, device: DeviceId) -> Result<Description> {
     let mut buf = [0; OPEN_RSP_SIZE];
-    let len = device
-        .transport
-        .call(Direction::Read, &query.encode(), &mut buf)?;
+    let len = session.call(Direction::Read, &DevInfo { device }.encode(), &mut buf)?;
     let response = OpenRsp::parse(buf.get(..len).ok_or(EPROTO)?).map_err(malformed)?;
-    device.capacity.reported(response.geometry.sectors())
+    Ok(Description::from(&response))
 }
 
 /// Has the server close `device` (`CLOSE`).

@@ -20,8 +20,9 @@ use kernel::{
 
 use rnbd_proto::wire::rnbd::{
     AccessMode,
-    DeviceId,
-    OpenRsp, //
+    Description,
+    DeviceFlags,
+    DeviceId, //
 };
 
 use rtrs::{
@@ -132,16 +133,16 @@ impl Device {
         (server_id != 0).then_some(DeviceId(server_id as u32))
     }
 
-    /// Takes over the id of a device that the server has opened.
+    /// Takes over the `id` of a device that the server has opened, and that is as described.
     ///
     /// # Errors
     ///
     /// `EMEDIUMTYPE` when the device does not suit the disk that was created at first open:
     /// the disk would send requests that the device cannot execute, or would not flush it.
-    pub(crate) fn set_open(&self, response: &OpenRsp) -> Result {
+    pub(crate) fn set_open(&self, id: DeviceId, description: &Description) -> Result {
         let now = DiskProperties {
-            logical_block_size: response.geometry.logical_block_size(),
-            write_cache: response.write_cache,
+            logical_block_size: description.geometry.logical_block_size(),
+            write_cache: description.flags.has(DeviceFlags::WRITE_CACHE),
         };
         self.disk_properties.populate(now);
         let fits = self.disk_properties.as_ref().is_some_and(|disk| {
@@ -151,8 +152,7 @@ impl Device {
         if !fits {
             return Err(EMEDIUMTYPE);
         }
-        self.server_id
-            .store(HAS_ID | u64::from(response.device.0), Relaxed);
+        self.server_id.store(HAS_ID | u64::from(id.0), Relaxed);
         Ok(())
     }
 

@@ -22,7 +22,10 @@ use rnbd_proto::{
     },
     wire::{
         name::MAX_NAME,
-        rnbd::OpenRsp, //
+        rnbd::{
+            Description,
+            DeviceFlags, //
+        }, //
     }, //
 };
 
@@ -51,8 +54,7 @@ use crate::{
     mq::{
         Disk,
         DiskConfig,
-        Limits,
-        SECTOR_SIZE, //
+        Limits, //
     },
     open_devices::OpenDevice,
     rtrs_session::{
@@ -64,8 +66,6 @@ use crate::{
 /// Alignment of data in memory, in bytes. Adapters take any address, but some are faster with
 /// whole words.
 const DATA_ALIGNMENT: u32 = 4;
-/// The most sectors that the length of a request can express.
-const MAX_REQUEST_SECTORS: u32 = u32::MAX / SECTOR_SIZE;
 /// How long requests in flight may take when a device is unmapped by force.
 const ABORT_TIMEOUT: Delta = Delta::from_secs(5);
 
@@ -120,7 +120,7 @@ impl NewMapping {
             options.access_mode,
             number.get(),
         )?;
-        let (opened, response) = session.open_devices.open(&device)?;
+        let (opened, description) = session.open_devices.open(&device)?;
 
         let name = disk_name(&number)?;
         let config = DiskConfig {
@@ -128,9 +128,9 @@ impl NewMapping {
             first_minor: number.get().checked_mul(MINORS).ok_or(ENOSPC)?,
             minors: MINORS,
             name: &name,
-            sectors: response.geometry.sectors(),
+            sectors: description.geometry.sectors(),
             read_only: !options.access_mode.writes(),
-            limits: queue_limits(&session.transport, &response),
+            limits: queue_limits(&session.transport, &description),
         };
         let capacity = device.capacity.clone();
         let disk = Disk::add(session.tag_set.clone(), &config, device)?;
@@ -266,26 +266,21 @@ impl Mapping {
 }
 
 /// Returns the limits of the queue, from those of the server's device and of the transport.
-fn queue_limits(session: &Session, response: &OpenRsp) -> Limits {
+fn queue_limits(session: &Session, device: &Description) -> Limits {
     Limits {
-        logical_block_size: response.geometry.logical_block_size(),
-        physical_block_size: response.geometry.physical_block_size(),
+        logical_block_size: device.geometry.logical_block_size(),
+        physical_block_size: device.geometry.physical_block_size(),
         // The server splits a request that is too large for its device.
         max_io_size: session.max_io_size(),
         max_segments: session.max_segments().min(MAX_SEGMENTS as u16),
         virt_boundary: REGISTRATION_UNIT,
         dma_alignment: DATA_ALIGNMENT,
-        max_discard_sectors: response.max_discard_sectors,
-        discard_granularity: response.discard_granularity,
-        discard_alignment: response.discard_alignment,
-        // The response has no limit for secure erase; the server splits that, too.
-        max_secure_erase_sectors: match (response.secure_erase, response.max_discard_sectors) {
-            (true, 0) => MAX_REQUEST_SECTORS,
-            (true, limit) => limit,
-            (false, _) => 0,
-        },
-        max_write_zeroes_sectors: response.max_write_zeroes_sectors,
-        write_cache: response.write_cache,
-        fua: response.fua,
+        max_discard_sectors: device.max_discard_sectors,
+        discard_granularity: device.discard_granularity,
+        discard_alignment: device.discard_alignment,
+        max_secure_erase_sectors: device.max_secure_erase_sectors,
+        max_write_zeroes_sectors: device.max_write_zeroes_sectors,
+        write_cache: device.flags.has(DeviceFlags::WRITE_CACHE),
+        fua: device.flags.has(DeviceFlags::FUA),
     }
 }

@@ -38,10 +38,7 @@ pub(crate) use disk::{
     Disk,
     DiskConfig, //
 };
-pub(crate) use limits::{
-    Limits,
-    SECTOR_SIZE, //
-};
+pub(crate) use limits::Limits;
 pub(crate) use major::Major;
 pub(crate) use op::Flags;
 pub(crate) use operations::Operations;

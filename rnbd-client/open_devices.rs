@@ -20,7 +20,10 @@ use kernel::{
     }, //
 };
 
-use rnbd_proto::wire::rnbd::OpenRsp;
+use rnbd_proto::wire::rnbd::{
+    Description,
+    Features, //
+};
 
 use rtrs::{
     client::{
@@ -51,6 +54,8 @@ struct List {
     /// Each device was reopened, or marked as closed, since versions were exchanged last.
     /// Otherwise ids may be those of a session that the server has forgotten.
     reopened: bool,
+    /// The extensions that the server has, too.
+    features: Features,
 }
 
 impl OpenDevices {
@@ -61,6 +66,7 @@ impl OpenDevices {
         let list = List {
             devices: KVec::new(),
             reopened: true,
+            features: Features::NONE,
         };
         Arc::pin_init(
             pin_init!(Self {
@@ -71,13 +77,24 @@ impl OpenDevices {
         )
     }
 
+    /// Exchanges versions with the server for the first time.
+    pub(crate) fn start(&self, session: &Session) -> Result {
+        let mut list = self.list.lock();
+        list.features = control_messages::exchange_versions(session)?;
+        Ok(())
+    }
+
     /// Has the server open `device`, and keeps it open until the [`OpenDevice`] is dropped.
-    pub(crate) fn open(self: &Arc<Self>, device: &Arc<Device>) -> Result<(OpenDevice, OpenRsp)> {
+    /// Returns how the server describes it.
+    pub(crate) fn open(
+        self: &Arc<Self>,
+        device: &Arc<Device>,
+    ) -> Result<(OpenDevice, Description)> {
         let mut list = self.list.lock();
         list.devices.reserve(1, GFP_KERNEL)?;
-        let response = control_messages::open(device)?;
-        device.set_open(&response)?;
-        device.capacity.opened(response.geometry.sectors());
+        let (id, description) = control_messages::open(device, list.features)?;
+        device.set_open(id, &description)?;
+        device.capacity.opened(description.geometry.sectors());
         let opened = OpenDevice {
             open_devices: self.clone(),
             device: device.clone(),
@@ -86,13 +103,13 @@ impl OpenDevices {
         // Released before `opened` may be dropped, which takes the lock.
         drop(list);
         pushed?;
-        Ok((opened, response))
+        Ok((opened, description))
     }
 
     /// Has the server open `device`, which is in the list, once more.
     pub(crate) fn reopen(&self, device: &Device) -> Result {
-        let _list = self.list.lock();
-        control_messages::reopen(device)?;
+        let list = self.list.lock();
+        control_messages::reopen(device, list.features)?;
         pr_info!("rnbd{}: reopened\n", device.number);
         Ok(())
     }
@@ -110,9 +127,9 @@ impl Events for OpenDevices {
     fn reconnected(&self, session: &Arc<Session>) -> Result {
         let mut list = self.list.lock();
         list.reopened = false;
-        control_messages::exchange_versions(session)?;
+        list.features = control_messages::exchange_versions(session)?;
         for device in &list.devices {
-            match control_messages::reopen(device) {
+            match control_messages::reopen(device, list.features) {
                 Ok(()) => (),
                 Err(err) if control_messages::is_transient(err) => return Err(err),
                 Err(err) => {
@@ -141,7 +158,7 @@ impl Events for OpenDevices {
         }
         // A closed device has no id to query.
         for device in list.devices.iter().filter(|device| device.is_mapped()) {
-            match control_messages::query(device) {
+            match control_messages::query(device, list.features) {
                 Ok(()) => (),
                 Err(err) if control_messages::is_transient(err) => return Err(err),
                 // The server has not forgotten the session in between: then it does not execute

@@ -28,7 +28,6 @@ use rtrs::{
 };
 
 use crate::{
-    control_messages,
     device::Device,
     mq::TagSet,
     open_devices::OpenDevices, //
@@ -89,7 +88,7 @@ impl RtrsSession {
         let open_devices = OpenDevices::new(options.sessname.as_bytes())?;
         let transport = Session::open(client, &config, open_devices.clone())?;
         let transport = ScopeGuard::new_with_data(transport, |transport| transport.close());
-        control_messages::exchange_versions(&transport)?;
+        open_devices.start(&transport)?;
         let tag_set = TagSet::new(
             transport.io_depth(),
             cpu::online(),

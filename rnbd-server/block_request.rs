@@ -21,11 +21,13 @@ use rnbd_proto::{
     wire::rnbd::{
         AccessMode,
         BlockOp,
+        Description,
+        DeviceFlags,
         DeviceId,
+        Generation,
         Geometry,
         IoFlags,
-        IoMsg,
-        OpenRsp, //
+        IoMsg, //
     }, //
 };
 
@@ -86,12 +88,12 @@ impl BackingDevice {
         &self.device
     }
 
-    /// Describes the device for the client.
+    /// Describes the device for the client, as it is at present.
     ///
     /// # Errors
     ///
     /// `EINVAL` if the protocol cannot describe the device.
-    pub(crate) fn describe(&self) -> Result<OpenRsp> {
+    pub(crate) fn describe(&self) -> Result<Description> {
         let limits = self.device.limits();
         let geometry = Geometry::new(
             limits.sectors,
@@ -112,20 +114,20 @@ impl BackingDevice {
                 0
             }
         };
-        let max_discard_sectors = range(limits.max_discard_sectors);
 
-        Ok(OpenRsp {
-            device: self.id,
-            geometry,
-            max_hw_sectors: limits.max_hw_sectors,
-            max_write_zeroes_sectors: range(limits.max_write_zeroes_sectors),
-            max_discard_sectors,
+        Ok(Description {
+            generation: Generation::FIRST,
+            flags: DeviceFlags::NONE
+                .with(DeviceFlags::WRITE_CACHE, limits.write_cache)
+                .with(DeviceFlags::FUA, limits.fua),
+            max_transfer_sectors: limits.max_hw_sectors,
+            max_segments: limits.max_segments.into(),
+            max_discard_sectors: range(limits.max_discard_sectors),
             discard_granularity: limits.discard_granularity,
             discard_alignment: limits.discard_alignment,
-            max_segments: limits.max_segments,
-            secure_erase: range(limits.max_secure_erase_sectors) > 0,
-            write_cache: limits.write_cache,
-            fua: limits.fua,
+            max_secure_erase_sectors: range(limits.max_secure_erase_sectors),
+            max_write_zeroes_sectors: range(limits.max_write_zeroes_sectors),
+            ..Description::new(geometry)
         })
     }
 }

@@ -20,6 +20,8 @@ use rnbd_proto::{
     limits::QueueDepth,
     search_path::SearchPath,
     wire::rnbd::{
+        DescribeMsg,
+        DescribeRsp,
         DevInfo,
         Features,
         IoMsg,
@@ -82,6 +84,7 @@ impl Service for Target {
                 open_close: OpenCloseQueue::new(devices.clone(), depth, self.queue.clone())?,
                 devices,
                 wants_events: Atomic::new(false),
+                wants_descriptions: Atomic::new(false),
             },
             GFP_KERNEL,
         )?;
@@ -96,6 +99,8 @@ struct BlockSession {
     open_close: Arc<OpenCloseQueue>,
     /// Whether the client wants to be notified when a device changes.
     wants_events: Atomic<bool>,
+    /// Whether the client asks for descriptions of devices.
+    wants_descriptions: Atomic<bool>,
 }
 
 impl SessionService for BlockSession {
@@ -112,7 +117,12 @@ impl SessionService for BlockSession {
             Ok(Message::Io(io)) => self.io(request, &io),
             Ok(Message::SessInfo(info)) => self.exchange_info(request, &info),
             Ok(Message::DevInfo(info)) => {
-                let description = self.describe(&request, info);
+                let description = self.device_info(&request, info);
+
+                reply(request, description);
+            }
+            Ok(Message::Describe(msg)) => {
+                let description = self.describe(&request, msg);
 
                 reply(request, description);
             }
@@ -143,14 +153,30 @@ impl SessionService for BlockSession {
 impl BlockSession {
     /// Handles the client's `SESS_INFO`, which may come more than once.
     fn exchange_info(&self, request: Request, info: &SessInfo) {
-        let wants_events = info.features().has(Features::ASYNC_EVENTS);
-        self.wants_events.store(wants_events, Relaxed);
+        let wants = |feature| info.features().has(feature);
+        self.wants_events
+            .store(wants(Features::ASYNC_EVENTS), Relaxed);
+        self.wants_descriptions
+            .store(wants(Features::DESCRIPTIONS), Relaxed);
 
         reply(request, Ok(info.respond(self.async_event()).encode()));
     }
 
-    /// Encodes the current description of a device.
-    fn describe(&self, request: &Request, info: DevInfo) -> Result<[u8; OPEN_RSP_SIZE]> {
+    /// Encodes the current description of a device, as much of it as the client asks for.
+    fn describe(&self, request: &Request, msg: DescribeMsg) -> Result<DescribeRsp> {
+        if !self.wants_descriptions.load(Relaxed) || !request.is_read() {
+            // The feature was not negotiated, or there is no response with data.
+            return Err(EINVAL);
+        }
+        self.devices
+            .describe(msg.device)?
+            .encode(request.data_len())
+            .map_err(|_| EINVAL)
+    }
+
+    /// Encodes the current description of a device for a client that has
+    /// [`Features::ASYNC_EVENTS`] only.
+    fn device_info(&self, request: &Request, info: DevInfo) -> Result<[u8; OPEN_RSP_SIZE]> {
         if !self.wants_events.load(Relaxed) {
             // The feature was not negotiated, so the message is not valid.
             return Err(EINVAL);
@@ -158,7 +184,7 @@ impl BlockSession {
         check_response_space(request)?;
         self.devices
             .describe(info.device)
-            .map(|description| description.encode())
+            .map(|description| description.open_rsp(info.device).encode())
     }
 
     /// Submits a block request to the block layer, or fails it.

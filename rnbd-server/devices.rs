@@ -25,6 +25,7 @@ use rnbd_proto::{
     search_path::SearchPath,
     wire::rnbd::{
         AccessMode,
+        Description,
         DeviceId,
         OpenMsg,
         OpenRsp, //
@@ -184,7 +185,7 @@ impl Devices {
         let (latency, latency_file) = self.disks.show_latency(self.name(), &device)?;
         let backing = BackingDevice::new(id, device, open.mode, latency)?;
         let sectors = backing.device().sectors();
-        let response = backing.describe()?;
+        let description = backing.describe()?;
         let backing = RefTableEntry::new(self.backings.clone(), id_table::index(id), backing)?;
 
         rtrs::pr_info_ratelimited!(
@@ -206,9 +207,9 @@ impl Devices {
             _grant: grant,
         };
 
-        open_device.opened(files, resources, sectors);
+        open_device.opened(files, resources, sectors, description);
         Ok(OpenResult {
-            response,
+            response: description.open_rsp(id),
             newly_opened: true,
         })
     }
@@ -265,11 +266,12 @@ impl Devices {
 
     /// Returns the response for a path that is open already.
     fn describe_if_open(&self, open: &OpenMsg<'_>) -> Option<Result<OpenRsp>> {
-        let device =
+        let (id, device) =
             self.find(|device| device.is_open() && device.path() == open.path.as_bytes())?;
 
         if device.mode() == open.mode {
-            device.describe()
+            let description = device.describe()?;
+            Some(description.map(|description| description.open_rsp(id)))
         } else {
             Some(Err(EEXIST))
         }
@@ -280,7 +282,7 @@ impl Devices {
     /// # Errors
     ///
     /// `ENOENT` if it is not open.
-    pub(crate) fn describe(&self, id: DeviceId) -> Result<OpenRsp> {
+    pub(crate) fn describe(&self, id: DeviceId) -> Result<Description> {
         let device = self.table.lock().get(id).cloned().ok_or(ENOENT)?;
 
         device.describe().ok_or(ENOENT)?
@@ -325,19 +327,19 @@ impl Devices {
     pub(crate) fn close_all(&self) {
         *self.opening.lock() = true;
 
-        while let Some(device) = self.find(OpenDevice::is_open) {
+        while let Some((_, device)) = self.find(OpenDevice::is_open) {
             device.close(None);
         }
-        while let Some(device) = self.find(|device| !device.is_closed()) {
+        while let Some((_, device)) = self.find(|device| !device.is_closed()) {
             device.wait_closed();
         }
     }
 
-    /// Returns the first device that `matches`.
-    fn find(&self, matches: impl Fn(&OpenDevice) -> bool) -> Option<Arc<OpenDevice>> {
+    /// Returns the first device that `matches`, and its id.
+    fn find(&self, matches: impl Fn(&OpenDevice) -> bool) -> Option<(DeviceId, Arc<OpenDevice>)> {
         let table = self.table.lock();
         let mut found = table.iter().filter(|(_, device)| matches(device));
 
-        found.next().map(|(_, device)| device.clone())
+        found.next().map(|(id, device)| (id, device.clone()))
     }
 }

@@ -37,8 +37,8 @@ use kernel::{
 
 use rnbd_proto::wire::rnbd::{
     AccessMode,
-    OpenMsg,
-    OpenRsp, //
+    Description,
+    OpenMsg, //
 };
 
 use rtrs::{
@@ -114,6 +114,8 @@ enum State {
         resources: Resources,
         /// The size in sectors when the client was last told of it.
         seen_sectors: u64,
+        /// The description that the client was sent last.
+        described: Description,
     },
     /// Closed for the client, with requests in flight.
     Draining {
@@ -175,11 +177,18 @@ impl OpenDevice {
     }
 
     /// Enters state `Open`. The device had `sectors` when it was described to the client.
-    pub(crate) fn opened(&self, files: SysfsDir, resources: Resources, sectors: u64) {
+    pub(crate) fn opened(
+        &self,
+        files: SysfsDir,
+        resources: Resources,
+        sectors: u64,
+        described: Description,
+    ) {
         *self.state.lock() = State::Open {
             files,
             resources,
             seen_sectors: sectors,
+            described,
         };
     }
 
@@ -229,11 +238,12 @@ impl OpenDevice {
     /// # Errors
     ///
     /// Those of [`BackingDevice::describe`].
-    pub(crate) fn describe(&self) -> Option<Result<OpenRsp>> {
+    pub(crate) fn describe(&self) -> Option<Result<Description>> {
         let mut state = self.state.lock();
         let State::Open {
             resources,
             seen_sectors,
+            described,
             ..
         } = &mut *state
         else {
@@ -242,7 +252,11 @@ impl OpenDevice {
 
         // Read first: a change in between is then reported, and not missed.
         *seen_sectors = resources.backing.device().sectors();
-        Some(resources.backing.describe())
+        let description = resources.backing.describe();
+        Some(description.map(|description| {
+            *described = description.after(described);
+            *described
+        }))
     }
 
     /// Whether the size differs from the one at the last call of this or of

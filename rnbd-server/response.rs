@@ -19,8 +19,8 @@ pub(crate) fn check_response_space(request: &Request) -> Result {
 }
 
 /// Completes `request` with `bytes` as its data, or with an error.
-pub(crate) fn reply<const N: usize>(mut request: Request, bytes: Result<[u8; N]>) {
-    let result = bytes.and_then(|bytes| request.write_reply(&bytes));
+pub(crate) fn reply(mut request: Request, bytes: Result<impl AsRef<[u8]>>) {
+    let result = bytes.and_then(|bytes| request.write_reply(bytes.as_ref()));
 
     request.complete(result);
 }

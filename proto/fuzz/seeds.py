@@ -40,19 +40,23 @@ SEEDS = {
     "open": (6, pad(struct.pack("<HHBB", 2, 0, 1, 0) + b"/dev/ram0", 264)),
     "close": (6, struct.pack("<HHI", 5, 0, 1)),
     "dev-info": (6, struct.pack("<HHI", 6, 0, 1)),
+    "describe": (6, struct.pack("<HHII", 7, 0, 1, 0)),
     "io": (6, IO_WRITE),
     "open-rsp": (7, pad(struct.pack("<HHIQ5I4HBB", 3, 0, 1, 2048, 256, 0, 0, 0, 0,
                                     4096, 512, 128, 0, 0, 3), 56)),
-    "sess-info-rsp": (8, pad(struct.pack("<HHB3x4sII", 1, 0, 2, b"RNB+", 1, 7), 36)),
-    "imm": (9, struct.pack("<I", 1 << 28 | 5 << 19 | 7)),
-    "map": (10, b"sessname=s path=ip:1.1.1.1@ip:1.1.1.2 device_path=/d dest_port=1 "
+    "sess-info-rsp": (8, pad(struct.pack("<HHB3x4sII", 1, 0, 2, b"RNB+", 3, 7), 36)),
+    "describe-rsp": (9, struct.pack("<8HQ22I4B", 8, 0, 1, 180, 1, 0, 3, 0, 2048, 512, 4096, 4096,
+                                    65536, 0, 256, 128, 1, 2, 3, 4, 5, 6, 0, 0, 0, 0, 512, 4096,
+                                    8192, 8192, 1, 3, 8, 0, 0) + bytes(range(8)) + bytes(56)),
+    "imm": (10, struct.pack("<I", 1 << 28 | 5 << 19 | 7)),
+    "map": (11, b"sessname=s path=ip:1.1.1.1@ip:1.1.1.2 device_path=/d dest_port=1 "
                 b"access_mode=ro nr_poll_queues=-1"),
-    "addr": (11, b"ip:fe80::5efe:1.2.3.4%eth0,gid:fe80::1"),
-    "unmap": (12, b"force"),
-    "path": (13, b"/srv/%SESSNAME%/x\0s\0a/./b"),
-    "policy": (14, b"min-latency (ML: 2)\n"),
-    "attempts": (15, b"-1\n"),
-    "rule": (16, b"allow session=a* from=10.0.0.0/8,fd00::1 device=/dev/**/ram? ro\0/dev/ram0"),
+    "addr": (12, b"ip:fe80::5efe:1.2.3.4%eth0,gid:fe80::1"),
+    "unmap": (13, b"force"),
+    "path": (14, b"/srv/%SESSNAME%/x\0s\0a/./b"),
+    "policy": (15, b"min-latency (ML: 2)\n"),
+    "attempts": (16, b"-1\n"),
+    "rule": (17, b"allow session=a* from=10.0.0.0/8,fd00::1 device=/dev/**/ram? ro\0/dev/ram0"),
 }
 
 

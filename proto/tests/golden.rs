@@ -253,17 +253,24 @@ fn sess_info() {
     assert_eq!(rsp.event_count(), None);
 
     // With features beyond the C drivers.
-    let golden = bytes("0000000002000000524e422b01", 36);
+    let golden = bytes("0000000002000000524e422b03", 36);
     assert_eq!(SessInfo::OURS.encode()[..], golden);
     assert_eq!(
         Message::parse(&golden),
         Ok(Message::SessInfo(SessInfo::OURS))
     );
-    let golden = bytes("0100000002000000524e422b0100000004030201", 36);
+    let golden = bytes("0100000002000000524e422b0300000004030201", 36);
     let rsp = SessInfo::OURS.respond(EventCount::new(0x0102_0304));
     assert_eq!(rsp.encode()[..], golden);
     assert_eq!(SessInfoRsp::parse(&golden), Ok(rsp));
     assert_eq!(rsp.event_count(), Some(EventCount::new(0x0102_0304)));
+    assert_eq!(rsp.features(), Features::OURS);
+
+    // As earlier versions of this implementation sent it.
+    let golden = bytes("0000000002000000524e422b01", 36);
+    let info = SessInfo::parse(&golden).unwrap();
+    assert_eq!(info.features(), Features::ASYNC_EVENTS);
+    assert_eq!(info.respond(EventCount::NONE).encode()[12], 1);
 }
 
 #[test]

@@ -36,7 +36,7 @@ fn rnbd_messages() {
     let parse = |bytes: &[u8]| Message::parse(bytes).err();
 
     // Responses and unknown types.
-    for kind in [1, 3, 7, 255] {
+    for kind in [1, 3, 8, 255] {
         let mut bytes = [0; 264];
         bytes[0] = kind;
         assert_eq!(parse(&bytes), Some(WireError::MessageType(kind.into())));
@@ -93,28 +93,23 @@ fn session_info_with_garbage() {
     let ours = SessInfo::OURS.encode();
     let rsp = SessInfo::OURS.respond(EventCount::new(5)).encode();
 
-    assert_eq!(features(&ours), Ok(Features::ASYNC_EVENTS));
+    assert_eq!(features(&ours), Ok(Features::OURS));
     assert_eq!(event_count(&rsp), Ok(Some(EventCount::new(5))));
     for garbage in [[0xff; 31], [0x01; 31], [0x52; 31]] {
         assert_eq!(features(&with(&ours, 5, &garbage)), Ok(Features::NONE));
         assert_eq!(event_count(&with(&rsp, 5, &garbage)), Ok(None));
     }
     // The magic number, but no known feature.
-    assert_eq!(features(&with(&ours, 12, &[0xfe; 4])), Ok(Features::NONE));
-    assert_eq!(event_count(&with(&rsp, 12, &[0xfe; 4])), Ok(None));
+    assert_eq!(features(&with(&ours, 12, &[0xfc; 4])), Ok(Features::NONE));
+    assert_eq!(event_count(&with(&rsp, 12, &[0xfc; 4])), Ok(None));
+    // Each known feature alone.
+    for (bit, feature) in [(1, Features::ASYNC_EVENTS), (2, Features::DESCRIPTIONS)] {
+        assert_eq!(features(&with(&ours, 12, &[bit])), Ok(feature));
+    }
     // Known and unknown features, and garbage around them.
-    assert_eq!(
-        features(&with(&ours, 12, &[0xff; 4])),
-        Ok(Features::ASYNC_EVENTS)
-    );
-    assert_eq!(
-        features(&with(&ours, 5, &[0xff; 3])),
-        Ok(Features::ASYNC_EVENTS)
-    );
-    assert_eq!(
-        features(&with(&ours, 16, &[0xff; 20])),
-        Ok(Features::ASYNC_EVENTS)
-    );
+    assert_eq!(features(&with(&ours, 12, &[0xff; 4])), Ok(Features::OURS));
+    assert_eq!(features(&with(&ours, 5, &[0xff; 3])), Ok(Features::OURS));
+    assert_eq!(features(&with(&ours, 16, &[0xff; 20])), Ok(Features::OURS));
     assert_eq!(
         event_count(&with(&rsp, 16, &[0xff; 20])),
         Ok(Some(EventCount::new(u32::MAX)))

@@ -304,9 +304,13 @@ proptest! {
         let rsp = info.respond(EventCount::new(number)).encode();
         let parsed = SessInfoRsp::parse(&rsp).unwrap();
         prop_assert_eq!(&parsed.encode(), &rsp);
-        let offered = &bytes[8..12] == b"RNB+" && bytes[12] & 1 == 1;
-        prop_assert_eq!(parsed.event_count(), offered.then_some(EventCount::new(number)));
-        prop_assert!(offered || rsp[5..].iter().all(|b| *b == 0));
+        let offered = if &bytes[8..12] == b"RNB+" { bytes[12] & 3 } else { 0 };
+        let events = offered & 1 != 0;
+        prop_assert_eq!(rsp[12], offered);
+        prop_assert_eq!(parsed.features(), info.features());
+        prop_assert_eq!(parsed.event_count(), events.then_some(EventCount::new(number)));
+        prop_assert!(offered != 0 || rsp[5..].iter().all(|b| *b == 0));
+        prop_assert!(events || rsp[16..].iter().all(|b| *b == 0));
         prop_assert!(rsp[20..].iter().all(|b| *b == 0));
     }
 
@@ -336,6 +340,7 @@ proptest! {
             Message::Close(m) => m.encode().to_vec(),
             Message::Io(m) => m.encode().to_vec(),
             Message::DevInfo(m) => m.encode().to_vec(),
+            Message::Describe(m) => m.encode().to_vec(),
         };
         prop_assert_eq!(Message::parse(&again), Ok(message));
     }

@@ -38,6 +38,7 @@ use rnbd_proto::{
         },
         rnbd::{
             AccessMode,
+            Description,
             IoMsg,
             Message,
             OpenRsp,
@@ -143,6 +144,19 @@ fn messages(kind: u8, data: &[u8]) -> Option<()> {
             let msg = SessInfoRsp::parse(data).ok()?;
             assert_eq!(SessInfoRsp::parse(&msg.encode()), Ok(msg));
         }
+        9 => {
+            let msg = Description::parse(data).ok()?;
+            let again = msg.encode(usize::MAX).expect("room");
+            assert_eq!(Description::parse(again.as_bytes()), Ok(msg));
+            if let Some(identity) = msg.identity {
+                assert!(identity.to_string().bytes().all(|b| b.is_ascii_graphic()));
+            }
+            let space = usize::from(data[data.len() - 1]);
+            if let Ok(cut) = msg.encode(space) {
+                assert!(cut.as_bytes().len() <= space);
+                Description::parse(cut.as_bytes()).expect("own message");
+            }
+        }
         _ => {
             let (raw, _) = data.split_first_chunk()?;
             let imm = Imm::decode(u32::from_le_bytes(*raw)).ok()?;
@@ -212,9 +226,9 @@ fn texts(kind: u8, data: &[u8]) -> Option<()> {
 
 fuzz_target!(|input: &[u8]| {
     if let [kind, data @ ..] = input {
-        let _ = match kind % 17 {
-            kind @ 0..=9 => messages(kind, data),
-            kind => texts(kind - 10, data),
+        let _ = match kind % 18 {
+            kind @ 0..=10 => messages(kind, data),
+            kind => texts(kind - 11, data),
         };
     }
 });

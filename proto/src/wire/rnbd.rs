@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
-//! Messages of the block protocol, RNBD. They are user messages of RTRS; the two responses
-//! are returned as the data of a READ.
+//! Messages of the block protocol, RNBD. They are user messages of RTRS; responses are returned
+//! as the data of a READ.
 //!
 //! C header: [`drivers/block/rnbd/rnbd-proto.h`](srctree/drivers/block/rnbd/rnbd-proto.h).
 //!
@@ -25,6 +25,7 @@
 //! # Ok::<(), WireError>(())
 //! ```
 
+mod describe;
 mod device;
 mod io;
 mod op;
@@ -48,6 +49,19 @@ use crate::{
 };
 
 pub use self::{
+    describe::{
+        AtomicWrites,
+        DescribeMsg,
+        DescribeRsp,
+        Description,
+        DeviceFlags,
+        Generation,
+        Identity,
+        IdentityKind,
+        Zones,
+        DESCRIBE_RSP_SIZE,
+        MAX_IDENTITY, //
+    },
     device::{
         CloseMsg,
         DevInfo, //
@@ -85,6 +99,8 @@ const TYPE_OPEN_RSP: u16 = 3;
 const TYPE_IO: u16 = 4;
 const TYPE_CLOSE: u16 = 5;
 const TYPE_DEV_INFO: u16 = 6;
+const TYPE_DESCRIBE: u16 = 7;
+const TYPE_DESCRIBE_RSP: u16 = 8;
 
 #[derive(Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
 #[repr(C)]
@@ -189,8 +205,10 @@ pub enum Message<'a> {
     Close(CloseMsg),
     /// A block request.
     Io(IoMsg),
-    /// Queries the present description of a device.
+    /// Queries the present size of a device.
     DevInfo(DevInfo),
+    /// Queries the present description of a device.
+    Describe(DescribeMsg),
 }
 
 impl<'a> Message<'a> {
@@ -204,6 +222,7 @@ impl<'a> Message<'a> {
             TYPE_CLOSE => CloseMsg::parse(bytes).map(Self::Close),
             TYPE_SESS_INFO => SessInfo::parse(bytes).map(Self::SessInfo),
             TYPE_DEV_INFO => DevInfo::parse(bytes).map(Self::DevInfo),
+            TYPE_DESCRIBE => DescribeMsg::parse(bytes).map(Self::Describe),
             kind => Err(WireError::MessageType(kind)),
         }
     }

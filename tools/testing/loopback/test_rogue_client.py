@@ -93,6 +93,13 @@ MESSAGES = {
     "open": ("response 0", "opened '/dev/ram0'"),
     "open-no-device": ("response 15", "failed: ENOTBLK"),
     "open-twice": ("response 17", "failed: EEXIST"),
+    "describe": ("response 0", ""),
+    "describe-for-a-newer-client": ("response 0", ""),
+    "describe-for-an-older-client": ("response 0", ""),
+    "describe-without-room": ("response 22", ""),
+    "describe-as-write": ("response 22", ""),
+    "describe-unknown": ("response 2", ""),
+    "describe-not-agreed": ("response 22", ""),
     # As with the C drivers: the device is not open, as wanted.
     "close-unknown": ("response 0", ""),
     "read-unknown": ("response 107", "request for unknown device 1000"),

@@ -3,18 +3,21 @@
 
 import struct
 
-SESS_INFO, SESS_INFO_RSP, OPEN, OPEN_RSP, IO, CLOSE, DEV_INFO = range(7)
+SESS_INFO, SESS_INFO_RSP, OPEN, OPEN_RSP, IO, CLOSE, DEV_INFO, DESCRIBE = range(8)
 RO, RW, MIGRATION = range(3)
 OP_READ, OP_WRITE, OP_FLUSH, OP_DISCARD, OP_SECURE_ERASE, OP_WRITE_ZEROES = range(6)
 OPEN_RSP_SIZE = 56
 SESS_INFO_SIZE = 36
+DESCRIBE_RSP_SIZE = 180
+DESCRIPTIONS = 2
 IO_SIZE = 32
 SECTOR = 512
 
 
-def sess_info(version=2, kind=SESS_INFO):
+def sess_info(version=2, kind=SESS_INFO, features=0):
     """Encodes the handshake (SESS_INFO), or the response to it."""
-    return struct.pack("<HxxB31x", kind, version)
+    magic = b"RNB+" if features else b""
+    return struct.pack("<HxxB3x4sI20x", kind, version, magic, features)
 
 
 def open_rsp(sectors=2048, physical=512, logical=512):
@@ -34,6 +37,11 @@ def open_device(path, mode=RW):
 def close_device(device):
     """Encodes a CLOSE."""
     return struct.pack("<HxxI", CLOSE, device)
+
+
+def describe(device, applied=0):
+    """Encodes a DESCRIBE."""
+    return struct.pack("<HxxII", DESCRIBE, device, applied)
 
 
 def io(device, operation, sector=0, size=SECTOR, prio=0):

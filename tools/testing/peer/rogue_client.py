@@ -272,6 +272,18 @@ def read_only(operation, data=b""):
     return act
 
 
+def describe(room, agreed=True, known=True):
+    """Asks for the description of the disk, or of a disk that is not open."""
+
+    def act(target, session):
+        features = messages.DESCRIPTIONS if agreed else 0
+        session.ask(messages.sess_info(features=features), room=messages.SESS_INFO_SIZE)
+        device = opened(session, target.disk) if known else 1000
+        return f"response {session.ask(messages.describe(device), room=room)}"
+
+    return act
+
+
 def close_at_once(session, device):
     """Sends two CLOSEs of one device at the same time."""
     for chunk in (1, 2):
@@ -304,6 +316,13 @@ up_case("open-as-write", open_of(room=None))
 up_case("open", reply(lambda target: messages.open_device(target.disk), messages.OPEN_RSP_SIZE))
 up_case("open-no-device", open_of(path=b"/dev/null"))
 up_case("open-twice", open_twice)
+up_case("describe", describe(messages.DESCRIBE_RSP_SIZE))
+up_case("describe-for-a-newer-client", describe(4096))
+up_case("describe-for-an-older-client", describe(28))
+up_case("describe-without-room", describe(27))
+up_case("describe-as-write", describe(None))
+up_case("describe-unknown", describe(messages.DESCRIBE_RSP_SIZE, known=False))
+up_case("describe-not-agreed", describe(messages.DESCRIBE_RSP_SIZE, agreed=False))
 up_case("close-unknown", ask(messages.close_device(1000)))
 up_case("read-unknown", ask(messages.io(1000, messages.OP_READ), room=messages.SECTOR))
 up_case("write-read-only", read_only(messages.OP_WRITE, BLOCK))

@@ -72,7 +72,8 @@ impl CloseMsg {
 
 /// A client's request for the present description of a device, an [`super::OpenRsp`].
 ///
-/// The C drivers do not have it; it requires [`super::Features::ASYNC_EVENTS`].
+/// The C drivers do not have it; it requires [`super::Features::ASYNC_EVENTS`]. Peers with
+/// [`super::Features::DESCRIPTIONS`] use [`super::DescribeMsg`] instead.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DevInfo {
     /// The device.

@@ -91,8 +91,10 @@ impl Features {
     /// The server reports changes of devices in its heartbeats ([`EventCount`]) and accepts
     /// [`super::DevInfo`].
     pub const ASYNC_EVENTS: Self = Self(1 << 0);
+    /// The server accepts [`super::DescribeMsg`].
+    pub const DESCRIPTIONS: Self = Self(1 << 1);
     /// All features of this implementation.
-    pub const OURS: Self = Self::ASYNC_EVENTS;
+    pub const OURS: Self = Self(Self::ASYNC_EVENTS.0 | Self::DESCRIPTIONS.0);
 
     /// `RNB+` as it is on the wire.
     const MAGIC: u32 = u32::from_le_bytes(*b"RNB+");
@@ -200,6 +202,11 @@ impl SessInfoRsp {
             self.features,
             self.event_count,
         )
+    }
+
+    /// Returns the features that both sides have.
+    pub fn features(&self) -> Features {
+        self.features
     }
 
     /// Returns the session's count of events, if the server reports events.
