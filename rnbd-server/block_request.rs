@@ -27,7 +27,8 @@ use rnbd_proto::{
         Generation,
         Geometry,
         IoFlags,
-        IoMsg, //
+        IoMsg,
+        Message, //
     }, //
 };
 
@@ -40,14 +41,17 @@ use rtrs::{
     server::Request, //
 };
 
-use crate::bdev::{
-    self,
-    BioCommand,
-    BioSet,
-    BlockDevice,
-    OpFlag,
-    Opf,
-    SECTOR_SIZE, //
+use crate::{
+    bdev::{
+        self,
+        BioCommand,
+        BioSet,
+        BlockDevice,
+        OpFlag,
+        Opf,
+        SECTOR_SIZE, //
+    },
+    submit_queue::SubmitQueue, //
 };
 
 /// The part of an open device that requests use.
@@ -56,6 +60,7 @@ pub(crate) struct BackingDevice {
     device: BlockDevice,
     bio_set: BioSet<BlockRequest>,
     mode: AccessMode,
+    submit_queue: Arc<SubmitQueue>,
     latency: Arc<Latency>,
 }
 
@@ -65,6 +70,7 @@ impl BackingDevice {
         id: DeviceId,
         device: BlockDevice,
         mode: AccessMode,
+        submit_queue: Arc<SubmitQueue>,
         latency: Arc<Latency>,
     ) -> Result<Self> {
         Ok(Self {
@@ -72,6 +78,7 @@ impl BackingDevice {
             device,
             bio_set: BioSet::new()?,
             mode,
+            submit_queue,
             latency,
         })
     }
@@ -137,6 +144,8 @@ pub(crate) struct BlockRequest {
     request: Request,
     backing: TableRef<BackingDevice>,
     op: BlockOp,
+    /// Whether `EAGAIN` means that the device is to be waited for.
+    nowait: bool,
     /// Time of arrival and of submission; 0 while latency is not measured.
     arrived_at: u64,
     submitted_at: u64,
@@ -154,9 +163,57 @@ impl BlockRequest {
             request,
             backing,
             op,
+            nowait: false,
             arrived_at,
             submitted_at: 0,
         }
+    }
+
+    /// Submits the request, now or when the device can take it. Does not wait for that.
+    pub(crate) fn submit(mut self, command: BioCommand) {
+        if self.backing.submit_queue.is_busy() || !self.backing.device.supports_nowait() {
+            return self.wait_for_device();
+        }
+        self.nowait = true;
+        let command = BioCommand {
+            opf: command.opf | OpFlag::NOWAIT,
+            ..command
+        };
+
+        if let Err((request, error)) = bdev::submit(self, &command) {
+            request.fail(error);
+        }
+    }
+
+    /// Submits the request, and sleeps until the device can take it.
+    pub(crate) fn submit_and_sleep(self) {
+        let command = match Message::parse(self.request.message()) {
+            Ok(Message::Io(io)) => bio_command(&io, &self.request, &self.backing),
+            // It was one when it arrived.
+            _ => Err(EINVAL),
+        };
+        let submitted = match command {
+            Ok(command) => bdev::submit(self, &command),
+            Err(error) => Err((self, error)),
+        };
+
+        if let Err((request, error)) = submitted {
+            request.fail(error);
+        }
+    }
+
+    /// Completes the request with `error`, without the device.
+    pub(crate) fn fail(mut self, error: Error) {
+        self.nowait = false;
+        bdev::BioOwner::complete(self, Err(error));
+    }
+
+    /// Has the request submitted by a task that may sleep. Any context.
+    fn wait_for_device(mut self) {
+        self.nowait = false;
+        let queue = self.backing.submit_queue.clone();
+
+        queue.push(self);
     }
 
     /// Adds the latency of the request to the histograms.
@@ -204,6 +261,9 @@ impl bdev::BioOwner for BlockRequest {
     }
 
     fn complete(self, result: Result) {
+        if self.nowait && result == Err(EAGAIN) {
+            return self.wait_for_device();
+        }
         let result = result.map_err(|error| self.client_error(error));
         self.record_latency();
         let Self {

@@ -46,10 +46,6 @@ use rtrs::{
 };
 
 use crate::{
-    bdev::{
-        self,
-        BioOwner as _, //
-    },
     block_request::{
         self,
         BlockRequest, //
@@ -72,13 +68,22 @@ pub(crate) struct Target {
     pub(crate) disks: Arc<DiskRegistry>,
     /// The workqueue on which devices are opened and closed.
     pub(crate) queue: WorkqueueHandle,
+    /// The workqueue on which requests are submitted that have to wait for their device.
+    pub(crate) submissions: WorkqueueHandle,
 }
 
 impl Service for Target {
     fn session_up(&self, info: SessionInfo) -> Result<Arc<dyn SessionService>> {
         let depth = QueueDepth::new(info.queue_depth()).map_err(|_| EINVAL)?;
         let acl = ExportAcl::new(info.name(), self.rules.clone())?;
-        let devices = Devices::new(acl, self.search, self.disks.clone(), self.queue.clone())?;
+        let devices = Devices::new(
+            acl,
+            self.search,
+            self.disks.clone(),
+            depth,
+            self.queue.clone(),
+            self.submissions.clone(),
+        )?;
         let session = Arc::new(
             BlockSession {
                 open_close: OpenCloseQueue::new(devices.clone(), depth, self.queue.clone())?,
@@ -211,10 +216,6 @@ impl BlockSession {
                 return request.complete(Err(error));
             }
         };
-        let block_request = BlockRequest::new(request, backing, io.op());
-
-        if let Err((block_request, error)) = bdev::submit(block_request, &command) {
-            block_request.complete(Err(error));
-        }
+        BlockRequest::new(request, backing, io.op()).submit(command);
     }
 }

@@ -22,6 +22,7 @@ use kernel::{
 
 use rnbd_proto::{
     async_event::EventCount,
+    limits::QueueDepth,
     search_path::SearchPath,
     wire::rnbd::{
         AccessMode,
@@ -65,6 +66,7 @@ use crate::{
         Resources, //
     },
     rule_target::RuleTarget,
+    submit_queue::SubmitQueue,
     sysfs, //
 };
 
@@ -78,6 +80,9 @@ pub(crate) struct Devices {
     disks: Arc<DiskRegistry>,
     /// The workqueue on which devices are closed.
     queue: WorkqueueHandle,
+    /// The number of message ids, and the workqueue for requests that have to wait.
+    depth: QueueDepth,
+    submissions: WorkqueueHandle,
     events: Arc<EventCounter>,
     /// Held while a device is opened, which may take long. The value is whether the
     /// session has ended.
@@ -104,7 +109,9 @@ impl Devices {
         acl: Arc<ExportAcl>,
         search: SearchPath<'static>,
         disks: Arc<DiskRegistry>,
+        depth: QueueDepth,
         queue: WorkqueueHandle,
+        submissions: WorkqueueHandle,
     ) -> Result<Arc<Self>> {
         let table = IdTable::new()?;
 
@@ -114,6 +121,8 @@ impl Devices {
                 search,
                 disks,
                 queue,
+                depth,
+                submissions,
                 events: Arc::new(EventCounter::new(), GFP_KERNEL)?,
                 opening <- new_mutex!(false, "rnbd_devices_opening"),
                 table <- new_mutex!(table, "rnbd_devices_table"),
@@ -183,7 +192,8 @@ impl Devices {
         )?;
         let files = sysfs::create(&open_device, &parent)?;
         let (latency, latency_file) = self.disks.show_latency(self.name(), &device)?;
-        let backing = BackingDevice::new(id, device, open.mode, latency)?;
+        let submit_queue = SubmitQueue::new(self.depth, self.submissions.clone())?;
+        let backing = BackingDevice::new(id, device, open.mode, submit_queue, latency)?;
         let sectors = backing.device().sectors();
         let description = backing.describe()?;
         let backing = RefTableEntry::new(self.backings.clone(), id_table::index(id), backing)?;

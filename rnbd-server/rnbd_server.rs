@@ -47,6 +47,7 @@ mod open_device;
 mod params;
 mod response;
 mod rule_target;
+mod submit_queue;
 mod sysfs;
 
 module! {
@@ -62,10 +63,11 @@ rtrs::module_version!("rnbd_server");
 /// The module itself.
 struct RnbdServer {
     // Dropped in this order: the server ends all sessions, which close their devices; the
-    // workqueue waits for work items to return; then the remaining sysfs directories are
+    // workqueues wait for work items to return; then the remaining sysfs directories are
     // removed, and the class with them.
     _server: Server,
     _queue: OwnedWorkqueue,
+    _submissions: OwnedWorkqueue,
     _rules_file: Attrs,
     _disks: Arc<DiskRegistry>,
 }
@@ -81,11 +83,13 @@ impl kernel::Module for RnbdServer {
         let disks = DiskRegistry::new(&ctl)?;
         let file = rules.create_file(&ctl)?;
         let queue = OwnedWorkqueue::new(c"rnbd_server", WorkqueueKind::Unbound)?;
+        let submissions = OwnedWorkqueue::new(c"rnbd_server_submit", WorkqueueKind::Unbound)?;
         let target = Target {
             search,
             rules,
             disks: disks.clone(),
             queue: queue.handle(),
+            submissions: submissions.handle(),
         };
         let server = Server::start(port, Arc::new(target, GFP_KERNEL)?)?;
 
@@ -93,6 +97,7 @@ impl kernel::Module for RnbdServer {
         Ok(Self {
             _server: server,
             _queue: queue,
+            _submissions: submissions,
             _rules_file: file,
             _disks: disks,
         })

@@ -138,6 +138,13 @@ impl BlockDevice {
         unsafe { (*(*self.as_raw()).bd_queue).limits.logical_block_size }
     }
 
+    /// Whether the driver of the device supports [`OpFlag::NOWAIT`](super::OpFlag::NOWAIT).
+    #[inline]
+    pub(crate) fn supports_nowait(&self) -> bool {
+        // SAFETY: As above.
+        unsafe { (*(*self.as_raw()).bd_queue).limits.features & bindings::BLK_FEAT_NOWAIT != 0 }
+    }
+
     /// Whether the device supports write zeroes, as its limits say at present.
     pub(crate) fn writes_zeroes(&self) -> bool {
         // SAFETY: As above.

@@ -53,6 +53,8 @@ impl OpFlag {
     pub(crate) const FUA: Self = Self(1 << bindings::req_flag_bits___REQ_FUA);
     /// The cache is flushed first.
     pub(crate) const PREFLUSH: Self = Self(1 << bindings::req_flag_bits___REQ_PREFLUSH);
+    /// Fails with `EAGAIN` rather than sleep.
+    pub(crate) const NOWAIT: Self = Self(1 << bindings::req_flag_bits___REQ_NOWAIT);
     /// Zeroed blocks stay allocated.
     pub(crate) const NOUNMAP: Self = Self(1 << bindings::req_flag_bits___REQ_NOUNMAP);
 }

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Jobs of fio."""
 
+import json
 from dataclasses import dataclass
 
 from rnbdbench.guest import CommandFailed
@@ -112,6 +113,23 @@ def read_blocks(guest: Guest, device: str, count: int, polled: bool = False) -> 
         f" --number_ios={count} --size={count * 4}k --hipri={int(polled)}",
         timeout=120,
     )
+
+
+SLACK = 500.0
+"""Microseconds by which two percentiles may differ for reasons of the machine."""
+
+
+def slowest(guest: Guest, device: str, count: int = 200) -> float:
+    """Reads blocks one after the other by the first CPU; returns the 99th percentile.
+
+    That is the latency in microseconds.
+    """
+    text = guest.output(
+        f"taskset -c 0 fio --name=slowest --filename={device} --direct=1 --ioengine=io_uring"
+        f" --bs=4k --rw=randread --iodepth=1 --number_ios={count} --output-format=json"
+    )
+    read = json.loads(text[text.index("{") :])["jobs"][0]["read"]
+    return float(read["clat_ns"]["percentile"]["99.000000"]) / 1000
 
 
 def completed(guest: Guest, name: str) -> int:
