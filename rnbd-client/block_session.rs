@@ -265,10 +265,11 @@ impl Unmap for BlockSession {
         let MappedDevice { mapping, claim } = self.take(device, mode)?;
         let rest = (mapping.remove_disk(), claim);
         match mode {
-            UnmapMode::Normal => drop(rest),
+            UnmapMode::Normal if !device.stall.is_stalled() => drop(rest),
             // The server may take long to close the device: it handles one control message at a
-            // time, and may be busy with an earlier one.
-            UnmapMode::Force => {
+            // time, and may be busy with an earlier one. Nor is it asked to before it has responded
+            // to all requests.
+            UnmapMode::Normal | UnmapMode::Force => {
                 if !deferred_drop::drop_within(&self.resources.queue, rest, CLOSE_TIMEOUT) {
                     pr_warn!(
                         "rnbd{}: unmapped, but the server has not closed it yet\n",

@@ -30,7 +30,11 @@ use rtrs::{
     kernel_ext::latency::Latency, //
 };
 
-use crate::capacity::Capacity;
+use crate::{
+    capacity::Capacity,
+    message_ids::MessageIds,
+    stall::Stall, //
+};
 
 /// In use.
 const MAPPED: u32 = 0;
@@ -59,6 +63,10 @@ pub(crate) struct Device {
     state: Atomic<u32>,
     /// How long requests wait for a path, and then for their completion.
     pub(crate) latency: Arc<Latency>,
+    /// The message ids of its requests.
+    pub(crate) ids: Arc<MessageIds>,
+    /// Its requests that were withdrawn.
+    pub(crate) stall: Arc<Stall>,
 }
 
 const HAS_ID: u64 = 1 << 32;
@@ -75,7 +83,7 @@ pub(crate) enum DeviceState {
     /// I/O works.
     Open,
     /// The session is disconnected, and I/O waits or fails; or the server does not have the
-    /// device open, and I/O fails.
+    /// device open, or owes responses for so long that requests were withdrawn, and I/O fails.
     Closed,
     /// The device is being unmapped.
     Unmapped,
@@ -95,6 +103,7 @@ impl Device {
     /// Creates a device, which is ready for I/O once the server has opened it.
     pub(crate) fn new(
         transport: Arc<Session>,
+        ids: Arc<MessageIds>,
         path: &[u8],
         mode: AccessMode,
         number: u32,
@@ -111,6 +120,8 @@ impl Device {
             capacity: Capacity::new(number)?,
             state: Atomic::new(MAPPED),
             latency: Latency::new(["wait", "remote"])?,
+            ids,
+            stall: Stall::new(number)?,
         };
         Ok(Arc::new(device, GFP_KERNEL)?)
     }
@@ -118,6 +129,7 @@ impl Device {
     /// Returns the state that users see.
     pub(crate) fn state(&self) -> DeviceState {
         match self.state.load(Relaxed) {
+            MAPPED if self.stall.is_stalled() => DeviceState::Closed,
             MAPPED if self.transport.is_connected() && self.id().is_some() => DeviceState::Open,
             MAPPED => DeviceState::Closed,
             _ => DeviceState::Unmapped,

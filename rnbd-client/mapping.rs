@@ -68,6 +68,8 @@ use crate::{
 const DATA_ALIGNMENT: u32 = 4;
 /// How long requests in flight may take when a device is unmapped by force.
 const ABORT_TIMEOUT: Delta = Delta::from_secs(5);
+/// How long the adapter may take to give back the memory of requests that are withdrawn.
+const WITHDRAWAL_TIMEOUT: Delta = Delta::from_secs(1);
 
 /// A device that the server has opened and that has a disk, but no file yet by which it can be
 /// unmapped. Fields are dropped in this order, see [`Mapping`].
@@ -116,6 +118,7 @@ impl NewMapping {
         let number = DiskNumbers::allocate(&resources.numbers)?;
         let device = Device::new(
             session.transport.clone(),
+            session.ids.clone(),
             options.device_path.as_bytes(),
             options.access_mode,
             number.get(),
@@ -243,25 +246,35 @@ impl Mapping {
     ///
     /// A server that answers heartbeats but not I/O could keep these in flight forever. After
     /// [`ABORT_TIMEOUT`] the session is closed, which completes all requests; if the session is
-    /// `shared` with other devices, whose I/O is to go on, it is reconnected instead.
+    /// `shared` with other devices, whose I/O is to go on, the requests are withdrawn instead.
+    /// Only if that is impossible the session is reconnected.
     pub(crate) fn abort(&self, session: &RtrsSession, shared: bool) {
         self.disk.device().abort();
         // Requests that wait for a path fail now.
         session.kick_requeue_list();
         if !self.disk.wait_idle(ABORT_TIMEOUT) {
-            pr_warn!(
-                "rnbd{}: no response to its I/O, {} the session\n",
-                self.rest.number.get(),
-                if shared { "reconnecting" } else { "closing" }
-            );
-            if shared {
-                session.reset("no response to I/O of a device that is being unmapped");
-            } else {
+            let number = self.rest.number.get();
+            if !shared {
+                pr_warn!("rnbd{number}: no response to its I/O, closing the session\n");
                 session.close();
+            } else if !self.withdraw_all() {
+                pr_warn!("rnbd{number}: no response to its I/O, reconnecting the session\n");
+                session.reset("no response to I/O of a device that is being unmapped");
             }
         }
         // Not earlier, as this waits for the I/O of a mounted file system.
         self.disk.mark_dead();
+    }
+}
+
+impl Mapping {
+    /// Withdraws all requests in flight. Returns false if some are left.
+    fn withdraw_all(&self) -> bool {
+        let device = self.disk.device();
+        self.disk.for_each_started(|tag| {
+            device.withdraw(tag);
+        });
+        self.disk.wait_idle(WITHDRAWAL_TIMEOUT)
     }
 }
 

@@ -13,8 +13,8 @@
 //! and `complete` consumes it. Dropping it fails the request, so none is lost.
 //!
 //! The modules from the bottom up: `op`, `queue`, `limits`, `capacity`, `major`; `request`,
-//! `timeout`; `payload` and `operations`, which name each other; `vtable`; `tag_set`;
-//! `unadded_disk`; `disk`.
+//! `timeout`; `payload` and `operations`, which name each other; `placeholder`;
+//! `tag_set`; `vtable`; `unadded_disk`; `disk`; and `stand_in`.
 //!
 //! C headers: [`include/linux/blk-mq.h`](srctree/include/linux/blk-mq.h),
 //! [`include/linux/blkdev.h`](srctree/include/linux/blkdev.h)
@@ -26,8 +26,10 @@ mod major;
 mod op;
 mod operations;
 mod payload;
+mod placeholder;
 mod queue;
 mod request;
+pub(crate) mod stand_in;
 mod tag_set;
 mod timeout;
 mod unadded_disk;

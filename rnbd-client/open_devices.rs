@@ -16,7 +16,12 @@ use kernel::{
     prelude::*,
     sync::{
         Arc,
-        Mutex, //
+        Mutex,
+        SetOnce, //
+    },
+    time::{
+        delay::fsleep,
+        Delta, //
     }, //
 };
 
@@ -35,14 +40,20 @@ use rtrs::{
 
 use crate::{
     control_messages,
-    device::Device, //
+    device::Device,
+    message_ids::MessageIds, //
 };
+
+/// How often a device that stalls is looked at before it is closed.
+const POLL_INTERVAL: Delta = Delta::from_millis(100);
 
 /// The devices of one session that the server has open.
 #[pin_data]
 pub(crate) struct OpenDevices {
     /// Name of the session.
     name: KVec<u8>,
+    /// Set when the session is connected.
+    ids: SetOnce<Arc<MessageIds>>,
     /// Held while the server opens a device, so that none is missed when the session is lost
     /// in between.
     #[pin]
@@ -71,6 +82,7 @@ impl OpenDevices {
         Arc::pin_init(
             pin_init!(Self {
                 name: copy,
+                ids: SetOnce::new(),
                 list <- new_mutex!(list, "rnbd_open_devices"),
             }),
             GFP_KERNEL,
@@ -82,6 +94,11 @@ impl OpenDevices {
         let mut list = self.list.lock();
         list.features = control_messages::exchange_versions(session)?;
         Ok(())
+    }
+
+    /// Sets the message ids of the session.
+    pub(crate) fn set_ids(&self, ids: &Arc<MessageIds>) {
+        self.ids.populate(ids.clone());
     }
 
     /// Has the server open `device`, and keeps it open until the [`OpenDevice`] is dropped.
@@ -150,6 +167,12 @@ impl Events for OpenDevices {
         Ok(())
     }
 
+    fn all_paths_up(&self) {
+        if let Some(ids) = self.ids.as_ref() {
+            ids.reclaim();
+        }
+    }
+
     fn async_event(&self, _session: &Arc<Session>) -> Result {
         let list = self.list.lock();
         // The devices are going to be reopened, which updates them.
@@ -180,7 +203,8 @@ impl Events for OpenDevices {
     }
 }
 
-/// A device that the server has open. Drop has the server close it.
+/// A device that the server has open. Drop has the server close it, once it has responded to
+/// requests that were withdrawn.
 pub(crate) struct OpenDevice {
     open_devices: Arc<OpenDevices>,
     device: Arc<Device>,
@@ -188,6 +212,12 @@ pub(crate) struct OpenDevice {
 
 impl Drop for OpenDevice {
     fn drop(&mut self) {
+        let session = &self.device.transport;
+        // The server completes CLOSE after the last request of the device, and control messages
+        // for other devices would wait for that.
+        while self.device.stall.is_stalled() && session.is_connected() {
+            fsleep(POLL_INTERVAL);
+        }
         let is_ours = |device: &Arc<Device>| Arc::ptr_eq(device, &self.device);
         let mut list = self.open_devices.list.lock();
         let index = list.devices.iter().position(is_ours);
@@ -196,7 +226,6 @@ impl Drop for OpenDevice {
         // other device under this id until the lock is released.
         //
         // Without a connection the server closes the devices of the session by itself.
-        let session = &self.device.transport;
         if let (Some(id), true) = (self.device.set_closed(), session.is_connected()) {
             control_messages::close(session, id);
         }

@@ -2,9 +2,9 @@
 
 //! Block requests of a device: their messages to the server, completion and timeout.
 //!
-//! The tag of a request is its permit for the transport: one tag set serves all disks of a
-//! session and is as deep as the session has permits for I/O, so there is neither a second
-//! allocator nor a wait for a permit.
+//! The tag of a request stands for its permit for the transport: one tag set serves all disks of a
+//! session, and each tag has a permit ([`MessageIds`](crate::message_ids::MessageIds)), so there
+//! is neither a second allocator nor a wait for a permit.
 
 #![deny(unsafe_code)]
 
@@ -78,7 +78,7 @@ fn io_flags(op: BlockOp, flags: Flags) -> IoFlags {
 
 /// Returns the id of a device whose requests may be sent.
 fn usable_id(device: &Device) -> Result<DeviceId> {
-    match device.is_aborted() {
+    match device.is_aborted() || device.stall.is_stalled() {
         true => Err(EIO),
         false => device.id().ok_or(EIO),
     }
@@ -96,7 +96,7 @@ impl Operations for Device {
             Ok(parts) => parts,
             Err(err) => return payload.complete(Err(err)),
         };
-        let permit = Permit::new(request.tag());
+        let permit = Permit::new(self.ids.of(request.tag()));
         let queue = request.queue();
         let submitted = self
             .transport
@@ -160,14 +160,23 @@ impl Operations for Device {
     }
 
     fn timed_out(&self, request: &TimedOutRequest) {
-        let periods = self.transport.count_timeout(Permit::new(request.tag));
+        let permit = Permit::new(self.ids.of(request.tag));
+        let periods = self.transport.count_timeout(permit);
         let seconds = request.period_ms.saturating_mul(periods.into()) / 1000;
-        match request_timeout::action(periods) {
-            TimeoutAction::Ignore => {}
-            TimeoutAction::Report => rtrs::pr_warn_ratelimited!(
+        let report = || {
+            rtrs::pr_warn_ratelimited!(
                 "rnbd{}: {request}: no response for {seconds} s\n",
                 self.number
-            ),
+            );
+        };
+        match request_timeout::action(periods, request.disks) {
+            TimeoutAction::Ignore => {}
+            TimeoutAction::Report => report(),
+            TimeoutAction::Withdraw => {
+                report();
+                // If that is impossible it is tried again after the next period.
+                self.withdraw(request.tag);
+            }
             TimeoutAction::Reset => {
                 pr_err!(
                     "rnbd{}: {request}: no response for {seconds} s, reconnecting session {}\n",

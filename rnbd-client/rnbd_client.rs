@@ -19,12 +19,14 @@ mod device;
 mod disk_number;
 mod disk_sysfs;
 mod mapping;
+mod message_ids;
 mod module_resources;
 mod mq;
 mod open_devices;
 mod requests;
 mod rtrs_session;
 mod session_registry;
+mod stall;
 
 module! {
     type: Client,

@@ -13,7 +13,10 @@ use kernel::{
     ModuleMetadata, //
 };
 
-use rnbd_proto::text::map_device::MapOptions;
+use rnbd_proto::{
+    tag_share::TagShare,
+    text::map_device::MapOptions, //
+};
 
 use rtrs::{
     client::{
@@ -29,6 +32,7 @@ use rtrs::{
 
 use crate::{
     device::Device,
+    message_ids::MessageIds,
     mq::TagSet,
     open_devices::OpenDevices, //
 };
@@ -41,6 +45,8 @@ pub(crate) struct SessionHandle {
     pub(crate) transport: Arc<Session>,
     /// The devices that the server has open.
     pub(crate) open_devices: Arc<OpenDevices>,
+    /// The message ids of all requests.
+    pub(crate) ids: Arc<MessageIds>,
     /// The requests of all disks.
     pub(crate) tag_set: Arc<TagSet<Device>>,
 }
@@ -89,14 +95,14 @@ impl RtrsSession {
         let transport = Session::open(client, &config, open_devices.clone())?;
         let transport = ScopeGuard::new_with_data(transport, |transport| transport.close());
         open_devices.start(&transport)?;
-        let tag_set = TagSet::new(
-            transport.io_depth(),
-            cpu::online(),
-            transport.nr_poll_queues(),
-        )?;
+        let share = TagShare::of(transport.io_depth());
+        let ids = MessageIds::new(share)?;
+        open_devices.set_ids(&ids);
+        let tag_set = TagSet::new(share.tags, cpu::online(), transport.nr_poll_queues())?;
         Ok(Self(SessionHandle {
             transport: transport.dismiss(),
             open_devices,
+            ids,
             tag_set,
         }))
     }

@@ -48,5 +48,6 @@ pub mod session_state;
 pub mod sq_credits;
 pub mod stats;
 pub mod subnet;
+pub mod tag_share;
 pub mod text;
 pub mod wire;

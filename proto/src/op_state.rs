@@ -17,6 +17,11 @@
 //! peer (or teardown in its place) was recorded. The caller that reports the last event owns
 //! the operation, which is *held* again.
 //!
+//! An operation that awaits nothing but its response can be taken over
+//! ([`OpState::take_over`]): the caller holds it while the response is still owed. A response
+//! that arrives meanwhile is noted. Otherwise the operation goes back to being in flight when the
+//! owner is done with it ([`OpState::park`]).
+//!
 //! While an operation is in flight its timeouts are counted ([`OpState::count_timeout`]); each
 //! post begins at 0.
 
@@ -36,6 +41,11 @@ const RESPONSE: u32 = 4;
 /// The response is being recorded: still awaited, but no other response is accepted.
 const RECORDING: u32 = 8;
 const IN_FLIGHT: u32 = SEND | RESPONSE | RECORDING;
+/// A response is owed to an operation that was taken over.
+const OWED: u32 = 0x10;
+/// The response that was owed is being recorded.
+const RECORDING_OWED: u32 = 0x20;
+const TAKEN_OVER: u32 = OWED | RECORDING_OWED;
 /// One timeout. Their count is in the bits above the state, and 0 unless in flight.
 const TIMEOUT: u32 = 0x100;
 const MAX_TIMEOUTS: u32 = u32::MAX / TIMEOUT;
@@ -70,6 +80,17 @@ pub enum EventOutcome {
     /// Other events are awaited.
     Pending,
     /// The event was not awaited; nothing changed.
+    Refused,
+}
+
+/// What becomes of a response that has arrived.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ResponseArrival {
+    /// It is recorded in the data of the operation.
+    Awaited,
+    /// The operation was taken over, so its data cannot be accessed.
+    Owed,
+    /// No response is awaited.
     Refused,
 }
 
@@ -108,9 +129,43 @@ impl OpState {
             .is_ok()
     }
 
-    /// Changes from held to idle. Only the owner may call this.
+    /// Changes from held to idle, or back to in flight if a response is owed. Only the owner may
+    /// call this.
     pub fn release(&self) {
-        self.0.store(IDLE, Release);
+        if self.0.load(Acquire) & TAKEN_OVER == 0 || !self.park() {
+            self.0.store(IDLE, Release);
+        }
+    }
+
+    /// Changes from in flight to held, although the response is still owed. Returns false if
+    /// anything else is awaited, or nothing.
+    pub fn take_over(&self) -> bool {
+        let mut now = self.0.load(Acquire);
+        loop {
+            // Without the timeouts.
+            if now % TIMEOUT != RESPONSE {
+                return false;
+            }
+            match self.0.compare_exchange(now, HELD | OWED, AcqRel, Acquire) {
+                Ok(_) => return true,
+                Err(seen) => now = seen,
+            }
+        }
+    }
+
+    /// Changes from held to in flight, if a response is owed. Returns false, and changes nothing,
+    /// if there was one. Only the owner may call this.
+    pub fn park(&self) -> bool {
+        loop {
+            match self
+                .0
+                .compare_exchange(HELD | OWED, RESPONSE, AcqRel, Acquire)
+            {
+                Ok(_) => return true,
+                Err(now) if now & RECORDING_OWED != 0 => core::hint::spin_loop(),
+                Err(_) => return false,
+            }
+        }
     }
 
     /// Changes from held to in flight. Only the owner may call this.
@@ -120,7 +175,17 @@ impl OpState {
             AwaitedEvents::SendAndResponse => SEND | RESPONSE,
             AwaitedEvents::Response => RESPONSE,
         };
-        self.0.store(bits, Release);
+        let mut now = self.0.load(Acquire);
+        if now & TAKEN_OVER == 0 {
+            // Only the owner can change it.
+            return self.0.store(bits, Release);
+        }
+        while let Err(seen) =
+            self.0
+                .compare_exchange(now, bits | (now & TAKEN_OVER), AcqRel, Acquire)
+        {
+            now = seen;
+        }
     }
 
     /// Changes from in flight back to held, as the hardware did not take the work request. Only
@@ -134,7 +199,8 @@ impl OpState {
             if now & RECORDING != 0 {
                 return CancelOutcome::Busy;
             }
-            match self.0.compare_exchange(now, HELD, AcqRel, Acquire) {
+            let next = HELD | (now & TAKEN_OVER);
+            match self.0.compare_exchange(now, next, AcqRel, Acquire) {
                 Ok(_) => return CancelOutcome::Held,
                 Err(seen) => now = seen,
             }
@@ -146,20 +212,29 @@ impl OpState {
         self.clear(SEND)
     }
 
-    /// Begins to record a response. When true, [`OpState::response_recorded`] must follow; when
-    /// false, no response is awaited.
-    pub fn begin_response(&self) -> bool {
+    /// Begins to record a response. [`OpState::response_recorded`] must follow if it is awaited,
+    /// [`OpState::owed_recorded`] if it is owed.
+    pub fn begin_response(&self) -> ResponseArrival {
         let mut now = self.0.load(Acquire);
         loop {
-            if now & RESPONSE == 0 {
-                return false;
-            }
-            let next = now & !RESPONSE | RECORDING;
+            let (next, arrival) = if now & RESPONSE != 0 {
+                (now & !RESPONSE | RECORDING, ResponseArrival::Awaited)
+            } else if now & OWED != 0 {
+                (now & !OWED | RECORDING_OWED, ResponseArrival::Owed)
+            } else {
+                return ResponseArrival::Refused;
+            };
             match self.0.compare_exchange(now, next, AcqRel, Acquire) {
-                Ok(_) => return true,
+                Ok(_) => return arrival,
                 Err(seen) => now = seen,
             }
         }
+    }
+
+    /// Ends recording a response that was owed: the owner of the operation learns of it when it
+    /// [parks](OpState::park) the operation.
+    pub fn owed_recorded(&self) {
+        self.0.fetch_and(!RECORDING_OWED, AcqRel);
     }
 
     /// Ends recording the response.
@@ -195,7 +270,11 @@ impl OpState {
                 return EventOutcome::Refused;
             }
             let last = now & IN_FLIGHT == bit;
-            let next = if last { HELD } else { now & !bit };
+            let next = if last {
+                HELD | (now & TAKEN_OVER)
+            } else {
+                now & !bit
+            };
             match self.0.compare_exchange(now, next, AcqRel, Acquire) {
                 Ok(_) if last => return EventOutcome::Last,
                 Ok(_) => return EventOutcome::Pending,
@@ -223,11 +302,11 @@ mod tests {
             assert!(!op.begin(), "held twice");
             op.post(AwaitedEvents::SendAndResponse);
             let (first, second) = if response_first {
-                assert!(op.begin_response());
+                assert_eq!(op.begin_response(), ResponseArrival::Awaited);
                 (op.response_recorded(), op.send_completed())
             } else {
                 let send = op.send_completed();
-                assert!(op.begin_response());
+                assert_eq!(op.begin_response(), ResponseArrival::Awaited);
                 (send, op.response_recorded())
             };
             assert_eq!((first, second), (EventOutcome::Pending, EventOutcome::Last));
@@ -245,10 +324,14 @@ mod tests {
         assert_eq!(op.send_completed(), EventOutcome::Refused);
         assert!(!op.begin(), "in flight");
         assert_eq!(op.count_timeout(), Some(1));
-        assert!(op.begin_response());
+        assert_eq!(op.begin_response(), ResponseArrival::Awaited);
         assert_eq!(op.response_recorded(), EventOutcome::Last);
         op.post(AwaitedEvents::Send);
-        assert!(!op.begin_response(), "had its response");
+        assert_eq!(
+            op.begin_response(),
+            ResponseArrival::Refused,
+            "had its response"
+        );
         assert_eq!(op.send_completed(), EventOutcome::Last);
         op.post(AwaitedEvents::Response);
         assert_eq!(
@@ -265,7 +348,7 @@ mod tests {
         let op = OpState::new();
         assert!(op.begin());
         op.post(AwaitedEvents::Response);
-        assert!(op.begin_response());
+        assert_eq!(op.begin_response(), ResponseArrival::Awaited);
         assert_eq!(op.cancel_post(), CancelOutcome::Busy);
         assert_eq!(op.response_recorded(), EventOutcome::Last);
         assert_eq!(
@@ -281,16 +364,20 @@ mod tests {
     #[test]
     fn responses_that_are_not_awaited_are_refused() {
         let op = OpState::new();
-        assert!(!op.begin_response(), "idle");
+        assert_eq!(op.begin_response(), ResponseArrival::Refused, "idle");
         assert!(op.begin());
-        assert!(!op.begin_response(), "held");
+        assert_eq!(op.begin_response(), ResponseArrival::Refused, "held");
         op.post(AwaitedEvents::Send);
-        assert!(!op.begin_response(), "not awaited");
+        assert_eq!(op.begin_response(), ResponseArrival::Refused, "not awaited");
         assert_eq!(op.send_completed(), EventOutcome::Last);
         assert_eq!(op.send_completed(), EventOutcome::Refused);
         op.post(AwaitedEvents::SendAndResponse);
-        assert!(op.begin_response());
-        assert!(!op.begin_response(), "second response");
+        assert_eq!(op.begin_response(), ResponseArrival::Awaited);
+        assert_eq!(
+            op.begin_response(),
+            ResponseArrival::Refused,
+            "second response"
+        );
     }
 
     #[test]
@@ -301,7 +388,7 @@ mod tests {
         assert_eq!(op.count_timeout(), None, "held");
         op.post(AwaitedEvents::SendAndResponse);
         assert_eq!(op.count_timeout(), Some(1));
-        assert!(op.begin_response());
+        assert_eq!(op.begin_response(), ResponseArrival::Awaited);
         assert_eq!(op.count_timeout(), Some(2));
         assert_eq!(op.response_recorded(), EventOutcome::Pending);
         assert_eq!(op.count_timeout(), Some(3));
@@ -327,11 +414,89 @@ mod tests {
         let op = OpState::new();
         assert!(op.begin());
         op.post(AwaitedEvents::SendAndResponse);
-        assert!(op.begin_response());
+        assert_eq!(op.begin_response(), ResponseArrival::Awaited);
         assert_eq!(op.cancel_post(), CancelOutcome::Busy);
         assert_eq!(op.response_recorded(), EventOutcome::Pending);
         assert_eq!(op.cancel_post(), CancelOutcome::Held);
         op.release();
         assert!(op.is_idle());
+    }
+
+    fn in_flight() -> OpState {
+        let op = OpState::new();
+        assert!(op.begin());
+        op.post(AwaitedEvents::Response);
+        op
+    }
+
+    #[test]
+    fn only_an_operation_that_awaits_nothing_but_its_response_can_be_taken_over() {
+        let op = OpState::new();
+        assert!(!op.take_over(), "idle");
+        assert!(op.begin());
+        assert!(!op.take_over(), "held");
+        op.post(AwaitedEvents::SendAndResponse);
+        assert!(!op.take_over(), "not sent yet");
+        assert_eq!(op.send_completed(), EventOutcome::Pending);
+        assert_eq!(op.count_timeout(), Some(1));
+        assert!(op.take_over());
+        assert!(!op.take_over(), "taken over");
+        assert!(!op.begin(), "taken over");
+        assert_eq!(op.count_timeout(), None);
+    }
+
+    #[test]
+    fn an_operation_that_was_taken_over_awaits_its_response_again() {
+        for release in [false, true] {
+            let op = in_flight();
+            assert!(op.take_over());
+            op.post(AwaitedEvents::Send);
+            assert!(!op.take_over());
+            assert_eq!(op.send_completed(), EventOutcome::Last);
+            if release {
+                op.release();
+            } else {
+                assert!(op.park());
+            }
+            assert!(!op.begin(), "in flight");
+            assert_eq!(op.begin_response(), ResponseArrival::Awaited);
+            assert_eq!(op.response_recorded(), EventOutcome::Last);
+            op.release();
+            assert!(op.is_idle());
+        }
+    }
+
+    #[test]
+    fn a_response_that_is_owed_is_taken_once_at_any_time() {
+        for arrival in 0..3 {
+            let op = in_flight();
+            let arrive = |when| {
+                if arrival == when {
+                    assert_eq!(op.begin_response(), ResponseArrival::Owed);
+                    assert_eq!(op.begin_response(), ResponseArrival::Refused);
+                    op.owed_recorded();
+                }
+            };
+            assert!(op.take_over());
+            arrive(0);
+            op.post(AwaitedEvents::Send);
+            arrive(1);
+            assert_eq!(op.send_completed(), EventOutcome::Last);
+            arrive(2);
+            assert!(!op.park(), "there was a response at {arrival}");
+            assert_eq!(op.begin_response(), ResponseArrival::Refused);
+            op.release();
+            assert!(op.is_idle());
+        }
+    }
+
+    #[test]
+    fn a_post_of_an_operation_that_was_taken_over_can_be_cancelled() {
+        let op = in_flight();
+        assert!(op.take_over());
+        op.post(AwaitedEvents::Send);
+        assert_eq!(op.cancel_post(), CancelOutcome::Held);
+        assert!(op.park());
+        assert_eq!(op.begin_response(), ResponseArrival::Awaited);
     }
 }

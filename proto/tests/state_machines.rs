@@ -17,7 +17,8 @@ use rnbd_proto::{
     op_state::{
         AwaitedEvents,
         EventOutcome,
-        OpState, //
+        OpState,
+        ResponseArrival, //
     }, //
 };
 
@@ -90,7 +91,10 @@ fn op_sequences() {
                     model = next;
                 }
                 3 => {
-                    let expected = matches!(model, Model::InFlight(_, true, _));
+                    let expected = match model {
+                        Model::InFlight(_, true, _) => ResponseArrival::Awaited,
+                        _ => ResponseArrival::Refused,
+                    };
                     assert_eq!(op.begin_response(), expected);
                     if let Model::InFlight(send, true, _) = model {
                         model = Model::InFlight(send, false, true);
@@ -134,7 +138,7 @@ fn op_in_threads() {
             scope.spawn(|| count(op.send_completed()));
             for _ in 0..2 {
                 scope.spawn(|| {
-                    if op.begin_response() {
+                    if op.begin_response() == ResponseArrival::Awaited {
                         recorded.fetch_add(1, Ordering::Relaxed);
                         count(op.response_recorded());
                     }
@@ -144,6 +148,43 @@ fn op_in_threads() {
         assert_eq!(last.into_inner(), 1);
         assert_eq!(recorded.into_inner(), 1);
         assert!(!op.begin(), "held after the last event");
+    }
+}
+
+/// An operation is taken over while its response arrives: exactly one of the two ends it.
+#[test]
+fn op_taken_over_in_threads() {
+    for _ in 0..500 {
+        let op = OpState::new();
+        assert!(op.begin());
+        op.post(AwaitedEvents::Response);
+        let ended = AtomicUsize::new(0);
+        let end = || {
+            ended.fetch_add(1, Ordering::Relaxed);
+        };
+        std::thread::scope(|scope| {
+            scope.spawn(|| match op.begin_response() {
+                ResponseArrival::Awaited => {
+                    if op.response_recorded() == EventOutcome::Last {
+                        end();
+                    }
+                }
+                ResponseArrival::Owed => op.owed_recorded(),
+                ResponseArrival::Refused => panic!("the response was lost"),
+            });
+            scope.spawn(|| {
+                if op.take_over() {
+                    op.post(AwaitedEvents::Send);
+                    assert_eq!(op.send_completed(), EventOutcome::Last);
+                    if !op.park() {
+                        end();
+                    }
+                }
+            });
+        });
+        assert_eq!(ended.into_inner(), 1);
+        op.release();
+        assert!(op.begin(), "nothing is owed any more");
     }
 }
 

@@ -96,6 +96,8 @@ impl<T: Operations> Disk<T> {
 
         let unadded = UnaddedDisk::new(&tag_set, config.limits.to_raw()?, data)?;
         let raw = unadded.raw();
+        tag_set.disk_added();
+        let counted = ScopeGuard::new_with_data(tag_set.clone(), |tag_set| tag_set.disk_removed());
         // SAFETY: The disk is not visible yet, so this is the only reference.
         let disk = unsafe { &mut *raw };
         let name = config.name.to_bytes_with_nul();
@@ -125,7 +127,7 @@ impl<T: Operations> Disk<T> {
             raw: unadded.into_added(),
             dirs: KVec::new(),
             device,
-            tag_set,
+            tag_set: counted.dismiss(),
         })
     }
 
@@ -206,19 +208,29 @@ impl<T: Operations> Disk<T> {
         let step = Delta::from_millis(10);
         let steps = limit.as_nanos() / step.as_nanos();
         for _ in 0..steps {
-            // SAFETY: By the type invariant.
-            if self.tag_set.count_started(unsafe { (*self.raw).queue }) == 0 {
+            let mut idle = true;
+            self.for_each_started(|_| idle = false);
+            if idle {
                 return true;
             }
             fsleep(step);
         }
         false
     }
+
+    /// Calls `f` with the tag of each request that the driver has; see
+    /// [`TagSet::for_each_started`].
+    pub(crate) fn for_each_started(&self, f: impl FnMut(u32)) {
+        // SAFETY: By the type invariant.
+        self.tag_set
+            .for_each_started(unsafe { (*self.raw).queue }, f);
+    }
 }
 
 impl<T: Operations> Drop for Disk<T> {
     fn drop(&mut self) {
         self.dirs.clear();
+        self.tag_set.disk_removed();
         // SAFETY: By the type invariant. After this no callback is made: the
         // queue is dead and empty, and a removed disk cannot be opened.
         unsafe { bindings::del_gendisk(self.raw) };

@@ -8,14 +8,22 @@ use core::marker::PhantomData;
 
 use kernel::{
     bindings,
+    container_of,
     error::to_result,
     prelude::*,
-    sync::Arc,
+    sync::{
+        atomic::{
+            Atomic,
+            Relaxed, //
+        },
+        Arc, //
+    },
     types::Opaque, //
 };
 
 use super::{
     operations::Operations,
+    placeholder::Placeholder,
     queue,
     request::Pdu,
     vtable::VTables, //
@@ -42,6 +50,10 @@ const FLAGS: u32 = bindings::BLK_MQ_F_TAG_HCTX_SHARED
 pub(crate) struct TagSet<T: Operations> {
     #[pin]
     raw: Opaque<bindings::blk_mq_tag_set>,
+    /// Set when the tag set is created, destroyed before `raw`.
+    placeholder: Option<Placeholder>,
+    /// The number of disks.
+    disks: Atomic<u32>,
     _operations: PhantomData<fn(T)>,
 }
 
@@ -77,6 +89,9 @@ impl<T: Operations> TagSet<T> {
                         to_result(bindings::blk_mq_alloc_tag_set(slot))
                     }
                 }),
+                // SAFETY: Set up above; dropping the tag set drops this first.
+                placeholder: Some(unsafe { Placeholder::new(raw.get()) }?),
+                disks: Atomic::new(0),
                 _operations: PhantomData,
             }? Error),
             GFP_KERNEL,
@@ -87,39 +102,70 @@ impl<T: Operations> TagSet<T> {
         self.raw.get()
     }
 
-    /// Counts the started requests of `queue`, by
-    /// [`blk_mq_tagset_busy_iter`](srctree/block/blk-mq-tag.c). `queue` is only compared.
-    pub(super) fn count_started(&self, queue: *const bindings::request_queue) -> u32 {
-        let mut count = StartedCount { queue, requests: 0 };
-        // SAFETY: By the type invariant; `count` is valid, and used by this call only, until
+    /// Counts a disk, whose queue was added to the set.
+    pub(super) fn disk_added(&self) {
+        self.disks.fetch_add(1, Relaxed);
+        if let Some(placeholder) = &self.placeholder {
+            placeholder.activate();
+        }
+    }
+
+    /// A disk is about to be removed.
+    pub(super) fn disk_removed(&self) {
+        self.disks.fetch_sub(1, Relaxed);
+    }
+
+    /// Returns the number of disks that share the tags of `set`.
+    ///
+    /// # Safety
+    ///
+    /// `set` must be that of a live `TagSet<T>`.
+    pub(super) unsafe fn disks_of(set: *mut bindings::blk_mq_tag_set) -> u32 {
+        // SAFETY: By the safety requirement.
+        let this = unsafe { &*container_of!(Opaque::cast_from(set), Self, raw) };
+        this.disks.load(Relaxed)
+    }
+
+    /// Calls `f` with the tag of each started request of `queue`, by
+    /// [`blk_mq_tagset_busy_iter`](srctree/block/blk-mq-tag.c). `queue` is only compared. The tag
+    /// is not given to another request during the call, which must not sleep.
+    pub(super) fn for_each_started<F: FnMut(u32)>(
+        &self,
+        queue: *const bindings::request_queue,
+        f: F,
+    ) {
+        let mut started = Started { queue, f };
+        // SAFETY: By the type invariant; `started` is valid, and used by this call only, until
         // it returns.
         unsafe {
             bindings::blk_mq_tagset_busy_iter(
                 self.raw(),
-                Some(StartedCount::add),
-                (&raw mut count).cast(),
+                Some(Started::<F>::call),
+                (&raw mut started).cast(),
             );
         }
-        count.requests
     }
 }
 
-/// Counts the requests of one queue.
-struct StartedCount {
+/// A function for the started requests of one queue.
+struct Started<F> {
     queue: *const bindings::request_queue,
-    requests: u32,
+    f: F,
 }
 
-impl StartedCount {
+impl<F: FnMut(u32)> Started<F> {
     /// # Safety
     ///
-    /// Only blk-mq calls it, with a request and the pointer that [`TagSet::count_started`] gave.
-    unsafe extern "C" fn add(rq: *mut bindings::request, count: *mut c_void) -> bool {
-        // SAFETY: blk-mq holds a reference to the request; the count is that of `count_started`.
+    /// Only blk-mq calls it, with a request and the pointer that [`TagSet::for_each_started`]
+    /// gave.
+    unsafe extern "C" fn call(rq: *mut bindings::request, started: *mut c_void) -> bool {
+        // SAFETY: blk-mq holds a reference to the request, which keeps its tag; the pointer is
+        // that of `for_each_started`.
         unsafe {
-            let count = &mut *count.cast::<Self>();
-            if core::ptr::eq((*rq).q, count.queue) {
-                count.requests += 1;
+            let started = &mut *started.cast::<Self>();
+            if core::ptr::eq((*rq).q, started.queue) {
+                // A started request has a driver tag, which is not negative.
+                (started.f)((*rq).tag.unsigned_abs());
             }
         }
         true
@@ -129,8 +175,10 @@ impl StartedCount {
 #[pinned_drop]
 impl<T: Operations> PinnedDrop for TagSet<T> {
     fn drop(self: Pin<&mut Self>) {
+        let this = self.project();
+        *this.placeholder = None;
         // SAFETY: By the type invariant; each disk holds a reference, so there
         // is no disk any more.
-        unsafe { bindings::blk_mq_free_tag_set(self.raw.get()) };
+        unsafe { bindings::blk_mq_free_tag_set(this.raw.get()) };
     }
 }

@@ -27,6 +27,8 @@ pub(crate) struct TimedOutRequest {
     pub(crate) sector: u64,
     /// Length in bytes.
     pub(crate) bytes: u32,
+    /// The number of disks that share the tags.
+    pub(crate) disks: u32,
     /// The timeout in milliseconds, after which the timer starts again.
     pub(crate) period_ms: u64,
 }
@@ -36,7 +38,7 @@ impl TimedOutRequest {
     ///
     /// `rq` must be a request that was started, and blk-mq must keep it from being used
     /// again for the duration of this call.
-    pub(super) unsafe fn new(rq: NonNull<bindings::request>) -> Self {
+    pub(super) unsafe fn new(rq: NonNull<bindings::request>, disks: u32) -> Self {
         let rq = rq.as_ptr();
         // SAFETY: The request is allocated. Completing it, at the same time, changes its
         // range; so each field is read once, and used for a log line only.
@@ -55,6 +57,7 @@ impl TimedOutRequest {
             tag: tag.unsigned_abs(),
             sector,
             bytes,
+            disks,
             // `jiffies_to_msecs`, with the jiffies of a second for `HZ`.
             period_ms: u64::from(timeout) * 1000 / (msecs_to_jiffies(1000) as u64).max(1),
         }

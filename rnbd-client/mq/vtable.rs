@@ -32,6 +32,7 @@ use super::{
         Pdu,
         Request, //
     },
+    tag_set::TagSet,
     timeout::TimedOutRequest, //
 };
 
@@ -136,7 +137,8 @@ impl<T: Operations> VTables<T> {
         // which is not dead while it is used.
         unsafe {
             Self::poll((*rq).mq_hctx, core::ptr::null_mut());
-            let request = TimedOutRequest::new(NonNull::new_unchecked(rq));
+            let disks = TagSet::<T>::disks_of((*(*rq).q).tag_set);
+            let request = TimedOutRequest::new(NonNull::new_unchecked(rq), disks);
             Self::device(&*(*rq).q).timed_out(&request);
         }
         bindings::blk_eh_timer_return_BLK_EH_RESET_TIMER

@@ -63,6 +63,7 @@ impl ControlChannel {
             queue: Queue::Cpu,
             len,
             control: true,
+            stand_in: false,
             failed_over: false,
             payload: LinearPayload::launch(&payload).ok_or(EBUSY)?,
         };

@@ -65,6 +65,8 @@ pub(super) struct IoRequest {
     pub(super) len: u32,
     /// A message of the session itself: neither queued nor sent again.
     pub(super) control: bool,
+    /// In place of a request that was withdrawn: not sent again.
+    pub(super) stand_in: bool,
     /// Was in flight on a path that was lost.
     pub(super) failed_over: bool,
     pub(super) payload: PayloadBox,

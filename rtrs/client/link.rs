@@ -25,6 +25,7 @@ use crate::{
     pr_warn_ratelimited,
     rdma::{
         connection::Connection,
+        payload::PayloadBox,
         qp::Progress, //
     }, //
 };
@@ -39,7 +40,10 @@ use super::{
     },
     link_state::LinkState,
     negotiated::PathLimits,
-    rdma_request::RequestConn as _,
+    rdma_request::{
+        RdmaRequest,
+        RequestConn as _, //
+    },
     request_table::RequestTable, //
 };
 
@@ -143,6 +147,21 @@ impl Link {
     /// [`Session::count_timeout`](super::Session::count_timeout).
     pub(super) fn count_timeout(&self, permit: Permit) -> Option<u32> {
         self.requests.count_timeout(permit)
+    }
+
+    /// Withdraws a request; see [`Session::withdraw`](super::Session::withdraw).
+    pub(super) fn withdraw(
+        &self,
+        permit: Permit,
+        stand_in: PayloadBox,
+    ) -> core::result::Result<(), PayloadBox> {
+        let Some(held) = self.requests.take_over(permit) else {
+            return Err(stand_in);
+        };
+        match self.connections.get(usize::from(held.conn())) {
+            Some(connection) => RdmaRequest::withdraw(held, &connection.qp(), stand_in),
+            None => Err(stand_in),
+        }
     }
 
     /// Does the periodic work of a heartbeat. Returns false when the link is lost.

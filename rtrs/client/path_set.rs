@@ -31,10 +31,13 @@ use rnbd_proto::{
     }, //
 };
 
-use crate::kernel_ext::{
-    net::SockAddr,
-    percpu::PerCpu,
-    rcu::RcuBox, //
+use crate::{
+    kernel_ext::{
+        net::SockAddr,
+        percpu::PerCpu,
+        rcu::RcuBox, //
+    },
+    rdma::payload::PayloadBox, //
 };
 
 use super::{
@@ -259,6 +262,30 @@ impl PathSet {
             .filter_map(|path| path.link(&section)?.count_timeout(permit))
             .max()
             .unwrap_or(0)
+    }
+
+    /// Whether each path has a link.
+    pub(super) fn all_up(&self) -> bool {
+        let section = rcu::read_lock();
+        let mut paths = self.active(&section).into_iter().flatten();
+        paths.all(|path| path.link(&section).is_some())
+    }
+
+    /// Withdraws a request; see [`Session::withdraw`](super::Session::withdraw).
+    pub(super) fn withdraw(
+        &self,
+        permit: Permit,
+        mut stand_in: PayloadBox,
+    ) -> core::result::Result<(), PayloadBox> {
+        let section = rcu::read_lock();
+        let paths = self.active(&section).into_iter().flatten();
+        for link in paths.filter_map(|path| path.link(&section)) {
+            match link.withdraw(permit, stand_in) {
+                Ok(()) => return Ok(()),
+                Err(back) => stand_in = back,
+            }
+        }
+        Err(stand_in)
     }
 
     /// Fails the links of all paths because of `why`.

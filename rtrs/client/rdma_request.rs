@@ -10,6 +10,10 @@
 //!           (it does if responses are not short)
 //!           unmaps, releases the message id, completes the payload
 //! ```
+//!
+//! `withdrawal.rs` has what happens if there is no response.
+
+mod withdrawal;
 
 use core::{
     marker::PhantomData,
@@ -113,6 +117,10 @@ struct RequestRoute {
 enum Phase {
     Request,
     Invalidation,
+    /// The invalidation of a request that is being withdrawn.
+    Withdrawal,
+    /// The registration of other memory for the data of a READ that was withdrawn.
+    Sink,
 }
 
 /// What a request needs of the connection that carries it.
@@ -140,6 +148,8 @@ pub(super) struct RdmaRequest<C> {
     /// Number of the connection that it was sent over.
     conn: u16,
     request: Option<IoRequest>,
+    /// The payload that another one stands in for, while an adapter may access its data.
+    withdrawn: Option<PayloadBox>,
     stats: Arc<Stats>,
     /// Result in the server's response: 0 or a negative errno.
     errno: AtomicI32,
@@ -166,6 +176,7 @@ impl<C: RequestConn> RdmaRequest<C> {
             phase: Phase::Request,
             conn: 0,
             request: None,
+            withdrawn: None,
             stats,
             errno: AtomicI32::new(0),
             invalidated: AtomicBool::new(false),
@@ -378,6 +389,7 @@ impl<C: RequestConn> RdmaRequest<C> {
     /// Takes out the request of the block driver, which is not in flight any more.
     fn take(&mut self) -> Option<IoRequest> {
         self.unmap();
+        self.complete_withdrawn();
         let request = self.request.take()?;
         self.stats.ended();
         Some(request)
@@ -426,6 +438,9 @@ impl<C: RequestConn> Operation for RdmaRequest<C> {
             qp.context().fail_link("response over another connection");
             return;
         }
+        if matches!(op.phase, Phase::Withdrawal | Phase::Sink) {
+            return Self::withdrawal_finished(op, qp, wc);
+        }
         if op.phase == Phase::Invalidation && wc.is_none_or(|wc| !wc.is_ok()) {
             // The link is lost. The key may still be valid: as below.
             return;
@@ -449,6 +464,8 @@ impl<C: RequestConn> Operation for RdmaRequest<C> {
         }
         let result = match op.errno.load(Relaxed) {
             0 => Ok(()),
+            // The result of a request that has failed already.
+            _ if op.is_withdrawn() => Ok(()),
             errno => Err(Error::from_errno(errno)),
         };
         op.complete(qp.context(), result);

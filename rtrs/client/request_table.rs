@@ -11,7 +11,10 @@ use kernel::{
 };
 
 use crate::rdma::{
-    op::Op,
+    op::{
+        HeldOp,
+        Op, //
+    },
     op_set::OpSet,
     pd::Pd,
     qp::QpRef,
@@ -119,6 +122,11 @@ impl<C: RequestConn> RequestTable<C> {
     /// [`Session::count_timeout`](super::Session::count_timeout).
     pub(super) fn count_timeout(&self, permit: Permit) -> Option<u32> {
         self.requests.get(permit.index())?.count_timeout()
+    }
+
+    /// Takes over a request that awaits nothing but its response.
+    pub(super) fn take_over(&self, permit: Permit) -> Option<HeldOp<RdmaRequest<C>>> {
+        self.requests.get(permit.index())?.take_over()
     }
 
     /// Passes all requests without a response to `f`. To be called once all queue pairs are

@@ -57,6 +57,10 @@ pub(super) fn handle(
             (_, Some(renewed)) => remote_buf.set_rkey(renewed.rkey),
             (_, None) => {}
         }
+        // It was withdrawn, and its result is of no interest.
+        let Some(request) = request else {
+            return;
+        };
         // Do not trust the claim alone: data whose key is still valid must not be given
         // back.
         let invalidated = rsp.invalidated() && last_invalidated == Some(request.rkey());

@@ -55,6 +55,10 @@ pub trait Events: Send + Sync {
     /// On an error the path is given up, and connected again later.
     fn reconnected(&self, session: &Arc<Session>) -> Result;
 
+    /// All paths are up, after one was connected again: the server has executed all requests of
+    /// the paths that were lost. In a worker.
+    fn all_paths_up(&self);
+
     /// An open device changed on the server: ask for it by [`Session::call`]. In a worker,
     /// one call at a time; not before [`Session::listen`].
     ///

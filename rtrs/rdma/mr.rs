@@ -87,6 +87,30 @@ impl Mr {
     /// `page_size` is a power of two, to which all segments must be aligned except at the
     /// start of the first and the end of the last.
     pub fn map(&mut self, map: &MappedSg, page_size: u32) -> Result {
+        self.describe(map, page_size)?;
+        self.bump_key();
+        Ok(())
+    }
+
+    /// Describes all of `map` as [`Mr::map`] does, but with the present key, address and length:
+    /// a peer that knows those does not notice. The old key must have been invalidated.
+    ///
+    /// # Errors
+    ///
+    /// `EINVAL` if `map` has another length, or another offset in its first page.
+    pub fn replace(&mut self, map: &MappedSg, page_size: u32) -> Result {
+        let (iova, length) = (self.iova(), self.length());
+        self.describe(map, page_size)?;
+        let offset = u64::from(page_size).saturating_sub(1);
+        if self.length() != length || (self.iova() ^ iova) & offset != 0 {
+            return Err(EINVAL);
+        }
+        // SAFETY: Exclusive by `&mut`; a plain field.
+        unsafe { (*self.as_ptr()).iova = iova };
+        Ok(())
+    }
+
+    fn describe(&mut self, map: &MappedSg, page_size: u32) -> Result {
         let segments = i32::try_from(map.segments())?;
         // SAFETY: The region is exclusive (`&mut`); the table is mapped and has this number of
         // segments.
@@ -102,11 +126,10 @@ impl Mr {
         if mapped < 0 {
             return Err(Error::from_errno(mapped));
         }
-        if mapped != segments {
-            return Err(EINVAL);
+        match mapped == segments {
+            true => Ok(()),
+            false => Err(EINVAL),
         }
-        self.bump_key();
-        Ok(())
     }
 
     /// Steps the remote key to the [next one](next_key), and the low byte of the local key,

@@ -27,7 +27,8 @@ use kernel::{
 
 use rnbd_proto::op_state::{
     EventOutcome,
-    OpState, //
+    OpState,
+    ResponseArrival, //
 };
 
 use crate::bindings;
@@ -115,23 +116,36 @@ impl<T: Operation> Op<T> {
     /// `qp` is the queue pair that the response arrived on, or `None` if teardown responds in
     /// place of the peer. Returns false, without calling `record`, when no response is
     /// awaited. If the response is the last event, the operation is finished before this
-    /// returns.
+    /// returns. If the operation was [taken over](Op::take_over), its data is not available.
     pub fn record_response(
         self: &Arc<Self>,
         qp: Option<&QpRef<'_, T::Context>>,
-        record: impl FnOnce(&T),
+        record: impl FnOnce(Option<&T>),
     ) -> bool {
-        if !self.state.begin_response() {
-            return false;
+        match self.state.begin_response() {
+            ResponseArrival::Refused => return false,
+            ResponseArrival::Owed => {
+                record(None);
+                self.state.owed_recorded();
+                return true;
+            }
+            ResponseArrival::Awaited => {}
         }
         // SAFETY: Between `begin_response` and `response_recorded` the operation is posted,
         // so by the type invariants there is no exclusive access.
-        record(unsafe { &*self.value.get() });
+        record(Some(unsafe { &*self.value.get() }));
         if self.state.response_recorded() == EventOutcome::Last {
             // INVARIANT: The last event makes this task the holder.
             T::finish(HeldOp { op: self.clone() }, qp, None);
         }
         true
+    }
+
+    /// Takes exclusive access from a peer that owes nothing but its response. `None` when anything
+    /// else is awaited. See [`OpState::take_over`].
+    pub fn take_over(self: &Arc<Self>) -> Option<HeldOp<T>> {
+        // INVARIANT: `take_over` makes this task the holder.
+        self.state.take_over().then(|| HeldOp { op: self.clone() })
     }
 
     /// Counts one more timeout of a posted operation, and returns their number. `None` when
@@ -197,7 +211,8 @@ impl<T: Operation> Op<T> {
     }
 }
 
-/// Exclusive access to the data of an operation. The drop makes the operation idle.
+/// Exclusive access to the data of an operation. The drop makes the operation idle, or
+/// [parks](HeldOp::park) it.
 ///
 /// # Invariants
 ///
@@ -210,6 +225,18 @@ impl<T: Operation> HeldOp<T> {
     /// Returns the operation.
     pub fn op(&self) -> &Arc<Op<T>> {
         &self.op
+    }
+
+    /// Awaits the response that an operation [taken over](Op::take_over) is owed. Returns the
+    /// operation if there was one.
+    pub fn park(self) -> core::result::Result<(), Self> {
+        match self.op.state.park() {
+            true => {
+                drop(self.into_op());
+                Ok(())
+            }
+            false => Err(self),
+        }
     }
 
     /// Consumes the guard without releasing the operation.

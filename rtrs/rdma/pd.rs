@@ -13,7 +13,10 @@ use kernel::{
 
 use rnbd_proto::device_caps::DeviceAttrs;
 
-use crate::bindings;
+use crate::{
+    bindings,
+    kernel_ext::pages::Pages, //
+};
 
 use super::quirks::inline_imm::has_immediates;
 
@@ -48,6 +51,7 @@ impl CmDevice<'_> {
 /// registration of its device.
 pub struct Pd {
     pd: NonNull<bindings::ib_pd>,
+    sink: Pages,
 }
 
 // SAFETY: A PD is a kernel object without thread affinity.
@@ -65,6 +69,7 @@ impl Pd {
     /// `ENODEV` when the device is being unregistered, otherwise those of the device.
     pub fn new(device: &CmDevice<'_>) -> Result<Arc<Self>> {
         let dev = device.0.as_ptr();
+        let sink = Pages::new(0)?;
         // SAFETY: The device is alive as its connection id is.
         if !unsafe { bindings::ib_device_try_get(dev) } {
             return Err(ENODEV);
@@ -84,12 +89,18 @@ impl Pd {
         // INVARIANT: Just allocated, with the reference taken above.
         let this = Self {
             pd: NonNull::new(pd).ok_or(ENOMEM)?,
+            sink,
         };
         Ok(Arc::new(this, GFP_KERNEL)?)
     }
 
     pub(super) fn as_ptr(&self) -> *mut bindings::ib_pd {
         self.pd.as_ptr()
+    }
+
+    /// Returns a page for data that nobody reads.
+    pub(super) fn sink(&self) -> &Pages {
+        &self.sink
     }
 
     pub(super) fn device(&self) -> *mut bindings::ib_device {

@@ -94,6 +94,47 @@ impl SgTable {
             unsafe { bindings::sg_init_one(sg, ptr.cast(), len) };
         }
     }
+
+    /// Maps `len` bytes that begin at `offset` in a page, all of them to the
+    /// [sink](Pd::sink), for a device that writes data nobody reads. Returns the table with the
+    /// error on failure.
+    pub fn map_sink(
+        mut self,
+        offset: usize,
+        len: usize,
+    ) -> core::result::Result<MappedSg, (Self, Error)> {
+        match self.fill_sink(offset, len) {
+            // SAFETY: Filled just now, with a page that lives as long as the PD, which the table
+            // keeps.
+            Ok(entries) => unsafe { MappedSg::new(self, entries, DmaDir::FromDevice) },
+            Err(e) => Err((self, e)),
+        }
+    }
+
+    fn fill_sink(&mut self, offset: usize, len: usize) -> Result<usize> {
+        let pd = self.pd.clone();
+        let (page, size) = (pd.sink().page_at(0)?.as_ptr(), pd.sink().len());
+        // CAST: At most `MAX_SEGMENTS`.
+        let capacity = self.list.len() as u32;
+        // SAFETY: `list` has so many entries. This clears the marks of the last use.
+        unsafe { bindings::sg_init_table(self.list.as_mut_ptr(), capacity) };
+        let (mut offset, mut left, mut entries) = (offset % size, len, 0);
+        for sg in &mut self.list {
+            if left == 0 {
+                break;
+            }
+            let part = left.min(size - offset);
+            // SAFETY: `sg` is initialised, and the page valid.
+            unsafe {
+                bindings::sg_set_page(sg, page, u32::try_from(part)?, u32::try_from(offset)?)
+            };
+            (offset, left, entries) = (0, left - part, entries + 1);
+        }
+        match (left, entries) {
+            (0, 1..) => Ok(entries),
+            _ => Err(EMSGSIZE),
+        }
+    }
 }
 
 /// A table that is mapped for the device.

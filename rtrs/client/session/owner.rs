@@ -169,7 +169,11 @@ impl PathOwner for Session {
         if let Err(e) = self.paths.show(path) {
             pr_warn!("{path}: creating its directory in sysfs failed: {e:?}\n");
         }
-        self.reopen_devices(path)
+        let reopened = self.reopen_devices(path);
+        if reopened && self.paths.all_up() {
+            self.events.all_paths_up();
+        }
+        reopened
     }
 
     fn resend(self: Arc<Self>, request: IoRequest) {

@@ -74,6 +74,7 @@ impl Session {
             queue,
             len,
             control: false,
+            stand_in: false,
             failed_over: false,
             payload,
         };
@@ -95,6 +96,22 @@ impl Session {
     /// completed or waits for a path. Does not sleep.
     pub fn count_timeout(&self, permit: Permit) -> u32 {
         self.paths.count_timeout(permit)
+    }
+
+    /// Withdraws the request of `permit`, for which there is no response: it completes with
+    /// `ETIMEDOUT`, here or later, once no adapter accesses its data. `stand_in` takes its place,
+    /// and completes with the response or, with an error, with the path. The permit must not be
+    /// used before. Does not sleep.
+    ///
+    /// # Errors
+    ///
+    /// Returns `stand_in` if the request is not in flight, or cannot be withdrawn at the moment.
+    pub fn withdraw(
+        &self,
+        permit: Permit,
+        stand_in: PayloadBox,
+    ) -> core::result::Result<(), PayloadBox> {
+        self.paths.withdraw(permit, stand_in)
     }
 
     /// Fails the links of all paths because of `why`; the paths are connected again. Requests
@@ -128,7 +145,7 @@ impl Session {
 
     /// Sends a request that was accepted before, or completes it with an error.
     pub(super) fn resend_request(self: &Arc<Self>, request: IoRequest) {
-        let sent = match request.control {
+        let sent = match request.control || request.stand_in {
             true => Err((request, ECONNABORTED)),
             false => self.send_or_queue(request),
         };
