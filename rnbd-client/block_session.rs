@@ -179,6 +179,7 @@ impl BlockSession {
         let connected = match connected {
             Some(connected) => {
                 connected.check_polling(options)?;
+                connected.rtrs.check_paths(options)?;
                 connected
             }
             None => connected.insert(Connected {

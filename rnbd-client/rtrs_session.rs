@@ -14,6 +14,7 @@ use kernel::{
 };
 
 use rnbd_proto::{
+    session_identity::Conflict,
     tag_share::TagShare,
     text::map_device::MapOptions, //
 };
@@ -87,7 +88,7 @@ impl RtrsSession {
         let config = SessionConfig {
             name: options.sessname,
             paths: &paths,
-            port: options.dest_port,
+            port: options.port(),
             nr_poll_queues: options.nr_poll_queues,
             module: &crate::LocalModule::THIS_MODULE,
         };
@@ -105,6 +106,30 @@ impl RtrsSession {
             ids,
             tag_set,
         }))
+    }
+
+    /// Checks that `options` mean this session, and not only one of the same name.
+    ///
+    /// # Errors
+    ///
+    /// `ENOTUNIQ`, with a line in the log, when they name other addresses.
+    pub(crate) fn check_paths(&self, options: &MapOptions<'_>) -> Result {
+        let conflict = self
+            .conflict(options.paths(), options.dest_port)
+            .inspect_err(|err| pr_err!("map_device: option path: {err:?}\n"))?;
+        let Some(conflict) = conflict else {
+            return Ok(());
+        };
+        let option = match conflict {
+            Conflict::Path => "path",
+            Conflict::Port => "dest_port",
+        };
+        pr_err!(
+            "map_device: option {option}: session {} exists with other addresses, {} is not mapped; leave the option out, or use another sessname\n",
+            Plain(options.sessname),
+            Plain(options.device_path)
+        );
+        Err(Error::from_errno(-conflict.errno()))
     }
 
     /// Returns a handle for one more device.

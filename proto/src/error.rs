@@ -20,6 +20,8 @@ pub const EINVAL: i32 = 22;
 pub(crate) const EROFS: i32 = 30;
 /// Result not representable: a number that is too large.
 pub const ERANGE: i32 = 34;
+/// Name not unique on network.
+pub(crate) const ENOTUNIQ: i32 = 76;
 /// Message too long.
 pub const EMSGSIZE: i32 = 90;
 

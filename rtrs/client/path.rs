@@ -30,6 +30,7 @@ use rnbd_proto::{
         ClientState,
         StateCell, //
     },
+    session_identity::PathEnds,
     session_state::{
         Epoch,
         PathAvailability, //
@@ -240,6 +241,14 @@ impl Path {
                 (Some(src), Some(own)) => src.with_port(0) == own,
                 _ => true,
             }
+    }
+
+    /// Returns both ends, to compare them with those that a user names.
+    pub(super) fn ends(&self) -> Option<PathEnds> {
+        Some(PathEnds {
+            src: self.src().and_then(|src| src.path_end()),
+            dst: self.dst.path_end()?,
+        })
     }
 
     /// Changes the state; see [`StateCell::change`].

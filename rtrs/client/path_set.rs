@@ -28,6 +28,11 @@ use rnbd_proto::{
         self,
         MpathPolicy,
         PathLoad, //
+    },
+    session_identity::{
+        self,
+        Conflict,
+        PathEnds, //
     }, //
 };
 
@@ -120,6 +125,19 @@ impl PathSet {
         }
         list.paths.push(path.clone(), GFP_KERNEL)?;
         self.publish(&list)
+    }
+
+    /// Checks that the paths `given` by a user, and a port, are those of this set, whose paths
+    /// lead to `known_port`.
+    pub(super) fn check_identity(
+        &self,
+        given: &[PathEnds],
+        port: Option<u16>,
+        known_port: u16,
+    ) -> core::result::Result<(), Conflict> {
+        let list = self.list.lock();
+        let known = list.paths.iter().filter_map(|path| path.ends());
+        session_identity::check(given, port, known_port, known)
     }
 
     /// Creates the directory of a path, or renames it if an address has become known.

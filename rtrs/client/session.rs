@@ -10,6 +10,7 @@
 //! `Path::work` where that is only tried.
 
 mod async_event;
+mod identity;
 mod open;
 mod owner;
 mod submit;

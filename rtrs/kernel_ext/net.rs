@@ -20,7 +20,10 @@ use kernel::{
     str::CString, //
 };
 
-use rnbd_proto::text::path_addr::Addr;
+use rnbd_proto::{
+    session_identity::PathEnd,
+    text::path_addr::Addr, //
+};
 
 use crate::bindings;
 
@@ -190,6 +193,12 @@ impl SockAddr {
     /// Returns the address without port and scope; `None` for an unknown family.
     pub fn addr(&self) -> Option<Addr<'static>> {
         self.parts().map(|(addr, _, _)| addr)
+    }
+
+    /// Returns the address with its scope; `None` for an unknown family.
+    pub fn path_end(&self) -> Option<PathEnd> {
+        self.parts()
+            .map(|(addr, scope, _)| PathEnd { addr, scope })
     }
 
     /// Returns the port; 0 for an unknown family.

@@ -13,7 +13,7 @@
 //!
 //! assert_eq!(options.sessname.as_bytes(), b"s1");
 //! assert_eq!(options.access_mode, AccessMode::ReadOnly);
-//! assert_eq!(options.dest_port, 1234);
+//! assert_eq!(options.port(), 1234);
 //! assert_eq!(options.paths().count(), 1);
 //!
 //! let refused = MapOptions::parse(b"sessname=s1", 8).unwrap_err();
@@ -126,10 +126,8 @@ pub enum OptionErrorKind {
     TooLong,
     /// A name with a forbidden byte.
     BadName,
-    /// More than [`MAX_PATH_OPTIONS`] paths.
+    /// More than [`MAX_PATH_OPTIONS`] different paths.
     TooMany,
-    /// The same path twice.
-    SamePath,
     /// Not an address.
     Addr(AddrError),
     /// Not a number, or out of range.
@@ -192,7 +190,6 @@ impl fmt::Display for OptionError<'_> {
                     "option {option} given more than {MAX_PATH_OPTIONS} times"
                 )
             }
-            OptionErrorKind::SamePath => write!(f, "option {option}: '{value}' given twice"),
             OptionErrorKind::Addr(why) => write!(f, "option {option}: '{value}' {why}"),
             OptionErrorKind::Range { min, max } => {
                 write!(f, "option {option}: '{value}' is not within {min}..{max}")
@@ -217,8 +214,8 @@ pub struct MapOptions<'a> {
     pub device_path: DevicePath<'a>,
     /// Name of the link to the device.
     pub link: DeviceLink<'a>,
-    /// Port of the server, the same for all paths.
-    pub dest_port: u16,
+    /// Port of the server, the same for all paths, if it is given.
+    pub dest_port: Option<u16>,
     /// How to open the device.
     pub access_mode: AccessMode,
     /// Number of poll queues.
@@ -250,14 +247,20 @@ impl<'a> MapOptions<'a> {
             sessname,
             device_path,
             link,
-            dest_port: parser.dest_port.unwrap_or(DEFAULT_PORT),
+            dest_port: parser.dest_port,
             access_mode: parser.access_mode.unwrap_or(AccessMode::ReadWrite),
             nr_poll_queues: parser.nr_poll_queues,
             paths: parser.paths,
         })
     }
 
-    /// Returns the paths in the given order. There are none if the session must exist already.
+    /// Returns the port to connect to.
+    pub fn port(&self) -> u16 {
+        self.dest_port.unwrap_or(DEFAULT_PORT)
+    }
+
+    /// Returns the paths in the given order, each once. There are none if the session must
+    /// exist already.
     pub fn paths(&self) -> impl Iterator<Item = PathAddr<'a>> + '_ {
         self.paths.iter().flatten().copied()
     }
@@ -328,7 +331,7 @@ impl<'a> Parser<'a> {
     fn add_path(&mut self, value: &'a [u8]) -> Result<(), OptionErrorKind> {
         let path = PathAddr::parse(value).map_err(OptionErrorKind::Addr)?;
         if self.paths.iter().flatten().any(|known| *known == path) {
-            return Err(OptionErrorKind::SamePath);
+            return Ok(());
         }
         let free = self.paths.iter_mut().find(|slot| slot.is_none());
         *free.ok_or(OptionErrorKind::TooMany)? = Some(path);

@@ -113,6 +113,51 @@ def test_mapping_twice_is_refused(loopback: Pair, device: Device) -> None:
     _nothing_left(loopback)
 
 
+def test_another_server_is_refused_under_a_name_in_use(loopback: Pair) -> None:
+    """A session is shared by those who mean it, not by those who only chose its name."""
+    guest = loopback.initiator.guest
+    loopback.target.ram_disk(16, count=2)
+    first = loopback.map("/dev/ram0")
+    other = "device_path=/dev/ram1"
+    elsewhere = "path=ip:10.50.100.99"
+    for line, option in (
+        (f"{NAME} {elsewhere} {other}", "path"),
+        (f"{NAME} path={network.TARGET.path(6)} {other}", "path"),
+        (f"{NAME} path=ip:10.50.100.99@{network.TARGET.path()} {other}", "path"),
+        (f"{NAME} {PATH} {other} dest_port=4321", "dest_port"),
+        (f"{NAME} {other} dest_port=4321", "dest_port"),
+    ):
+        mark = guest.console.mark()
+        assert loopback.initiator.request(line) == "ENOTUNIQ", line
+        (said,) = _said(guest, mark)
+        assert dmesg.names(said, option) and dmesg.names(said, "bench"), said
+        assert loopback.initiator.devices() == [first]
+    (shown,) = loopback.initiator.transport().paths()
+    for path in (PATH, f"{PATH} {PATH}", f"path={shown.name}", f"{elsewhere} {PATH} dest_port=1234"):
+        assert loopback.initiator.request(f"{NAME} {path} {other}") is None, path
+        assert loopback.initiator.find("/dev/ram1").unmap() is None
+    assert [path.name for path in loopback.initiator.transport().paths()] == [shown.name]
+    assert first.unmap() is None
+    _nothing_left(loopback)
+
+
+def test_two_servers_race_for_a_name(loopback: Pair) -> None:
+    """Of two writers at once, one has the name, and the other is refused or fails to connect."""
+    guest = loopback.initiator.guest
+    loopback.target.ram_disk(16, count=2)
+    loopback.load()
+    lines = (f"{NAME} {PATH} {DISK}", f"{NAME} path={network.TARGET.path(6)} device_path=/dev/ram1")
+    writers = [guest.begin(f"echo {line} > {rnbd.MAP_DEVICE}") for line in lines]
+    codes = [writer.wait(60).code for writer in writers]
+    assert sorted(code == 0 for code in codes) == [False, True]
+    (device,) = loopback.initiator.devices()
+    assert device.read("rnbd/mapping_path") == f"/dev/ram{codes.index(0)}"
+    (path,) = loopback.initiator.transport().paths()
+    assert (network.TARGET.path(), network.TARGET.path(6))[codes.index(0)] in path.name
+    assert device.unmap() is None
+    _nothing_left(loopback)
+
+
 @pytest.mark.parametrize("port", [1234, 4321], ids=["no-server", "wrong-port"])
 def test_nobody_listens(loopback: Pair, port: int) -> None:
     """The connection is refused, and the user is told."""
