@@ -24,6 +24,8 @@ pub const ERANGE: i32 = 34;
 pub(crate) const ENOTUNIQ: i32 = 76;
 /// Message too long.
 pub const EMSGSIZE: i32 = 90;
+/// The protocol, here the family of an address, is not supported.
+pub(crate) const EPROTONOSUPPORT: i32 = 93;
 
 /// A message, immediate or field that breaks the protocol.
 ///

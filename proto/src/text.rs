@@ -26,20 +26,29 @@ pub(crate) const fn trim(text: &[u8]) -> &[u8] {
     text.trim_ascii()
 }
 
-/// Parses the value of an option: decimal, with or without a `-`, within the range of `i32`.
-/// White space at both ends is ignored.
+/// Parses the value of an option: decimal, octal after a `0` or hexadecimal after `0x`, with
+/// or without a `-`, within the range of `i32`.
+///
+/// C: [`match_int`](srctree/lib/parser.c).
 fn parse_option_number(text: &[u8]) -> Option<i32> {
-    let (digits, sign) = match trim(text) {
+    let (digits, sign) = match text {
         [b'-', digits @ ..] => (digits, -1),
         digits => (digits, 1),
+    };
+    let (digits, base) = match digits {
+        [b'0', b'x' | b'X', digits @ ..] => (digits, 16),
+        [b'0', digits @ ..] if !digits.is_empty() => (digits, 8),
+        digits => (digits, 10),
     };
     if digits.is_empty() {
         return None;
     }
     digits.iter().try_fold(0i32, |value, byte| {
-        let digit = char::from(*byte).to_digit(10)?;
+        let digit = char::from(*byte).to_digit(base)?;
         let digit = i32::try_from(digit).ok()?.checked_mul(sign)?;
-        value.checked_mul(10)?.checked_add(digit)
+        value
+            .checked_mul(i32::try_from(base).ok()?)?
+            .checked_add(digit)
     })
 }
 
@@ -183,11 +192,31 @@ mod tests {
             ("-", None),
             ("--1", None),
             ("1 2", None),
-            ("0x10", None),
         ] {
-            assert_eq!(parse_option_number(word.as_bytes()), number, "{word}");
+            let option = word.trim_ascii_end();
+            assert_eq!(parse_option_number(option.as_bytes()), number, "{word}");
             assert_eq!(parse_i32(word.as_bytes()).ok(), number, "{word}");
         }
+        // Other bases, of options only.
+        for (word, number) in [
+            ("0x10", Some(16)),
+            ("0XfF", Some(255)),
+            ("-0x1", Some(-1)),
+            ("-0x80000000", Some(i32::MIN)),
+            ("0x80000000", None),
+            ("010", Some(8)),
+            ("-01", Some(-1)),
+            ("00", Some(0)),
+            ("08", None),
+            ("0x", None),
+            ("x10", None),
+            ("10h", None),
+            ("+1", None),
+        ] {
+            assert_eq!(parse_option_number(word.as_bytes()), number, "{word}");
+        }
+        assert_eq!(parse_i32(b"0x10"), Err(ParseNumberError::Malformed));
+        assert_eq!(parse_i32(b"010"), Ok(10));
         for bad in [&b" 1"[..], b"1 ", b"1\n\n", b"\n", b"+-1", b"1\xff", b"1\0"] {
             assert_eq!(parse_i32(bad), Err(ParseNumberError::Malformed));
         }

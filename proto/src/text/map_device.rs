@@ -98,10 +98,6 @@ impl OptionKey {
         }
     }
 
-    const fn bit(self) -> u32 {
-        1 << self as u32
-    }
-
     /// Splits `word` into the key of an option and its value.
     fn split(word: &[u8]) -> Option<(Self, &[u8])> {
         let at = word.iter().position(|&b| b == b'=')?;
@@ -118,7 +114,7 @@ impl OptionKey {
 pub enum OptionErrorKind {
     /// A required option is missing.
     Missing,
-    /// Given more than once.
+    /// Given more than once, with different values.
     Twice,
     /// No value.
     Empty,
@@ -162,7 +158,13 @@ pub enum OptionError<'a> {
 impl OptionError<'_> {
     /// Returns the error number (positive) for the writer.
     pub const fn errno(&self) -> i32 {
-        EINVAL
+        match self {
+            Self::Bad {
+                kind: OptionErrorKind::Addr(error),
+                ..
+            } => error.errno(),
+            _ => EINVAL,
+        }
     }
 }
 
@@ -178,7 +180,9 @@ impl fmt::Display for OptionError<'_> {
         };
         match kind {
             OptionErrorKind::Missing => write!(f, "option {option} is missing"),
-            OptionErrorKind::Twice => write!(f, "option {option} given twice"),
+            OptionErrorKind::Twice => {
+                write!(f, "option {option} given twice, with different values")
+            }
             OptionErrorKind::Empty => write!(f, "option {option} has no value"),
             OptionErrorKind::TooLong => {
                 write!(f, "option {option} is longer than {MAX_NAME} bytes")
@@ -249,7 +253,7 @@ impl<'a> MapOptions<'a> {
             link,
             dest_port: parser.dest_port,
             access_mode: parser.access_mode.unwrap_or(AccessMode::ReadWrite),
-            nr_poll_queues: parser.nr_poll_queues,
+            nr_poll_queues: parser.nr_poll_queues.unwrap_or(0),
             paths: parser.paths,
         })
     }
@@ -269,13 +273,11 @@ impl<'a> MapOptions<'a> {
 /// The options parsed so far.
 #[derive(Default)]
 struct Parser<'a> {
-    /// Bits of the options given.
-    given: u32,
     sessname: Option<SessName<'a>>,
     device_path: Option<DevicePath<'a>>,
     dest_port: Option<u16>,
     access_mode: Option<AccessMode>,
-    nr_poll_queues: u32,
+    nr_poll_queues: Option<u32>,
     paths: [Option<PathAddr<'a>>; MAX_PATH_OPTIONS],
 }
 
@@ -297,35 +299,33 @@ impl<'a> Parser<'a> {
         value: &'a [u8],
         nr_cpus: u32,
     ) -> Result<(), OptionErrorKind> {
-        if self.given & option.bit() != 0 && option != OptionKey::Path {
-            return Err(OptionErrorKind::Twice);
-        }
-        self.given |= option.bit();
         if value.is_empty() {
             return Err(OptionErrorKind::Empty);
         }
         match option {
-            OptionKey::SessName => self.sessname = Some(name(value, SessName::new)?),
-            OptionKey::DevicePath => self.device_path = Some(name(value, DevicePath::new)?),
-            OptionKey::Path => self.add_path(value)?,
+            OptionKey::SessName => set_once(&mut self.sessname, name(value, SessName::new)?),
+            OptionKey::DevicePath => set_once(&mut self.device_path, name(value, DevicePath::new)?),
+            OptionKey::Path => self.add_path(value),
             OptionKey::DestPort => {
                 let (min, max) = (0, u16::MAX.into());
                 let port = super::parse_option_number(value).and_then(|n| u16::try_from(n).ok());
-                self.dest_port = Some(port.ok_or(OptionErrorKind::Range { min, max })?);
+                let port = port.ok_or(OptionErrorKind::Range { min, max })?;
+                set_once(&mut self.dest_port, port)
             }
             OptionKey::AccessMode => {
-                self.access_mode = Some(AccessMode::parse(value).ok_or(OptionErrorKind::Mode)?);
+                let mode = AccessMode::parse(value).ok_or(OptionErrorKind::Mode)?;
+                set_once(&mut self.access_mode, mode)
             }
             OptionKey::NrPollQueues => {
                 let (min, max) = (-1, i32::try_from(nr_cpus).unwrap_or(i32::MAX));
-                self.nr_poll_queues = match super::parse_option_number(value) {
+                let queues = match super::parse_option_number(value) {
                     Some(-1) => nr_cpus,
                     Some(n) if (0..=max).contains(&n) => n.unsigned_abs(),
                     _ => return Err(OptionErrorKind::Range { min, max }),
                 };
+                set_once(&mut self.nr_poll_queues, queues)
             }
         }
-        Ok(())
     }
 
     fn add_path(&mut self, value: &'a [u8]) -> Result<(), OptionErrorKind> {
@@ -336,6 +336,14 @@ impl<'a> Parser<'a> {
         let free = self.paths.iter_mut().find(|slot| slot.is_none());
         *free.ok_or(OptionErrorKind::TooMany)? = Some(path);
         Ok(())
+    }
+}
+
+/// Sets an option, which may have the same value already.
+fn set_once<T: PartialEq>(option: &mut Option<T>, value: T) -> Result<(), OptionErrorKind> {
+    match option.replace(value) {
+        Some(before) if option.as_ref() != Some(&before) => Err(OptionErrorKind::Twice),
+        _ => Ok(()),
     }
 }
 

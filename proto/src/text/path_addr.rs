@@ -23,6 +23,11 @@ use core::{
     }, //
 };
 
+use crate::error::{
+    EINVAL,
+    EPROTONOSUPPORT, //
+};
+
 /// Longest scope: the name of a network interface, in bytes.
 const MAX_SCOPE: usize = 15;
 
@@ -37,6 +42,17 @@ pub enum AddrError {
     Gid,
     /// The scope is empty or too long, or the address takes none.
     Scope,
+}
+
+impl AddrError {
+    /// Returns the error number (positive) for the writer of `map_device`. That of an unknown
+    /// family is its own, as in C, and so scripts can tell it from a typing error.
+    pub const fn errno(self) -> i32 {
+        match self {
+            Self::Family => EPROTONOSUPPORT,
+            Self::Ip | Self::Gid | Self::Scope => EINVAL,
+        }
+    }
 }
 
 impl fmt::Display for AddrError {

@@ -42,7 +42,7 @@ REFUSED = [
     Bad("long-device-path", f"{NAME} {PATH} device_path=/{'d' * 255}", "EINVAL", "device_path"),
     Bad("unknown-option", f"{NAME} {PATH} {DISK} colour=red", "EINVAL", "colour"),
     Bad("word-without-value", f"{NAME} {PATH} {DISK} verbose", "EINVAL", "verbose"),
-    Bad("unknown-family", f"{NAME} path=tcp:10.50.100.66 {DISK}", "EINVAL", "path"),
+    Bad("unknown-family", f"{NAME} path=tcp:10.50.100.66 {DISK}", "EPROTONOSUPPORT", "path"),
     Bad("no-address", f"{NAME} path=ip:10.50.100.366 {DISK}", "EINVAL", "path"),
     Bad("no-source-address", f"{NAME} path=ip:x@ip:10.50.100.66 {DISK}", "EINVAL", "path"),
     Bad("bad-ipv6", f"{NAME} path=ip:fd00::1::2 {DISK}", "EINVAL", "path"),
@@ -55,6 +55,7 @@ REFUSED = [
     ),
     Bad("port-too-large", f"{NAME} {PATH} {DISK} dest_port=65536", "EINVAL", "dest_port"),
     Bad("port-no-number", f"{NAME} {PATH} {DISK} dest_port=rnbd", "EINVAL", "dest_port"),
+    Bad("port-twice", f"{NAME} {PATH} {DISK} dest_port=1 dest_port=2", "EINVAL", "dest_port"),
     Bad("port-negative", f"{NAME} {PATH} {DISK} dest_port=-1", "EINVAL", "dest_port"),
     Bad("access-mode", f"{NAME} {PATH} {DISK} access_mode=wo", "EINVAL", "access_mode"),
     Bad("poll-queues-low", f"{NAME} {PATH} {DISK} nr_poll_queues=-2", "EINVAL", "nr_poll_queues"),
@@ -176,10 +177,10 @@ def test_nobody_listens(loopback: Pair, port: int) -> None:
 
 
 def test_option_order_does_not_matter(loopback: Pair) -> None:
-    """Also not that of dest_port and path."""
+    """Also not that of dest_port, here in hexadecimal, and path."""
     loopback.target.ram_disk(16)
     loopback.load(port_nr=4321)
-    line = f"access_mode=ro {DISK} {PATH} dest_port=4321 {NAME}\n"
+    line = f"access_mode=ro {DISK} {PATH} dest_port=0x10e1 {NAME}\n"
     assert loopback.initiator.request(line) is None
     assert loopback.initiator.find("/dev/ram0").unmap() is None
 
