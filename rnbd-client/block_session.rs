@@ -180,12 +180,13 @@ impl BlockSession {
             Some(connected) => {
                 connected.check_polling(options)?;
                 connected.rtrs.check_paths(options)?;
+                connected.rtrs.check_settings(options)?;
                 connected
             }
             None => connected.insert(Connected {
                 devices: KVec::new(),
                 claimed: KVec::new(),
-                rtrs: RtrsSession::connect(&self.resources.client, options)?,
+                rtrs: RtrsSession::connect(&self.resources, options)?,
             }),
         };
         if connected.has(options) {

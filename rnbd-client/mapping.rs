@@ -134,6 +134,9 @@ impl NewMapping {
             sectors: description.geometry.sectors(),
             read_only: !options.access_mode.writes(),
             limits: queue_limits(&session.transport, &description),
+            io_timeout_ms: options
+                .io_timeout_ms
+                .unwrap_or(resources.defaults.io_timeout_ms),
         };
         let capacity = device.capacity.clone();
         let disk = Disk::add(session.tag_set.clone(), &config, device)?;

@@ -20,7 +20,11 @@ use rtrs::{
 
 use crate::{
     disk_number::DiskNumbers,
-    mq::Major, //
+    mq::Major,
+    params::{
+        self,
+        Defaults, //
+    }, //
 };
 
 /// Resources that all devices share. Each session holds a reference.
@@ -35,6 +39,8 @@ pub(crate) struct ModuleResources {
     pub(crate) client: Client,
     /// Major number of all disks.
     pub(crate) major: Major,
+    /// Defaults of the options of `map_device`.
+    pub(crate) defaults: Defaults,
     /// Runs the rest of unmapping by force. [`crate::control::Control`] owns the queue.
     pub(crate) queue: WorkqueueHandle,
 }
@@ -43,6 +49,7 @@ impl ModuleResources {
     /// Registers the names of the module. The links are created in `links`.
     pub(crate) fn new(links: SysfsDir, queue: WorkqueueHandle) -> Result<Arc<Self>> {
         let this = Self {
+            defaults: params::defaults()?,
             numbers: DiskNumbers::new()?,
             links,
             debugfs: DebugfsDir::new(c"rnbd_client")?,

@@ -23,6 +23,7 @@ mod message_ids;
 mod module_resources;
 mod mq;
 mod open_devices;
+mod params;
 mod requests;
 mod rtrs_session;
 mod session_registry;

@@ -21,7 +21,6 @@ use rnbd_proto::{
 
 use rtrs::{
     client::{
-        Client,
         Session,
         SessionConfig, //
     },
@@ -34,6 +33,7 @@ use rtrs::{
 use crate::{
     device::Device,
     message_ids::MessageIds,
+    module_resources::ModuleResources,
     mq::TagSet,
     open_devices::OpenDevices, //
 };
@@ -63,7 +63,7 @@ impl RtrsSession {
     ///
     /// `ENXIO` without a path, otherwise those of [`Session::open`] and of the server. All are
     /// logged.
-    pub(crate) fn connect(client: &Client, options: &MapOptions<'_>) -> Result<Self> {
+    pub(crate) fn connect(resources: &ModuleResources, options: &MapOptions<'_>) -> Result<Self> {
         if options.paths().next().is_none() {
             pr_err!(
                 "map_device: option path is missing, and there is no session {}\n",
@@ -71,7 +71,7 @@ impl RtrsSession {
             );
             return Err(ENXIO);
         }
-        Self::try_connect(client, options).inspect_err(|err| {
+        Self::try_connect(resources, options).inspect_err(|err| {
             pr_err!(
                 "map_device: option path: session {} cannot be connected: {:?}\n",
                 Plain(options.sessname),
@@ -80,7 +80,7 @@ impl RtrsSession {
         })
     }
 
-    fn try_connect(client: &Client, options: &MapOptions<'_>) -> Result<Self> {
+    fn try_connect(resources: &ModuleResources, options: &MapOptions<'_>) -> Result<Self> {
         let mut paths = KVec::new();
         for path in options.paths() {
             paths.push(path, GFP_KERNEL)?;
@@ -90,10 +90,11 @@ impl RtrsSession {
             paths: &paths,
             port: options.port(),
             nr_poll_queues: options.nr_poll_queues,
+            settings: options.settings.or(resources.defaults.session),
             module: &crate::LocalModule::THIS_MODULE,
         };
         let open_devices = OpenDevices::new(options.sessname.as_bytes())?;
-        let transport = Session::open(client, &config, open_devices.clone())?;
+        let transport = Session::open(&resources.client, &config, open_devices.clone())?;
         let transport = ScopeGuard::new_with_data(transport, |transport| transport.close());
         open_devices.start(&transport)?;
         let share = TagShare::of(transport.io_depth());
@@ -130,6 +131,23 @@ impl RtrsSession {
             Plain(options.device_path)
         );
         Err(Error::from_errno(-conflict.errno()))
+    }
+
+    /// Checks that `options` do not ask for other settings than the session has, which its
+    /// other devices rely on.
+    ///
+    /// # Errors
+    ///
+    /// `EINVAL`, with a line in the log.
+    pub(crate) fn check_settings(&self, options: &MapOptions<'_>) -> Result {
+        let Some(option) = options.settings.conflict(&self.settings()) else {
+            return Ok(());
+        };
+        pr_err!(
+            "map_device: option {option}: session {} exists with another value, which applies to all its devices; change it in /sys/class/rtrs-client\n",
+            Plain(options.sessname)
+        );
+        Err(EINVAL)
     }
 
     /// Returns a handle for one more device.

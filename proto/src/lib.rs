@@ -45,6 +45,7 @@ pub mod resend_order;
 pub mod response_credits;
 pub mod search_path;
 pub mod session_identity;
+pub mod session_settings;
 pub mod session_state;
 pub mod sq_credits;
 pub mod stats;

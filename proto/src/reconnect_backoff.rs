@@ -35,9 +35,9 @@ const DELAY_MS: u32 = 30_000;
 const JITTER_MS: u32 = 8_000;
 
 /// Smallest number of attempts that users can set: no limit.
-const MIN_ATTEMPTS: i32 = -1;
+pub const MIN_ATTEMPTS: i32 = -1;
 /// Largest number of attempts that users can set.
-const MAX_ATTEMPTS: i32 = 9999;
+pub const MAX_ATTEMPTS: i32 = 9999;
 
 /// Parses `max_reconnect_attempts`: an integer from -1 to 9999.
 pub fn parse_max_attempts(text: &[u8]) -> Result<i32, ParseNumberError> {
@@ -47,7 +47,8 @@ pub fn parse_max_attempts(text: &[u8]) -> Result<i32, ParseNumberError> {
     }
 }
 
-const fn in_range(max_attempts: i32) -> bool {
+/// Returns whether users can set this number of attempts.
+pub const fn in_range(max_attempts: i32) -> bool {
     matches!(max_attempts, MIN_ATTEMPTS..=MAX_ATTEMPTS)
 }
 

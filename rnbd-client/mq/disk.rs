@@ -13,6 +13,7 @@ use kernel::{
     sync::Arc,
     time::{
         delay::fsleep,
+        msecs_to_jiffies,
         Delta, //
     },
     types::ScopeGuard, //
@@ -55,6 +56,8 @@ pub(crate) struct DiskConfig<'a> {
     pub(crate) read_only: bool,
     /// Limits of its queue.
     pub(crate) limits: Limits,
+    /// How long a request may take before [`Operations::timed_out`] is called, in milliseconds.
+    pub(crate) io_timeout_ms: u32,
 }
 
 /// A disk that is visible to users.
@@ -92,6 +95,7 @@ impl<T: Operations> Disk<T> {
         let first_minor = c_int::try_from(config.first_minor)?;
         let minors = c_int::try_from(config.minors)?;
         let sectors = capacity::check(config.sectors)?;
+        let timeout = u32::try_from(msecs_to_jiffies(config.io_timeout_ms)).unwrap_or(u32::MAX);
         let data = Arc::as_ptr(&device).cast_mut().cast::<c_void>();
 
         let unadded = UnaddedDisk::new(&tag_set, config.limits.to_raw()?, data)?;
@@ -112,6 +116,7 @@ impl<T: Operations> Disk<T> {
         disk.private_data = data;
         // SAFETY: As above.
         unsafe {
+            bindings::blk_queue_rq_timeout((*raw).queue, timeout);
             bindings::set_capacity(raw, sectors);
             bindings::set_disk_ro(raw, config.read_only);
         }

@@ -88,7 +88,7 @@ impl PathList {
 
 impl PathSet {
     /// Makes an empty set.
-    pub(super) fn new() -> impl PinInit<Self, Error> {
+    pub(super) fn new(policy: MpathPolicy) -> impl PinInit<Self, Error> {
         try_pin_init!(Self {
             active: RcuBox::new(),
             list <- new_mutex!(
@@ -96,7 +96,7 @@ impl PathSet {
                 "rtrs_session_paths"
             ),
             closed: AtomicBool::new(false),
-            policy: AtomicU8::new(MpathPolicy::default().number()),
+            policy: AtomicU8::new(policy.number()),
             next: PerCpu::new(|| AtomicUsize::new(0))?,
         })
     }

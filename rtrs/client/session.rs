@@ -23,7 +23,10 @@ use kernel::{
     }, //
 };
 
-use rnbd_proto::async_event::EventListener;
+use rnbd_proto::{
+    async_event::EventListener,
+    session_settings::SessionSettings, //
+};
 
 use crate::{
     client::{
@@ -108,6 +111,15 @@ impl Session {
     pub(super) fn set_max_reconnect_attempts(&self, attempts: i32) {
         self.params.set_max_reconnect_attempts(attempts);
         self.paths.max_attempts_changed();
+    }
+
+    /// Returns the settings, as given when the session was opened or changed since.
+    pub fn settings(&self) -> SessionSettings {
+        SessionSettings {
+            fast_io_fail_tmo: self.params.fast_io_fail_tmo(),
+            max_reconnect_attempts: self.params.max_reconnect_attempts(),
+            mpath_policy: self.paths.policy(),
+        }
     }
 
     /// Whether a path is up.

@@ -15,6 +15,7 @@ use kernel::{
 };
 
 use rnbd_proto::{
+    session_settings::SessionSettings,
     text::path_addr::PathAddr,
     wire::{
         name::SessName,
@@ -32,9 +33,6 @@ use super::negotiated::PathLimits;
 /// Message ids that are reserved for control messages.
 const CONTROL_PERMITS: u32 = 1;
 
-/// Default of `fast_io_fail_tmo`, in seconds.
-const FAST_IO_FAIL_TMO_S: i32 = 120;
-
 /// What a session is opened with.
 pub struct SessionConfig<'a> {
     /// Identifies the session on both sides.
@@ -45,6 +43,8 @@ pub struct SessionConfig<'a> {
     pub port: u16,
     /// Connections of each path for polled I/O, beside those for the CPUs.
     pub nr_poll_queues: u32,
+    /// Settings, which users can change later.
+    pub settings: SessionSettings,
     /// The module that the code of the session's events and payloads belongs to.
     pub module: &'static ThisModule,
 }
@@ -75,8 +75,8 @@ impl SessionParams {
             module: config.module,
             depth: AtomicU32::new(0),
             max_io_size: AtomicU32::new(0),
-            max_reconnect_attempts: AtomicI32::new(-1),
-            fast_io_fail_tmo: AtomicI32::new(FAST_IO_FAIL_TMO_S),
+            max_reconnect_attempts: AtomicI32::new(config.settings.max_reconnect_attempts),
+            fast_io_fail_tmo: AtomicI32::new(config.settings.fast_io_fail_tmo),
         })
     }
 

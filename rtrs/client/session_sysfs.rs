@@ -17,11 +17,8 @@ use kernel::{
 use rnbd_proto::{
     mpath_policy::MpathPolicy,
     reconnect_backoff,
-    text::{
-        self,
-        path_addr::PathAddr,
-        ParseNumberError, //
-    }, //
+    session_settings,
+    text::path_addr::PathAddr, //
 };
 
 use crate::{
@@ -99,14 +96,7 @@ fn set_fast_io_fail_tmo(
     input: &[u8],
     _ctx: &StoreCtx<'_>,
 ) -> Result {
-    let seconds = match input {
-        b"off" => Ok(-1),
-        _ => match text::parse_i32(input) {
-            Ok(seconds) if seconds < 0 => Err(ParseNumberError::Malformed),
-            read => read,
-        },
-    };
-    let seconds = seconds.map_err(|why| {
+    let seconds = session_settings::parse_fast_io_fail_tmo(input).map_err(|why| {
         pr_err!(
             "{}: fast_io_fail_tmo: '{}' is neither off nor a number of seconds\n",
             session.name(),

@@ -24,6 +24,12 @@ use core::fmt;
 
 use crate::{
     error::EINVAL,
+    mpath_policy::MpathPolicy,
+    reconnect_backoff,
+    session_settings::{
+        self,
+        SettingOptions, //
+    },
     wire::{
         name::{
             DevicePath,
@@ -54,7 +60,10 @@ const MAX_PATH_OPTIONS: usize = 6;
 pub const USAGE: &str = concat!(
     "Usage: echo \"sessname=<session> path=<[src@]dst> [path=<[src@]dst> ...] ",
     "device_path=<path on the server> [dest_port=<port>] ",
-    "[access_mode=<ro|rw|migration>] [nr_poll_queues=<number>]\" > map_device\n",
+    "[access_mode=<ro|rw|migration>] [nr_poll_queues=<number>] ",
+    "[fast_io_fail_tmo=<seconds|off>] [max_reconnect_attempts=<number>] ",
+    "[mp_policy=<round-robin|min-inflight|min-latency>] [io_timeout=<milliseconds>]\" ",
+    "> map_device\n",
     "\n",
     "addr ::= [ ip:<ipv4> | ip:<ipv6>[%<interface>] | gid:<gid> ]\n",
 );
@@ -74,16 +83,28 @@ pub enum OptionKey {
     AccessMode,
     /// `nr_poll_queues=`
     NrPollQueues,
+    /// `fast_io_fail_tmo=`
+    FastIoFailTmo,
+    /// `max_reconnect_attempts=`
+    MaxReconnectAttempts,
+    /// `mp_policy=`
+    MpPolicy,
+    /// `io_timeout=`
+    IoTimeout,
 }
 
 impl OptionKey {
-    const ALL: [Self; 6] = [
+    const ALL: [Self; 10] = [
         Self::SessName,
         Self::Path,
         Self::DevicePath,
         Self::DestPort,
         Self::AccessMode,
         Self::NrPollQueues,
+        Self::FastIoFailTmo,
+        Self::MaxReconnectAttempts,
+        Self::MpPolicy,
+        Self::IoTimeout,
     ];
 
     /// Returns the key as users write it.
@@ -95,6 +116,10 @@ impl OptionKey {
             Self::DestPort => "dest_port",
             Self::AccessMode => "access_mode",
             Self::NrPollQueues => "nr_poll_queues",
+            Self::FastIoFailTmo => "fast_io_fail_tmo",
+            Self::MaxReconnectAttempts => "max_reconnect_attempts",
+            Self::MpPolicy => "mp_policy",
+            Self::IoTimeout => "io_timeout",
         }
     }
 
@@ -135,6 +160,10 @@ pub enum OptionErrorKind {
     },
     /// Neither `ro`, `rw` nor `migration`.
     Mode,
+    /// Neither `off` nor a number of seconds.
+    Seconds,
+    /// Not a multipath policy.
+    Policy,
     /// Together with the name of the session too long for the name of a link.
     LinkTooLong,
 }
@@ -201,6 +230,14 @@ impl fmt::Display for OptionError<'_> {
             OptionErrorKind::Mode => {
                 write!(f, "option {option}: '{value}' is not ro, rw or migration")
             }
+            OptionErrorKind::Seconds => write!(
+                f,
+                "option {option}: '{value}' is neither off nor a number of seconds"
+            ),
+            OptionErrorKind::Policy => write!(
+                f,
+                "option {option}: '{value}' is none of round-robin, min-inflight, min-latency"
+            ),
             OptionErrorKind::LinkTooLong => write!(
                 f,
                 "option {option} is longer than {MAX_NAME} bytes together with sessname"
@@ -224,6 +261,10 @@ pub struct MapOptions<'a> {
     pub access_mode: AccessMode,
     /// Number of poll queues.
     pub nr_poll_queues: u32,
+    /// Settings of the session.
+    pub settings: SettingOptions,
+    /// Timeout of the disk's requests, in milliseconds, if it is given.
+    pub io_timeout_ms: Option<u32>,
     paths: [Option<PathAddr<'a>>; MAX_PATH_OPTIONS],
 }
 
@@ -254,6 +295,8 @@ impl<'a> MapOptions<'a> {
             dest_port: parser.dest_port,
             access_mode: parser.access_mode.unwrap_or(AccessMode::ReadWrite),
             nr_poll_queues: parser.nr_poll_queues.unwrap_or(0),
+            settings: parser.settings,
+            io_timeout_ms: parser.io_timeout_ms,
             paths: parser.paths,
         })
     }
@@ -278,6 +321,8 @@ struct Parser<'a> {
     dest_port: Option<u16>,
     access_mode: Option<AccessMode>,
     nr_poll_queues: Option<u32>,
+    settings: SettingOptions,
+    io_timeout_ms: Option<u32>,
     paths: [Option<PathAddr<'a>>; MAX_PATH_OPTIONS],
 }
 
@@ -324,6 +369,32 @@ impl<'a> Parser<'a> {
                     _ => return Err(OptionErrorKind::Range { min, max }),
                 };
                 set_once(&mut self.nr_poll_queues, queues)
+            }
+            OptionKey::FastIoFailTmo => {
+                let seconds = session_settings::parse_fast_io_fail_tmo(value);
+                let seconds = seconds.map_err(|_| OptionErrorKind::Seconds)?;
+                set_once(&mut self.settings.fast_io_fail_tmo, seconds)
+            }
+            OptionKey::MaxReconnectAttempts => {
+                let (min, max) = (
+                    reconnect_backoff::MIN_ATTEMPTS,
+                    reconnect_backoff::MAX_ATTEMPTS,
+                );
+                let attempts = super::parse_option_number(value)
+                    .filter(|attempts| reconnect_backoff::in_range(*attempts))
+                    .ok_or(OptionErrorKind::Range { min, max })?;
+                set_once(&mut self.settings.max_reconnect_attempts, attempts)
+            }
+            OptionKey::MpPolicy => {
+                let policy = MpathPolicy::parse(value).ok_or(OptionErrorKind::Policy)?;
+                set_once(&mut self.settings.mpath_policy, policy)
+            }
+            OptionKey::IoTimeout => {
+                let (min, max) = (1, i32::MAX);
+                let ms = super::parse_option_number(value)
+                    .filter(|ms| *ms >= min)
+                    .ok_or(OptionErrorKind::Range { min, max })?;
+                set_once(&mut self.io_timeout_ms, ms.unsigned_abs())
             }
         }
     }

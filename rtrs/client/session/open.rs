@@ -59,7 +59,7 @@ impl Session {
         let session = Arc::pin_init(
             try_pin_init!(Self {
                 params: SessionParams::new(config)?,
-                paths <- PathSet::new(),
+                paths <- PathSet::new(config.settings.mpath_policy),
                 requeue_list <- RequeueList::new(),
                 control <- ControlChannel::new(),
                 events,

@@ -60,6 +60,15 @@ REFUSED = [
     Bad("access-mode", f"{NAME} {PATH} {DISK} access_mode=wo", "EINVAL", "access_mode"),
     Bad("poll-queues-low", f"{NAME} {PATH} {DISK} nr_poll_queues=-2", "EINVAL", "nr_poll_queues"),
     Bad("poll-queues-high", f"{NAME} {PATH} {DISK} nr_poll_queues=999", "EINVAL", "nr_poll_queues"),
+    Bad("no-time", f"{NAME} {PATH} {DISK} fast_io_fail_tmo=-1", "EINVAL", "fast_io_fail_tmo"),
+    Bad(
+        "attempts-high",
+        f"{NAME} {PATH} {DISK} max_reconnect_attempts=10000",
+        "EINVAL",
+        "max_reconnect_attempts",
+    ),
+    Bad("no-policy", f"{NAME} {PATH} {DISK} mp_policy=best", "EINVAL", "mp_policy"),
+    Bad("no-timeout", f"{NAME} {PATH} {DISK} io_timeout=0", "EINVAL", "io_timeout"),
     Bad("poll-queues-word", f"{NAME} {PATH} {DISK} nr_poll_queues=all", "EINVAL", "nr_poll_queues"),
     Bad("no-such-device", f"{NAME} {PATH} device_path=/dev/nothing", "ENOENT", "/dev/nothing"),
     Bad("not-a-device", f"{NAME} {PATH} device_path=/etc/fstab", "ENOTBLK", "/etc/fstab"),
@@ -157,6 +166,49 @@ def test_two_servers_race_for_a_name(loopback: Pair) -> None:
     assert (network.TARGET.path(), network.TARGET.path(6))[codes.index(0)] in path.name
     assert device.unmap() is None
     _nothing_left(loopback)
+
+
+SETTINGS = ("max_reconnect_attempts", "fast_io_fail_tmo", "mpath_policy")
+"""Files of a session that options of map_device and parameters of the module set."""
+
+
+def _settings(bench: Pair) -> list[str]:
+    session = bench.initiator.transport()
+    return [session.read(name).split()[0] for name in SETTINGS]
+
+
+def test_settings_of_a_session(loopback: Pair) -> None:
+    """Given when it is mapped, or by parameters of the module; its devices share them."""
+    guest = loopback.initiator.guest
+    loopback.target.ram_disk(16, count=2)
+    asked = {"fast_io_fail_tmo": "off", "max_reconnect_attempts": 3, "mp_policy": "RR"}
+    first = loopback.map("/dev/ram0", io_timeout=4000, **asked)
+    assert _settings(loopback) == ["3", "off", "round-robin"]
+    assert first.read("queue/io_timeout") == "4000"
+    line = f"{NAME} device_path=/dev/ram1"
+    for option in ("fast_io_fail_tmo=5", "max_reconnect_attempts=-1", "mp_policy=min-latency"):
+        mark = guest.console.mark()
+        assert loopback.initiator.request(f"{line} {option}") == "EINVAL", option
+        (said,) = _said(guest, mark)
+        assert dmesg.names(said, option.split("=")[0]) and dmesg.names(said, "bench"), said
+    # Changed in sysfs, that is the value to agree with.
+    assert loopback.initiator.transport().write("fast_io_fail_tmo", "5") is None
+    second = loopback.initiator.map("/dev/ram1", path="", fast_io_fail_tmo=5, mp_policy=0)
+    assert second.read("queue/io_timeout") == "30000"
+    assert second.unmap() is None
+    assert first.unmap() is None
+    guest.run("rmmod rnbd_client")
+    wrong = ("fast_io_fail_tmo=-1", "max_reconnect_attempts=10000", "mp_policy=best", "io_timeout=0")
+    for parameter in wrong:
+        assert guest.run(f"modprobe rnbd_client {parameter}", check=False).code != 0, parameter
+        assert parameter.split("=")[0] in dmesg.last(guest, 5), parameter
+    parameters = "fast_io_fail_tmo=7 max_reconnect_attempts=9 mp_policy=min-latency io_timeout=2000"
+    drivers.load(guest, "rnbd_client", parameters)
+    device = loopback.initiator.map("/dev/ram0", mp_policy="round-robin")
+    assert _settings(loopback) == ["9", "7", "round-robin"]
+    assert device.read("queue/io_timeout") == "2000"
+    assert device.unmap() is None
+    drivers.unload(guest)
 
 
 @pytest.mark.parametrize("port", [1234, 4321], ids=["no-server", "wrong-port"])
