@@ -30,8 +30,8 @@ use crate::bdev::{
 /// The path of a device on this machine.
 pub(crate) struct DevicePathname {
     path: CString,
-    /// The directory that the path must stay in after symbolic links are followed; `None`
-    /// for `/`.
+    /// The directory that the path must stay in after symbolic links are followed, except for
+    /// those that only root can make; `None` for `/`.
     dir: Option<CString>,
 }
 

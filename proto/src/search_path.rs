@@ -5,7 +5,8 @@
 //! The server's `dev_search_path` is prepended to the client's path. Each `%SESSNAME%` in it
 //! is replaced by the name of the client's session, so that each session can have a directory
 //! of its own. No component of the client's path may be `..`; symbolic links that lead out of
-//! the directory are refused later, when the path is opened.
+//! the directory are refused later, when the path is opened, unless only root can have made
+//! them.
 //!
 //! # Examples
 //!

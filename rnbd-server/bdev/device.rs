@@ -72,7 +72,8 @@ impl BlockDevice {
     /// # Errors
     ///
     /// - `ENOENT` if nothing exists by that name, `ENOTBLK` if it is no block device;
-    /// - `EXDEV` if symbolic links lead out of the directory of `location`;
+    /// - `EXDEV` if symbolic links that not only root can make lead out of the directory of
+    ///   `location`;
     /// - `EACCES` if `mode` is to write and the device is read-only;
     /// - errors of the device's driver.
     pub(crate) fn open(location: &Location<'_>, mode: Mode) -> Result<Self> {
@@ -95,7 +96,7 @@ impl BlockDevice {
             file: NonNull::new(file).ok_or(ENODEV)?,
         };
 
-        // The path was walked twice. The device must be the one that the walk confined to
+        // Of a path that was walked twice, the device must be the one that the walk confined to
         // the directory found.
         if inside.is_some_and(|id| id != device.id()) {
             return Err(EXDEV);

@@ -2,6 +2,9 @@
 
 //! Finding a block device by its path, inside of a directory.
 //!
+//! A symbolic link that leaves the directory is followed if only root can have made it, see
+//! [`Location::is_roots_own`].
+//!
 //! C header: [`include/linux/namei.h`](srctree/include/linux/namei.h)
 
 use core::{
@@ -103,6 +106,26 @@ impl Path {
     }
 }
 
+impl Path {
+    /// Whether only root can create, rename and remove entries of this directory: it belongs
+    /// to root, and others cannot write to it. Access control lists cannot allow more than the
+    /// bits of the group do.
+    fn is_roots_own(&self) -> bool {
+        // SAFETY: A path that was looked up has an inode, which the reference keeps.
+        let Some(inode) = NonNull::new(unsafe { (*self.0.dentry).d_inode }) else {
+            return false;
+        };
+        // SAFETY: As above. Both are integers that a concurrent chown or chmod may change.
+        let (owner, mode) = unsafe {
+            (
+                (&raw const (*inode.as_ptr()).i_uid.val).read_volatile(),
+                (&raw const (*inode.as_ptr()).i_mode).read_volatile(),
+            )
+        };
+        owner == 0 && u32::from(mode) & (bindings::S_IWGRP | bindings::S_IWOTH) == 0
+    }
+}
+
 impl Drop for Path {
     fn drop(&mut self) {
         // SAFETY: Gives back the references owned by the type invariant.
@@ -136,11 +159,14 @@ impl Location<'_> {
         }
     }
 
-    /// Looks up the device by a walk that may not leave the directory.
+    /// Looks up the device by a walk that may not leave the directory; `None` if it may.
     pub(super) fn find_inside(&self) -> Result<Option<DevId>> {
-        let Self::Inside { dir, below, .. } = self else {
+        let Self::Inside { dir, below, path } = self else {
             return Ok(None);
         };
+        if Self::is_roots_own(path)? {
+            return Ok(None);
+        }
         let dir = Path::lookup(dir, bindings::LOOKUP_FOLLOW | bindings::LOOKUP_DIRECTORY)?;
         let flags = bindings::LOOKUP_FOLLOW | bindings::LOOKUP_BENEATH;
 
@@ -151,6 +177,28 @@ impl Location<'_> {
             }
         }
         Err(EAGAIN)
+    }
+
+    /// Whether each component of `path` is in a directory that only root can change, links
+    /// followed. A link among them was then made by root, who meant it; no other user can put
+    /// another one in its place between this look and the next walk.
+    fn is_roots_own(path: &CStr) -> Result<bool> {
+        let mut dir = KVec::with_capacity(path.count_bytes(), GFP_KERNEL)?;
+        for component in path.to_bytes().split_inclusive(|byte| *byte == b'/') {
+            if component.last() != Some(&b'/') {
+                // The node itself.
+                break;
+            }
+            dir.extend_from_slice(component, GFP_KERNEL)?;
+            dir.push(0, GFP_KERNEL)?;
+            let name = CStr::from_bytes_with_nul(&dir).map_err(|_| EINVAL)?;
+            let flags = bindings::LOOKUP_FOLLOW | bindings::LOOKUP_DIRECTORY;
+            if !Path::lookup(name, flags)?.is_roots_own() {
+                return Ok(false);
+            }
+            dir.pop();
+        }
+        Ok(true)
     }
 }
 
