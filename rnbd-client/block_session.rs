@@ -24,7 +24,11 @@ use kernel::{
         Arc,
         Mutex, //
     },
-    time::Delta, //
+    time::{
+        Delta,
+        Instant,
+        Monotonic, //
+    }, //
 };
 
 use rnbd_proto::{
@@ -35,13 +39,17 @@ use rnbd_proto::{
     wire::name::SessName, //
 };
 
-use rtrs::kernel_ext::log::Plain;
+use rtrs::kernel_ext::{
+    killable,
+    log::Plain, //
+};
 
 use crate::{
     deferred_drop,
     device::Device,
     disk_sysfs::Unmap,
     mapping::{
+        Busy,
         Mapping,
         NewMapping, //
     },
@@ -57,8 +65,19 @@ use crate::{
     }, //
 };
 
-/// How long unmapping by force waits for the server to close the device.
-const CLOSE_TIMEOUT: Delta = Delta::from_secs(5);
+/// How long unmapping waits for the server to close the device. It takes as long if the
+/// server first opens other ones.
+const CLOSE_TIMEOUT: Delta = Delta::from_secs(60);
+
+/// The same, when unmapping by force.
+const FORCED_CLOSE_TIMEOUT: Delta = Delta::from_secs(5);
+
+/// How long unmapping waits for programs that have the disk open without claiming it, as udev
+/// does for a moment after each writer has closed it.
+const OPENER_PATIENCE: Delta = Delta::from_secs(3);
+
+/// How often it looks whether they have closed it.
+const OPENER_INTERVAL: Delta = Delta::from_millis(10);
 
 /// The sessions of this module.
 pub(crate) type Sessions = SessionRegistry<BlockSession>;
@@ -162,7 +181,8 @@ impl BlockSession {
         user: &SessionUser<Self>,
         options: &MapOptions<'_>,
     ) -> Result<(DeviceClaim, SessionHandle)> {
-        let mut connected = user.connected.lock();
+        // Another writer may be connecting the session, for as long as its paths take.
+        let mut connected = killable::lock(&user.connected)?;
         let claimed = user.claim_locked(&mut connected, options);
         Self::close_if_unused(&mut connected);
         let (path, handle) = claimed?;
@@ -219,7 +239,28 @@ impl BlockSession {
 
     /// Takes `device` out of the list, after making sure that its disk can be removed.
     fn take(&self, device: &Arc<Device>, mode: UnmapMode) -> Result<MappedDevice> {
-        let mut guard = self.connected.lock();
+        let since = Instant::<Monotonic>::now();
+        loop {
+            let busy = match self.try_take(device, mode)? {
+                Ok(taken) => return Ok(taken),
+                Err(busy) => busy,
+            };
+            if !busy.may_pass() || since.elapsed() >= OPENER_PATIENCE {
+                pr_err!("rnbd{}: unmap_device: {busy}\n", device.number);
+                return Err(EBUSY);
+            }
+            // Without the lock, so that others can unmap by force meanwhile.
+            killable::sleep(OPENER_INTERVAL)?;
+        }
+    }
+
+    /// As [`BlockSession::take`], without waiting for openers.
+    fn try_take(
+        &self,
+        device: &Arc<Device>,
+        mode: UnmapMode,
+    ) -> Result<core::result::Result<MappedDevice, Busy>> {
+        let mut guard = killable::lock(&self.connected)?;
         let connected = Option::as_mut(&mut guard).ok_or(EALREADY)?;
         let index = connected
             .devices
@@ -228,18 +269,23 @@ impl BlockSession {
             .ok_or(EALREADY)?;
         let shared = connected.claimed.len() > 1;
         let mapping = &connected.devices.get(index).ok_or(EALREADY)?.mapping;
-        let forced = mode == UnmapMode::Force;
-        if forced {
-            // First, as a task that opens the disk or reads its partition table holds the lock
-            // for opening, and may be waiting for its I/O.
-            mapping.abort(&connected.rtrs, shared);
+        match mode {
+            UnmapMode::Force => {
+                mapping.abort(&connected.rtrs, shared);
+                mapping.begin_forced_unmap();
+            }
+            UnmapMode::Normal => {
+                if let Err(busy) = mapping.begin_unmap() {
+                    return Ok(Err(busy));
+                }
+                // Without a path I/O may wait for long, and there is no opener left that
+                // needs it.
+                if !connected.rtrs.is_connected() {
+                    mapping.abort(&connected.rtrs, shared);
+                }
+            }
         }
-        mapping.begin_unmap(mode)?;
-        // Without a path I/O may wait for long, and there is no opener left that needs it.
-        if !forced && !connected.rtrs.is_connected() {
-            mapping.abort(&connected.rtrs, shared);
-        }
-        connected.devices.remove(index).map_err(|_| EALREADY)
+        connected.devices.remove(index).map(Ok).map_err(|_| EALREADY)
     }
 
     /// Unmaps all devices by force.
@@ -266,19 +312,18 @@ impl Unmap for BlockSession {
     fn unmap(&self, device: &Arc<Device>, mode: UnmapMode) -> Result {
         let MappedDevice { mapping, claim } = self.take(device, mode)?;
         let rest = (mapping.remove_disk(), claim);
-        match mode {
-            UnmapMode::Normal if !device.stall.is_stalled() => drop(rest),
-            // The server may take long to close the device: it handles one control message at a
-            // time, and may be busy with an earlier one. Nor is it asked to before it has responded
-            // to all requests.
-            UnmapMode::Normal | UnmapMode::Force => {
-                if !deferred_drop::drop_within(&self.resources.queue, rest, CLOSE_TIMEOUT) {
-                    pr_warn!(
-                        "rnbd{}: unmapped, but the server has not closed it yet\n",
-                        device.number
-                    );
-                }
-            }
+        // The server may take long to close the device: it handles one control message at a
+        // time, and may be busy with an earlier one. Nor is it asked to before it has responded
+        // to all requests.
+        let limit = match mode {
+            UnmapMode::Normal if !device.stall.is_stalled() => CLOSE_TIMEOUT,
+            UnmapMode::Normal | UnmapMode::Force => FORCED_CLOSE_TIMEOUT,
+        };
+        if !deferred_drop::drop_within(&self.resources.queue, rest, limit) {
+            pr_warn!(
+                "rnbd{}: unmapped, but the server has not closed it yet\n",
+                device.number
+            );
         }
         Ok(())
     }

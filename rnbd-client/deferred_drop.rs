@@ -15,8 +15,8 @@ use rtrs::kernel_ext::{
     workqueue::WorkqueueHandle, //
 };
 
-/// Drops `value` in a worker of `queue`, and waits for that for at most `limit`. Returns
-/// whether it is dropped. Without memory for this, drops it at once.
+/// Drops `value` in a worker of `queue`, and waits for that for at most `limit`, or until the
+/// task is killed. Returns whether it is dropped. Without memory for this, drops it at once.
 pub(crate) fn drop_within<T: Send + 'static>(
     queue: &WorkqueueHandle,
     value: T,
@@ -34,5 +34,5 @@ pub(crate) fn drop_within<T: Send + 'static>(
         }
     };
     // A job that cannot be queued is dropped by `spawn`, and `value` with it.
-    queue.spawn(job).is_err() || dropped.wait_timeout(limit)
+    queue.spawn(job).is_err() || matches!(dropped.wait_killable_timeout(limit), Ok(true))
 }

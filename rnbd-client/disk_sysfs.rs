@@ -60,7 +60,7 @@ pub(crate) trait Unmap: Send + Sync {
     ///
     /// # Errors
     ///
-    /// `EBUSY` when the disk is open and `mode` is normal, `EALREADY` when another task has
+    /// `EBUSY` when the disk stays open and `mode` is normal, `EALREADY` when another task has
     /// unmapped the device.
     fn unmap(&self, device: &Arc<Device>, mode: UnmapMode) -> Result;
 }

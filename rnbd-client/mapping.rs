@@ -16,10 +16,7 @@ use rnbd_proto::{
         MAX_SEGMENTS,
         REGISTRATION_UNIT, //
     },
-    text::{
-        map_device::MapOptions,
-        UnmapMode, //
-    },
+    text::map_device::MapOptions,
     wire::{
         name::MAX_NAME,
         rnbd::{
@@ -97,6 +94,40 @@ pub(crate) struct DisklessMapping {
     _opened: OpenDevice,
     /// Free again when no part of this mapping is left.
     number: DiskNumber,
+}
+
+/// Why a disk cannot be removed now.
+#[derive(Clone, Copy)]
+pub(crate) enum Busy {
+    /// It is open.
+    Open {
+        /// Number of openers.
+        openers: u32,
+        /// One of them claims it, as a mounted file system does, and will keep it open.
+        claimed: bool,
+    },
+    /// A task is opening or closing it.
+    OpeningOrClosing,
+}
+
+impl Busy {
+    /// Returns whether that may pass soon: a program such as udev looks at the disk.
+    pub(crate) fn may_pass(self) -> bool {
+        !matches!(self, Self::Open { claimed: true, .. })
+    }
+}
+
+impl kernel::fmt::Display for Busy {
+    fn fmt(&self, f: &mut kernel::fmt::Formatter<'_>) -> kernel::fmt::Result {
+        match self {
+            Self::Open {
+                openers,
+                claimed: true,
+            } => f.write_fmt(fmt!("opened by {openers}, and mounted or otherwise in use")),
+            Self::Open { openers, .. } => f.write_fmt(fmt!("opened by {openers}")),
+            Self::OpeningOrClosing => f.write_str("a task is opening or closing it"),
+        }
+    }
 }
 
 /// The entries of a device outside the directory of its disk. Fields are dropped in this order.
@@ -224,25 +255,29 @@ impl Mapping {
         Arc::ptr_eq(self.disk.device(), device)
     }
 
-    /// Keeps the disk from being opened again.
-    ///
-    /// # Errors
-    ///
-    /// `EBUSY` when the disk is open and `mode` is normal.
-    pub(crate) fn begin_unmap(&self, mode: UnmapMode) -> Result {
+    /// Keeps the disk from being opened again, if it is not open. Does not wait for a task
+    /// that is opening or closing it: such a task can wait for I/O of the disk, without end.
+    pub(crate) fn begin_unmap(&self) -> core::result::Result<(), Busy> {
         let device = self.disk.device();
-        self.disk.with_openers(|openers| {
-            if openers > 0 && mode == UnmapMode::Normal {
-                pr_err!(
-                    "rnbd{}: unmap_device: opened by {}\n",
-                    self.rest.number.get(),
-                    openers
-                );
-                return Err(EBUSY);
+        let begun = self.disk.try_with_openers(|openers| {
+            if openers > 0 {
+                return Err(Busy::Open {
+                    openers,
+                    claimed: self.disk.is_claimed(),
+                });
             }
             device.begin_unmap();
             Ok(())
-        })
+        });
+        begun.unwrap_or(Err(Busy::OpeningOrClosing))
+    }
+
+    /// Keeps the disk from being opened again, though it may be open. After
+    /// [`Mapping::abort`], as a task that opens the disk holds the lock for that, and may be
+    /// waiting for I/O.
+    pub(crate) fn begin_forced_unmap(&self) {
+        let device = self.disk.device();
+        self.disk.with_openers(|_| device.begin_unmap());
     }
 
     /// Fails I/O, so that removing the disk only has to wait for the requests in flight.

@@ -35,7 +35,10 @@ use rtrs::{
         Events,
         Session, //
     },
-    kernel_ext::log::Plain, //
+    kernel_ext::{
+        killable,
+        log::Plain, //
+    }, //
 };
 
 use crate::{
@@ -91,7 +94,7 @@ impl OpenDevices {
 
     /// Exchanges versions with the server for the first time.
     pub(crate) fn start(&self, session: &Session) -> Result {
-        let mut list = self.list.lock();
+        let mut list = killable::lock(&self.list)?;
         list.features = control_messages::exchange_versions(session)?;
         Ok(())
     }
@@ -107,7 +110,7 @@ impl OpenDevices {
         self: &Arc<Self>,
         device: &Arc<Device>,
     ) -> Result<(OpenDevice, Description)> {
-        let mut list = self.list.lock();
+        let mut list = killable::lock(&self.list)?;
         list.devices.reserve(1, GFP_KERNEL)?;
         let (id, description) = control_messages::open(device, list.features)?;
         device.set_open(id, &description)?;
@@ -125,7 +128,7 @@ impl OpenDevices {
 
     /// Has the server open `device`, which is in the list, once more.
     pub(crate) fn reopen(&self, device: &Device) -> Result {
-        let list = self.list.lock();
+        let list = killable::lock(&self.list)?;
         control_messages::reopen(device, list.features)?;
         pr_info!("rnbd{}: reopened\n", device.number);
         Ok(())

@@ -10,6 +10,7 @@ pub mod clock;
 pub mod completion;
 pub mod cpu;
 pub mod debugfs;
+pub mod killable;
 pub mod kobject;
 pub mod latency;
 pub mod log;

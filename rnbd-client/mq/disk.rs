@@ -191,10 +191,40 @@ impl<T: Operations> Disk<T> {
         // SAFETY: The mutex is initialised.
         unsafe { bindings::mutex_lock(mutex) };
         // SAFETY: Locked above.
-        let _unlock = ScopeGuard::new(|| unsafe { bindings::mutex_unlock(mutex) });
+        unsafe { self.with_openers_locked(f) }
+    }
+
+    /// As [`Disk::with_openers`], or returns `None` at once if a task is opening or closing the
+    /// disk, which can wait for its I/O.
+    pub(crate) fn try_with_openers<R>(&self, f: impl FnOnce(u32) -> R) -> Option<R> {
+        // SAFETY: By the type invariant; the mutex is initialised.
+        if unsafe { bindings::mutex_trylock(&raw mut (*self.raw).open_mutex) } == 0 {
+            return None;
+        }
+        // SAFETY: Locked above.
+        Some(unsafe { self.with_openers_locked(f) })
+    }
+
+    /// Passes the number of openers to `f`, and unlocks `open_mutex`.
+    ///
+    /// # Safety
+    ///
+    /// The caller has locked `open_mutex`, and hands the lock over.
+    unsafe fn with_openers_locked<R>(&self, f: impl FnOnce(u32) -> R) -> R {
+        // SAFETY: By the safety requirements.
+        let _unlock = ScopeGuard::new(|| unsafe {
+            bindings::mutex_unlock(&raw mut (*self.raw).open_mutex);
+        });
         // SAFETY: By the type invariant; the count only changes under the lock.
         let openers = unsafe { (*(*self.raw).part0).bd_openers.counter };
         f(openers.unsigned_abs())
+    }
+
+    /// Returns whether the disk or a part of it is claimed: by a mounted file system, as swap,
+    /// or by another driver. Programs that look at a disk do not claim it.
+    pub(crate) fn is_claimed(&self) -> bool {
+        // SAFETY: By the type invariant; an integer that changes under a lock of the block layer.
+        unsafe { (&raw const (*(*self.raw).part0).bd_holders).read_volatile() > 0 }
     }
 
     /// Fails requests that are submitted from now on, and notifies a mounted file system, by

@@ -23,6 +23,57 @@ def test_normal_is_refused_while_the_device_is_open(loopback: Pair, device: Devi
     assert not device.exists()
 
 
+# A shell that keeps a disk open until a writer of unmap_device waits in the driver for that.
+LOOK = (
+    "exec 3<{node}; touch /run/open;"
+    " until grep -qs rnbd_client /proc/$(cat /run/writer)/stack; do :; done;"
+    " exec 3<&-; echo seen > /run/seen; sleep 1000"
+)
+UNMAP = "sh -c 'echo $$ > /run/writer; echo normal > /sys/block/{name}/rnbd/unmap_device'"
+
+
+def test_normal_waits_for_an_opener_that_only_looks(loopback: Pair, device: Device) -> None:
+    """As udev does: it has the disk open when unmap_device is written, and closes it."""
+    guest = loopback.initiator.guest
+    guest.run("rm -f /run/open /run/seen; echo none > /run/writer")
+    holder = guest.begin(LOOK.format(node=device.node))
+    guest.wait_until(lambda: guest.exists("/run/open"), "the opener")
+    assert guest.run(UNMAP.format(name=device.name), timeout=60, check=False).code == 0
+    assert not device.exists()
+    assert guest.exists("/run/seen")
+    holder.cancel()
+    holder.wait()
+    guest.run("rm /run/open /run/seen /run/writer")
+
+
+def test_normal_does_not_wait_for_a_mounted_file_system(loopback: Pair, device: Device) -> None:
+    """Who claims the disk will not go by itself; who only has it open is waited for."""
+    guest = loopback.initiator.guest
+    guest.run(
+        f"modprobe -q ext4; mkfs.ext4 -q {device.node} && mkdir -p /run/mnt"
+        f" && mount {device.node} /run/mnt"
+    )
+    mark = guest.console.mark()
+    started = float(guest.read("/proc/uptime").split()[0])
+    assert device.unmap("normal") == "EBUSY"
+    assert float(guest.read("/proc/uptime").split()[0]) - started < 2.5
+    guest.sync_console()
+    assert "mounted or otherwise in use" in guest.console.since(mark)
+    guest.run("umount /run/mnt")
+    holder = guest.begin(f"exec 3<{device.node}; touch /run/open; sleep 1000")
+    guest.wait_until(lambda: guest.exists("/run/open"), "the opener")
+    # Killed while it waits, the writer ends and nothing has changed.
+    writer = guest.begin(f"echo normal > /sys/block/{device.name}/rnbd/unmap_device")
+    writer.cancel()
+    writer.wait()
+    assert device.read("rnbd/state") == "open"
+    assert device.unmap("normal") == "EBUSY"
+    holder.cancel()
+    holder.wait()
+    guest.run("rm /run/open")
+    assert device.unmap("normal") is None
+
+
 def test_force_works_while_the_device_is_open(loopback: Pair, device: Device) -> None:
     """The holder gets errors from then on, and may close at leisure."""
     guest = loopback.initiator.guest

@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+//! Waits of a task that end when the task is killed.
+//!
+//! The kernel crate's `Mutex` can only be waited for without a limit, uninterruptibly.
+
+use kernel::{
+    prelude::*,
+    sync::{
+        lock::{
+            mutex::MutexBackend,
+            Guard, //
+        },
+        Mutex, //
+    },
+    time::Delta, //
+};
+
+use pin_init::stack_pin_init;
+
+use super::completion::Completion;
+
+/// Interval between attempts to take a lock. The waits are those of users of sysfs files.
+const INTERVAL: Delta = Delta::from_millis(10);
+
+/// Sleeps for `time`.
+///
+/// # Errors
+///
+/// `ERESTARTSYS` when the task is being killed.
+pub fn sleep(time: Delta) -> Result {
+    stack_pin_init!(let never = Completion::new());
+    never.wait_killable_timeout(time).map(drop)
+}
+
+/// Takes a lock whose holder may wait for a peer.
+///
+/// # Errors
+///
+/// `ERESTARTSYS` when the task is being killed.
+pub fn lock<T>(mutex: &Mutex<T>) -> Result<Guard<'_, T, MutexBackend>> {
+    loop {
+        if let Some(guard) = mutex.try_lock() {
+            return Ok(guard);
+        }
+        sleep(INTERVAL)?;
+    }
+}
