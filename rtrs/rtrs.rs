@@ -17,6 +17,8 @@ module! {
     authors: ["The RNBD in Rust authors"],
     description: "RDMA transport for network block devices",
     license: "GPL",
+    // As the modules of C are called.
+    alias: ["rtrs_client", "rtrs_server"],
 }
 
 crate::module_version!("rtrs");

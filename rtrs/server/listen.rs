@@ -59,6 +59,7 @@ impl Server {
     /// share the names of sessions in sysfs.
     pub fn start(port: u16, service: Arc<dyn Service>) -> Result<Self> {
         let limits = params::limits()?;
+        params::log();
         let offer = ConnAccept::from_limits(limits, params::always_invalidate())
             .map_err(|e| Error::from_errno(-e.errno()))?;
         let class = Class::new(c"rtrs-server")?;

@@ -82,6 +82,16 @@ pub(crate) fn check() -> Result {
     limits().map(drop)
 }
 
+/// Logs the parameters that C has in another module, when a server starts.
+pub(super) fn log() {
+    pr_info!(
+        "server: max_chunk_size={} sess_queue_depth={} always_invalidate={} (options of rtrs, not of rtrs_server)\n",
+        MAX_CHUNK_SIZE.get(),
+        SESS_QUEUE_DEPTH.get(),
+        if ALWAYS_INVALIDATE.get() { 'Y' } else { 'N' }
+    );
+}
+
 /// Returns the quotas of clients.
 pub(super) fn quota() -> Quota {
     Quota {
