@@ -39,7 +39,7 @@ def test_a_cpu_goes_offline_while_its_request_waits_for_a_path(loopback: Pair) -
     device = loopback.map()
     session = loopback.initiator.transport()
     (path,) = session.paths()
-    assert session.write("fast_io_fail_tmo", "-1") is None
+    assert session.write("fast_io_fail_tmo", "off") is None
     assert path.disconnect() is None
     read = _begin_read(guest, device)
 
