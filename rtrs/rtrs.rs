@@ -7,6 +7,7 @@ use kernel::prelude::*;
 
 pub mod bindings;
 pub mod client;
+mod common;
 pub mod kernel_ext;
 pub mod rdma;
 pub mod server;

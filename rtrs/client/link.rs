@@ -4,29 +4,23 @@
 
 use kernel::{
     prelude::*,
-    sync::Arc,
-    time::Delta, //
+    sync::Arc, //
 };
 
 use rnbd_proto::{
     async_event::EventCount,
-    heartbeat::{
-        self,
-        HeartbeatAction, //
-    },
     imm::Imm, //
 };
 
 use crate::{
-    kernel_ext::{
-        clock,
-        cpu, //
+    common::heartbeat::{
+        self,
+        Failure, //
     },
-    pr_warn_ratelimited,
+    kernel_ext::cpu,
     rdma::{
         connection::Connection,
-        payload::PayloadBox,
-        qp::Progress, //
+        payload::PayloadBox, //
     }, //
 };
 
@@ -40,15 +34,9 @@ use super::{
     },
     link_state::LinkState,
     negotiated::PathLimits,
-    rdma_request::{
-        RdmaRequest,
-        RequestConn as _, //
-    },
+    rdma_request::RdmaRequest,
     request_table::RequestTable, //
 };
-
-/// Interval of heartbeats.
-pub(super) const HEARTBEAT_INTERVAL: Delta = Delta::from_millis(heartbeat::INTERVAL_MS as i64);
 
 /// A link.
 pub(super) struct Link {
@@ -169,38 +157,19 @@ impl Link {
         if !self.state.is_alive() {
             return false;
         }
-        for connection in &self.connections {
-            match connection.qp().nudge() {
-                Progress::Fine => {}
-                Progress::Nudged => {
-                    let (path, id) = (&*self.state, connection.context().id());
-                    pr_warn_ratelimited!("{path}: connection {id} made no progress, nudged\n");
-                }
-                Progress::Broken => {
-                    self.state.fail("the device lost a request");
-                    return false;
-                }
-            }
-        }
-        match self.state.heartbeat().tick(clock::now_ns()) {
-            HeartbeatAction::Wait => true,
-            HeartbeatAction::Dead => {
-                self.state.fail("no heartbeat from the server");
-                false
-            }
-            HeartbeatAction::Send => {
-                let sent = match self.control() {
-                    Some(control) => control
-                        .qp()
-                        .post_imm(Imm::Heartbeat(EventCount::NONE).encode()),
-                    None => Err(ENOTCONN),
-                };
-                if sent.is_err() {
-                    self.state.fail("a heartbeat could not be sent");
-                }
-                sent.is_ok()
-            }
-        }
+        let progress = self.connections.iter().map(|conn| conn.qp().nudge());
+        let imm = Imm::Heartbeat(EventCount::NONE).encode();
+        let result = heartbeat::tick(&*self.state, self.state.heartbeat(), progress, || {
+            self.control().ok_or(ENOTCONN)?.qp().post_imm(imm)
+        });
+        let why = match result {
+            Ok(()) => return true,
+            Err(Failure::Stuck(_)) => "the device lost a request",
+            Err(Failure::Silent) => "no heartbeat from the server",
+            Err(Failure::NotSent(_)) => "a heartbeat could not be sent",
+        };
+        self.state.fail(why);
+        false
     }
 
     /// Ends the link: after this nothing is in flight, nothing can be posted, and no

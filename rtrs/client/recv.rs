@@ -2,10 +2,7 @@
 
 //! Receives: responses, new keys and heartbeats of the server.
 
-use kernel::{
-    prelude::*,
-    sync::Arc, //
-};
+use kernel::prelude::*;
 
 use rnbd_proto::{
     imm::{
@@ -17,24 +14,21 @@ use rnbd_proto::{
 };
 
 use crate::{
+    common::recv_buf::{
+        RecvBuf,
+        RecvBufs, //
+    },
     kernel_ext::clock,
     pr_err_ratelimited,
     rdma::{
         connection::Connection,
-        dma::{
-            DmaBuf,
-            DmaDir, //
-        },
         op::{
             HeldOp,
             Op,
             Operation, //
         },
         qp::QpRef,
-        wc::{
-            Wc,
-            WcKind, //
-        }, //
+        wc::Wc, //
     }, //
 };
 
@@ -47,33 +41,21 @@ use super::{
 /// without immediates, and a new key.
 const MESSAGE_SIZE: usize = INLINE_IMM_SIZE + RKEY_RSP_SIZE;
 
-/// A posted receive for one short message, in a buffer that all receives of the connection
-/// share.
-struct Receive {
-    buffer: Arc<DmaBuf>,
-    offset: usize,
-}
+/// A posted receive for one short message.
+struct Receive(RecvBuf<MESSAGE_SIZE>);
 
 /// Posts `count` receives for short messages.
 pub(super) fn post_receives(connection: &Connection<Conn>, count: u32) -> Result {
-    let count = count as usize;
-    let size = count.checked_mul(MESSAGE_SIZE).ok_or(EINVAL)?;
-    let buffer = Arc::new(
-        DmaBuf::new(connection.pd(), size, DmaDir::FromDevice)?,
-        GFP_KERNEL,
-    )?;
+    let bufs = RecvBufs::new(connection.pd(), count)?;
     for index in 0..count {
-        let receive = Op::new(Receive {
-            buffer: buffer.clone(),
-            offset: index.checked_mul(MESSAGE_SIZE).ok_or(EINVAL)?,
-        })?;
+        let receive = Op::new(Receive(bufs.get(index)?))?;
         post(receive.begin().ok_or(EBUSY)?, &connection.qp())?;
     }
     Ok(())
 }
 
 fn post(this: HeldOp<Receive>, qp: &QpRef<'_, Conn>) -> Result {
-    qp.post_recv(this, |r| r.buffer.sge(r.offset, MESSAGE_SIZE).map(Some))
+    qp.post_recv(this, |receive| receive.0.sge().map(Some))
         .map_err(|(_, e)| e)
 }
 
@@ -94,14 +76,8 @@ impl Operation for Receive {
             return;
         }
         link.heartbeat().received();
-        let mut message = [0; MESSAGE_SIZE];
-        let mut len = 0;
-        if wc.kind() == WcKind::Recv {
-            len = wc.byte_len().min(MESSAGE_SIZE);
-            op.buffer.sync_for_cpu(op.offset, MESSAGE_SIZE);
-            // Cannot fail: the message lies in the buffer.
-            let _ = op.buffer.read(op.offset, &mut message);
-        }
+        let mut bytes = [0; MESSAGE_SIZE];
+        let mut message = op.0.read(wc, &mut bytes);
         // The server relies on this receive as soon as it learns of the next free message
         // id, so post it before.
         if post(op, qp).is_err() {
@@ -110,7 +86,6 @@ impl Operation for Receive {
         if let Some(rkey) = wc.invalidated_rkey() {
             conn.record_invalidated(rkey);
         }
-        let mut message = message.get(..len).unwrap_or_default();
         let mut imm = wc.imm();
         if qp.inline_imm() {
             if let Some((inline, rest)) = split_inline_imm(message) {

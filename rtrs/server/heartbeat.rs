@@ -10,23 +10,19 @@ use kernel::{
 
 use rnbd_proto::{
     async_event::EventCount,
-    heartbeat::{
-        self,
-        HeartbeatAction, //
-    },
     imm::Imm,
     path_state::ServerState, //
 };
 
 use crate::{
-    kernel_ext::{
-        clock,
-        work::{
-            self,
-            OwnedWorkItem, //
-        }, //
+    common::heartbeat::{
+        self,
+        Failure, //
     },
-    pr_warn_ratelimited,
+    kernel_ext::work::{
+        self,
+        OwnedWorkItem, //
+    },
     rdma::qp::Progress, //
 };
 
@@ -39,8 +35,6 @@ use super::path::{
 const STEP_LIMIT: Delta = Delta::from_secs(30);
 /// Time limit for the whole set-up.
 const SETUP_LIMIT: Delta = Delta::from_secs(120);
-/// Time between heartbeats.
-const INTERVAL: Delta = Delta::from_millis(heartbeat::INTERVAL_MS as i64);
 
 impl OwnedWorkItem<TICK> for Path {
     fn run(this: Arc<Self>) {
@@ -63,38 +57,28 @@ impl Path {
 
     /// Starts to send heartbeats.
     pub(super) fn start_heartbeat(self: &Arc<Self>) {
-        work::reschedule_in::<_, TICK>(self, INTERVAL);
+        work::reschedule_in::<_, TICK>(self, heartbeat::INTERVAL);
     }
 
     fn send_heartbeat(self: &Arc<Self>) {
-        for id in 0..self.links().count() {
-            match self.links().with_qp(id, |qp| qp.nudge()) {
-                None | Some(Progress::Fine) => {}
-                Some(Progress::Nudged) => {
-                    pr_warn_ratelimited!("{self}: connection {id} made no progress, nudged\n");
-                }
-                Some(Progress::Broken) => {
-                    return self.fail(fmt!("the device lost a response on connection {id}"));
-                }
+        let links = self.links();
+        let progress = (0..links.count())
+            .map(|id| links.with_qp(id, |qp| qp.nudge()).unwrap_or(Progress::Fine));
+        let result = heartbeat::tick(&**self, self.heartbeat(), progress, || {
+            let service = self.service();
+            let events = service.map_or(EventCount::NONE, |service| service.async_event());
+            let imm = Imm::Heartbeat(events).encode();
+            links.with_qp(0, |qp| qp.post_imm(imm)).unwrap_or(Ok(()))
+        });
+        match result {
+            Ok(()) => {
+                work::schedule_in::<_, TICK>(self, heartbeat::INTERVAL);
             }
+            Err(Failure::Stuck(id)) => {
+                self.fail(fmt!("the device lost a response on connection {id}"));
+            }
+            Err(Failure::Silent) => self.fail(fmt!("no message from the client for too long")),
+            Err(Failure::NotSent(e)) => self.fail(fmt!("heartbeat not sent: {e:?}")),
         }
-        match self.heartbeat().tick(clock::now_ns()) {
-            HeartbeatAction::Send => {
-                let service = self.service();
-                let events = service.map_or(EventCount::NONE, |service| service.async_event());
-                let imm = Imm::Heartbeat(events).encode();
-                let sent = self.links().with_qp(0, |qp| qp.post_imm(imm));
-                if let Some(Err(e)) = sent {
-                    self.fail(fmt!("heartbeat not sent: {e:?}"));
-                    return;
-                }
-            }
-            HeartbeatAction::Wait => {}
-            HeartbeatAction::Dead => {
-                self.fail(fmt!("no message from the client for too long"));
-                return;
-            }
-        }
-        work::schedule_in::<_, TICK>(self, INTERVAL);
     }
 }

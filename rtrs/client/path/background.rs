@@ -8,10 +8,8 @@ use kernel::sync::{
 };
 
 use crate::{
-    client::link::{
-        Link,
-        HEARTBEAT_INTERVAL, //
-    },
+    client::link::Link,
+    common::heartbeat,
     kernel_ext::work::{
         self,
         OwnedWorkItem, //
@@ -44,7 +42,7 @@ impl OwnedWorkItem<HEARTBEAT> for Path {
             this.link(&section).is_some_and(Link::heartbeat)
         };
         if alive {
-            work::schedule_in::<_, HEARTBEAT>(&this, HEARTBEAT_INTERVAL);
+            work::schedule_in::<_, HEARTBEAT>(&this, heartbeat::INTERVAL);
         }
     }
 }

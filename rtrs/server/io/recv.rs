@@ -14,18 +14,17 @@ use rnbd_proto::imm::{
 };
 
 use crate::{
+    common::recv_buf::{
+        RecvBuf,
+        RecvBufs, //
+    },
     kernel_ext::log::Plain,
     rdma::{
-        dma::{
-            DmaBuf,
-            DmaDir, //
-        },
         op::{
             HeldOp,
             Op,
             Operation, //
         },
-        pd::Pd,
         qp::QpRef,
         wc::{
             Wc,
@@ -38,67 +37,32 @@ use crate::{
 use super::submit;
 
 /// Buffers for the inline immediates of a connection whose device has no immediates.
-pub(in crate::server) struct InlineImmBufs(Arc<DmaBuf>);
-
-impl InlineImmBufs {
-    /// Allocates `count` buffers.
-    pub(in crate::server) fn new(pd: &Arc<Pd>, count: u32) -> Result<Self> {
-        let size = (count as usize)
-            .checked_mul(INLINE_IMM_SIZE)
-            .ok_or(EINVAL)?;
-        let buf = DmaBuf::new(pd, size, DmaDir::FromDevice)?;
-        Ok(Self(Arc::new(buf, GFP_KERNEL)?))
-    }
-
-    /// Returns buffer `index`.
-    pub(in crate::server) fn get(&self, index: u32) -> Result<InlineImmBuf> {
-        let offset = (index as usize)
-            .checked_mul(INLINE_IMM_SIZE)
-            .ok_or(EINVAL)?;
-        Ok(InlineImmBuf {
-            buf: self.0.clone(),
-            offset,
-        })
-    }
-}
-
-/// Buffer for one inline immediate.
-pub(in crate::server) struct InlineImmBuf {
-    buf: Arc<DmaBuf>,
-    offset: usize,
-}
-
-impl InlineImmBuf {
-    /// Returns the immediate that arrived with `wc`. `None` if the message is not one.
-    fn read(&self, wc: &Wc) -> Option<u32> {
-        if wc.kind() != WcKind::Recv || wc.byte_len() != INLINE_IMM_SIZE {
-            return None;
-        }
-        let mut bytes = [0; INLINE_IMM_SIZE];
-        self.buf.sync_for_cpu(self.offset, INLINE_IMM_SIZE);
-        self.buf.read(self.offset, &mut bytes).ok()?;
-        split_inline_imm(&bytes).map(|(imm, _)| imm)
-    }
-}
+pub(in crate::server) type InlineImmBufs = RecvBufs<INLINE_IMM_SIZE>;
 
 /// A posted receive of an immediate or an inline immediate.
 pub(in crate::server) struct Receive {
-    inline: Option<InlineImmBuf>,
+    inline: Option<RecvBuf<INLINE_IMM_SIZE>>,
 }
 
 impl Receive {
     /// Creates one to be posted, with a buffer where immediates are inline.
-    pub(in crate::server) fn new(inline: Option<InlineImmBuf>) -> Result<HeldOp<Self>> {
+    pub(in crate::server) fn new(inline: Option<RecvBuf<INLINE_IMM_SIZE>>) -> Result<HeldOp<Self>> {
         Op::new(Self { inline })?.begin().ok_or(EBUSY)
     }
 
     /// Posts it.
     pub(in crate::server) fn post(this: HeldOp<Self>, qp: &QpRef<'_, Conn>) -> Result {
-        qp.post_recv(this, |op| match &op.inline {
-            Some(inline) => inline.buf.sge(inline.offset, INLINE_IMM_SIZE).map(Some),
-            None => Ok(None),
-        })
-        .map_err(|(_, e)| e)
+        qp.post_recv(this, |op| op.inline.as_ref().map(RecvBuf::sge).transpose())
+            .map_err(|(_, e)| e)
+    }
+
+    /// Returns the immediate that arrived with `wc`. `None` if the message is not one.
+    fn imm(&self, wc: &Wc) -> Option<u32> {
+        let Some(inline) = &self.inline else {
+            return wc.imm().filter(|_| wc.kind() == WcKind::RecvWriteImm);
+        };
+        let mut bytes = [0; INLINE_IMM_SIZE];
+        split_inline_imm(inline.read(wc, &mut bytes)).map(|(imm, _)| imm)
     }
 }
 
@@ -115,11 +79,7 @@ impl Operation for Receive {
         if !conn.check(wc, "receive") {
             return;
         }
-        let imm = match &op.inline {
-            Some(inline) => inline.read(wc),
-            None if wc.kind() == WcKind::RecvWriteImm => wc.imm(),
-            None => None,
-        };
+        let imm = op.imm(wc);
         // Posted again before the response, as the client counts on it from then on.
         if let Err(e) = Self::post(op, qp) {
             path.fail(fmt!("receive not posted: {e:?}"));

@@ -25,7 +25,7 @@ use crate::{
 };
 
 use super::{
-    info_req::InfoReceive,
+    info_req,
     qp_config::qp_config, //
 };
 
@@ -66,7 +66,7 @@ fn try_accept(path: &Arc<Path>, req: &ConnReq, incoming: Incoming<'_>) -> Result
         context,
         &config,
         |qp| match id {
-            0 => InfoReceive::post(qp),
+            0 => info_req::post_receive(qp),
             _ => Ok(()),
         },
         &ConnRsp::Accept(*path.offer()).encode(),

@@ -45,7 +45,7 @@ use crate::{
 };
 
 use super::{
-    info_rsp::InfoSend,
+    info_rsp,
     qp_config, //
 };
 
@@ -160,7 +160,7 @@ fn finish(path: &Arc<Path>, qp: &QpRef<'_, Conn>) -> Result {
     }
     path.start_heartbeat();
     pr_info_ratelimited!("{path}: up, {} connections\n", path.links().count());
-    InfoSend::post(qp, chunks.iter().copied())
+    info_rsp::send(qp, chunks.iter().copied())
 }
 
 /// Brings the session of `path` up.
