@@ -11,7 +11,7 @@ build := tools/build
 export RNBD_GOAL := $(strip make $(MAKECMDGOALS) $(if $(filter command,$(origin KVER)),KVER=$(KVER)))
 unexport MAKEFLAGS
 
-.PHONY: all modules install doc demo check check-long bench format sanitize c-drivers root update \
+.PHONY: all modules install rnbdctl doc demo check check-long bench format sanitize c-drivers root update \
 	clean distclean help
 
 all: modules
@@ -23,6 +23,10 @@ modules: ## Build rtrs.ko, rnbd_client.ko, rnbd_server.ko for KVER (the default 
 
 install: ## Install the modules below /lib/modules/KVER/updates (below DESTDIR, if set)
 	@$(build)/for-release "$(KVER)" $(build)/install.sh "$(DESTDIR)"
+
+rnbdctl: ## Build the command-line program rnbdctl, in build/rnbdctl
+	@$(build)/prepare root
+	@$(build)/enter $(build)/rnbdctl.sh
 
 doc: ## Make the documentation of the crates, in build/doc
 	@$(build)/prepare modules root
@@ -72,7 +76,7 @@ update: ## Look up Debian's newest kernel, and build the modules for it
 ##@ Clean
 
 clean: ## Remove everything that was built in this tree
-	rm -rf build proto/target proto/fuzz/target
+	rm -rf build proto/target proto/fuzz/target tools/rnbdctl/target
 
 distclean: clean ## Also remove the cache
 	@$(build)/distclean.sh

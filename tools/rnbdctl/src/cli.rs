@@ -1,0 +1,205 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::{
+    Args,
+    Parser,
+    Subcommand, //
+};
+
+const EXIT_CODES: &str = "\
+Exit codes:
+  0  done
+  1  failed
+  2  wrong command line, value or file
+  3  no such device, session or path
+  4  may succeed later: the server cannot be reached, the device is busy
+  5  the driver is not loaded, or does not have the file
+  6  not permitted, here or by the server";
+
+/// Shows and manages RNBD devices, sessions and exports
+///
+/// A client maps block devices of a server over RDMA, as /dev/rnbd0 and so on. Start with
+/// `rnbdctl doctor`, then `rnbdctl map`.
+#[derive(Debug, Parser)]
+#[command(version, after_help = EXIT_CODES, max_term_width = 100)]
+pub(crate) struct Cli {
+    /// Print JSON instead of tables
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+
+    /// Directory that has sys/, proc/, dev/ and etc/
+    #[arg(long, global = true, hide = true, default_value = "/")]
+    pub(crate) root: PathBuf,
+
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Map a device of a server as a disk of this machine
+    Map(Map),
+    /// Remove mapped disks
+    Unmap(Unmap),
+    /// Open a device on the server again after the server has closed it
+    Remap {
+        /// Such as rnbd0, /dev/rnbd0 or /dev/ram0@session
+        device: String,
+    },
+    /// Set the size of a disk, for servers that do not report a change
+    Resize {
+        /// Such as rnbd0, /dev/rnbd0 or /dev/ram0@session
+        device: String,
+        /// With a unit: s (sectors of 512 bytes), K, M, G or T
+        size: String,
+    },
+    /// List mapped disks and exported devices
+    #[command(visible_alias = "ls")]
+    List,
+    /// Show all about a disk, a session or an exported device
+    Show {
+        /// Its name
+        name: String,
+    },
+    /// List sessions
+    Sessions,
+    /// List paths of sessions
+    Paths {
+        /// Only of this session
+        session: Option<String>,
+    },
+    /// List the devices that clients of this server have open
+    Exports,
+    /// Add, remove, connect or disconnect a path of a session
+    Path {
+        #[command(subcommand)]
+        action: PathAction,
+    },
+    /// Show or set how a session chooses the path of each request
+    Policy {
+        /// Name of the session
+        session: String,
+        /// round-robin, min-inflight or min-latency
+        policy: Option<String>,
+    },
+    /// Show or set the limits of a session
+    Tune(Tune),
+}
+
+/// Options of `map`.
+#[derive(Args, Debug)]
+pub(crate) struct Map {
+    /// Path of the device on the server, below its dev_search_path
+    pub(crate) device_path: String,
+    /// Name of the session; the server shows it, too
+    #[arg(short, long)]
+    pub(crate) session: String,
+    /// Address of the server, up to six: [<source>@]<address>; needed for a new session
+    #[arg(short, long = "path")]
+    pub(crate) paths: Vec<String>,
+    /// Port of the server [default: 1234]
+    #[arg(long)]
+    pub(crate) port: Option<u16>,
+    #[command(flatten)]
+    pub(crate) access: Access,
+    /// Make queues for polled I/O, as many as CPUs if no number is given
+    #[arg(
+        long,
+        value_name = "QUEUES",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "-1",
+        allow_hyphen_values = true
+    )]
+    pub(crate) polled: Option<i32>,
+    /// Wait until the device node exists, 30 seconds at most if no number is given
+    #[arg(
+        long,
+        value_name = "SECONDS",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "30"
+    )]
+    pub(crate) wait: Option<u64>,
+}
+
+/// How to open the device.
+#[derive(Args, Clone, Copy, Debug)]
+#[group(multiple = false)]
+pub(crate) struct Access {
+    /// Only to read
+    #[arg(long)]
+    pub(crate) ro: bool,
+    /// To write while another client has it open for writing, too
+    #[arg(long)]
+    pub(crate) migration: bool,
+}
+
+/// Options of `unmap`.
+#[derive(Args, Debug)]
+pub(crate) struct Unmap {
+    /// Such as rnbd0, /dev/rnbd0 or /dev/ram0@session
+    #[arg(required_unless_present = "all", conflicts_with = "all")]
+    pub(crate) devices: Vec<String>,
+    /// All mapped devices
+    #[arg(long)]
+    pub(crate) all: bool,
+    /// Even if the device is open; its I/O fails
+    #[arg(long)]
+    pub(crate) force: bool,
+    /// Seconds to wait for a program that has it open for a moment, such as udev
+    #[arg(long, value_name = "SECONDS", default_value_t = 5)]
+    pub(crate) settle: u64,
+}
+
+/// What to do with a path.
+#[derive(Debug, Subcommand)]
+pub(crate) enum PathAction {
+    /// Connect another path of a session
+    Add {
+        /// Name of the session
+        session: String,
+        /// [<source>@]<address>
+        path: String,
+    },
+    /// Disconnect a path and remove it from its session
+    Remove(OnePath),
+    /// Connect a path at once; one that is up is disconnected first
+    Connect(OnePath),
+    /// Disconnect a path: of a client, until it is told to connect; of a server, the client
+    /// connects it again if it is set to
+    Disconnect {
+        #[command(flatten)]
+        path: OnePath,
+        /// A path of the server on this machine
+        #[arg(long)]
+        server: bool,
+    },
+}
+
+/// A path that exists.
+#[derive(Args, Debug)]
+pub(crate) struct OnePath {
+    /// Name of the session
+    pub(crate) session: String,
+    /// Name of the path, or the address of the server in it
+    pub(crate) path: String,
+}
+
+/// Options of `tune`.
+#[derive(Args, Debug)]
+pub(crate) struct Tune {
+    /// Name of the session
+    pub(crate) session: String,
+    /// Attempts to connect a lost path, 0 to 9999, or "unlimited"
+    #[arg(long, value_name = "NUMBER", allow_hyphen_values = true)]
+    pub(crate) max_reconnect_attempts: Option<String>,
+    /// Seconds that I/O waits for a path before it fails, or "off"
+    #[arg(long, value_name = "SECONDS", allow_hyphen_values = true)]
+    pub(crate) fast_io_fail_tmo: Option<String>,
+}

@@ -1,0 +1,42 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+//! What each command does. Each returns its output.
+
+mod find;
+mod list;
+mod map;
+mod path;
+mod show;
+mod tune;
+mod unmap;
+
+use crate::{
+    cli::{
+        Cli,
+        Command, //
+    },
+    failure::Result,
+    system::System, //
+};
+
+/// Runs the command.
+pub(crate) fn run(system: &System, cli: &Cli) -> Result<String> {
+    let json = cli.json;
+
+    match &cli.command {
+        Command::Map(options) => map::map(system, options, json),
+        Command::Unmap(options) => unmap::unmap(system, options),
+        Command::Remap { device } => map::remap(system, device),
+        Command::Resize { device, size } => map::resize(system, device, size),
+        Command::List => list::list(system, json),
+        Command::Show { name } => show::show(system, name, json),
+        Command::Sessions => list::sessions(system, json),
+        Command::Paths { session } => list::paths(system, session.as_deref(), json),
+        Command::Exports => list::exports(system, json),
+        Command::Path { action } => path::path(system, action),
+        Command::Policy { session, policy } => {
+            tune::policy(system, session, policy.as_deref(), json)
+        }
+        Command::Tune(options) => tune::tune(system, options, json),
+    }
+}

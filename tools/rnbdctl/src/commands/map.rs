@@ -1,0 +1,367 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+//! Mapping, opening again, resizing.
+
+use std::{
+    thread,
+    time::{
+        Duration,
+        Instant, //
+    }, //
+};
+
+use rnbd_proto::text::{
+    map_device::MapOptions,
+    path_addr::{
+        Addr,
+        PathAddr, //
+    }, //
+};
+
+use crate::{
+    cli::{
+        Access,
+        Map, //
+    },
+    explain::{
+        self,
+        Attempt, //
+    },
+    failure::{
+        Exit,
+        Failure,
+        Result, //
+    },
+    kmsg::Mark,
+    output,
+    system::System, //
+};
+
+use super::find;
+
+const MAP_DEVICE: &str = "/sys/class/rnbd-client/ctl/map_device";
+
+/// Time between two looks for a device node.
+const POLL: Duration = Duration::from_millis(50);
+
+/// A device to map.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Request<'a> {
+    /// Name of the session.
+    pub(super) session: &'a str,
+    /// Path of the device on the server.
+    pub(super) device_path: &'a str,
+    /// Addresses of the server.
+    pub(super) paths: &'a [String],
+    /// Port of the server.
+    pub(super) port: Option<u16>,
+    /// How to open it.
+    pub(super) access: Access,
+    /// Number of poll queues.
+    pub(super) polled: Option<i32>,
+}
+
+impl Request<'_> {
+    /// Returns the line for `map_device`, or what is wrong with it.
+    pub(super) fn line(&self, cpus: u32) -> std::result::Result<String, String> {
+        for (what, value) in [("session", self.session), ("device path", self.device_path)] {
+            if value.contains(|c: char| c.is_ascii_whitespace()) {
+                return Err(format!("the {what} '{value}' contains white space"));
+            }
+        }
+        let mut line = format!("sessname={}", self.session);
+
+        for path in self.paths {
+            line += &format!(" path={}", full_path(path)?);
+        }
+        line += &format!(" device_path={}", self.device_path);
+        if let Some(port) = self.port {
+            line += &format!(" dest_port={port}");
+        }
+        match self.access {
+            Access { ro: true, .. } => line += " access_mode=ro",
+            Access {
+                migration: true, ..
+            } => line += " access_mode=migration",
+            Access { .. } => {}
+        }
+        if let Some(queues) = self.polled {
+            line += &format!(" nr_poll_queues={queues}");
+        }
+        // The driver's own grammar, for a better message than its EINVAL.
+        match MapOptions::parse(line.as_bytes(), cpus) {
+            Ok(_) => Ok(line),
+            Err(e) => Err(e.to_string()),
+        }
+    }
+
+    /// Maps the device and returns its name, such as `rnbd0`.
+    pub(super) fn map(&self, system: &System) -> Result<String> {
+        find::need_client(system)?;
+        let line = self.line(cpus(system)).map_err(|reason| {
+            Failure::new(Exit::Usage, reason).advise("see `rnbdctl map --help`")
+        })?;
+        let log = Mark::now(system);
+
+        if let Err(e) = system.write(MAP_DEVICE, &line) {
+            let what = format!(
+                "cannot map {} of session {}",
+                self.device_path, self.session
+            );
+            let mut failure = explain::failure(Attempt::Map, &what, &e);
+
+            failure.kernel = log.lines();
+            return Err(failure);
+        }
+        self.mapped(system).ok_or_else(|| {
+            Failure::new(Exit::Failed, "the device was mapped, and is gone again")
+                .advise("`rnbdctl list` shows the mapped devices, `journalctl -k` what happened")
+        })
+    }
+
+    /// Returns the name of the device if it is mapped.
+    pub(super) fn mapped(&self, system: &System) -> Option<String> {
+        system.link(&find::link(self.device_path, self.session))
+    }
+}
+
+/// Returns a path with the family of each address, `ip:` unless it is given.
+pub(super) fn full_path(text: &str) -> std::result::Result<String, String> {
+    let ends: Vec<String> = text.split('@').map(full_addr).collect();
+    let full = ends.join("@");
+
+    match PathAddr::parse(full.as_bytes()) {
+        Ok(_) => Ok(full),
+        Err(e) => Err(format!(
+            "path '{text}': {e}; write [<source>@]<address>, with gid: before a GID"
+        )),
+    }
+}
+
+fn full_addr(text: &str) -> String {
+    let with_family = format!("ip:{text}");
+
+    match Addr::parse(with_family.as_bytes()) {
+        Ok(_) => with_family,
+        Err(_) => text.into(),
+    }
+}
+
+/// Returns the number of CPUs that are online.
+pub(super) fn cpus(system: &System) -> u32 {
+    let list = system.value("/sys/devices/system/cpu/online");
+
+    list.and_then(|list| count(&list)).unwrap_or(u32::MAX)
+}
+
+/// Counts the CPUs in a list such as `0-3,5`.
+fn count(list: &str) -> Option<u32> {
+    list.split(',').try_fold(0u32, |sum, range| {
+        let (first, last) = range.split_once('-').unwrap_or((range, range));
+        let (first, last): (u32, u32) = (first.parse().ok()?, last.parse().ok()?);
+
+        sum.checked_add(last.checked_sub(first)?.checked_add(1)?)
+    })
+}
+
+/// Waits for a device node.
+pub(super) fn wait_for_node(system: &System, node: &str, seconds: u64) -> Result<()> {
+    let end = Instant::now() + Duration::from_secs(seconds);
+
+    while !system.is_block_device(node) {
+        if Instant::now() >= end {
+            return Err(Failure::new(
+                Exit::TryAgain,
+                format!("{node} does not exist after {seconds} s, though the device is mapped"),
+            )
+            .advise("check devtmpfs and udev, `systemctl status systemd-udevd`"));
+        }
+        thread::sleep(POLL);
+    }
+    Ok(())
+}
+
+/// Maps a device and prints its node.
+pub(super) fn map(system: &System, options: &Map, json: bool) -> Result<String> {
+    let request = Request {
+        session: &options.session,
+        device_path: &options.device_path,
+        paths: &options.paths,
+        port: options.port,
+        access: options.access,
+        polled: options.polled,
+    };
+    let name = request.map(system)?;
+    let text = if json {
+        output::json([("devices", &vec![find::device(system, &name)?])])?
+    } else {
+        format!("/dev/{name}\n")
+    };
+
+    if let Some(seconds) = options.wait {
+        wait_for_node(system, &format!("/dev/{name}"), seconds).map_err(|mut failure| {
+            failure.done.clone_from(&text);
+            failure
+        })?;
+    }
+    Ok(text)
+}
+
+/// Opens a device on the server again.
+pub(super) fn remap(system: &System, device: &str) -> Result<String> {
+    let device = find::device(system, device)?;
+
+    write(system, &device.name, Attempt::Remap, "remap_device", "1")
+}
+
+/// Sets the size of a device.
+pub(super) fn resize(system: &System, device: &str, size: &str) -> Result<String> {
+    let sectors = sectors(size).ok_or_else(|| {
+        Failure::new(
+            Exit::Usage,
+            format!("'{size}' is not a size in whole sectors"),
+        )
+        .advise("give a number and a unit: s (sectors of 512 bytes), K, M, G or T (1024 each)")
+    })?;
+    let device = find::device(system, device)?;
+
+    write(
+        system,
+        &device.name,
+        Attempt::Resize,
+        "resize",
+        &sectors.to_string(),
+    )
+}
+
+/// Parses a size with a unit, and returns it in sectors.
+fn sectors(size: &str) -> Option<u64> {
+    let unit = size.chars().last()?;
+    let number: u64 = size.strip_suffix(unit)?.parse().ok()?;
+    let shift = match unit {
+        's' => 0,
+        'K' => 1,
+        'M' => 11,
+        'G' => 21,
+        'T' => 31,
+        _ => return None,
+    };
+
+    number.checked_mul(1 << shift)
+}
+
+/// Writes to a file of a mapped device.
+fn write(system: &System, name: &str, attempt: Attempt, file: &str, text: &str) -> Result<String> {
+    let log = Mark::now(system);
+    let verb = if attempt == Attempt::Remap {
+        "open"
+    } else {
+        "resize"
+    };
+
+    match system.write(&format!("/sys/block/{name}/rnbd/{file}"), text) {
+        Ok(()) => Ok(String::new()),
+        Err(e) => {
+            let mut failure = explain::failure(attempt, &format!("cannot {verb} {name}"), &e);
+
+            failure.kernel = log.lines();
+            Err(failure)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PLAIN: Access = Access {
+        ro: false,
+        migration: false,
+    };
+
+    fn request(paths: &[String]) -> Request<'_> {
+        Request {
+            session: "s1",
+            device_path: "/dev/ram0",
+            paths,
+            port: None,
+            access: PLAIN,
+            polled: None,
+        }
+    }
+
+    #[test]
+    fn lines_for_map_device() {
+        let paths = [
+            "10.0.0.1@10.0.0.2".into(),
+            "ip:fd00::2".into(),
+            "gid:fe80::1".into(),
+        ];
+        let mut all = request(&paths);
+
+        all.port = Some(4321);
+        all.access.migration = true;
+        all.polled = Some(-1);
+        assert_eq!(
+            all.line(4).as_deref(),
+            Ok(
+                "sessname=s1 path=ip:10.0.0.1@ip:10.0.0.2 path=ip:fd00::2 path=gid:fe80::1 \
+                device_path=/dev/ram0 dest_port=4321 access_mode=migration nr_poll_queues=-1"
+            )
+        );
+        assert_eq!(
+            request(&[]).line(4).as_deref(),
+            Ok("sessname=s1 device_path=/dev/ram0")
+        );
+    }
+
+    #[test]
+    fn wrong_options() {
+        let wrong = |change: &dyn Fn(&mut Request<'_>)| {
+            let mut wrong = request(&[]);
+
+            change(&mut wrong);
+            wrong.line(2).expect_err("wrong options")
+        };
+
+        assert!(wrong(&|r| r.session = "").contains("sessname has no value"));
+        assert!(wrong(&|r| r.session = "a/b").contains("bad name"));
+        assert!(wrong(&|r| r.session = "a path=ip:1.2.3.4").contains("white space"));
+        assert!(wrong(&|r| r.device_path = "a access_mode=ro").contains("white space"));
+        assert!(wrong(&|r| r.polled = Some(3)).contains("nr_poll_queues"));
+        for path in ["", "host", "10.0.0.300", "a@b", "10.0.0.1@", "tcp:10.0.0.1"] {
+            let paths = [path.to_owned()];
+
+            assert!(request(&paths).line(2).is_err(), "{path}");
+        }
+    }
+
+    #[test]
+    fn sizes_need_a_unit() {
+        assert_eq!(sectors("8s"), Some(8));
+        assert_eq!(sectors("1K"), Some(2));
+        assert_eq!(sectors("1G"), Some(2 << 20));
+        assert_eq!(sectors("1T"), Some(2 << 30));
+        for wrong in [
+            "",
+            "8",
+            "s",
+            "-1s",
+            "1.5G",
+            "8 s",
+            "8B",
+            "99999999999T",
+            "8é",
+        ] {
+            assert_eq!(sectors(wrong), None, "{wrong}");
+        }
+    }
+
+    #[test]
+    fn lists_of_cpus() {
+        assert_eq!(count("0"), Some(1));
+        assert_eq!(count("0-3,5"), Some(5));
+        assert_eq!(count("3-0"), None);
+        assert_eq!(count("x"), None);
+    }
+}

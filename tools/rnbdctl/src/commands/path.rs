@@ -1,0 +1,101 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+//! Adding, removing, connecting and disconnecting paths.
+
+use crate::{
+    cli::{
+        OnePath,
+        PathAction, //
+    },
+    explain::{
+        self,
+        Attempt, //
+    },
+    failure::{
+        Exit,
+        Failure,
+        Result, //
+    },
+    kmsg::Mark,
+    model::Side,
+    system::System, //
+};
+
+use super::{
+    find,
+    map, //
+};
+
+/// Changes a path.
+pub(super) fn path(system: &System, action: &PathAction) -> Result<String> {
+    match action {
+        PathAction::Add { session, path } => {
+            find::need_client(system)?;
+            find::session(system, Some(Side::Client), session)?;
+            let full = map::full_path(path).map_err(|reason| Failure::new(Exit::Usage, reason))?;
+            let file = format!("{}/{session}/add_path", Side::Client.directory());
+            let what = format!("cannot add {full} to session {session}");
+
+            write(system, &file, &full, Attempt::Connect, &what)
+        }
+        PathAction::Remove(path) => of_client(system, path, "remove_path", "remove"),
+        PathAction::Connect(path) => of_client(system, path, "reconnect", "connect"),
+        PathAction::Disconnect {
+            path,
+            server: false,
+        } => of_client(system, path, "disconnect", "disconnect"),
+        PathAction::Disconnect { path, server: true } => {
+            find::need_server(system)?;
+            one(system, Side::Server, path, "disconnect", "disconnect")
+        }
+    }
+}
+
+fn of_client(system: &System, path: &OnePath, file: &str, verb: &str) -> Result<String> {
+    find::need_client(system)?;
+    one(system, Side::Client, path, file, verb)
+}
+
+/// Writes to a file of a path.
+fn one(system: &System, side: Side, path: &OnePath, file: &str, verb: &str) -> Result<String> {
+    let session = find::session(system, Some(side), &path.session)?;
+    let found = find::path(&session, &path.path)?;
+    let what = format!(
+        "cannot {verb} path {} of session {}",
+        found.name, session.name
+    );
+    let attempt = if file == "reconnect" {
+        Attempt::Connect
+    } else {
+        Attempt::Write
+    };
+
+    write(
+        system,
+        &format!("{}/{file}", found.directory()),
+        "1",
+        attempt,
+        &what,
+    )
+}
+
+/// Writes to a file, and explains an error.
+pub(super) fn write(
+    system: &System,
+    file: &str,
+    text: &str,
+    attempt: Attempt,
+    what: &str,
+) -> Result<String> {
+    let log = Mark::now(system);
+
+    match system.write(file, text) {
+        Ok(()) => Ok(String::new()),
+        Err(e) => {
+            let mut failure = explain::failure(attempt, what, &e);
+
+            failure.kernel = log.lines();
+            Err(failure)
+        }
+    }
+}

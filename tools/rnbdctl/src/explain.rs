@@ -1,0 +1,290 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+//! From an error number of a write to a sentence.
+
+use std::io;
+
+use rustix::io::Errno;
+
+use crate::failure::{
+    Exit,
+    Failure, //
+};
+
+/// What was tried.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Attempt {
+    /// Map a device.
+    Map,
+    /// Unmap a device.
+    Unmap,
+    /// Open a device on the server again.
+    Remap,
+    /// Set the size of a device.
+    Resize,
+    /// Add or connect a path.
+    Connect,
+    /// Write any other file.
+    Write,
+}
+
+/// Exit code, reason and advice for an error.
+struct Explanation(Exit, &'static str, &'static str);
+
+/// Explains why `what` (such as `cannot map /dev/ram0`) failed with `error`.
+pub(crate) fn failure(attempt: Attempt, what: &str, error: &io::Error) -> Failure {
+    let Some(errno) = Errno::from_io_error(error) else {
+        return Failure::new(Exit::Failed, format!("{what}: {error}"));
+    };
+    let name = name(errno).map_or_else(|| format!("error {}", errno.raw_os_error()), str::to_owned);
+
+    match of_attempt(attempt, errno).or_else(|| of_any(errno)) {
+        Some(Explanation(exit, reason, advice)) => {
+            Failure::new(exit, format!("{what}: {reason} ({name})")).advise(advice)
+        }
+        None => Failure::new(Exit::Failed, format!("{what}: {error}"))
+            .advise("look for the reason in the kernel's log, `journalctl -k`, on both machines"),
+    }
+}
+
+/// Returns the explanation of an error that depends on what was tried.
+fn of_attempt(attempt: Attempt, errno: Errno) -> Option<Explanation> {
+    Some(match (attempt, errno) {
+        (Attempt::Map, Errno::NXIO) => Explanation(
+            Exit::Usage,
+            "the session does not exist yet, and no path to the server is given",
+            "give at least one --path",
+        ),
+        (Attempt::Map, Errno::EXIST) => Explanation(
+            Exit::Failed,
+            "the session has this device mapped already, or is mapping or unmapping it",
+            "`rnbdctl list` shows the mapped devices",
+        ),
+        (Attempt::Map | Attempt::Remap, Errno::NOENT) => Explanation(
+            Exit::NotFound,
+            "the server has no such device, or its export rules do not let this machine have it",
+            "check the path on the server; `rnbdctl rules show` and the kernel's log there say what is denied",
+        ),
+        (Attempt::Map | Attempt::Remap, Errno::NOTBLK) => Explanation(
+            Exit::NotFound,
+            "what the path leads to on the server is not a block device",
+            "check the path on the server, with dev_search_path of rnbd_server before it",
+        ),
+        (Attempt::Map | Attempt::Remap, Errno::ACCESS) => Explanation(
+            Exit::Denied,
+            "the device may only be read",
+            "map it with --ro, or have the rule on the server allow writing",
+        ),
+        (Attempt::Map | Attempt::Remap, Errno::PERM) => Explanation(
+            Exit::Denied,
+            "another client has the device open for writing",
+            "`rnbdctl exports` on the server shows who; use --ro, or --migration if both shall write for a while",
+        ),
+        (Attempt::Map | Attempt::Remap, Errno::BUSY) => Explanation(
+            Exit::TryAgain,
+            "the server is still closing the device, or something else there has it open",
+            "try again; if it stays so, look who uses the device on the server",
+        ),
+        (Attempt::Remap, Errno::ALREADY) => Explanation(
+            Exit::Failed,
+            "the device is open",
+            "nothing is to be done: I/O works",
+        ),
+        (Attempt::Remap | Attempt::Connect, Errno::NOTCONN) => Explanation(
+            Exit::TryAgain,
+            "the session has no path to the server",
+            "`rnbdctl paths` shows the paths; `rnbdctl path connect` tries one at once",
+        ),
+        (Attempt::Unmap, Errno::BUSY) => Explanation(
+            Exit::TryAgain,
+            "the device is open",
+            "close what uses it, or use --force: then its I/O fails",
+        ),
+        (Attempt::Unmap, Errno::ALREADY) => Explanation(
+            Exit::TryAgain,
+            "another process is unmapping it",
+            "wait until `rnbdctl list` does not show it anymore",
+        ),
+        (Attempt::Resize, Errno::NOENT) => Explanation(
+            Exit::TryAgain,
+            "the device is not open on the server",
+            "`rnbdctl remap` opens it again",
+        ),
+        (Attempt::Resize, Errno::FBIG | Errno::RANGE) => Explanation(
+            Exit::Usage,
+            "no disk can have this size",
+            "give the size that the device has on the server",
+        ),
+        (Attempt::Connect, Errno::EXIST) => Explanation(
+            Exit::Failed,
+            "the session has this path",
+            "`rnbdctl paths` shows the paths; `rnbdctl path connect` connects one that is down",
+        ),
+        (Attempt::Connect, Errno::NOSPC) => Explanation(
+            Exit::Failed,
+            "the session has as many paths as it can",
+            "remove one with `rnbdctl path remove`",
+        ),
+        (Attempt::Map | Attempt::Connect, Errno::HOSTUNREACH | Errno::NETUNREACH) => Explanation(
+            Exit::TryAgain,
+            "there is no route to the server",
+            "check the address; `rnbdctl doctor` checks the network of this machine",
+        ),
+        (Attempt::Map | Attempt::Connect, Errno::CONNREFUSED) => Explanation(
+            Exit::TryAgain,
+            "no server listens on this address and port",
+            "load rnbd_server on the server, and compare --port with its parameter port_nr",
+        ),
+        (Attempt::Map | Attempt::Connect, Errno::CONNRESET) => Explanation(
+            Exit::TryAgain,
+            "the server rejects the session, or does not listen",
+            "the kernel's log of the server says why; a session name is free for one client only",
+        ),
+        (Attempt::Map | Attempt::Connect, Errno::TIMEDOUT) => Explanation(
+            Exit::TryAgain,
+            "the server does not respond",
+            "check that it is up, that no filter drops the packets, and that the MTU is the same all the way",
+        ),
+        (Attempt::Map | Attempt::Connect, Errno::ADDRNOTAVAIL | Errno::NODEV) => Explanation(
+            Exit::Failed,
+            "no RDMA device of this machine has the address, or leads to the server",
+            "`rnbdctl doctor` shows the RDMA devices; `rdma link` makes soft ones",
+        ),
+        (Attempt::Map | Attempt::Connect, Errno::NOMEM) => Explanation(
+            Exit::TryAgain,
+            "there is not enough memory, here or on the server",
+            "free memory, or load rtrs on the server with a smaller sess_queue_depth",
+        ),
+        _ => return None,
+    })
+}
+
+/// Returns the explanation of an error that has one meaning whatever was tried.
+fn of_any(errno: Errno) -> Option<Explanation> {
+    Some(match errno {
+        Errno::ACCESS | Errno::PERM | Errno::ROFS => {
+            Explanation(Exit::Denied, "permission denied", "run rnbdctl as root")
+        }
+        Errno::INVAL => Explanation(
+            Exit::Usage,
+            "the driver refuses the value",
+            "the kernel's log, `journalctl -k`, says what is wrong with it",
+        ),
+        Errno::NOENT | Errno::NODEV => Explanation(
+            Exit::NotFound,
+            "it is gone, or the driver does not have this file",
+            "look again with `rnbdctl list` and `rnbdctl sessions`",
+        ),
+        Errno::CONNRESET | Errno::CONNREFUSED | Errno::HOSTUNREACH | Errno::TIMEDOUT => {
+            Explanation(
+                Exit::TryAgain,
+                "the server cannot be reached",
+                "`rnbdctl paths` shows the paths; `rnbdctl doctor` checks this machine",
+            )
+        }
+        Errno::TOOBIG => Explanation(
+            Exit::Usage,
+            "there is more text than a file of sysfs takes",
+            "make it shorter",
+        ),
+        Errno::INTR => Explanation(Exit::TryAgain, "interrupted", "try again"),
+        _ => return None,
+    })
+}
+
+/// Returns the name of an error number.
+fn name(errno: Errno) -> Option<&'static str> {
+    Some(match errno {
+        Errno::PERM => "EPERM",
+        Errno::NOENT => "ENOENT",
+        Errno::INTR => "EINTR",
+        Errno::NXIO => "ENXIO",
+        Errno::TOOBIG => "E2BIG",
+        Errno::NOMEM => "ENOMEM",
+        Errno::ACCESS => "EACCES",
+        Errno::NOTBLK => "ENOTBLK",
+        Errno::BUSY => "EBUSY",
+        Errno::EXIST => "EEXIST",
+        Errno::NODEV => "ENODEV",
+        Errno::INVAL => "EINVAL",
+        Errno::FBIG => "EFBIG",
+        Errno::NOSPC => "ENOSPC",
+        Errno::ROFS => "EROFS",
+        Errno::RANGE => "ERANGE",
+        Errno::ADDRNOTAVAIL => "EADDRNOTAVAIL",
+        Errno::NETUNREACH => "ENETUNREACH",
+        Errno::CONNRESET => "ECONNRESET",
+        Errno::NOTCONN => "ENOTCONN",
+        Errno::TIMEDOUT => "ETIMEDOUT",
+        Errno::CONNREFUSED => "ECONNREFUSED",
+        Errno::HOSTUNREACH => "EHOSTUNREACH",
+        Errno::ALREADY => "EALREADY",
+        _ => return None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn explained(attempt: Attempt, errno: Errno) -> Failure {
+        let error = io::Error::from_raw_os_error(errno.raw_os_error());
+
+        failure(attempt, "cannot map /dev/ram0", &error)
+    }
+
+    #[test]
+    fn documented_errors_have_advice() {
+        // Those that Documentation/ABI lists for each file.
+        let documented = [
+            (Attempt::Map, Errno::INVAL),
+            (Attempt::Map, Errno::NXIO),
+            (Attempt::Map, Errno::EXIST),
+            (Attempt::Map, Errno::HOSTUNREACH),
+            (Attempt::Map, Errno::CONNREFUSED),
+            (Attempt::Map, Errno::CONNRESET),
+            (Attempt::Map, Errno::NOENT),
+            (Attempt::Map, Errno::PERM),
+            (Attempt::Unmap, Errno::BUSY),
+            (Attempt::Unmap, Errno::ALREADY),
+            (Attempt::Resize, Errno::RANGE),
+            (Attempt::Resize, Errno::FBIG),
+            (Attempt::Resize, Errno::NOENT),
+            (Attempt::Remap, Errno::ALREADY),
+            (Attempt::Remap, Errno::NOTCONN),
+            (Attempt::Remap, Errno::NODEV),
+            (Attempt::Connect, Errno::EXIST),
+            (Attempt::Connect, Errno::NOSPC),
+            (Attempt::Write, Errno::TOOBIG),
+        ];
+
+        for (attempt, errno) in documented {
+            let failure = explained(attempt, errno);
+
+            assert!(failure.advice.is_some(), "{attempt:?} {errno}");
+            assert!(failure.message.contains("(E"), "{}", failure.message);
+        }
+    }
+
+    #[test]
+    fn the_same_error_means_different_things() {
+        assert_eq!(explained(Attempt::Map, Errno::PERM).exit, Exit::Denied);
+        assert!(explained(Attempt::Map, Errno::PERM)
+            .message
+            .contains("another client"));
+        assert!(explained(Attempt::Write, Errno::PERM)
+            .message
+            .contains("permission"));
+        assert_eq!(
+            explained(Attempt::Resize, Errno::NOENT).exit,
+            Exit::TryAgain
+        );
+    }
+
+    #[test]
+    fn unknown_errors_point_at_the_log() {
+        let failure = explained(Attempt::Map, Errno::PROTO);
+
+        assert!(failure.advice.unwrap_or_default().contains("journalctl"));
+    }
+}

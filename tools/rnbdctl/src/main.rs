@@ -1,0 +1,61 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+//! Shows and manages RNBD devices, sessions and exports.
+//!
+//! The program reads and writes sysfs, nothing else, and works with the C drivers as far as
+//! they have the files.
+//!
+//! - [`cli`]: the command line.
+//! - [`system`]: access to files below a root, which tests point elsewhere.
+//! - [`model`]: what sysfs shows, as values; these are also the JSON output.
+//! - [`commands`]: what each command does.
+//! - [`output`]: tables, units, JSON.
+//! - [`explain`], [`failure`], [`kmsg`]: from an error number to a sentence.
+
+mod cli;
+mod commands;
+mod explain;
+mod failure;
+mod kmsg;
+mod model;
+mod output;
+mod system;
+
+use std::{
+    io::{
+        self,
+        Write, //
+    },
+    process::ExitCode, //
+};
+
+use clap::Parser;
+
+fn main() -> ExitCode {
+    let cli = cli::Cli::parse();
+    let system = system::System::new(&cli.root);
+
+    match commands::run(&system, &cli) {
+        Ok(text) => print(&text),
+        Err(failure) => {
+            // Nobody is left to tell if this fails.
+            let _ = write!(io::stderr(), "{failure}");
+            // What was done before the failure.
+            let _ = io::stdout().write_all(failure.done.as_bytes());
+            failure.exit.into()
+        }
+    }
+}
+
+/// Prints the output of a command. A reader that goes away early, such as `head`, is no error.
+fn print(text: &str) -> ExitCode {
+    let mut out = io::stdout().lock();
+
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(e) if e.kind() != io::ErrorKind::BrokenPipe => {
+            let _ = writeln!(io::stderr(), "rnbdctl: cannot write the output: {e}");
+            failure::Exit::Failed.into()
+        }
+        _ => ExitCode::SUCCESS,
+    }
+}
