@@ -142,10 +142,12 @@ impl<'a> Line<'a> {
 pub struct Rule<'a> {
     /// The rule as it was written, without white space at both ends.
     pub text: &'a [u8],
-    pub(super) permission: Permission,
+    /// What it lets clients do.
+    pub permission: Permission,
     session: Option<Glob<'a>>,
     from: Option<Subnets<'a>>,
-    pub(super) device: Option<Glob<'a>>,
+    /// The devices that it is about; all if there is no pattern.
+    pub device: Option<Glob<'a>>,
 }
 
 impl<'a> Rule<'a> {

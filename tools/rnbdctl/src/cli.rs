@@ -89,6 +89,26 @@ pub(crate) enum Command {
     },
     /// Show or set the limits of a session
     Tune(Tune),
+    /// Show, check or load the rules that say which clients may open which devices
+    Rules {
+        #[command(subcommand)]
+        action: RulesAction,
+    },
+    /// Map devices of /etc/rnbd/rnbdtab by their names
+    Attach(Attach),
+    /// Unmap devices of /etc/rnbd/rnbdtab by their names
+    Detach(Detach),
+    /// Print a script that completes this command line in a shell
+    Completion {
+        /// bash, zsh, fish, ...
+        shell: clap_complete::Shell,
+    },
+    /// Write a man page for each command to a directory
+    #[command(hide = true)]
+    Man {
+        /// The directory
+        directory: PathBuf,
+    },
 }
 
 /// Options of `map`.
@@ -202,4 +222,73 @@ pub(crate) struct Tune {
     /// Seconds that I/O waits for a path before it fails, or "off"
     #[arg(long, value_name = "SECONDS", allow_hyphen_values = true)]
     pub(crate) fast_io_fail_tmo: Option<String>,
+}
+
+/// What to do with export rules.
+#[derive(Debug, Subcommand)]
+pub(crate) enum RulesAction {
+    /// Print the rules of the server
+    Show,
+    /// Say which devices of this machine the rules of a file are about
+    Check(CheckRules),
+    /// Replace the rules of the server, all at once
+    Load {
+        /// A file, or - for the standard input
+        #[arg(default_value = EXPORTS)]
+        file: String,
+    },
+}
+
+/// The file of the export rules.
+const EXPORTS: &str = "/etc/rnbd/exports";
+
+/// Options of `rules check`.
+#[derive(Args, Debug)]
+pub(crate) struct CheckRules {
+    /// A file, or - for the standard input
+    #[arg(default_value = EXPORTS)]
+    pub(crate) file: String,
+    /// Say what a client with this session may open
+    #[arg(long, requires = "from")]
+    pub(crate) session: Option<String>,
+    /// The address of that client
+    #[arg(long, value_name = "ADDRESS", requires = "session")]
+    pub(crate) from: Option<String>,
+}
+
+/// Options of `attach`.
+#[derive(Args, Debug)]
+pub(crate) struct Attach {
+    /// Names in the first column of the table
+    #[arg(required_unless_present = "all", conflicts_with = "all")]
+    pub(crate) names: Vec<String>,
+    /// All devices but those with the option noauto
+    #[arg(long)]
+    pub(crate) all: bool,
+    /// Wait until the device nodes exist, 30 seconds at most if no number is given
+    #[arg(
+        long,
+        value_name = "SECONDS",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "30"
+    )]
+    pub(crate) wait: Option<u64>,
+}
+
+/// Options of `detach`.
+#[derive(Args, Debug)]
+pub(crate) struct Detach {
+    /// Names in the first column of the table
+    #[arg(required_unless_present = "all", conflicts_with = "all")]
+    pub(crate) names: Vec<String>,
+    /// All devices but those with the option noauto
+    #[arg(long)]
+    pub(crate) all: bool,
+    /// Even if a device is open; its I/O fails
+    #[arg(long)]
+    pub(crate) force: bool,
+    /// Seconds to wait for a program that has it open for a moment, such as udev
+    #[arg(long, value_name = "SECONDS", default_value_t = 5)]
+    pub(crate) settle: u64,
 }

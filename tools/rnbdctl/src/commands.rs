@@ -2,10 +2,13 @@
 
 //! What each command does. Each returns its output.
 
+mod attach;
 mod find;
+mod generate;
 mod list;
 mod map;
 mod path;
+mod rules;
 mod show;
 mod tune;
 mod unmap;
@@ -38,5 +41,10 @@ pub(crate) fn run(system: &System, cli: &Cli) -> Result<String> {
             tune::policy(system, session, policy.as_deref(), json)
         }
         Command::Tune(options) => tune::tune(system, options, json),
+        Command::Rules { action } => rules::rules(system, action, json),
+        Command::Attach(options) => attach::attach(system, options),
+        Command::Detach(options) => attach::detach(system, options),
+        Command::Completion { shell } => generate::completion(*shell),
+        Command::Man { directory } => generate::man(directory),
     }
 }

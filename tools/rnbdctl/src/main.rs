@@ -9,16 +9,19 @@
 //! - [`system`]: access to files below a root, which tests point elsewhere.
 //! - [`model`]: what sysfs shows, as values; these are also the JSON output.
 //! - [`commands`]: what each command does.
+//! - [`rnbdtab`], [`exports`]: files that administrators write.
 //! - [`output`]: tables, units, JSON.
 //! - [`explain`], [`failure`], [`kmsg`]: from an error number to a sentence.
 
 mod cli;
 mod commands;
 mod explain;
+mod exports;
 mod failure;
 mod kmsg;
 mod model;
 mod output;
+mod rnbdtab;
 mod system;
 
 use std::{

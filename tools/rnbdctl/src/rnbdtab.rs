@@ -1,0 +1,218 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+//! The table of devices to attach, `/etc/rnbd/rnbdtab`.
+//!
+//! Each line has the fields `name session paths device options`, separated by white space.
+//! Paths and options are separated by commas; `-` stands for none. Options may be left out.
+
+/// Where the table is.
+pub(crate) const PATH: &str = "/etc/rnbd/rnbdtab";
+
+/// A line of the table.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Entry {
+    /// By which the user calls the device.
+    pub(crate) name: String,
+    /// Name of the session.
+    pub(crate) session: String,
+    /// Addresses of the server.
+    pub(crate) paths: Vec<String>,
+    /// Path of the device on the server.
+    pub(crate) device_path: String,
+    /// The rest.
+    pub(crate) options: Options,
+}
+
+/// Options of a line.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Options {
+    /// `ro`
+    pub(crate) ro: bool,
+    /// `migration`
+    pub(crate) migration: bool,
+    /// `noauto`: not with `--all`.
+    pub(crate) noauto: bool,
+    /// `polled` or `polled=<queues>`
+    pub(crate) polled: Option<i32>,
+    /// `port=<port>`
+    pub(crate) port: Option<u16>,
+    /// Files of the session and what to write to them.
+    pub(crate) settings: Vec<(&'static str, String)>,
+}
+
+/// Options that are names of files of a session, too.
+const SETTINGS: [(&str, &str); 3] = [
+    ("policy", "mpath_policy"),
+    ("fast_io_fail_tmo", "fast_io_fail_tmo"),
+    ("max_reconnect_attempts", "max_reconnect_attempts"),
+];
+
+/// Parses the table. The error has the number of the line.
+pub(crate) fn parse(text: &str) -> Result<Vec<Entry>, String> {
+    let mut entries: Vec<Entry> = Vec::new();
+
+    for (number, line) in (1..).zip(text.lines()) {
+        let line = line.trim();
+
+        if line.is_empty() || line.starts_with('#') {
+            continue;
+        }
+        let entry = Entry::parse(line).map_err(|reason| format!("line {number}: {reason}"))?;
+
+        if entries.iter().any(|other| other.name == entry.name) {
+            return Err(format!(
+                "line {number}: there are two devices of the name {}",
+                entry.name
+            ));
+        }
+        entries.push(entry);
+    }
+    Ok(entries)
+}
+
+impl Entry {
+    fn parse(line: &str) -> Result<Self, String> {
+        let fields: Vec<&str> = line.split_whitespace().collect();
+        let (name, session, paths, device_path, options) = match *fields.as_slice() {
+            [name, session, paths, device] => (name, session, paths, device, "-"),
+            [name, session, paths, device, options] => (name, session, paths, device, options),
+            ref other => {
+                let count = other.len();
+
+                return Err(format!(
+                    "has {count} fields; they are name, session, paths, device, options"
+                ));
+            }
+        };
+
+        if !is_name(name) {
+            return Err(format!(
+                "name '{name}' has bytes other than letters, digits, _, - and ."
+            ));
+        }
+        Ok(Self {
+            name: name.into(),
+            session: session.into(),
+            paths: words(paths).map(str::to_owned).collect(),
+            device_path: device_path.into(),
+            options: Options::parse(options)?,
+        })
+    }
+}
+
+impl Options {
+    fn parse(text: &str) -> Result<Self, String> {
+        let mut options = Self::default();
+
+        for word in words(text) {
+            let (key, value) = match word.split_once('=') {
+                Some((key, value)) => (key, Some(value)),
+                None => (word, None),
+            };
+            let wrong = || format!("option '{word}' has a wrong value");
+
+            match (key, value) {
+                ("defaults" | "auto" | "rw", None) => {}
+                ("ro", None) => options.ro = true,
+                ("migration", None) => options.migration = true,
+                ("noauto", None) => options.noauto = true,
+                ("polled", None) => options.polled = Some(-1),
+                ("polled", Some(value)) => {
+                    options.polled = Some(value.parse().map_err(|_| wrong())?);
+                }
+                ("port", Some(value)) => options.port = Some(value.parse().map_err(|_| wrong())?),
+                // Of other programs, as in fstab.
+                _ if key.starts_with("x-") || key == "_netdev" => {}
+                _ => {
+                    let setting = SETTINGS.iter().find(|(name, _)| *name == key);
+                    let (Some((_, file)), Some(value)) = (setting, value) else {
+                        return Err(format!("option '{word}' is unknown"));
+                    };
+
+                    if value.is_empty() {
+                        return Err(wrong());
+                    }
+                    options.settings.push((file, value.into()));
+                }
+            }
+        }
+        if options.ro && options.migration {
+            return Err("options ro and migration exclude each other".into());
+        }
+        Ok(options)
+    }
+}
+
+/// Splits a field at its commas.
+fn words(field: &str) -> impl Iterator<Item = &str> {
+    let field = if field == "-" { "" } else { field };
+
+    field.split(',').filter(|word| !word.is_empty())
+}
+
+/// Returns whether units and links can have the name.
+fn is_name(name: &str) -> bool {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"_-.".contains(&byte);
+
+    !name.starts_with(['-', '.']) && name.bytes().all(plain)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines() {
+        let text = "\
+            # name session paths device options\n\
+            \n\
+            data s1 ip:10.0.0.2,10.0.1.1@10.0.1.2 /dev/vg/a ro,port=4321,policy=round-robin\n\
+            \tlog  s1 - /dev/vg/b\n\
+            old s2 10.0.0.3 /dev/c noauto,polled=2,x-mine=1,_netdev\n";
+        let entries = parse(text).expect("a table");
+        let [data, log, old] = entries.as_slice() else {
+            panic!("{entries:?}");
+        };
+
+        assert_eq!(data.paths, ["ip:10.0.0.2", "10.0.1.1@10.0.1.2"]);
+        assert!(data.options.ro);
+        assert_eq!(data.options.port, Some(4321));
+        assert_eq!(
+            data.options.settings,
+            [("mpath_policy", "round-robin".to_owned())]
+        );
+        assert_eq!((log.paths.len(), &log.options), (0, &Options::default()));
+        assert!(old.options.noauto);
+        assert_eq!(old.options.polled, Some(2));
+        assert_eq!(parse(""), Ok(vec![]));
+    }
+
+    #[test]
+    fn wrong_lines_are_named() {
+        for (line, reason) in [
+            ("a b c", "has 3 fields"),
+            ("a b c d e f", "has 6 fields"),
+            ("a/b s - /dev/a", "name 'a/b'"),
+            ("-a s - /dev/a", "name '-a'"),
+            ("a s - /dev/a colour=red", "'colour=red' is unknown"),
+            ("a s - /dev/a ro=1", "'ro=1' is unknown"),
+            ("a s - /dev/a policy", "'policy' is unknown"),
+            ("a s - /dev/a policy=", "'policy='"),
+            ("a s - /dev/a port=65536", "'port=65536'"),
+            ("a s - /dev/a polled=x", "'polled=x'"),
+            ("a s - /dev/a ro,migration", "exclude"),
+        ] {
+            let error = parse(&format!("\n{line}\n")).expect_err(line);
+
+            assert!(
+                error.starts_with("line 2: ") && error.contains(reason),
+                "{error}"
+            );
+        }
+        let twice = parse("a s - /dev/a\na s - /dev/b\n").expect_err("a name twice");
+        assert!(
+            twice.contains("line 2") && twice.contains("two devices"),
+            "{twice}"
+        );
+    }
+}
