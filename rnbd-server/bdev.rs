@@ -8,6 +8,7 @@
 //! | `struct bio_set` | [`BioSet`] | the opener of the device |
 //! | `struct bio` | allocated by [`submit`] from a [`BioSet`] | the block layer, until it completes |
 //! | front pad of the bio | a [`BioOwner`] | moved in by [`submit`], moved out on completion |
+//! | completed bio that becomes a flush | in a [`PostFlush`] | the list, until its work submits it |
 //!
 //! A bio never outlives what it points to: it borrows the pages, the device and its bio set
 //! from the [`BioOwner`] in its front pad.
@@ -20,6 +21,7 @@ mod device;
 mod limits;
 mod lookup;
 mod opf;
+mod post_flush;
 
 pub(crate) use bio::{
     submit,
@@ -41,6 +43,7 @@ pub(crate) use opf::{
     OpFlag,
     Opf, //
 };
+pub(crate) use post_flush::PostFlush;
 
 /// Bytes of a sector, the unit of addresses and sizes in the block layer.
 pub(crate) const SECTOR_SIZE: u32 = kernel::bindings::SECTOR_SIZE;

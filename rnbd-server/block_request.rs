@@ -14,9 +14,11 @@ use kernel::{
 use rnbd_proto::{
     block_command::{
         self,
+        BlockCommand,
         RequestData,
         TargetDisk, //
     },
+    client_flushes::ClientFlushes,
     latency::OpKind,
     wire::rnbd::{
         AccessMode,
@@ -36,7 +38,8 @@ use rtrs::{
     kernel_ext::{
         latency::Latency,
         pages::Pages,
-        ref_table::TableRef, //
+        ref_table::TableRef,
+        workqueue::WorkqueueHandle, //
     },
     server::Request, //
 };
@@ -49,6 +52,7 @@ use crate::{
         BlockDevice,
         OpFlag,
         Opf,
+        PostFlush,
         SECTOR_SIZE, //
     },
     submit_queue::SubmitQueue, //
@@ -59,24 +63,30 @@ pub(crate) struct BackingDevice {
     id: DeviceId,
     device: BlockDevice,
     bio_set: BioSet<BlockRequest>,
+    post_flush: Arc<PostFlush<BlockRequest>>,
+    client_flushes: ClientFlushes,
     mode: AccessMode,
     submit_queue: Arc<SubmitQueue>,
     latency: Arc<Latency>,
 }
 
 impl BackingDevice {
-    /// Prepares `device`, which the client opened in `mode`, for requests.
+    /// Prepares `device`, which the client opened in `mode`, for requests. If need be the
+    /// device is flushed on `queue`.
     pub(crate) fn new(
         id: DeviceId,
         device: BlockDevice,
         mode: AccessMode,
         submit_queue: Arc<SubmitQueue>,
         latency: Arc<Latency>,
+        queue: WorkqueueHandle,
     ) -> Result<Self> {
         Ok(Self {
             id,
             device,
             bio_set: BioSet::new()?,
+            post_flush: PostFlush::new(queue)?,
+            client_flushes: ClientFlushes::new(false),
             mode,
             submit_queue,
             latency,
@@ -93,6 +103,11 @@ impl BackingDevice {
     #[inline]
     pub(crate) fn device(&self) -> &BlockDevice {
         &self.device
+    }
+
+    /// What is known of the flushes of the client.
+    pub(crate) fn client_flushes(&self) -> &ClientFlushes {
+        &self.client_flushes
     }
 
     /// Describes the device for the client, as it is at present.
@@ -126,7 +141,8 @@ impl BackingDevice {
             generation: Generation::FIRST,
             flags: DeviceFlags::NONE
                 .with(DeviceFlags::WRITE_CACHE, limits.write_cache)
-                .with(DeviceFlags::FUA, limits.fua),
+                .with(DeviceFlags::FUA, limits.fua)
+                .with(DeviceFlags::READ_ONLY, self.device.read_only()),
             max_transfer_sectors: limits.max_hw_sectors,
             max_segments: limits.max_segments.into(),
             max_discard_sectors: range(limits.max_discard_sectors),
@@ -146,6 +162,10 @@ pub(crate) struct BlockRequest {
     op: BlockOp,
     /// Whether `EAGAIN` means that the device is to be waited for.
     nowait: bool,
+    /// Whether the bio was submitted with FUA.
+    fua: bool,
+    /// Whether the device was flushed after the bio.
+    flushed: bool,
     /// Time of arrival and of submission; 0 while latency is not measured.
     arrived_at: u64,
     submitted_at: u64,
@@ -164,6 +184,8 @@ impl BlockRequest {
             backing,
             op,
             nowait: false,
+            fua: false,
+            flushed: false,
             arrived_at,
             submitted_at: 0,
         }
@@ -175,6 +197,7 @@ impl BlockRequest {
             return self.wait_for_device();
         }
         self.nowait = true;
+        self.fua = command.opf.is_fua();
         let command = BioCommand {
             opf: command.opf | OpFlag::NOWAIT,
             ..command
@@ -186,14 +209,17 @@ impl BlockRequest {
     }
 
     /// Submits the request, and sleeps until the device can take it.
-    pub(crate) fn submit_and_sleep(self) {
+    pub(crate) fn submit_and_sleep(mut self) {
         let command = match Message::parse(self.request.message()) {
             Ok(Message::Io(io)) => bio_command(&io, &self.request, &self.backing),
             // It was one when it arrived.
             _ => Err(EINVAL),
         };
         let submitted = match command {
-            Ok(command) => bdev::submit(self, &command),
+            Ok(command) => {
+                self.fua = command.opf.is_fua();
+                bdev::submit(self, &command)
+            }
             Err(error) => Err((self, error)),
         };
 
@@ -260,6 +286,30 @@ impl bdev::BioOwner for BlockRequest {
         self.submitted_at = self.backing.latency.now().unwrap_or(0);
     }
 
+    fn must_flush(&mut self) -> bool {
+        let device = &self.backing.device;
+        let flags = match self.fua {
+            true => IoFlags::FUA,
+            false => IoFlags::NONE,
+        };
+        let must = !self.flushed
+            && self
+                .backing
+                .client_flushes
+                .must_flush(self.op, flags, || device.write_cache());
+
+        if must {
+            self.flushed = true;
+            // The flush waits for the device.
+            self.nowait = false;
+        }
+        must
+    }
+
+    fn post_flush(&self) -> &Arc<PostFlush<Self>> {
+        &self.backing.post_flush
+    }
+
     fn complete(self, result: Result) {
         if self.nowait && result == Err(EAGAIN) {
             return self.wait_for_device();
@@ -291,15 +341,18 @@ pub(crate) fn bio_command(
         len: request.data_len(),
     };
     let disk = TargetDisk {
-        mode: backing.mode,
+        writable: backing.mode.writes() && (!io.op().modifies() || !backing.device.read_only()),
         sectors: backing.device.sectors(),
         block_size: backing.device.logical_block_size(),
     };
-    let command = block_command::BlockCommand::new(io, data, disk)
-        .map_err(|reason| Error::from_errno(-reason.errno()))?;
+    let command =
+        BlockCommand::new(io, data, disk).map_err(|reason| Error::from_errno(-reason.errno()))?;
+    let client = &backing.client_flushes;
 
+    client.observe(command.op, io.flags());
+    let flags = client.submit_flags(command.op, command.flags, || backing.device.write_cache());
     Ok(BioCommand {
-        opf: opf(command),
+        opf: opf(BlockCommand { flags, ..command }),
         sector: io.sector(),
         len: io.len(),
         prio: io.prio(),
@@ -309,7 +362,7 @@ pub(crate) fn bio_command(
 const _: () = assert!(block_command::PRIO_CLASS_SHIFT == bindings::IOPRIO_CLASS_SHIFT);
 const _: () = assert!(block_command::PRIO_CLASS_MAX == bindings::IOPRIO_CLASS_IDLE);
 
-fn opf(command: block_command::BlockCommand) -> Opf {
+fn opf(command: BlockCommand) -> Opf {
     let flags = [
         (IoFlags::SYNC, OpFlag::SYNC),
         (IoFlags::FUA, OpFlag::FUA),

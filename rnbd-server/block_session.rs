@@ -163,6 +163,7 @@ impl BlockSession {
             .store(wants(Features::ASYNC_EVENTS), Relaxed);
         self.wants_descriptions
             .store(wants(Features::DESCRIPTIONS), Relaxed);
+        self.devices.set_heeds_cache(wants(Features::ASYNC_EVENTS));
 
         reply(request, Ok(info.respond(self.async_event()).encode()));
     }
@@ -174,7 +175,7 @@ impl BlockSession {
             return Err(EINVAL);
         }
         self.devices
-            .describe(msg.device)?
+            .describe(msg.device, Some(msg.applied))?
             .encode(request.data_len())
             .map_err(|_| EINVAL)
     }
@@ -188,7 +189,7 @@ impl BlockSession {
         }
         check_response_space(request)?;
         self.devices
-            .describe(info.device)
+            .describe(info.device, None)
             .map(|description| description.open_rsp(info.device).encode())
     }
 

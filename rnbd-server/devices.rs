@@ -15,6 +15,10 @@ use kernel::{
     new_mutex,
     prelude::*,
     sync::{
+        atomic::{
+            Atomic,
+            Relaxed, //
+        },
         Arc,
         Mutex, //
     }, //
@@ -27,7 +31,9 @@ use rnbd_proto::{
     wire::rnbd::{
         AccessMode,
         Description,
+        DeviceFlags,
         DeviceId,
+        Generation,
         OpenMsg,
         OpenRsp, //
     }, //
@@ -84,6 +90,9 @@ pub(crate) struct Devices {
     depth: QueueDepth,
     submissions: WorkqueueHandle,
     events: Arc<EventCounter>,
+    /// Whether the client flushes each device that OPEN_RSP describes with a write cache, even
+    /// if an earlier one described it without.
+    heeds_cache: Atomic<bool>,
     /// Held while a device is opened, which may take long. The value is whether the
     /// session has ended.
     #[pin]
@@ -124,6 +133,7 @@ impl Devices {
                 depth,
                 submissions,
                 events: Arc::new(EventCounter::new(), GFP_KERNEL)?,
+                heeds_cache: Atomic::new(false),
                 opening <- new_mutex!(false, "rnbd_devices_opening"),
                 table <- new_mutex!(table, "rnbd_devices_table"),
                 backings: RefTable::new(id_table::MAX_IDS)?,
@@ -135,6 +145,12 @@ impl Devices {
     /// The name of the session.
     pub(crate) fn name(&self) -> &CStr {
         self.acl.name()
+    }
+
+    /// Records whether the client heeds the write cache in each OPEN_RSP, as ours does. A C
+    /// client does so for a disk that it creates only.
+    pub(crate) fn set_heeds_cache(&self, heeds: bool) {
+        self.heeds_cache.store(heeds, Relaxed);
     }
 
     /// The access control of the session.
@@ -193,9 +209,22 @@ impl Devices {
         let files = sysfs::create(&open_device, &parent)?;
         let (latency, latency_file) = self.disks.show_latency(self.name(), &device)?;
         let submit_queue = SubmitQueue::new(self.depth, self.submissions.clone())?;
-        let backing = BackingDevice::new(id, device, open.mode, submit_queue, latency)?;
+        let backing = BackingDevice::new(
+            id,
+            device,
+            open.mode,
+            submit_queue,
+            latency,
+            self.submissions.clone(),
+        )?;
         let sectors = backing.device().sectors();
         let description = backing.describe()?;
+        let flushes =
+            description.flags.has(DeviceFlags::WRITE_CACHE) && self.heeds_cache.load(Relaxed);
+
+        if flushes {
+            backing.client_flushes().set_known();
+        }
         let backing = RefTableEntry::new(self.backings.clone(), id_table::index(id), backing)?;
 
         rtrs::pr_info_ratelimited!(
@@ -280,22 +309,27 @@ impl Devices {
             self.find(|device| device.is_open() && device.path() == open.path.as_bytes())?;
 
         if device.mode() == open.mode {
-            let description = device.describe()?;
+            let description = device.describe(None)?;
             Some(description.map(|description| description.open_rsp(id)))
         } else {
             Some(Err(EEXIST))
         }
     }
 
-    /// Describes the device `id`.
+    /// Describes the device `id`. A client that follows descriptions tells which one its disk
+    /// has `applied`.
     ///
     /// # Errors
     ///
     /// `ENOENT` if it is not open.
-    pub(crate) fn describe(&self, id: DeviceId) -> Result<Description> {
+    pub(crate) fn describe(
+        &self,
+        id: DeviceId,
+        applied: Option<Generation>,
+    ) -> Result<Description> {
         let device = self.table.lock().get(id).cloned().ok_or(ENOENT)?;
 
-        device.describe().ok_or(ENOENT)?
+        device.describe(applied).ok_or(ENOENT)?
     }
 
     /// Returns a number that differs from an earlier one if a device has changed since the

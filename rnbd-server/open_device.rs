@@ -38,6 +38,8 @@ use kernel::{
 use rnbd_proto::wire::rnbd::{
     AccessMode,
     Description,
+    DeviceFlags,
+    Generation,
     OpenMsg, //
 };
 
@@ -116,6 +118,8 @@ enum State {
         seen_sectors: u64,
         /// The description that the client was sent last.
         described: Description,
+        /// The description that the client was notified of last.
+        seen: Description,
     },
     /// Closed for the client, with requests in flight.
     Draining {
@@ -189,6 +193,7 @@ impl OpenDevice {
             resources,
             seen_sectors: sectors,
             described,
+            seen: described,
         };
     }
 
@@ -233,17 +238,19 @@ impl OpenDevice {
         }
     }
 
-    /// Describes the device for the client; [`None`] if it is not open.
+    /// Describes the device for the client; [`None`] if it is not open. A client that follows
+    /// descriptions tells which one its disk has `applied`.
     ///
     /// # Errors
     ///
     /// Those of [`BackingDevice::describe`].
-    pub(crate) fn describe(&self) -> Option<Result<Description>> {
+    pub(crate) fn describe(&self, applied: Option<Generation>) -> Option<Result<Description>> {
         let mut state = self.state.lock();
         let State::Open {
             resources,
             seen_sectors,
             described,
+            seen,
             ..
         } = &mut *state
         else {
@@ -254,23 +261,41 @@ impl OpenDevice {
         *seen_sectors = resources.backing.device().sectors();
         let description = resources.backing.describe();
         Some(description.map(|description| {
-            *described = description.after(described);
-            *described
+            let now = description.after(described);
+            let client_flushes = resources.backing.client_flushes();
+
+            match applied {
+                Some(_) if !now.flags.has(DeviceFlags::WRITE_CACHE) => client_flushes.set_stopped(),
+                // The disk is as the description says.
+                Some(applied) if applied == now.generation => client_flushes.set_known(),
+                _ => (),
+            }
+            *described = now;
+            *seen = now;
+            now
         }))
     }
 
-    /// Whether the size differs from the one at the last call of this or of
+    /// Whether the size or the description differs from that at the last call of this or of
     /// [`Self::describe`].
     pub(crate) fn has_changed(&self) -> bool {
         match &mut *self.state.lock() {
             State::Open {
                 resources,
                 seen_sectors,
+                described,
+                seen,
                 ..
             } => {
                 let sectors = resources.backing.device().sectors();
+                let resized = mem::replace(seen_sectors, sectors) != sectors;
+                // A device that cannot be described is no different from before.
+                let now = resources
+                    .backing
+                    .describe()
+                    .map_or(*seen, |now| now.after(described));
 
-                mem::replace(seen_sectors, sectors) != sectors
+                mem::replace(seen, now) != now || resized
             }
             _ => false,
         }

@@ -12,7 +12,6 @@ use crate::{
         EROFS, //
     },
     wire::rnbd::{
-        AccessMode,
         BlockOp,
         IoFlags,
         IoMsg, //
@@ -30,8 +29,8 @@ pub const PRIO_CLASS_MAX: u32 = 3;
 /// The present state of the device that a request is for.
 #[derive(Clone, Copy, Debug)]
 pub struct TargetDisk {
-    /// Mode in which the client opened the device.
-    pub mode: AccessMode,
+    /// Whether the client opened the device for writing, and it can be written at present.
+    pub writable: bool,
     /// Size in sectors of 512 bytes; 0 if the device is gone.
     pub sectors: u64,
     /// Size of a logical block in bytes: a power of two, at least a sector.
@@ -50,7 +49,7 @@ pub struct RequestData {
 /// Why a request is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CommandError {
-    /// The request changes a device that was opened read-only.
+    /// The request changes a device that was opened read-only, or has become read-only.
     ReadOnly,
     /// The length or the direction of the data does not fit the request.
     Data,
@@ -89,7 +88,7 @@ impl BlockCommand {
     /// Checks the request `io`, with its `data`, against `disk`.
     #[inline]
     pub fn new(io: &IoMsg, data: RequestData, disk: TargetDisk) -> Result<Self, CommandError> {
-        if io.op().modifies() && !disk.mode.writes() {
+        if io.op().modifies() && !disk.writable {
             return Err(CommandError::ReadOnly);
         }
         check_data(io, data)?;
@@ -169,13 +168,8 @@ mod tests {
         BlockOp::SecureErase,
         BlockOp::WriteZeroes,
     ];
-    const MODES: [AccessMode; 3] = [
-        AccessMode::ReadOnly,
-        AccessMode::ReadWrite,
-        AccessMode::Migration,
-    ];
     const DISK: TargetDisk = TargetDisk {
-        mode: AccessMode::ReadWrite,
+        writable: true,
         sectors: 64,
         block_size: 4096,
     };
@@ -221,16 +215,16 @@ mod tests {
             (BlockOp::WriteZeroes, Err(EROFS)),
         ];
         for (op, read_only) in table {
-            for mode in MODES {
-                let expected = match mode {
-                    AccessMode::ReadOnly => read_only,
-                    AccessMode::ReadWrite | AccessMode::Migration => Ok(IoFlags::NONE),
+            for writable in [false, true] {
+                let expected = match writable {
+                    false => read_only,
+                    true => Ok(IoFlags::NONE),
                 };
-                let disk = TargetDisk { mode, ..DISK };
+                let disk = TargetDisk { writable, ..DISK };
                 assert_eq!(
                     check(op, IoFlags::NONE, 8, 4096, disk),
                     expected,
-                    "{op:?} {mode:?}"
+                    "{op:?} {writable:?}"
                 );
             }
         }
@@ -239,7 +233,7 @@ mod tests {
     #[test]
     fn read_only_is_reported_before_any_other_error() {
         let disk = TargetDisk {
-            mode: AccessMode::ReadOnly,
+            writable: false,
             sectors: 0,
             ..DISK
         };

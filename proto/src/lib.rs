@@ -26,6 +26,7 @@ pub mod async_event;
 mod atomic;
 pub mod block_command;
 pub mod chunk_state;
+pub mod client_flushes;
 pub mod device_caps;
 pub mod error;
 pub mod export_rules;

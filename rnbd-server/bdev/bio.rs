@@ -18,6 +18,7 @@ use kernel::{
     error::to_result,
     ffi::c_int,
     prelude::*,
+    sync::Arc,
     types::Opaque, //
 };
 
@@ -28,7 +29,8 @@ use rtrs::{
 
 use super::{
     BlockDevice,
-    Opf, //
+    Opf,
+    PostFlush, //
 };
 
 /// The owner of a bio: owns, or keeps alive, everything that the bio points to.
@@ -44,6 +46,14 @@ pub(crate) trait BioOwner: Send + Sized + 'static {
 
     /// Called when the bio was allocated and is about to be submitted.
     fn submitting(&mut self);
+
+    /// Called when the bio has completed without an error, and again after each flush: whether
+    /// the cache of the device must be flushed before [`Self::complete`]. Any context, hard
+    /// interrupts included.
+    fn must_flush(&mut self) -> bool;
+
+    /// Where a bio waits to be submitted as that flush.
+    fn post_flush(&self) -> &Arc<PostFlush<Self>>;
 
     /// Called when the bio has completed. Any context, hard interrupts included.
     fn complete(self, result: Result);
@@ -215,22 +225,54 @@ pub(crate) fn submit<T: BioOwner>(owner: T, command: &BioCommand) -> Result<(), 
     Ok(())
 }
 
-/// Frees a completed bio and tells its owner.
+/// Submits a bio that has completed once more, as a flush of the cache of its device. May
+/// sleep.
+///
+/// # Safety
+///
+/// The bio was submitted by [`submit`] with an owner of type `T`, has completed, and still has
+/// its owner. It is handed over.
+pub(super) unsafe fn submit_flush<T: BioOwner>(bio: *mut bindings::bio) {
+    // SAFETY: The bio is part of an `OwnedBio<T>`, whose owner is initialised by its type
+    // invariant. The owner keeps the device open. The reset keeps the bio's set and count of
+    // references, and drops all that belongs to the earlier operation.
+    unsafe {
+        let owned = container_of!(Opaque::cast_from(bio), OwnedBio<T>, bio);
+        let device = (*owned).owner.assume_init_ref().device().as_raw();
+
+        bindings::bio_reset(bio, device, Opf::FLUSH.as_raw());
+        (*bio).bi_end_io = Some(end_io::<T>);
+        bindings::submit_bio(bio);
+    }
+}
+
+/// Frees a completed bio and tells its owner, or has the cache flushed before.
 ///
 /// # Safety
 ///
 /// The bio was submitted by [`submit`] with an owner of type `T`, and has completed.
 unsafe extern "C" fn end_io<T: BioOwner>(bio: *mut bindings::bio) {
-    // SAFETY: The bio is part of an `OwnedBio<T>`, whose owner is initialised by its type
-    // invariant. It is moved out once, before its memory is freed with the bio.
-    let (owner, result) = unsafe {
-        let owned = container_of!(Opaque::cast_from(bio), OwnedBio<T>, bio);
+    // SAFETY: By the safety requirements the bio is part of an `OwnedBio<T>`.
+    let owned = unsafe { container_of!(Opaque::cast_from(bio), OwnedBio<T>, bio).cast_mut() };
+    // SAFETY: The bio is valid until it is put.
+    let result = to_result(unsafe { bindings::blk_status_to_errno((*bio).bi_status) });
 
-        (
-            (*owned).owner.assume_init_read(),
-            to_result(bindings::blk_status_to_errno((*bio).bi_status)),
-        )
-    };
+    if result.is_ok() {
+        // SAFETY: The owner is initialised by the type invariant; the block layer has given
+        // the bio back, so nothing else refers to it.
+        let owner = unsafe { (*owned).owner.assume_init_mut() };
+
+        if owner.must_flush() {
+            let post_flush = owner.post_flush().clone();
+
+            // SAFETY: The bio has completed and has its owner, and is not used after this.
+            return unsafe { post_flush.queue(bio) };
+        }
+    }
+
+    // SAFETY: Initialised by the type invariant; moved out once, before its memory is freed
+    // with the bio.
+    let owner = unsafe { (*owned).owner.assume_init_read() };
 
     // The owner keeps the bio set alive, so the bio goes first.
     //

@@ -152,6 +152,31 @@ impl BlockDevice {
         unsafe { (*(*self.as_raw()).bd_queue).limits.max_write_zeroes_sectors != 0 }
     }
 
+    /// Whether the device has a volatile write cache at present, as `bdev_write_cache` of C.
+    #[inline]
+    pub(crate) fn write_cache(&self) -> bool {
+        // SAFETY: As above. Limits change while the queue is frozen; readers of single words
+        // take no lock, as in the block layer itself.
+        let (features, flags) = unsafe {
+            let limits = &raw const (*(*self.as_raw()).bd_queue).limits;
+
+            (
+                (&raw const (*limits).features).read_volatile(),
+                (&raw const (*limits).flags).read_volatile(),
+            )
+        };
+
+        features & bindings::BLK_FEAT_WRITE_CACHE != 0
+            && flags & bindings::BLK_FLAG_WRITE_CACHE_DISABLED == 0
+    }
+
+    /// Whether the device cannot be written at present, though it may be open for writing.
+    #[inline]
+    pub(crate) fn read_only(&self) -> bool {
+        // SAFETY: The structure is valid while the device is open; the function reads flags.
+        unsafe { bindings::bdev_read_only(self.as_raw()) }
+    }
+
     /// The current limits of the device.
     pub(crate) fn limits(&self) -> Limits {
         // SAFETY: The structure is valid while the device is open.

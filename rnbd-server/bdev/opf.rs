@@ -40,6 +40,11 @@ impl Opf {
         op == bindings::req_op_REQ_OP_READ || op == bindings::req_op_REQ_OP_WRITE
     }
 
+    /// Whether the data is durable on completion.
+    pub(crate) fn is_fua(self) -> bool {
+        self.0 & OpFlag::FUA.0 != 0
+    }
+
     /// The value for C.
     pub(super) fn as_raw(self) -> bindings::blk_opf_t {
         self.0

@@ -45,6 +45,12 @@ bool rust_helper_blk_requeue_pending(struct request_queue *q)
 }
 EXPORT_SYMBOL_GPL(rust_helper_blk_requeue_pending);
 
+bool rust_helper_bdev_read_only(struct block_device *bdev)
+{
+	return bdev_read_only(bdev);
+}
+EXPORT_SYMBOL_GPL(rust_helper_bdev_read_only);
+
 bool rust_helper_ib_device_try_get(struct ib_device *dev)
 {
 	return ib_device_try_get(dev);

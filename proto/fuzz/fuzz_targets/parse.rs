@@ -37,7 +37,6 @@ use rnbd_proto::{
             SessName, //
         },
         rnbd::{
-            AccessMode,
             Description,
             IoMsg,
             Message,
@@ -67,7 +66,7 @@ fn check_command(io: &IoMsg, request: &RequestMsg) {
         len: request.data_len() as usize,
     };
     let disk = TargetDisk {
-        mode: AccessMode::ReadWrite,
+        writable: true,
         sectors: u64::MAX,
         block_size: 512,
     };

@@ -70,7 +70,7 @@ impl BlockOp {
 
     /// Returns whether the operation changes the device. (A flush does not.)
     #[inline]
-    pub(crate) const fn modifies(self) -> bool {
+    pub const fn modifies(self) -> bool {
         !matches!(self, Self::Read | Self::Flush)
     }
 
