@@ -55,6 +55,20 @@ impl Capacity {
         self.inner.lock().server_sectors = sectors;
     }
 
+    /// Checks that the device, which the server has reopened with `sectors`, is there.
+    ///
+    /// # Errors
+    ///
+    /// `ENXIO` for a device without sectors whose disk has some: it is gone, and an empty disk
+    /// would end without an error.
+    pub(crate) fn check_present(&self, sectors: u64) -> Result {
+        let inner = self.inner.lock();
+        match &inner.disk {
+            Some(disk) if sectors == 0 && disk.sectors() != 0 => Err(ENXIO),
+            _ => Ok(()),
+        }
+    }
+
     /// Gives the disk the `sectors` with which the server reopened the device, also if a user
     /// has set another capacity.
     ///

@@ -83,9 +83,11 @@ fn send_open(device: &Device) -> Result<OpenRsp> {
 /// capacity.
 pub(crate) fn reopen(device: &Device, features: Features) -> Result {
     let (id, description) = open(device, features)?;
+    let sectors = description.geometry.sectors();
     let reopened = device
         .capacity
-        .reopened(description.geometry.sectors())
+        .check_present(sectors)
+        .and_then(|()| device.capacity.reopened(sectors))
         .and_then(|()| device.set_open(id, &description));
     if reopened.is_err() {
         close(&device.transport, id);
@@ -93,13 +95,19 @@ pub(crate) fn reopen(device: &Device, features: Features) -> Result {
     reopened
 }
 
-/// Asks the server for the present description of `device`, which is open. The disk takes over
-/// the capacity.
+/// Asks the server for the present description of `device`, which is open, and tells it which
+/// one the disk has. The disk takes over the new one.
 pub(crate) fn query(device: &Device, features: Features) -> Result {
     let id = device.id().ok_or(ENOENT)?;
     let session = &device.transport;
     let description = match features.has(Features::DESCRIPTIONS) {
-        true => describe(session, id, Generation::NONE)?,
+        true => {
+            let applied = device.follower.applied();
+            let description = describe(session, id, applied)?;
+            device.follower.confirmed(applied);
+            device.follower.received(&description);
+            description
+        }
         false => device_info(session, id)?,
     };
     device.capacity.reported(description.geometry.sectors())

@@ -21,17 +21,20 @@ use kernel::{
 use rnbd_proto::wire::rnbd::{
     AccessMode,
     Description,
-    DeviceFlags,
     DeviceId, //
 };
 
 use rtrs::{
     client::Session,
-    kernel_ext::latency::Latency, //
+    kernel_ext::{
+        latency::Latency,
+        workqueue::WorkqueueHandle, //
+    }, //
 };
 
 use crate::{
     capacity::Capacity,
+    follow::Follower,
     message_ids::MessageIds,
     stall::Stall, //
 };
@@ -54,12 +57,14 @@ pub(crate) struct Device {
     /// [`HAS_ID`] and the id on the server, which is another one each time that the server
     /// opens the device. 0 when the server does not have it open, or not as it was: I/O fails.
     server_id: Atomic<u64>,
-    /// Set when the device is opened for the first time.
-    disk_properties: SetOnce<DiskProperties>,
+    /// That of the disk, in bytes. Set when the device is opened for the first time.
+    logical_block_size: SetOnce<u32>,
     /// Number of its disk.
     pub(crate) number: u32,
     /// Capacity of its disk.
     pub(crate) capacity: Arc<Capacity>,
+    /// Changes its disk as the server's device changes.
+    pub(crate) follower: Arc<Follower>,
     state: Atomic<u32>,
     /// How long requests wait for a path, and then for their completion.
     pub(crate) latency: Arc<Latency>,
@@ -70,13 +75,6 @@ pub(crate) struct Device {
 }
 
 const HAS_ID: u64 = 1 << 32;
-
-/// Properties of a disk that cannot change.
-#[derive(Clone, Copy, PartialEq, Eq)]
-struct DiskProperties {
-    logical_block_size: u32,
-    write_cache: bool,
-}
 
 /// The content of the file `state`.
 pub(crate) enum DeviceState {
@@ -107,6 +105,7 @@ impl Device {
         path: &[u8],
         mode: AccessMode,
         number: u32,
+        queue: WorkqueueHandle,
     ) -> Result<Arc<Self>> {
         let mut copy = KVec::new();
         copy.extend_from_slice(path, GFP_KERNEL)?;
@@ -115,9 +114,10 @@ impl Device {
             path: copy,
             mode,
             server_id: Atomic::new(0),
-            disk_properties: SetOnce::new(),
+            logical_block_size: SetOnce::new(),
             number,
             capacity: Capacity::new(number)?,
+            follower: Follower::new(number, mode.writes(), queue)?,
             state: Atomic::new(MAPPED),
             latency: Latency::new(["wait", "remote"])?,
             ids,
@@ -150,20 +150,19 @@ impl Device {
     /// # Errors
     ///
     /// `EMEDIUMTYPE` when the device does not suit the disk that was created at first open:
-    /// the disk would send requests that the device cannot execute, or would not flush it.
+    /// the disk would send requests that the device cannot execute.
     pub(crate) fn set_open(&self, id: DeviceId, description: &Description) -> Result {
-        let now = DiskProperties {
-            logical_block_size: description.geometry.logical_block_size(),
-            write_cache: description.flags.has(DeviceFlags::WRITE_CACHE),
-        };
-        self.disk_properties.populate(now);
-        let fits = self.disk_properties.as_ref().is_some_and(|disk| {
-            now.logical_block_size <= disk.logical_block_size
-                && (disk.write_cache || !now.write_cache)
-        });
-        if !fits {
+        let now = description.geometry.logical_block_size();
+        self.logical_block_size.populate(now);
+        if self
+            .logical_block_size
+            .as_ref()
+            .is_none_or(|disk| now > *disk)
+        {
             return Err(EMEDIUMTYPE);
         }
+        // Before the first request is sent.
+        self.follower.received(description);
         self.server_id.store(HAS_ID | u64::from(id.0), Relaxed);
         Ok(())
     }

@@ -47,6 +47,7 @@ use crate::{
         DiskFiles,
         Unmap, //
     },
+    follow::Followed,
     module_resources::ModuleResources,
     mq::{
         Disk,
@@ -71,6 +72,7 @@ const WITHDRAWAL_TIMEOUT: Delta = Delta::from_secs(1);
 /// A device that the server has opened and that has a disk, but no file yet by which it can be
 /// unmapped. Fields are dropped in this order, see [`Mapping`].
 pub(crate) struct NewMapping {
+    followed: Followed,
     resizable: Resizable,
     disk: Disk<Device>,
     opened: OpenDevice,
@@ -81,7 +83,8 @@ pub(crate) struct NewMapping {
 pub(crate) struct Mapping {
     /// The link in `ctl/devices` and the file in debugfs.
     _entries: Entries,
-    /// Before the disk is removed it must not be resized any more.
+    /// Before the disk is removed it must not be changed or resized any more.
+    _followed: Followed,
     _resizable: Resizable,
     /// The disk with its files. After its drop no callback is made.
     disk: Disk<Device>,
@@ -153,6 +156,7 @@ impl NewMapping {
             options.device_path.as_bytes(),
             options.access_mode,
             number.get(),
+            resources.queue.clone(),
         )?;
         let (opened, description) = session.open_devices.open(&device)?;
 
@@ -163,15 +167,18 @@ impl NewMapping {
             minors: MINORS,
             name: &name,
             sectors: description.geometry.sectors(),
-            read_only: !options.access_mode.writes(),
+            read_only: !options.access_mode.writes()
+                || description.flags.has(DeviceFlags::READ_ONLY),
             limits: queue_limits(&session.transport, &description),
             io_timeout_ms: options
                 .io_timeout_ms
                 .unwrap_or(resources.defaults.io_timeout_ms),
         };
         let capacity = device.capacity.clone();
+        let follower = device.follower.clone();
         let disk = Disk::add(session.tag_set.clone(), &config, device)?;
         let resizable = Resizable::new(capacity, disk.capacity()?)?;
+        let followed = Followed::new(follower, disk.handle()?);
         pr_info!(
             "rnbd{}: {} on session {}, {}, {} sectors, blocks of {}\n",
             number.get(),
@@ -182,6 +189,7 @@ impl NewMapping {
             config.limits.logical_block_size
         );
         Ok(Self {
+            followed,
             resizable,
             disk,
             opened,
@@ -226,6 +234,7 @@ impl Mapping {
     pub(crate) fn new(new: NewMapping, entries: Entries) -> Self {
         Self {
             _entries: entries,
+            _followed: new.followed,
             _resizable: new.resizable,
             disk: new.disk,
             rest: DisklessMapping {
@@ -240,11 +249,13 @@ impl Mapping {
         // The order in which drop would take them.
         let Self {
             _entries: entries,
+            _followed: followed,
             _resizable: resizable,
             disk,
             rest,
         } = self;
         drop(entries);
+        drop(followed);
         drop(resizable);
         drop(disk);
         rest

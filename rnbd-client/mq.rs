@@ -12,8 +12,8 @@
 //! A request changes hands by move: [`Operations::queue_rq`] receives a [`RequestPayload`],
 //! and `complete` consumes it. Dropping it fails the request, so none is lost.
 //!
-//! The modules from the bottom up: `op`, `queue`, `limits`, `capacity`, `major`; `request`,
-//! `timeout`; `payload` and `operations`, which name each other; `placeholder`;
+//! The modules from the bottom up: `op`, `queue`, `limits`, `capacity`, `disk_handle`, `major`;
+//! `request`, `timeout`; `payload` and `operations`, which name each other; `placeholder`;
 //! `tag_set`; `vtable`; `unadded_disk`; `disk`; and `stand_in`.
 //!
 //! C headers: [`include/linux/blk-mq.h`](srctree/include/linux/blk-mq.h),
@@ -21,6 +21,7 @@
 
 mod capacity;
 mod disk;
+mod disk_handle;
 mod limits;
 mod major;
 mod op;
@@ -39,6 +40,10 @@ pub(crate) use capacity::DiskCapacity;
 pub(crate) use disk::{
     Disk,
     DiskConfig, //
+};
+pub(crate) use disk_handle::{
+    DiskHandle,
+    LiveLimits, //
 };
 pub(crate) use limits::Limits;
 pub(crate) use major::Major;

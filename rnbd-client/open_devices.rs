@@ -37,11 +37,13 @@ use rtrs::{
     },
     kernel_ext::{
         killable,
-        log::Plain, //
+        log::Plain,
+        workqueue::WorkqueueHandle, //
     }, //
 };
 
 use crate::{
+    announce::Announcer,
     control_messages,
     device::Device,
     message_ids::MessageIds, //
@@ -57,6 +59,7 @@ pub(crate) struct OpenDevices {
     name: KVec<u8>,
     /// Set when the session is connected.
     ids: SetOnce<Arc<MessageIds>>,
+    announcer: Arc<Announcer>,
     /// Held while the server opens a device, so that none is missed when the session is lost
     /// in between.
     #[pin]
@@ -74,7 +77,7 @@ struct List {
 
 impl OpenDevices {
     /// Creates an empty list for the session called `name`.
-    pub(crate) fn new(name: &[u8]) -> Result<Arc<Self>> {
+    pub(crate) fn new(name: &[u8], queue: WorkqueueHandle) -> Result<Arc<Self>> {
         let mut copy = KVec::new();
         copy.extend_from_slice(name, GFP_KERNEL)?;
         let list = List {
@@ -82,10 +85,12 @@ impl OpenDevices {
             reopened: true,
             features: Features::NONE,
         };
+        let announcer = Announcer::new(queue)?;
         Arc::pin_init(
             pin_init!(Self {
                 name: copy,
                 ids: SetOnce::new(),
+                announcer,
                 list <- new_mutex!(list, "rnbd_open_devices"),
             }),
             GFP_KERNEL,
@@ -119,7 +124,10 @@ impl OpenDevices {
             open_devices: self.clone(),
             device: device.clone(),
         };
-        let pushed = list.devices.push(device.clone(), GFP_KERNEL);
+        let pushed = self
+            .announcer
+            .add(device)
+            .and_then(|()| Ok(list.devices.push(device.clone(), GFP_KERNEL)?));
         // Released before `opened` may be dropped, which takes the lock.
         drop(list);
         pushed?;
@@ -131,6 +139,7 @@ impl OpenDevices {
         let list = killable::lock(&self.list)?;
         control_messages::reopen(device, list.features)?;
         pr_info!("rnbd{}: reopened\n", device.number);
+        self.announcer.state_changed();
         Ok(())
     }
 }
@@ -142,6 +151,7 @@ impl Events for OpenDevices {
             Plain(self.name.escape_ascii()),
             if waits { "waits" } else { "fails" }
         );
+        self.announcer.state_changed();
     }
 
     fn reconnected(&self, session: &Arc<Session>) -> Result {
@@ -162,6 +172,7 @@ impl Events for OpenDevices {
             }
         }
         list.reopened = true;
+        self.announcer.state_changed();
         pr_info!(
             "session {}: reconnected, {} devices reopened\n",
             Plain(self.name.escape_ascii()),
@@ -182,10 +193,11 @@ impl Events for OpenDevices {
         if !list.reopened {
             return Err(ENOTCONN);
         }
+        let mut unconfirmed = false;
         // A closed device has no id to query.
         for device in list.devices.iter().filter(|device| device.is_mapped()) {
             match control_messages::query(device, list.features) {
-                Ok(()) => (),
+                Ok(()) => unconfirmed |= device.follower.is_unconfirmed(),
                 Err(err) if control_messages::is_transient(err) => return Err(err),
                 // The server has not forgotten the session in between: then it does not execute
                 // a query before versions are exchanged, for which this lock is needed.
@@ -195,6 +207,7 @@ impl Events for OpenDevices {
                         device.number
                     );
                     device.set_closed();
+                    self.announcer.state_changed();
                 }
                 Err(err) => {
                     let number = device.number;
@@ -202,7 +215,11 @@ impl Events for OpenDevices {
                 }
             }
         }
-        Ok(())
+        // Asked again after the next heartbeat, when the disk has changed.
+        match unconfirmed {
+            true => Err(EAGAIN),
+            false => Ok(()),
+        }
     }
 }
 
@@ -215,6 +232,7 @@ pub(crate) struct OpenDevice {
 
 impl Drop for OpenDevice {
     fn drop(&mut self) {
+        self.open_devices.announcer.remove(&self.device);
         let session = &self.device.transport;
         // The server completes CLOSE after the last request of the device, and control messages
         // for other devices would wait for that.

@@ -84,6 +84,17 @@ fn usable_id(device: &Device) -> Result<DeviceId> {
     }
 }
 
+impl Device {
+    /// Returns the flags of a request that the disk does not know of.
+    #[inline]
+    fn forced_flags(&self, op: BlockOp) -> IoFlags {
+        match op == BlockOp::Write && self.follower.forces_fua() {
+            true => IoFlags::FUA,
+            false => IoFlags::NONE,
+        }
+    }
+}
+
 impl Operations for Device {
     type Module = crate::LocalModule;
 
@@ -119,7 +130,7 @@ impl Operations for Device {
         let io = IoMsg::new(
             id,
             op,
-            io_flags(op, request.flags()),
+            io_flags(op, request.flags()) | self.forced_flags(op),
             request.sector(),
             request.bytes(),
             request.ioprio(),

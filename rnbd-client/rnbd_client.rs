@@ -10,6 +10,7 @@
 
 use kernel::prelude::*;
 
+mod announce;
 mod block_session;
 mod capacity;
 mod control;
@@ -18,6 +19,7 @@ mod deferred_drop;
 mod device;
 mod disk_number;
 mod disk_sysfs;
+mod follow;
 mod mapping;
 mod message_ids;
 mod module_resources;

@@ -93,7 +93,7 @@ impl RtrsSession {
             settings: options.settings.or(resources.defaults.session),
             module: &crate::LocalModule::THIS_MODULE,
         };
-        let open_devices = OpenDevices::new(options.sessname.as_bytes())?;
+        let open_devices = OpenDevices::new(options.sessname.as_bytes(), resources.queue.clone())?;
         let transport = Session::open(&resources.client, &config, open_devices.clone())?;
         let transport = ScopeGuard::new_with_data(transport, |transport| transport.close());
         open_devices.start(&transport)?;

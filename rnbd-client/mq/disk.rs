@@ -32,6 +32,7 @@ use super::{
         self,
         DiskCapacity, //
     },
+    disk_handle::DiskHandle,
     limits::Limits,
     major::disk_added,
     operations::Operations,
@@ -139,6 +140,13 @@ impl<T: Operations> Disk<T> {
     /// Returns the device that the disk was added for.
     pub(crate) fn device(&self) -> &Arc<T> {
         &self.device
+    }
+
+    /// Returns a handle to change the disk with.
+    pub(crate) fn handle(&self) -> Result<DiskHandle> {
+        let disk = NonNull::new(self.raw).ok_or(ENODEV)?;
+        // SAFETY: By the type invariant.
+        Ok(unsafe { DiskHandle::new(disk) })
     }
 
     /// Returns a handle to read and set the capacity with.

@@ -1,0 +1,294 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+//! Follows the device of the server: its disk gets the write cache, the limits and the
+//! read-only state that the server describes.
+//!
+//! ```text
+//! description          work item                      next DESCRIBE
+//! received()     --->  freezes the queue,       --->  names the generation: the server
+//! FUA for writes       sets limits, unfreezes it      need not make writes durable itself
+//! ```
+//!
+//! A queue can be changed once no request is in flight, and requests in flight may wait for
+//! the path that the description comes over. So a work item changes it. Until it has, writes
+//! to a device that has a write cache get FUA from the driver, as the block layer of the disk
+//! does not flush.
+//!
+//! Lock: `inner`, taken after the lock of [`crate::open_devices::OpenDevices`]. Nothing is
+//! taken inside, and it is not held while the queue is frozen.
+
+#![deny(unsafe_code)]
+
+use core::sync::atomic::{
+    AtomicBool,
+    Ordering::Relaxed, //
+};
+
+use kernel::{
+    new_mutex,
+    prelude::*,
+    sync::{
+        Arc,
+        Mutex, //
+    }, //
+};
+
+use rnbd_proto::wire::rnbd::{
+    Description,
+    DeviceFlags,
+    Generation, //
+};
+
+use rtrs::{
+    impl_has_owned_work,
+    kernel_ext::{
+        work::{
+            self,
+            OwnedWork,
+            OwnedWorkItem, //
+        },
+        workqueue::WorkqueueHandle, //
+    },
+    new_owned_work, //
+};
+
+use crate::mq::{
+    DiskHandle,
+    LiveLimits, //
+};
+
+const WORK: u64 = 0;
+
+/// What the disk of a device has, and what the server says that it should have.
+#[pin_data]
+pub(crate) struct Follower {
+    /// Number of the disk.
+    number: u32,
+    /// Whether the device was opened for writing.
+    writes: bool,
+    /// Whether writes need FUA, as the disk does not flush.
+    forces_fua: AtomicBool,
+    #[pin]
+    inner: Mutex<Inner>,
+    #[pin]
+    work: OwnedWork<Self, WORK>,
+}
+
+struct Inner {
+    /// `Some` while the disk can be changed.
+    disk: Option<DiskHandle>,
+    /// What the disk has; `None` before the first open.
+    has: Option<Properties>,
+    /// What the server described last.
+    wanted: Option<Properties>,
+    /// Generation of that description.
+    generation: Generation,
+    /// Whether an error was logged for it.
+    failed: bool,
+    /// Whether the server must be told that the disk flushes.
+    unconfirmed: bool,
+}
+
+/// What can be followed.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Properties {
+    limits: LiveLimits,
+    read_only: bool,
+}
+
+impl_has_owned_work! {
+    impl HasOwnedWork<WORK> for Follower { self.work }
+}
+
+impl Properties {
+    fn new(description: &Description, writes: bool) -> Self {
+        let flags = description.flags;
+        Self {
+            limits: LiveLimits {
+                write_cache: flags.has(DeviceFlags::WRITE_CACHE),
+                fua: flags.has(DeviceFlags::FUA),
+                max_discard_sectors: description.max_discard_sectors,
+                discard_granularity: description.discard_granularity,
+                discard_alignment: description.discard_alignment,
+                max_secure_erase_sectors: description.max_secure_erase_sectors,
+                max_write_zeroes_sectors: description.max_write_zeroes_sectors,
+            },
+            read_only: !writes || flags.has(DeviceFlags::READ_ONLY),
+        }
+    }
+}
+
+impl Follower {
+    /// Creates the state of device `number`, which is going to be opened for writing or not.
+    /// Its disk is changed on `queue`.
+    pub(crate) fn new(number: u32, writes: bool, queue: WorkqueueHandle) -> Result<Arc<Self>> {
+        let inner = Inner {
+            disk: None,
+            has: None,
+            wanted: None,
+            generation: Generation::NONE,
+            failed: false,
+            unconfirmed: false,
+        };
+        Arc::pin_init(
+            pin_init!(Self {
+                number,
+                writes,
+                forces_fua: AtomicBool::new(false),
+                inner <- new_mutex!(inner, "rnbd_follower"),
+                work <- new_owned_work!(queue, "rnbd_client_follow"),
+            }),
+            GFP_KERNEL,
+        )
+    }
+
+    /// Whether writes must be sent with FUA.
+    #[inline]
+    pub(crate) fn forces_fua(&self) -> bool {
+        self.forces_fua.load(Relaxed)
+    }
+
+    /// Takes over how the server describes the device. At the first open the disk is created
+    /// accordingly.
+    ///
+    /// A server without descriptions does not tell when it gets a write cache. So a disk that
+    /// flushes keeps doing so.
+    pub(crate) fn received(self: &Arc<Self>, description: &Description) {
+        let mut wanted = Properties::new(description, self.writes);
+        let mut inner = self.inner.lock();
+        let has = *inner.has.get_or_insert(wanted);
+
+        if description.generation == Generation::NONE {
+            wanted.limits.write_cache |= has.limits.write_cache;
+        }
+        inner.wanted = Some(wanted);
+        inner.generation = description.generation;
+        inner.failed = false;
+        let forces = wanted.limits.write_cache && !has.limits.write_cache;
+
+        self.forces_fua.store(forces, Relaxed);
+        inner.unconfirmed |= forces;
+        let differs = wanted != has;
+        drop(inner);
+        if differs {
+            work::schedule::<_, WORK>(self);
+        }
+    }
+
+    /// Returns the generation of the description that the disk has, if it is the last one that
+    /// the server sent.
+    pub(crate) fn applied(&self) -> Generation {
+        let inner = self.inner.lock();
+        match inner.has == inner.wanted {
+            true => inner.generation,
+            false => Generation::NONE,
+        }
+    }
+
+    /// Records that the server was told which description the disk has `applied`.
+    pub(crate) fn confirmed(&self, applied: Generation) {
+        if applied != Generation::NONE {
+            self.inner.lock().unconfirmed = false;
+        }
+    }
+
+    /// Whether the server must be told that the disk flushes, once it does.
+    pub(crate) fn is_unconfirmed(&self) -> bool {
+        self.inner.lock().unconfirmed
+    }
+
+    /// Sends a uevent that the disk works, or does not.
+    pub(crate) fn announce_state(&self, online: bool) {
+        let disk = self.inner.lock().disk.clone();
+        if let Some(disk) = disk {
+            disk.announce_state(online);
+        }
+    }
+
+    /// Changes the disk from `has` to `wanted`.
+    fn apply(&self, disk: &DiskHandle, has: &Properties, wanted: &Properties) -> Result {
+        if has.limits != wanted.limits {
+            disk.set_limits(&wanted.limits)?;
+        }
+        if has.read_only != wanted.read_only {
+            disk.set_read_only(wanted.read_only);
+        }
+        let cache = has.limits.write_cache != wanted.limits.write_cache
+            || has.limits.fua != wanted.limits.fua;
+        if has.limits != wanted.limits {
+            disk.announce_change(match (cache, wanted.limits.write_cache) {
+                (true, true) => &[c"RNBD_WRITE_CACHE=1"],
+                (true, false) => &[c"RNBD_WRITE_CACHE=0"],
+                (false, _) => &[c"RNBD_LIMITS=1"],
+            });
+        }
+        let word = |on| if on { "on" } else { "off" };
+        pr_info!(
+            "rnbd{}: changed as the server's device: write cache {}, FUA {}, {}\n",
+            self.number,
+            word(wanted.limits.write_cache),
+            word(wanted.limits.write_cache && wanted.limits.fua),
+            match wanted.read_only {
+                true => "read-only",
+                false => "writable",
+            }
+        );
+        Ok(())
+    }
+}
+
+impl OwnedWorkItem<WORK> for Follower {
+    fn run(this: Arc<Self>) {
+        let inner = this.inner.lock();
+        let (Some(disk), Some(has), Some(wanted)) = (inner.disk.clone(), inner.has, inner.wanted)
+        else {
+            return;
+        };
+        drop(inner);
+        if has == wanted {
+            return;
+        }
+        let result = this.apply(&disk, &has, &wanted);
+        let mut inner = this.inner.lock();
+        match result {
+            Ok(()) => {
+                inner.has = Some(wanted);
+                // Another description may have arrived, which has queued this work again.
+                let last = inner.wanted.is_some_and(|last| last.limits.write_cache);
+
+                this.forces_fua
+                    .store(last && !wanted.limits.write_cache, Relaxed);
+            }
+            Err(err) if !inner.failed => {
+                inner.failed = true;
+                pr_err!(
+                    "rnbd{}: cannot change as the server's device: {err:?}\n",
+                    this.number
+                );
+            }
+            Err(_) => (),
+        }
+    }
+}
+
+/// Lets the disk of a device be changed. Drop waits for a change that is under way, and must
+/// come before the disk is removed.
+pub(crate) struct Followed(Arc<Follower>);
+
+impl Followed {
+    /// Ties `follower` to `disk`, which was created as described at first open.
+    pub(crate) fn new(follower: Arc<Follower>, disk: DiskHandle) -> Self {
+        follower.inner.lock().disk = Some(disk);
+        // The server may have described another state since.
+        work::schedule::<_, WORK>(&follower);
+        Self(follower)
+    }
+}
+
+impl Drop for Followed {
+    fn drop(&mut self) {
+        work::stop_sync::<_, WORK>(&self.0);
+        let disk = self.0.inner.lock().disk.take();
+        drop(disk);
+    }
+}

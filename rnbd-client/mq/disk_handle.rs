@@ -1,0 +1,153 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+//! A handle to change a disk that is in use: limits of its queue, whether it can be written;
+//! and to send uevents for it.
+//!
+//! C header: [`include/linux/blkdev.h`](srctree/include/linux/blkdev.h)
+
+use core::ptr::{
+    self,
+    NonNull, //
+};
+
+use kernel::{
+    bindings,
+    error::to_result,
+    prelude::*, //
+};
+
+use rtrs::bindings::{
+    BLK_FEAT_FUA,
+    BLK_FEAT_WRITE_CACHE, //
+};
+
+/// The limits and features of a queue that may change while requests are in flight. Units are
+/// those of [`super::Limits`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct LiveLimits {
+    pub(crate) write_cache: bool,
+    pub(crate) fua: bool,
+    pub(crate) max_discard_sectors: u32,
+    pub(crate) discard_granularity: u32,
+    pub(crate) discard_alignment: u32,
+    pub(crate) max_secure_erase_sectors: u32,
+    pub(crate) max_write_zeroes_sectors: u32,
+}
+
+/// Most variables of a uevent.
+const MAX_VARIABLES: usize = 4;
+
+/// Keeps the memory of a disk allocated, but does not keep the disk from being removed.
+///
+/// # Invariants
+///
+/// Owns a reference to the disk, which has a queue.
+pub(crate) struct DiskHandle(NonNull<bindings::gendisk>);
+
+// SAFETY: The block layer synchronises all use of a disk.
+unsafe impl Send for DiskHandle {}
+// SAFETY: As above.
+unsafe impl Sync for DiskHandle {}
+
+impl DiskHandle {
+    /// # Safety
+    ///
+    /// `disk` is valid and has a queue.
+    pub(super) unsafe fn new(disk: NonNull<bindings::gendisk>) -> Self {
+        // SAFETY: By the safety requirement; `part0` lives as long as the disk.
+        unsafe { bindings::get_device(&raw mut (*(*disk.as_ptr()).part0).bd_device) };
+        // INVARIANT: The reference is taken above.
+        Self(disk)
+    }
+
+    fn kobject(&self) -> *mut bindings::kobject {
+        // SAFETY: By the type invariant.
+        unsafe { &raw mut (*(*self.0.as_ptr()).part0).bd_device.kobj }
+    }
+
+    /// Changes the limits of the queue, by
+    /// [`queue_limits_commit_update_frozen`](srctree/block/blk-settings.c). Waits until no
+    /// request is in flight; new ones wait meanwhile. Other limits stay as they are.
+    ///
+    /// # Errors
+    ///
+    /// `EINVAL` for limits that the block layer does not accept.
+    pub(crate) fn set_limits(&self, new: &LiveLimits) -> Result {
+        // SAFETY: By the type invariant. The lock, which the commit releases, is initialised
+        // with the queue; the limits do not change while it is held.
+        unsafe {
+            let queue = (*self.0.as_ptr()).queue;
+
+            bindings::mutex_lock(&raw mut (*queue).limits_lock);
+            let mut limits = ptr::read(&raw const (*queue).limits);
+            limits.features &= !(BLK_FEAT_WRITE_CACHE | BLK_FEAT_FUA);
+            if new.write_cache {
+                limits.features |= BLK_FEAT_WRITE_CACHE;
+                if new.fua {
+                    limits.features |= BLK_FEAT_FUA;
+                }
+            }
+            limits.max_hw_discard_sectors = new.max_discard_sectors;
+            limits.discard_granularity = new.discard_granularity;
+            limits.discard_alignment = new.discard_alignment;
+            limits.max_secure_erase_sectors = new.max_secure_erase_sectors;
+            limits.max_write_zeroes_sectors = new.max_write_zeroes_sectors;
+            to_result(bindings::queue_limits_commit_update_frozen(
+                queue,
+                &mut limits,
+            ))
+        }
+    }
+
+    /// Makes the disk read-only or writable, and sends a uevent if that changes it, by
+    /// [`set_disk_ro`](srctree/block/genhd.c).
+    pub(crate) fn set_read_only(&self, read_only: bool) {
+        // SAFETY: By the type invariant.
+        unsafe { bindings::set_disk_ro(self.0.as_ptr(), read_only) };
+    }
+
+    /// Sends a uevent that the disk has changed, with variables of the form `NAME=value`.
+    /// Variables beyond the fourth are left out.
+    pub(crate) fn announce_change(&self, variables: &[&CStr]) {
+        let mut envp = [ptr::null_mut(); MAX_VARIABLES + 1];
+
+        for (slot, variable) in envp.iter_mut().take(MAX_VARIABLES).zip(variables) {
+            *slot = variable.as_char_ptr().cast_mut();
+        }
+        // An error is ignored: whoever needs to know can read the files of the disk.
+        //
+        // SAFETY: The kobject of a valid disk; the list ends with a null pointer, and its
+        // strings are copied.
+        unsafe {
+            bindings::kobject_uevent_env(
+                self.kobject(),
+                bindings::kobject_action_KOBJ_CHANGE,
+                envp.as_mut_ptr(),
+            )
+        };
+    }
+
+    /// Sends a uevent that the disk works (`KOBJ_ONLINE`), or that it does not (`KOBJ_OFFLINE`).
+    pub(crate) fn announce_state(&self, online: bool) {
+        let action = match online {
+            true => bindings::kobject_action_KOBJ_ONLINE,
+            false => bindings::kobject_action_KOBJ_OFFLINE,
+        };
+        // SAFETY: As above.
+        unsafe { bindings::kobject_uevent(self.kobject(), action) };
+    }
+}
+
+impl Clone for DiskHandle {
+    fn clone(&self) -> Self {
+        // SAFETY: By the type invariant.
+        unsafe { Self::new(self.0) }
+    }
+}
+
+impl Drop for DiskHandle {
+    fn drop(&mut self) {
+        // SAFETY: Drops the reference that this object owns.
+        unsafe { bindings::put_disk(self.0.as_ptr()) };
+    }
+}

@@ -1,0 +1,55 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Disks that become read-only, go or come back as that of the target."""
+
+from rnbdbench import uevents
+from rnbdbench.disks import PAGE
+from rnbdbench.file_disk import FileDisk
+from rnbdbench.lab import Pair
+
+FOLLOWED = 15.0
+"""Seconds until the initiator's disk has a new state: a heartbeat, and a margin."""
+
+
+def _write(node: str) -> str:
+    return f"dd if=/dev/zero of={node} bs={PAGE} count=1 oflag=direct conv=notrunc status=none"
+
+
+def test_a_disk_is_read_only_while_that_of_the_target_is(loopback: Pair) -> None:
+    """Writes are refused at once, and the disk becomes read-only, and writable again."""
+    guest = loopback.target.guest
+    disk = loopback.target.ram_disk(16)
+    device = loopback.map(disk)
+    with uevents.recorded(guest) as events:
+        guest.run(f"blockdev --setro {disk}")
+        result = guest.run(_write(device.node), check=False)
+        assert result.code != 0
+        guest.wait_until(lambda: device.read("ro") == "1", "the disk to be read-only", FOLLOWED)
+        events.wait_for(device.name, "DISK_RO=1")
+        guest.run(f"blockdev --setrw {disk}")
+        guest.wait_until(lambda: device.read("ro") == "0", "the disk to be writable", FOLLOWED)
+        events.wait_for(device.name, "DISK_RO=0")
+    guest.run(_write(device.node))
+    assert device.unmap() is None
+
+
+def test_a_disk_is_offline_without_its_device(loopback: Pair) -> None:
+    """A device that lost its size with the path is lost, not empty; it comes back by hand."""
+    guest = loopback.target.guest
+    disk = FileDisk.make(guest, 16)
+    device = loopback.map(disk.node)
+    size = device.read("size")
+    (path,) = loopback.initiator.transport().paths()
+    with uevents.recorded(guest) as events:
+        assert path.disconnect() is None
+        events.wait_for(device.name, "ACTION=offline")
+        guest.run(f"losetup -d {disk.node}")
+        path.force_connection()
+        device.wait_for_state("closed")
+        assert device.read("size") == size
+        guest.run(f"losetup {disk.node} {disk.file}")
+        remap = f"/sys/block/{device.name}/rnbd/remap_device"
+        assert guest.write(remap, "1") is None
+        events.wait_for(device.name, "ACTION=online")
+    assert device.read("rnbd/state") == "open"
+    guest.run(_write(device.node))
+    assert device.unmap() is None
