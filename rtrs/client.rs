@@ -30,6 +30,7 @@ mod rdma_request;
 mod reconnect;
 mod recv;
 mod remote_buf;
+mod request_data;
 mod request_table;
 mod requeue_list;
 mod response;

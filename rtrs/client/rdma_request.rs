@@ -31,17 +31,12 @@ use kernel::{
 };
 
 use rnbd_proto::{
-    limits::{
-        BufId,
-        REGISTRATION_UNIT, //
-    },
+    limits::BufId,
     op_state::AwaitedEvents,
     wire::{
         rnbd::MAX_MSG_SIZE,
         rtrs::{
-            DataTransfer,
             RequestMsg,
-            SgDesc,
             MAX_REQUEST_MSG_SIZE, //
         }, //
     }, //
@@ -54,10 +49,6 @@ use crate::{
             DmaBuf,
             DmaDir, //
         },
-        mr::{
-            Access,
-            Mr, //
-        },
         op::{
             HeldOp,
             Op,
@@ -66,17 +57,7 @@ use crate::{
         payload::PayloadBox,
         pd::Pd,
         qp::QpRef,
-        sg::{
-            MappedSg,
-            SgTable,
-            MAX_SEGMENTS, //
-        },
-        wc::Wc,
-        wr::{
-            Remote,
-            SendChain,
-            MAX_DATA_SGES, //
-        }, //
+        wc::Wc, //
     }, //
 };
 
@@ -88,29 +69,15 @@ use super::{
     },
     negotiated::Negotiated,
     remote_buf::RemoteBuf,
+    request_data::{
+        RequestData,
+        RequestRoute, //
+    },
     stats::Stats, //
 };
 
 /// Longest user message with the message of the transport behind it, in bytes.
 const HEADER_SIZE: usize = MAX_MSG_SIZE + MAX_REQUEST_MSG_SIZE;
-
-/// The data of a request.
-enum Data {
-    /// None. The table is free for use.
-    Unmapped(SgTable),
-    /// Mapped for the device.
-    Mapped(MappedSg),
-    /// Being mapped or unmapped.
-    Changing,
-}
-
-/// Direction of the data, and where in the server's memory the request goes.
-struct RequestRoute {
-    dir: Direction,
-    addr: u64,
-    rkey: u32,
-    len: u32,
-}
 
 /// The work request that is in flight.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -139,11 +106,7 @@ pub(super) trait RequestConn: Send + Sync + 'static {
 pub(super) struct RdmaRequest<C> {
     id: BufId,
     header: DmaBuf,
-    mr: Mr,
-    data: Data,
-    /// Whether the keys of `mr` are valid, so that they must be invalidated
-    /// before the data can be given back.
-    registered: bool,
+    data: RequestData,
     phase: Phase,
     /// Number of the connection that it was sent over.
     conn: u16,
@@ -170,9 +133,7 @@ impl<C: RequestConn> RdmaRequest<C> {
         Op::new(Self {
             id,
             header: DmaBuf::new(pd, HEADER_SIZE, DmaDir::ToDevice)?,
-            mr: Mr::new(pd, units)?,
-            data: Data::Unmapped(SgTable::new(pd, MAX_SEGMENTS)?),
-            registered: false,
+            data: RequestData::new(pd, units)?,
             phase: Phase::Request,
             conn: 0,
             request: None,
@@ -193,7 +154,7 @@ impl<C: RequestConn> RdmaRequest<C> {
 
     /// Returns the key under which the server may write the data.
     pub(super) fn rkey(&self) -> u32 {
-        self.mr.rkey()
+        self.data.rkey()
     }
 
     /// Sends a request on `qp`, or gives it back.
@@ -223,16 +184,17 @@ impl<C: RequestConn> RdmaRequest<C> {
         this.conn = qp.context().id();
         let awaited = match route.dir {
             // The completion of the invalidation, next in the same queue, covers the send.
-            Direction::Read if this.registered && negotiated.short_responses => {
+            Direction::Read if this.data.is_registered() && negotiated.short_responses => {
                 AwaitedEvents::Response
             }
             // The device may still send the buffers again until the send completes.
             Direction::Read | Direction::Write => AwaitedEvents::SendAndResponse,
         };
         // Reserve a credit for the invalidation: without it the data cannot be given back.
-        let reserved = u32::from(this.registered);
+        let reserved = u32::from(this.data.is_registered());
         let posted = qp.post_send_and_reserve(this, awaited, reserved, |req, chain| {
-            req.build(chain, &route, header, imm)
+            req.data
+                .build(chain, &route, req.header.sge(0, header)?, imm)
         });
         match posted {
             Ok(()) => Ok(()),
@@ -262,35 +224,10 @@ impl<C: RequestConn> RdmaRequest<C> {
         if msg_len > MAX_MSG_SIZE {
             return Err(EMSGSIZE);
         }
-        let transfer = if len == 0 {
-            match dir {
-                Direction::Read => DataTransfer::None,
-                Direction::Write => DataTransfer::ToServer,
-            }
-        } else {
-            let segments = self.map(dir, payload)?;
-            match dir {
-                Direction::Write => {
-                    if segments > data_sges.min(MAX_DATA_SGES) {
-                        self.register()?;
-                    }
-                    DataTransfer::ToServer
-                }
-                Direction::Read => {
-                    self.register()?;
-                    let desc = SgDesc::new(
-                        self.mr.iova(),
-                        self.mr.rkey(),
-                        u32::try_from(self.mr.length())?,
-                    )
-                    .map_err(|_| EIO)?;
-                    DataTransfer::ToClient {
-                        desc,
-                        invalidate: !negotiated.short_responses,
-                    }
-                }
-            }
-        };
+        let invalidate = !negotiated.short_responses;
+        let transfer = self
+            .data
+            .prepare(dir, len, payload, data_sges, invalidate)?;
         let msg = RequestMsg::new(len, u16::try_from(msg_len)?, transfer).map_err(|_| EINVAL)?;
         let tail = self
             .header
@@ -308,82 +245,14 @@ impl<C: RequestConn> RdmaRequest<C> {
         Ok((imm.encode(), header))
     }
 
-    /// Maps the data of `payload` for the device and returns the number of segments.
-    fn map(&mut self, dir: Direction, payload: &PayloadBox) -> Result<usize> {
-        let Data::Unmapped(table) = core::mem::replace(&mut self.data, Data::Changing) else {
-            return Err(EIO);
-        };
-        let dma_dir = match dir {
-            Direction::Read => DmaDir::FromDevice,
-            Direction::Write => DmaDir::ToDevice,
-        };
-        match payload.map(table, dma_dir) {
-            Ok(map) => {
-                let segments = map.segments();
-                self.data = Data::Mapped(map);
-                Ok(segments)
-            }
-            Err((table, e)) => {
-                self.data = Data::Unmapped(table);
-                Err(e)
-            }
-        }
-    }
-
-    /// Covers the mapped data with the memory region, under a new key, which becomes valid
-    /// when the request is sent.
-    fn register(&mut self) -> Result {
-        match &self.data {
-            Data::Mapped(map) => self.mr.map(map, REGISTRATION_UNIT)?,
-            _ => return Err(EINVAL),
-        }
-        self.registered = true;
-        Ok(())
-    }
-
-    /// Builds the chain of work requests.
-    fn build<'a>(
-        &'a self,
-        chain: &mut SendChain<'a>,
-        route: &RequestRoute,
-        header: usize,
-        imm: u32,
-    ) -> Result {
-        let to = Remote {
-            addr: route.addr,
-            rkey: route.rkey,
-        };
-        let head = self.header.sge(0, header)?;
-        match (&self.data, route.dir) {
-            (Data::Mapped(_), Direction::Read) => {
-                chain.reg_mr(&self.mr, Access::RemoteWrite)?;
-                // Data of the reply will come first in the chunk.
-                let addr = route.addr.checked_add(u64::from(route.len)).ok_or(EINVAL)?;
-                chain.rdma_write_imm(&[head], Remote { addr, ..to }, imm)
-            }
-            (Data::Mapped(_), Direction::Write) if self.registered => {
-                chain.reg_mr(&self.mr, Access::Local)?;
-                chain.rdma_write_imm(&[self.mr.sge()?, head], to, imm)
-            }
-            (Data::Mapped(map), Direction::Write) => {
-                chain.rdma_write_imm_behind(map, head, to, imm)
-            }
-            _ => chain.rdma_write_imm(&[head], to, imm),
-        }
-    }
-
     /// Unmaps the data.
     fn unmap(&mut self) {
-        self.data = match core::mem::replace(&mut self.data, Data::Changing) {
-            Data::Mapped(map) => Data::Unmapped(map.unmap()),
-            other => other,
-        };
-        self.registered = false;
+        self.data.unmap();
     }
 
     /// Whether the server or the device may still use the key.
     fn needs_invalidation(&self) -> bool {
-        self.phase == Phase::Request && self.registered && !self.invalidated.load(Relaxed)
+        self.phase == Phase::Request && self.data.is_registered() && !self.invalidated.load(Relaxed)
     }
 
     /// Takes out the request of the block driver, which is not in flight any more.
@@ -448,7 +317,7 @@ impl<C: RequestConn> Operation for RdmaRequest<C> {
         if op.needs_invalidation() {
             op.phase = Phase::Invalidation;
             let posted = qp.post_send_reserved(op, AwaitedEvents::Send, |req, chain| {
-                chain.local_inv(req.mr.rkey())
+                req.data.build_invalidation(chain)
             });
             if let Err((op, _)) = posted {
                 // The server could still write to the data. The request keeps it until
@@ -458,7 +327,7 @@ impl<C: RequestConn> Operation for RdmaRequest<C> {
             }
             return;
         }
-        if op.registered && op.phase == Phase::Request {
+        if op.data.is_registered() && op.phase == Phase::Request {
             // The server has invalidated the key.
             qp.release_reserved();
         }

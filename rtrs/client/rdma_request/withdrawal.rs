@@ -18,13 +18,9 @@
 
 use kernel::prelude::*;
 
-use rnbd_proto::{
-    limits::REGISTRATION_UNIT,
-    op_state::AwaitedEvents, //
-};
+use rnbd_proto::op_state::AwaitedEvents;
 
 use crate::rdma::{
-    mr::Access,
     op::{
         HeldOp,
         Operation, //
@@ -35,7 +31,6 @@ use crate::rdma::{
 };
 
 use super::{
-    Data,
     Direction,
     Phase,
     RdmaRequest,
@@ -81,7 +76,7 @@ impl<C: RequestConn> RdmaRequest<C> {
         }
         this.phase = Phase::Withdrawal;
         let posted = qp.post_send(this, AwaitedEvents::Send, |req, chain| {
-            chain.local_inv(req.mr.rkey())
+            req.data.build_invalidation(chain)
         });
         let Err((mut this, _)) = posted else {
             return Ok(());
@@ -117,7 +112,7 @@ impl<C: RequestConn> RdmaRequest<C> {
                 Ok(true) => {
                     this.phase = Phase::Sink;
                     match qp.post_send(this, AwaitedEvents::Send, |req, chain| {
-                        chain.reg_mr(&req.mr, Access::RemoteWrite)
+                        req.data.build_sink(chain)
                     }) {
                         Ok(()) => return,
                         Err((back, _)) => back,
@@ -141,24 +136,8 @@ impl<C: RequestConn> RdmaRequest<C> {
         if read != Some(Direction::Read) {
             return Ok(false);
         }
-        let Data::Unmapped(table) = core::mem::replace(&mut self.data, Data::Changing) else {
-            return Err(EIO);
-        };
-        // CAST: Only the offset in the page counts.
-        let (start, len) = (self.mr.iova() as usize, usize::try_from(self.mr.length())?);
-        match table.map_sink(start, len) {
-            Ok(map) => {
-                let described = self.mr.replace(&map, REGISTRATION_UNIT);
-                self.data = Data::Mapped(map);
-                described?;
-                self.registered = true;
-                Ok(true)
-            }
-            Err((table, e)) => {
-                self.data = Data::Unmapped(table);
-                Err(e)
-            }
-        }
+        self.data.map_sink()?;
+        Ok(true)
     }
 
     /// Completes the payload that was withdrawn, if there is one. Its data must be unmapped.
