@@ -17,8 +17,8 @@ use super::{
         Stage, //
     },
     io::{
-        respond,
-        submit, //
+        invalidate,
+        respond, //
     },
     path::Conn,
     setup::bring_up, //
@@ -43,7 +43,7 @@ impl Operation for Chunk {
             Stage::Invalidate => {
                 // On failure the client can still write to the chunk, and there is no request.
                 if conn.check(wc, "invalidation of a chunk") {
-                    submit::invalidated(conn, chunk);
+                    invalidate::invalidated(conn, chunk);
                 }
             }
             Stage::Respond => {

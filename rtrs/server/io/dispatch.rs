@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
-//! Hand-over of requests to the service, in process context.
+//! Order of requests of one id, and their hand-over to the service in process context.
 
 use kernel::{
     prelude::*,
@@ -15,13 +15,16 @@ use crate::{
         log::Plain,
         work::OwnedWorkItem, //
     },
+    rdma::op::HeldOp,
     server::{
+        chunk::Chunk,
         dispatch_queue::Dispatch,
         path::Conn,
         request::{
             PendingRequest,
             Request, //
         },
+        resend_order::Entry,
         session::{
             Session,
             SERVE, //
@@ -29,9 +32,22 @@ use crate::{
     }, //
 };
 
+/// Sends the request in `chunk`, which the client cannot change any more, to the service as soon
+/// as no other request of its id is being executed: now, or later by the session's work item.
+pub(super) fn submit(conn: &Arc<Conn>, chunk: HeldOp<Chunk>) {
+    let id = chunk.id();
+    let request = PendingRequest::new(chunk, conn.clone());
+    let orders = conn.path().session().orders();
+    match orders.enter(id, request, |request| request.conn().path().is_closing()) {
+        Entry::Entered(request) => enqueue(conn, request),
+        Entry::Waits => {}
+        Entry::Rejected(request, why) => give_up(request, why),
+    }
+}
+
 /// Queues a request, which has entered the order of its message id, for the service. It came by
 /// `conn`.
-pub(super) fn enqueue(conn: &Conn, request: PendingRequest) {
+fn enqueue(conn: &Conn, request: PendingRequest) {
     match conn.path().data().queue(conn.id()) {
         Some(queue) => queue.push(request),
         // Cannot happen: a path has its queues before its client may send requests.
@@ -41,7 +57,7 @@ pub(super) fn enqueue(conn: &Conn, request: PendingRequest) {
 
 /// Closes the path of a request that has not entered the order of its message id, and is not
 /// going to be executed. Any context.
-pub(super) fn give_up(request: PendingRequest, why: &str) {
+fn give_up(request: PendingRequest, why: &str) {
     // As at the end of a request: its references are not the last ones.
     let _section = rcu::read_lock();
     let (chunk, conn) = request.into_parts();

@@ -7,10 +7,18 @@ use kernel::{
     sync::Arc, //
 };
 
-use rnbd_proto::imm::{
-    split_inline_imm,
-    Imm,
-    INLINE_IMM_SIZE, //
+use rnbd_proto::{
+    chunk_state::{
+        ArrivalAction,
+        RequestLocation, //
+    },
+    imm::{
+        split_inline_imm,
+        Imm,
+        IoReqPayload,
+        INLINE_IMM_SIZE, //
+    },
+    path_state::ServerState, //
 };
 
 use crate::{
@@ -34,7 +42,7 @@ use crate::{
     server::path::Conn, //
 };
 
-use super::submit;
+use super::invalidate;
 
 /// Buffers for the inline immediates of a connection whose device has no immediates.
 pub(in crate::server) type InlineImmBufs = RecvBufs<INLINE_IMM_SIZE>;
@@ -97,7 +105,7 @@ impl Operation for Receive {
 fn handle(conn: &Arc<Conn>, qp: &QpRef<'_, Conn>, imm: u32) {
     let path = conn.path();
     match Imm::decode(imm) {
-        Ok(Imm::IoReq(payload)) => submit::request_arrived(conn, payload),
+        Ok(Imm::IoReq(payload)) => request_arrived(conn, payload),
         Ok(Imm::Heartbeat(_)) if conn.id() == 0 => {
             if let Err(e) = qp.post_imm(Imm::HeartbeatAck.encode()) {
                 path.fail(fmt!("heartbeat acknowledgement not posted: {e:?}"));
@@ -106,5 +114,30 @@ fn handle(conn: &Arc<Conn>, qp: &QpRef<'_, Conn>, imm: u32) {
         Ok(Imm::HeartbeatAck) if conn.id() == 0 => {}
         Ok(_) => path.fail(fmt!("immediate {imm:#x} on connection {}", conn.id())),
         Err(e) => path.fail(fmt!("{}", Plain(e))),
+    }
+}
+
+/// Handles an immediate by which a client says that it wrote a request at `payload`.
+fn request_arrived(conn: &Arc<Conn>, payload: IoReqPayload) {
+    let path = conn.path();
+
+    if path.state() != ServerState::Connected {
+        return path.fail(fmt!("request before the session is up"));
+    }
+    let (id, offset) = match path.offer().layout().decode(payload) {
+        Ok(decoded) => decoded,
+        Err(e) => return path.fail(fmt!("{}", Plain(e))),
+    };
+    let Some(slot) = path.data().chunk(id) else {
+        return;
+    };
+    let location = RequestLocation {
+        connection: conn.id(),
+        offset,
+    };
+    match slot.state().request_arrived(location) {
+        ArrivalAction::Serve => invalidate::start(conn, slot, location),
+        ArrivalAction::Wait => {}
+        ArrivalAction::Violation => path.fail(fmt!("message id {} used while in flight", id.get())),
     }
 }

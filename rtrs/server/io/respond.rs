@@ -40,7 +40,7 @@ use crate::{
     }, //
 };
 
-use super::submit;
+use super::invalidate;
 
 impl Request {
     /// Sends the response to the client. Any context.
@@ -123,7 +123,7 @@ pub(in crate::server) fn response_sent(path: &Arc<Path>, id: BufId) {
         return;
     };
     if let Some(conn) = path.links().context(location.connection) {
-        submit::start(&conn, slot, location);
+        invalidate::start(&conn, slot, location);
     }
 }
 
