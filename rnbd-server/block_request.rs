@@ -352,7 +352,7 @@ pub(crate) fn bio_command(
     client.observe(command.op, io.flags());
     let flags = client.submit_flags(command.op, command.flags, || backing.device.write_cache());
     Ok(BioCommand {
-        opf: opf(BlockCommand { flags, ..command }),
+        opf: Opf::from(BlockCommand { flags, ..command }),
         sector: io.sector(),
         len: io.len(),
         prio: io.prio(),
@@ -361,25 +361,3 @@ pub(crate) fn bio_command(
 
 const _: () = assert!(block_command::PRIO_CLASS_SHIFT == bindings::IOPRIO_CLASS_SHIFT);
 const _: () = assert!(block_command::PRIO_CLASS_MAX == bindings::IOPRIO_CLASS_IDLE);
-
-fn opf(command: BlockCommand) -> Opf {
-    let flags = [
-        (IoFlags::SYNC, OpFlag::SYNC),
-        (IoFlags::FUA, OpFlag::FUA),
-        (IoFlags::PREFLUSH, OpFlag::PREFLUSH),
-        (IoFlags::NOUNMAP, OpFlag::NOUNMAP),
-    ];
-    let op = match command.op {
-        BlockOp::Read => Opf::READ,
-        BlockOp::Write => Opf::WRITE,
-        BlockOp::Flush => Opf::FLUSH,
-        BlockOp::Discard => Opf::DISCARD,
-        BlockOp::SecureErase => Opf::SECURE_ERASE,
-        BlockOp::WriteZeroes => Opf::WRITE_ZEROES,
-    };
-
-    flags
-        .into_iter()
-        .filter(|(flag, _)| command.flags.contains(*flag))
-        .fold(op, |opf, (_, bit)| opf | bit)
-}

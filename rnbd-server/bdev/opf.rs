@@ -1,12 +1,20 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
-//! Operation and flags of a bio.
+//! Operation and flags of a bio, and their translation from the protocol.
 //!
 //! C header: [`include/linux/blk_types.h`](srctree/include/linux/blk_types.h)
 
 use core::ops::BitOr;
 
 use kernel::bindings;
+
+use rnbd_proto::{
+    block_command::BlockCommand,
+    wire::rnbd::{
+        BlockOp,
+        IoFlags, //
+    }, //
+};
 
 /// The bits of the operation within `blk_opf_t`.
 const OP_MASK: bindings::blk_opf_t = (1 << bindings::REQ_OP_BITS) - 1;
@@ -69,5 +77,29 @@ impl BitOr<OpFlag> for Opf {
 
     fn bitor(self, flag: OpFlag) -> Self {
         Self(self.0 | flag.0)
+    }
+}
+
+impl From<BlockCommand> for Opf {
+    fn from(command: BlockCommand) -> Self {
+        let flags = [
+            (IoFlags::SYNC, OpFlag::SYNC),
+            (IoFlags::FUA, OpFlag::FUA),
+            (IoFlags::PREFLUSH, OpFlag::PREFLUSH),
+            (IoFlags::NOUNMAP, OpFlag::NOUNMAP),
+        ];
+        let op = match command.op {
+            BlockOp::Read => Self::READ,
+            BlockOp::Write => Self::WRITE,
+            BlockOp::Flush => Self::FLUSH,
+            BlockOp::Discard => Self::DISCARD,
+            BlockOp::SecureErase => Self::SECURE_ERASE,
+            BlockOp::WriteZeroes => Self::WRITE_ZEROES,
+        };
+
+        flags
+            .into_iter()
+            .filter(|(flag, _)| command.flags.contains(*flag))
+            .fold(op, |opf, (_, bit)| opf | bit)
     }
 }
