@@ -108,6 +108,16 @@ impl ReconnectBackoff {
         Some(delay.max(first))
     }
 
+    /// Returns the number of attempts since the path was up, a planned one included.
+    pub const fn attempts(&self) -> u32 {
+        self.attempts
+    }
+
+    /// Takes back the next attempt, already counted, which is not going to be made.
+    pub const fn withdraw(&mut self) {
+        self.attempts = self.attempts.saturating_sub(1);
+    }
+
     /// Returns whether the next attempt, already counted, is no longer allowed because the limit
     /// was lowered.
     pub const fn is_exceeded(&self) -> bool {
@@ -144,7 +154,10 @@ mod tests {
         assert_eq!(backoff.set_limit(2), Some(()));
         assert!(backoff.is_exceeded());
         assert_eq!(backoff.next_delay_ms(0, 0), None);
-        assert_eq!(backoff.set_limit(4), Some(()));
+        assert_eq!(backoff.attempts(), 3, "more were made than are allowed now");
+        backoff.withdraw();
+        assert_eq!(backoff.attempts(), 2, "the third one was only planned");
+        assert_eq!(backoff.set_limit(3), Some(()));
         assert_eq!(backoff.next_delay_ms(0, 0), Some(DELAY_MS));
         assert_eq!(backoff.next_delay_ms(0, JITTER_MS), None);
         let mut endless = ReconnectBackoff::new(-1).unwrap();

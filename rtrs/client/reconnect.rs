@@ -12,6 +12,14 @@ use rnbd_proto::reconnect_backoff::ReconnectBackoff;
 
 use crate::kernel_ext::random;
 
+/// What follows a lost path, or an attempt that failed.
+pub(super) enum NextAttempt {
+    /// Another attempt, after this time.
+    After(Delta),
+    /// No other one. This many were made.
+    NoMore { made: u32 },
+}
+
 /// Account of the attempts to connect a path.
 pub(super) struct Reconnect {
     backoff: ReconnectBackoff,
@@ -39,15 +47,30 @@ impl Reconnect {
         recon_count
     }
 
-    /// Returns the delay until the next attempt, of at most `limit` (-1: any number).
-    pub(super) fn next_delay(&mut self, limit: i32) -> Option<Delta> {
-        self.backoff.set_limit(limit)?;
+    /// Plans the next attempt, of at most `limit` (-1: any number).
+    pub(super) fn plan_attempt(&mut self, limit: i32) -> NextAttempt {
         let spent = self
             .began
             .map_or(0, |began| began.elapsed().as_millis_ceil());
         let spent = u32::try_from(spent).unwrap_or(u32::MAX);
-        let delay = self.backoff.next_delay_ms(spent, random::u32())?;
-        Some(Delta::from_millis(delay.into()))
+        let delay = match self.backoff.set_limit(limit) {
+            Some(()) => self.backoff.next_delay_ms(spent, random::u32()),
+            None => None,
+        };
+        match delay {
+            Some(delay) => NextAttempt::After(Delta::from_millis(delay.into())),
+            None => NextAttempt::NoMore {
+                made: self.backoff.attempts(),
+            },
+        }
+    }
+
+    /// Withdraws the planned attempt, which is not allowed any more.
+    pub(super) fn withdraw_attempt(&mut self) -> NextAttempt {
+        self.backoff.withdraw();
+        NextAttempt::NoMore {
+            made: self.backoff.attempts(),
+        }
     }
 
     /// Whether the planned attempt exceeds `limit`.

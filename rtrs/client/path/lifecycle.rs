@@ -28,7 +28,10 @@ use crate::{
         link::Link,
         link_state::LinkState,
         negotiated::PathLimits,
-        reconnect::Reconnect, //
+        reconnect::{
+            NextAttempt,
+            Reconnect, //
+        }, //
     },
     kernel_ext::{
         noio::NoIoScope,
@@ -66,9 +69,9 @@ impl Path {
     fn attempt_failed(self: &Arc<Self>, work: &mut Reconnect) {
         let _ = self.change_state(ClientState::ConnectingErr);
         if self.change_state(ClientState::Reconnecting).is_ok() {
-            let (delay, availability) = self.next_attempt(work);
+            let (next, availability) = self.next_attempt(work);
             self.set_availability(availability);
-            self.schedule_reconnect(delay);
+            self.schedule_reconnect(next);
         }
     }
 
@@ -159,9 +162,9 @@ impl Path {
         {
             return;
         }
-        let (delay, availability) = self.next_attempt(&mut work);
+        let (next, availability) = self.next_attempt(&mut work);
         self.take_down(availability);
-        self.schedule_reconnect(delay);
+        self.schedule_reconnect(next);
     }
 
     /// Makes a planned attempt, unless no more are allowed.
@@ -170,7 +173,7 @@ impl Path {
             let mut work = self.work.lock();
             if self.exceeds_attempts(&mut work) {
                 self.set_availability(PathAvailability::Down);
-                self.schedule_reconnect(None);
+                self.schedule_reconnect(work.withdraw_attempt());
                 return;
             }
             if self.connect_again(&mut work).is_err() {
@@ -186,10 +189,11 @@ impl Path {
     /// Returns when to make the next attempt, if one is allowed, and the availability until
     /// then, which the session must learn before [`Path::schedule_reconnect`]. In state
     /// `Reconnecting`.
-    fn next_attempt(&self, work: &mut Reconnect) -> (Option<Delta>, PathAvailability) {
-        match work.next_delay(self.owner.params().max_reconnect_attempts()) {
-            Some(delay) => (Some(delay), PathAvailability::Connecting),
-            None => (None, PathAvailability::Down),
+    fn next_attempt(&self, work: &mut Reconnect) -> (NextAttempt, PathAvailability) {
+        let next = work.plan_attempt(self.owner.params().max_reconnect_attempts());
+        match next {
+            NextAttempt::After(_) => (next, PathAvailability::Connecting),
+            NextAttempt::NoMore { .. } => (next, PathAvailability::Down),
         }
     }
 
@@ -210,15 +214,14 @@ impl Path {
             && work.exceeds(self.owner.params().max_reconnect_attempts())
     }
 
-    /// Schedules the next attempt, or gives up without a `delay`.
-    fn schedule_reconnect(self: &Arc<Self>, delay: Option<Delta>) {
-        match delay {
-            Some(delay) => {
+    /// Schedules the next attempt, or gives up if there is none.
+    fn schedule_reconnect(self: &Arc<Self>, next: NextAttempt) {
+        match next {
+            NextAttempt::After(delay) => {
                 work::reschedule_in::<_, CONNECT>(self, delay);
             }
-            None => {
-                let attempts = self.owner.params().max_reconnect_attempts();
-                pr_warn!("{self}: giving up after {attempts} reconnect attempts\n");
+            NextAttempt::NoMore { made } => {
+                pr_warn!("{self}: giving up after {made} reconnect attempts\n");
                 if self.change_state(ClientState::Closing).is_ok() {
                     let _ = self.change_state(ClientState::Closed);
                 }
