@@ -6,7 +6,7 @@
 //! shells over functions of this crate or over symbols the kernel exports.
 
 pub mod class;
-pub mod clock;
+pub(crate) mod clock;
 pub mod completion;
 pub mod cpu;
 pub mod debugfs;
@@ -15,16 +15,16 @@ pub mod kobject;
 pub mod latency;
 pub mod log;
 pub mod net;
-pub mod noio;
+pub(crate) mod noio;
 pub mod pages;
 pub mod params;
-pub mod percpu;
-pub mod random;
-pub mod rcu;
+pub(crate) mod percpu;
+pub(crate) mod random;
+pub(crate) mod rcu;
 pub mod ref_table;
 pub mod sysfs;
-pub mod trace;
-pub mod version;
+pub(crate) mod trace;
+pub(crate) mod version;
 pub mod work;
 pub mod workqueue;
 

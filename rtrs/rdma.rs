@@ -15,20 +15,20 @@
 //! C headers: [`include/rdma/ib_verbs.h`](srctree/include/rdma/ib_verbs.h),
 //! [`include/rdma/rdma_cm.h`](srctree/include/rdma/rdma_cm.h)
 
-pub mod cm;
-pub mod connection;
-pub mod connector;
-pub mod dma;
-pub mod listener;
-pub mod mr;
-pub mod op;
-pub mod op_set;
-pub mod payload;
-pub mod pd;
-pub mod qp;
+pub(crate) mod cm;
+pub(crate) mod connection;
+pub(crate) mod connector;
+pub(crate) mod dma;
+pub(crate) mod listener;
+pub(crate) mod mr;
+pub(crate) mod op;
+pub(crate) mod op_set;
+pub(crate) mod payload;
+pub(crate) mod pd;
+pub(crate) mod qp;
 mod quirks;
-pub mod sg;
-pub mod wc;
-pub mod wr;
+pub(crate) mod sg;
+pub(crate) mod wc;
+pub(crate) mod wr;
 
 pub(crate) use quirks::link_down::Notifier as LinkDownNotifier;

@@ -9,7 +9,7 @@ pub mod bindings;
 pub mod client;
 mod common;
 pub mod kernel_ext;
-pub mod rdma;
+mod rdma;
 pub mod server;
 
 module! {

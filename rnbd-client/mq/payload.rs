@@ -9,9 +9,9 @@ use core::{
 
 use kernel::prelude::*;
 
-use rtrs::rdma::{
-    payload::Payload,
-    sg::SgTable, //
+use rtrs::client::{
+    Payload,
+    SgTable, //
 };
 
 use super::{

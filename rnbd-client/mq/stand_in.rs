@@ -9,12 +9,10 @@ use kernel::{
     prelude::*, //
 };
 
-use rtrs::rdma::{
-    payload::{
-        Payload,
-        PayloadBox, //
-    },
-    sg::SgTable, //
+use rtrs::client::{
+    Payload,
+    PayloadBox,
+    SgTable, //
 };
 
 /// A function that takes the result of a transfer.

@@ -7,7 +7,7 @@
 use crate::bindings;
 
 /// Returns the monotonic time in nanoseconds (`ktime_get`). From any context but an NMI.
-pub fn now_ns() -> u64 {
+pub(crate) fn now_ns() -> u64 {
     // SAFETY: May be called from any context but an NMI, in which no code of these modules runs.
     let now = unsafe { bindings::ktime_get() };
 

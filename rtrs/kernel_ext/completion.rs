@@ -53,14 +53,14 @@ impl Completion {
     ///
     /// No task should wait or complete at the same time: whether it is woken is then
     /// undetermined, though memory safe.
-    pub fn reinit(&self) {
+    pub(crate) fn reinit(&self) {
         // SAFETY: Initialised in `new`. The counter is an integer that waiters
         // and completers access under their lock, and they tolerate any value.
         unsafe { (&raw mut (*self.inner.get()).done).write_volatile(0) };
     }
 
     /// Whether a wait would return at once (`completion_done`).
-    pub fn is_done(&self) -> bool {
+    pub(crate) fn is_done(&self) -> bool {
         // SAFETY: Initialised in `new`.
         unsafe { bindings::completion_done(self.inner.get()) }
     }
@@ -91,21 +91,6 @@ impl Completion {
 
         // SAFETY: Initialised in `new`.
         outcome(unsafe { bindings::wait_for_completion_killable_timeout(self.inner.get(), limit) })
-    }
-
-    /// Waits at most `limit` or until a signal (`wait_for_completion_interruptible_timeout`).
-    /// Returns false if the time passed.
-    ///
-    /// # Errors
-    ///
-    /// `ERESTARTSYS` when the task has a signal to handle.
-    pub fn wait_interruptible_timeout(&self, limit: Delta) -> Result<bool> {
-        let limit = super::jiffies(limit);
-
-        // SAFETY: Initialised in `new`.
-        outcome(unsafe {
-            bindings::wait_for_completion_interruptible_timeout(self.inner.get(), limit)
-        })
     }
 }
 

@@ -26,6 +26,6 @@ pub fn ids() -> u32 {
 }
 
 /// Returns the number of the current CPU; the task may have moved by the time it is used.
-pub fn current() -> u32 {
+pub(crate) fn current() -> u32 {
     CpuId::current().as_u32()
 }

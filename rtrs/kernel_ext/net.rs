@@ -53,7 +53,7 @@ struct IbAddr {
 static_assert!(size_of::<IbAddr>() == 48);
 
 /// Returns the network namespace that all connections are made in.
-pub fn init_net() -> *mut bindings::net {
+pub(crate) fn init_net() -> *mut bindings::net {
     &raw mut bindings::init_net
 }
 
@@ -76,7 +76,7 @@ type Parts = (Addr<'static>, u32, u16);
 
 impl SockAddr {
     /// Creates an IPv4 address.
-    pub fn v4(addr: Ipv4Addr, port: u16) -> Self {
+    pub(super) fn v4(addr: Ipv4Addr, port: u16) -> Self {
         Self::zeroed().put(bindings::sockaddr_in {
             sin_family: AF_INET,
             sin_port: port.to_be(),
@@ -88,7 +88,7 @@ impl SockAddr {
     }
 
     /// Creates an IPv6 address. The scope is the index of a network interface, or 0.
-    pub fn v6(addr: Ipv6Addr, scope: u32, port: u16) -> Self {
+    pub(super) fn v6(addr: Ipv6Addr, scope: u32, port: u16) -> Self {
         Self::zeroed().put(bindings::sockaddr_in6 {
             sin6_family: AF_INET6,
             sin6_port: port.to_be(),
@@ -103,17 +103,17 @@ impl SockAddr {
     }
 
     /// Creates the IPv4 wildcard address.
-    pub fn any_v4(port: u16) -> Self {
+    pub(crate) fn any_v4(port: u16) -> Self {
         Self::v4(Ipv4Addr::UNSPECIFIED, port)
     }
 
     /// Creates the IPv6 wildcard address.
-    pub fn any_v6(port: u16) -> Self {
+    pub(crate) fn any_v6(port: u16) -> Self {
         Self::v6(Ipv6Addr::UNSPECIFIED, 0, port)
     }
 
     /// Creates an InfiniBand address.
-    pub fn gid(gid: [u8; 16], port: u16) -> Self {
+    pub(crate) fn gid(gid: [u8; 16], port: u16) -> Self {
         Self::zeroed().put(IbAddr {
             family: AF_IB,
             pkey: 0xffff,
@@ -178,12 +178,12 @@ impl SockAddr {
     }
 
     /// Creates the InfiniBand wildcard address.
-    pub fn any_gid(port: u16) -> Self {
+    pub(crate) fn any_gid(port: u16) -> Self {
         Self::gid([0; 16], port)
     }
 
     /// Returns the port space of the connection manager for addresses of this family.
-    pub fn port_space(&self) -> bindings::rdma_ucm_port_space {
+    pub(crate) fn port_space(&self) -> bindings::rdma_ucm_port_space {
         match self.parts() {
             Some((Addr::Gid(_), _, _)) => bindings::rdma_ucm_port_space_RDMA_PS_IB,
             _ => bindings::rdma_ucm_port_space_RDMA_PS_TCP,
@@ -207,7 +207,7 @@ impl SockAddr {
     }
 
     /// Returns the same address with another port.
-    pub fn with_port(self, port: u16) -> Self {
+    pub(crate) fn with_port(self, port: u16) -> Self {
         match self.parts() {
             Some((Addr::V4(addr), _, _)) => Self::v4(addr, port),
             Some((Addr::V6 { addr, .. }, scope, _)) => Self::v6(addr, scope, port),

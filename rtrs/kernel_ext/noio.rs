@@ -17,7 +17,7 @@ use crate::bindings;
 /// This includes allocations of called functions, such as those of an RDMA driver that
 /// creates a queue pair. Scopes may be nested.
 #[must_use = "the scope ends when this is dropped"]
-pub struct NoIoScope {
+pub(crate) struct NoIoScope {
     /// Whether the flag was set before.
     was_set: bool,
     _of_this_task: NotThreadSafe,
@@ -25,7 +25,7 @@ pub struct NoIoScope {
 
 impl NoIoScope {
     /// Begins the scope.
-    pub fn begin() -> Self {
+    pub(crate) fn begin() -> Self {
         // SAFETY: Only reads a per-CPU variable.
         let task = unsafe { bindings::get_current() };
 

@@ -87,7 +87,7 @@ impl Pages {
     /// # Errors
     ///
     /// `ERANGE` when `offset` is beyond the end.
-    pub fn page_at(&self, offset: usize) -> Result<NonNull<bindings::page>> {
+    pub(crate) fn page_at(&self, offset: usize) -> Result<NonNull<bindings::page>> {
         if offset >= self.len() {
             return Err(ERANGE);
         }
@@ -101,7 +101,7 @@ impl Pages {
     /// # Errors
     ///
     /// `ERANGE` when the range goes beyond the end.
-    pub fn read_at(&self, offset: usize, to: &mut [u8]) -> Result {
+    pub(crate) fn read_at(&self, offset: usize, to: &mut [u8]) -> Result {
         let range = self.check(offset, to.len())?;
 
         // SAFETY: In bounds; `to` cannot overlap, as no references to the block exist.
@@ -120,7 +120,7 @@ impl Pages {
     /// # Errors
     ///
     /// `ERANGE` when the range goes beyond the end.
-    pub fn write_at(&self, offset: usize, from: &[u8]) -> Result {
+    pub(crate) fn write_at(&self, offset: usize, from: &[u8]) -> Result {
         let range = self.check(offset, from.len())?;
 
         // SAFETY: In bounds; `from` cannot overlap, as no references to the block exist.
@@ -139,7 +139,7 @@ impl Pages {
     /// # Errors
     ///
     /// `ERANGE` when the range goes beyond the end.
-    pub fn zero(&self, offset: usize, len: usize) -> Result {
+    pub(crate) fn zero(&self, offset: usize, len: usize) -> Result {
         let range = self.check(offset, len)?;
 
         // SAFETY: In bounds.

@@ -15,7 +15,7 @@ use super::cpu;
 struct Padded<T>(T);
 
 /// A value for each possible CPU.
-pub struct PerCpu<T>(KVVec<Padded<T>>);
+pub(crate) struct PerCpu<T>(KVVec<Padded<T>>);
 
 impl<T> PerCpu<T> {
     /// Creates the values.
@@ -23,7 +23,7 @@ impl<T> PerCpu<T> {
     /// # Errors
     ///
     /// `ENOMEM`.
-    pub fn new(mut value: impl FnMut() -> T) -> Result<Self> {
+    pub(crate) fn new(mut value: impl FnMut() -> T) -> Result<Self> {
         let count = usize::try_from(cpu::ids())?.max(1);
 
         let mut values = KVVec::with_capacity(count, GFP_KERNEL)?;
@@ -35,19 +35,19 @@ impl<T> PerCpu<T> {
 
     /// Returns the value of the current CPU. From any context.
     #[inline]
-    pub fn this(&self) -> Option<&T> {
+    pub(crate) fn this(&self) -> Option<&T> {
         self.get(cpu::current())
     }
 
     /// Returns the value of CPU number `cpu`.
     #[inline]
-    pub fn get(&self, cpu: u32) -> Option<&T> {
+    pub(crate) fn get(&self, cpu: u32) -> Option<&T> {
         let index = usize::try_from(cpu).ok()?;
         self.0.get(index).map(|padded| &padded.0)
     }
 
     /// Returns the values of all CPUs.
-    pub fn iter(&self) -> impl Iterator<Item = &T> + Clone {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &T> + Clone {
         self.0.iter().map(|padded| &padded.0)
     }
 }

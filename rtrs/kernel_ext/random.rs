@@ -7,19 +7,19 @@
 use crate::bindings;
 
 /// Returns a random number (`get_random_u32`). From any context.
-pub fn u32() -> u32 {
+pub(crate) fn u32() -> u32 {
     // SAFETY: May be called from any context.
     unsafe { bindings::get_random_u32() }
 }
 
 /// Fills `buf` with random bytes (`get_random_bytes`).
-pub fn fill(buf: &mut [u8]) {
+pub(crate) fn fill(buf: &mut [u8]) {
     // SAFETY: The buffer is writable for its length.
     unsafe { bindings::get_random_bytes(buf.as_mut_ptr().cast(), buf.len()) };
 }
 
 /// Returns a random UUID (RFC 9562, version 4), in network byte order.
-pub fn uuid() -> [u8; 16] {
+pub(crate) fn uuid() -> [u8; 16] {
     let mut uuid = [0; 16];
     fill(&mut uuid);
 

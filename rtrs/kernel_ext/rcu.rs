@@ -29,7 +29,7 @@ use kernel::{
 ///
 /// The pointer is null or that of a `KBox`. The box is freed only after every RCU read-side
 /// section that may have read the pointer has ended.
-pub struct RcuBox<T> {
+pub(crate) struct RcuBox<T> {
     ptr: AtomicPtr<T>,
     _owned: PhantomData<KBox<T>>,
 }
@@ -41,7 +41,7 @@ unsafe impl<T: Send + Sync> Sync for RcuBox<T> {}
 
 impl<T> RcuBox<T> {
     /// Creates it without a value.
-    pub const fn new() -> Self {
+    pub(crate) const fn new() -> Self {
         // INVARIANT: Null.
         Self {
             ptr: AtomicPtr::new(core::ptr::null_mut()),
@@ -51,7 +51,7 @@ impl<T> RcuBox<T> {
 
     /// Returns the value, valid during the RCU read-side section (`rcu_dereference`).
     #[inline]
-    pub fn get<'a>(&'a self, _section: &'a Guard) -> Option<&'a T> {
+    pub(crate) fn get<'a>(&'a self, _section: &'a Guard) -> Option<&'a T> {
         let ptr = self.ptr.load(Acquire);
         // SAFETY: By the type invariants the value stays until the section ends, which
         // outlives the borrow.
@@ -60,7 +60,7 @@ impl<T> RcuBox<T> {
 
     /// Replaces the value with `new`, waits until no reader uses the old one
     /// (`synchronize_rcu`), and returns that. Sleeps.
-    pub fn replace(&self, new: Option<KBox<T>>) -> Option<KBox<T>> {
+    pub(crate) fn replace(&self, new: Option<KBox<T>>) -> Option<KBox<T>> {
         let new = new.map_or(core::ptr::null_mut(), KBox::into_raw);
         // INVARIANT: Null or of a `KBox`; readers of the old one are waited for below.
         let old = self.ptr.swap(new, AcqRel);

@@ -73,10 +73,10 @@ pub(crate) fn expect_one(input: &[u8], subject: &dyn fmt::Display, file: &str) -
 }
 
 /// Prints the contents of a file.
-pub type Show<T> = fn(this: ArcBorrow<'_, T>, buf: &mut Buf<'_>) -> Result;
+pub(super) type Show<T> = fn(this: ArcBorrow<'_, T>, buf: &mut Buf<'_>) -> Result;
 
 /// Handles a write to a file. `input` is without one trailing newline.
-pub type Store<T> = fn(this: ArcBorrow<'_, T>, input: &[u8], ctx: &StoreCtx<'_>) -> Result;
+pub(super) type Store<T> = fn(this: ArcBorrow<'_, T>, input: &[u8], ctx: &StoreCtx<'_>) -> Result;
 
 /// The declaration of one file; made by [`sysfs_files!`](crate::sysfs_files).
 pub struct Attr<T: 'static> {

@@ -18,7 +18,7 @@ use crate::bindings;
 
 /// The side of the transport that an event happens on.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Side {
+pub(crate) enum Side {
     /// The machine that maps devices.
     Client,
     /// The machine that exports devices.
@@ -86,7 +86,7 @@ impl core::fmt::Write for Text {
 }
 
 /// Traces that a session enters a state.
-pub fn session(side: Side, session: &CStr, state: &dyn fmt::Display) {
+pub(crate) fn session(side: Side, session: &CStr, state: &dyn fmt::Display) {
     // SAFETY: Only reads a static key.
     if unsafe { bindings::rtrs_trace_session_enabled() } {
         fire_session(side, session, state);
@@ -104,7 +104,7 @@ fn fire_session(side: Side, session: &CStr, state: &dyn fmt::Display) {
 }
 
 /// Traces that a path enters a state.
-pub fn path(side: Side, path: &dyn fmt::Display, state: &dyn fmt::Display) {
+pub(crate) fn path(side: Side, path: &dyn fmt::Display, state: &dyn fmt::Display) {
     // SAFETY: Only reads a static key.
     if unsafe { bindings::rtrs_trace_path_enabled() } {
         fire_path(side, path, state);
@@ -122,7 +122,7 @@ fn fire_path(side: Side, path: &dyn fmt::Display, state: &dyn fmt::Display) {
 }
 
 /// A request that failed.
-pub struct Failed<'a> {
+pub(crate) struct Failed<'a> {
     /// The path, or the session if the request was not sent on any.
     pub place: &'a dyn fmt::Display,
     /// `read` or `write`.
@@ -136,7 +136,7 @@ pub struct Failed<'a> {
 }
 
 /// Traces that a request fails.
-pub fn io_error(side: Side, failed: &Failed<'_>) {
+pub(crate) fn io_error(side: Side, failed: &Failed<'_>) {
     // SAFETY: Only reads a static key.
     if unsafe { bindings::rtrs_trace_io_error_enabled() } {
         fire_io_error(side, failed);

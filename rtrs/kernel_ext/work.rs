@@ -237,7 +237,10 @@ pub fn schedule<T: OwnedWorkItem<ID>, const ID: u64>(object: &Arc<T>) -> bool {
 ///
 /// From any context. A work item that is running will run again. Returns false if it was
 /// stopped, the workqueue is being dropped, or another caller queued it at the same moment.
-pub fn reschedule_in<T: OwnedWorkItem<ID>, const ID: u64>(object: &Arc<T>, delay: Delta) -> bool {
+pub fn reschedule_in<T: OwnedWorkItem<ID>, const ID: u64>(
+    object: &Arc<T>,
+    delay: Delta,
+) -> bool {
     let work = work::<T, ID>(object);
 
     // SAFETY: Initialised in `OwnedWork::new`.
@@ -253,7 +256,7 @@ pub fn reschedule_in<T: OwnedWorkItem<ID>, const ID: u64>(object: &Arc<T>, delay
 ///
 /// Returns whether it was pending. The work item must not call this itself. It may be queued
 /// again, also by other callers while this waits; see [`stop_sync`].
-pub fn cancel_sync<T: OwnedWorkItem<ID>, const ID: u64>(object: &Arc<T>) -> bool {
+pub(crate) fn cancel_sync<T: OwnedWorkItem<ID>, const ID: u64>(object: &Arc<T>) -> bool {
     let work = work::<T, ID>(object);
 
     // SAFETY: Initialised in `OwnedWork::new`.

@@ -41,11 +41,11 @@ pub(super) fn caller() -> &'static CStr {
 pub(super) const MAX_RETRIES: u8 = 7;
 
 /// The largest size of private data of an event; further bytes are padding.
-pub const MAX_PRIVATE: usize = 64;
+pub(super) const MAX_PRIVATE: usize = 64;
 
 /// Private data that the peer sent when it accepted or rejected a connection.
 #[derive(Clone, Copy)]
-pub struct Private {
+pub(crate) struct Private {
     bytes: [u8; MAX_PRIVATE],
     len: usize,
 }
@@ -65,14 +65,14 @@ impl Private {
     }
 
     /// Returns the bytes.
-    pub fn as_slice(&self) -> &[u8] {
+    pub(crate) fn as_slice(&self) -> &[u8] {
         &self.bytes[..self.len]
     }
 }
 
 /// Events of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum CmEvent {
+pub(crate) enum CmEvent {
     /// The peer accepted, or received the acceptance.
     Established,
     /// The connection ended.
@@ -87,7 +87,7 @@ pub enum CmEvent {
 
 /// Receives [`CmEvent`]s, in a worker of the connection manager. It must not drop the
 /// connection, but queue that to another worker.
-pub trait CmEvents: Send + Sync {
+pub(crate) trait CmEvents: Send + Sync {
     /// Called with each event.
     fn event(&self, event: CmEvent);
 }
@@ -169,7 +169,7 @@ impl Context {
 
 /// Interrupts connection setup from another task.
 #[pin_data]
-pub struct Interrupt {
+pub(crate) struct Interrupt {
     #[pin]
     state: SpinLock<InterruptState>,
 }
@@ -182,14 +182,14 @@ struct InterruptState {
 
 impl Interrupt {
     /// Creates one that is not raised.
-    pub fn new() -> impl PinInit<Self> {
+    pub(crate) fn new() -> impl PinInit<Self> {
         pin_init!(Self {
             state <- new_spinlock!(InterruptState { raised: false, waiting: None }),
         })
     }
 
     /// Ends the present wait, and each later one, with `ECANCELED`.
-    pub fn raise(&self) {
+    pub(crate) fn raise(&self) {
         let waiting = {
             let mut state = self.state.lock();
             state.raised = true;
@@ -201,7 +201,7 @@ impl Interrupt {
     }
 
     /// Makes it not raised.
-    pub fn reset(&self) {
+    pub(crate) fn reset(&self) {
         self.state.lock().raised = false;
     }
 
@@ -344,12 +344,6 @@ impl CmId {
     pub(super) fn src(&self) -> SockAddr {
         // SAFETY: Both are `sockaddr_storage`, constant once resolved.
         unsafe { SockAddr::from_raw((&raw const (*self.as_ptr()).route.addr.src_addr).cast()) }
-    }
-
-    /// Returns the address of the peer.
-    pub(super) fn dst(&self) -> SockAddr {
-        // SAFETY: As above.
-        unsafe { SockAddr::from_raw((&raw const (*self.as_ptr()).route.addr.dst_addr).cast()) }
     }
 
     /// Destroys a queue pair made on this id.

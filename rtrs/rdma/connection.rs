@@ -48,7 +48,7 @@ use super::{
 };
 
 /// Most completions that one call of [`Connection::poll`] handles.
-pub const POLL_BUDGET: c_int = 64;
+pub(super) const POLL_BUDGET: c_int = 64;
 
 /// An owned completion queue.
 struct Cq(NonNull<bindings::ib_cq>);
@@ -105,7 +105,7 @@ impl Drop for Cq {
 ///
 /// `cm` has a queue pair whose context is the pointer of `shared`, and whose send and receive
 /// queues complete on `cq`.
-pub struct Connection<C: Send + Sync + 'static> {
+pub(crate) struct Connection<C: Send + Sync + 'static> {
     // In the order of destruction, after `drop` destroyed the queue pair.
     cq: Cq,
     /// Whether a call of [`Connection::poll`] handles completions.
@@ -196,38 +196,28 @@ impl<C: Send + Sync + 'static> Connection<C> {
     }
 
     /// For posting.
-    pub fn qp(&self) -> QpRef<'_, C> {
+    pub(crate) fn qp(&self) -> QpRef<'_, C> {
         // SAFETY: The queue pair lives as long as `self` and has this context.
         unsafe { QpShared::<C>::of(self.raw_qp()) }
     }
 
-    /// Returns the context.
-    pub fn context(&self) -> &Arc<C> {
-        &self.shared.context
-    }
-
     /// Returns the protection domain.
-    pub fn pd(&self) -> &Arc<Pd> {
+    pub(crate) fn pd(&self) -> &Arc<Pd> {
         &self.pd
     }
 
     /// Returns the local address.
-    pub fn src(&self) -> SockAddr {
+    pub(crate) fn src(&self) -> SockAddr {
         self.cm.src()
     }
 
-    /// Returns the address of the peer.
-    pub fn dst(&self) -> SockAddr {
-        self.cm.dst()
-    }
-
     /// Returns the port number of the device, from 1.
-    pub fn port(&self) -> u32 {
+    pub(crate) fn port(&self) -> u32 {
         self.cm.port()
     }
 
     /// Disconnects ([`rdma_disconnect`](srctree/include/rdma/rdma_cm.h)). Does not wait.
-    pub fn disconnect(&self) {
+    pub(crate) fn disconnect(&self) {
         // SAFETY: The id is alive. An error means that it is not connected.
         unsafe { bindings::rdma_disconnect(self.cm.as_ptr()) };
     }
@@ -239,7 +229,7 @@ impl<C: Send + Sync + 'static> Connection<C> {
     ///
     /// Returns 0 while another call handles completions: they are handled one at a time and
     /// in order, as for every connection.
-    pub fn poll(&self) -> u32 {
+    pub(crate) fn poll(&self) -> u32 {
         if self.polled.swap(true, Acquire) {
             return 0;
         }
@@ -251,7 +241,7 @@ impl<C: Send + Sync + 'static> Connection<C> {
 
     /// Ends posting and waits until every posted work request has completed
     /// ([`ib_drain_qp`](srctree/include/rdma/ib_verbs.h)). No completion runs after this.
-    pub fn drain(&self) {
+    pub(crate) fn drain(&self) {
         // Draining again would take long where completions are only polled.
         if self.drained.load(Acquire) {
             return;

@@ -32,7 +32,7 @@ use super::{
 };
 
 /// Reason why a connection was not made.
-pub enum ConnectError {
+pub(crate) enum ConnectError {
     /// The peer rejected it, with this private data.
     Rejected(Private),
     /// Any other error.
@@ -53,7 +53,7 @@ impl From<Error> for ConnectError {
 const ADDR_TIMEOUT_MS: usize = 5_000;
 
 /// A connection id whose address and route are resolved.
-pub struct Resolved {
+pub(crate) struct Resolved {
     cm: CmId,
     /// Number of retransmissions of a packet.
     retries: u8,
@@ -69,7 +69,7 @@ impl Resolved {
     ///
     /// `EHOSTUNREACH` when there is no route, `ENODEV` when the route has no RDMA device,
     /// `EINTR` when the task was killed, `ECANCELED` when `interrupt` was raised.
-    pub fn new(
+    pub(crate) fn new(
         src: Option<&SockAddr>,
         dst: &SockAddr,
         timeout_ms: u32,
@@ -112,7 +112,7 @@ impl Resolved {
     }
 
     /// Returns the device of the route.
-    pub fn device(&self) -> Result<CmDevice<'_>> {
+    pub(crate) fn device(&self) -> Result<CmDevice<'_>> {
         self.cm.device()
     }
 
@@ -126,7 +126,7 @@ impl Resolved {
     /// # Errors
     ///
     /// `ENETDOWN` when the port of the device is not active.
-    pub fn connect<C: CmEvents + 'static>(
+    pub(crate) fn connect<C: CmEvents + 'static>(
         mut self,
         pd: &Arc<Pd>,
         context: Arc<C>,

@@ -53,7 +53,7 @@ impl DmaDir {
 ///
 /// `ptr` is an allocation of `len` bytes, mapped at `addr` for the device of
 /// `pd` in direction `dir`.
-pub struct DmaBuf {
+pub(crate) struct DmaBuf {
     ptr: NonNull<u8>,
     len: usize,
     addr: u64,
@@ -69,7 +69,7 @@ unsafe impl Sync for DmaBuf {}
 
 impl DmaBuf {
     /// Allocates and maps `len` bytes (1 or more) of zeroes.
-    pub fn new(pd: &Arc<Pd>, len: usize, dir: DmaDir) -> Result<Self> {
+    pub(crate) fn new(pd: &Arc<Pd>, len: usize, dir: DmaDir) -> Result<Self> {
         if len == 0 {
             return Err(EINVAL);
         }
@@ -95,13 +95,8 @@ impl DmaBuf {
     }
 
     /// Returns the size in bytes.
-    pub fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.len
-    }
-
-    /// Returns false: a buffer has at least one byte.
-    pub fn is_empty(&self) -> bool {
-        false
     }
 
     fn check(&self, off: usize, len: usize) -> Result {
@@ -112,7 +107,7 @@ impl DmaBuf {
     }
 
     /// Copies `src` to offset `off`. `EINVAL` when it does not fit.
-    pub fn write(&self, off: usize, src: &[u8]) -> Result {
+    pub(crate) fn write(&self, off: usize, src: &[u8]) -> Result {
         self.check(off, src.len())?;
         // SAFETY: The range was checked against the allocation.
         unsafe { core::ptr::copy(src.as_ptr(), self.ptr.as_ptr().add(off), src.len()) };
@@ -120,7 +115,7 @@ impl DmaBuf {
     }
 
     /// Returns the whole buffer, to be written in place. `EINVAL` if the device writes to it.
-    pub fn bytes_mut(&mut self) -> Result<&mut [u8]> {
+    pub(crate) fn bytes_mut(&mut self) -> Result<&mut [u8]> {
         if self.dir != DmaDir::ToDevice {
             return Err(EINVAL);
         }
@@ -130,7 +125,7 @@ impl DmaBuf {
     }
 
     /// Copies from offset `off` to fill `dst`. `EINVAL` when out of range.
-    pub fn read(&self, off: usize, dst: &mut [u8]) -> Result {
+    pub(crate) fn read(&self, off: usize, dst: &mut [u8]) -> Result {
         self.check(off, dst.len())?;
         // SAFETY: The range was checked against the allocation.
         unsafe { core::ptr::copy(self.ptr.as_ptr().add(off), dst.as_mut_ptr(), dst.len()) };
@@ -139,7 +134,7 @@ impl DmaBuf {
 
     /// Passes `len` bytes from `off` to the device after the CPU wrote them
     /// (`ib_dma_sync_single_for_device`).
-    pub fn sync_for_device(&self, off: usize, len: usize) {
+    pub(crate) fn sync_for_device(&self, off: usize, len: usize) {
         if self.check(off, len).is_ok() {
             // SAFETY: The range lies in the mapping; offsets are allowed here.
             unsafe {
@@ -155,7 +150,7 @@ impl DmaBuf {
 
     /// Passes `len` bytes from `off` to the CPU after the device wrote them
     /// (`ib_dma_sync_single_for_cpu`).
-    pub fn sync_for_cpu(&self, off: usize, len: usize) {
+    pub(crate) fn sync_for_cpu(&self, off: usize, len: usize) {
         if self.check(off, len).is_ok() {
             // SAFETY: As above.
             unsafe {
@@ -170,7 +165,7 @@ impl DmaBuf {
     }
 
     /// Names `len` bytes (1 or more) from `off` in a work request.
-    pub fn sge(&self, off: usize, len: usize) -> Result<Sge<'_>> {
+    pub(crate) fn sge(&self, off: usize, len: usize) -> Result<Sge<'_>> {
         self.check(off, len)?;
         Sge::new(self.addr + off as u64, len, self.pd.lkey())
     }
@@ -189,7 +184,7 @@ impl Drop for DmaBuf {
 }
 
 /// A block of pages mapped for a device.
-pub struct DmaPages {
+pub(crate) struct DmaPages {
     // Dropped before the memory that it names: unmapping may still copy to that.
     map: MappedSg,
     pages: Arc<Pages>,
@@ -197,7 +192,7 @@ pub struct DmaPages {
 
 impl DmaPages {
     /// Maps all of `pages`.
-    pub fn new(pd: &Arc<Pd>, pages: Arc<Pages>, dir: DmaDir) -> Result<Self> {
+    pub(crate) fn new(pd: &Arc<Pd>, pages: Arc<Pages>, dir: DmaDir) -> Result<Self> {
         let mut table = SgTable::new(pd, 1)?;
         // SAFETY: The new object keeps `pages`, and drops the mapping before.
         let map = unsafe {
@@ -208,29 +203,29 @@ impl DmaPages {
     }
 
     /// Returns the memory.
-    pub fn pages(&self) -> &Arc<Pages> {
+    pub(crate) fn pages(&self) -> &Arc<Pages> {
         &self.pages
     }
 
     /// Returns the mapping, for a memory region.
-    pub fn mapped(&self) -> &MappedSg {
+    pub(crate) fn mapped(&self) -> &MappedSg {
         &self.map
     }
 
     /// Passes `len` bytes from `off` to the device after the CPU wrote them
     /// (`ib_dma_sync_single_for_device`).
-    pub fn sync_for_device(&self, off: usize, len: usize) {
+    pub(crate) fn sync_for_device(&self, off: usize, len: usize) {
         self.map.sync_for_device(off, len);
     }
 
     /// Passes `len` bytes from `off` to the CPU after the device wrote them
     /// (`ib_dma_sync_single_for_cpu`).
-    pub fn sync_for_cpu(&self, off: usize, len: usize) {
+    pub(crate) fn sync_for_cpu(&self, off: usize, len: usize) {
         self.map.sync_for_cpu(off, len);
     }
 
     /// Names `len` bytes (1 or more) from `off` in a work request.
-    pub fn sge(&self, off: usize, len: usize) -> Result<Sge<'_>> {
+    pub(crate) fn sge(&self, off: usize, len: usize) -> Result<Sge<'_>> {
         self.map.sge_in_first(off, len)
     }
 }

@@ -38,7 +38,7 @@ use super::{
 };
 
 /// Decides about connection requests.
-pub trait AcceptHandler: Send + Sync {
+pub(crate) trait AcceptHandler: Send + Sync {
     /// Called with the connection request of a peer and its private data.
     ///
     /// Consume `incoming` by [`Incoming::accept`] or [`Incoming::reject`]; the drop rejects it
@@ -48,7 +48,7 @@ pub trait AcceptHandler: Send + Sync {
 }
 
 /// A connection request that is neither accepted nor rejected.
-pub struct Incoming<'a> {
+pub(crate) struct Incoming<'a> {
     id: NonNull<bindings::rdma_cm_id>,
     result: &'a mut HandlerResult,
 }
@@ -65,7 +65,7 @@ enum HandlerResult {
 
 impl Incoming<'_> {
     /// Returns the device that received the request.
-    pub fn device(&self) -> Result<CmDevice<'_>> {
+    pub(crate) fn device(&self) -> Result<CmDevice<'_>> {
         // SAFETY: The id is alive and bound to the device that received the request;
         // `NonNull` has the layout of a pointer.
         let dev = unsafe {
@@ -75,13 +75,13 @@ impl Incoming<'_> {
     }
 
     /// Returns the local address.
-    pub fn src(&self) -> SockAddr {
+    pub(crate) fn src(&self) -> SockAddr {
         // SAFETY: The id is alive; the address is a `sockaddr_storage`.
         unsafe { SockAddr::from_raw((&raw const (*self.id.as_ptr()).route.addr.src_addr).cast()) }
     }
 
     /// Returns the address of the peer.
-    pub fn dst(&self) -> SockAddr {
+    pub(crate) fn dst(&self) -> SockAddr {
         // SAFETY: As above.
         unsafe { SockAddr::from_raw((&raw const (*self.id.as_ptr()).route.addr.dst_addr).cast()) }
     }
@@ -92,7 +92,7 @@ impl Incoming<'_> {
     /// `prepare` posts receives for the first messages of the peer. On failure the request is
     /// rejected with `refusal`, and every receive that was posted has completed when this
     /// returns.
-    pub fn accept<C: CmEvents + 'static>(
+    pub(crate) fn accept<C: CmEvents + 'static>(
         self,
         pd: &Arc<Pd>,
         context: Arc<C>,
@@ -152,7 +152,7 @@ impl Incoming<'_> {
 
     /// Rejects the request, with `private` as private data for the peer
     /// ([`rdma_reject`](srctree/include/rdma/rdma_cm.h)).
-    pub fn reject(self, private: &[u8; 56]) {
+    pub(crate) fn reject(self, private: &[u8; 56]) {
         // SAFETY: This runs in the handler of the id; the data is copied.
         unsafe {
             bindings::rdma_reject(
@@ -183,7 +183,7 @@ impl Incoming<'_> {
 /// # Invariants
 ///
 /// The context of `id` is the pointer of `accept`.
-pub struct Listener {
+pub(crate) struct Listener {
     id: NonNull<bindings::rdma_cm_id>,
     _accept: Pin<KBox<Arc<dyn AcceptHandler>>>,
 }
@@ -198,7 +198,7 @@ impl Listener {
     ///
     /// A wildcard address includes devices that appear later, but no other address family:
     /// iWARP does not support IPv4-mapped IPv6 addresses.
-    pub fn new(addr: &SockAddr, accept: Arc<dyn AcceptHandler>) -> Result<Self> {
+    pub(crate) fn new(addr: &SockAddr, accept: Arc<dyn AcceptHandler>) -> Result<Self> {
         let accept = KBox::pin(accept, GFP_KERNEL)?;
         // SAFETY: The handler has the right signature; the context is kept
         // alive by the value made below, which destroys the id first.

@@ -21,7 +21,7 @@ use super::{
 
 /// Access that the key of a region grants.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Access {
+pub(crate) enum Access {
     /// Only this side's own work requests use it.
     Local,
     /// The peer may write to it.
@@ -47,7 +47,7 @@ impl Access {
 /// # Invariants
 ///
 /// `mr` came from `ib_alloc_mr` on `pd` and has not been freed.
-pub struct Mr {
+pub(crate) struct Mr {
     mr: NonNull<bindings::ib_mr>,
     pd: Arc<Pd>,
 }
@@ -60,7 +60,7 @@ unsafe impl Sync for Mr {}
 impl Mr {
     /// Allocates a region for up to `max_pages` pages
     /// ([`ib_alloc_mr`](srctree/include/rdma/ib_verbs.h)).
-    pub fn new(pd: &Arc<Pd>, max_pages: u32) -> Result<Self> {
+    pub(crate) fn new(pd: &Arc<Pd>, max_pages: u32) -> Result<Self> {
         // SAFETY: The PD is alive.
         let mr = from_err_ptr(unsafe {
             bindings::ib_alloc_mr(
@@ -86,7 +86,7 @@ impl Mr {
     ///
     /// `page_size` is a power of two, to which all segments must be aligned except at the
     /// start of the first and the end of the last.
-    pub fn map(&mut self, map: &MappedSg, page_size: u32) -> Result {
+    pub(crate) fn map(&mut self, map: &MappedSg, page_size: u32) -> Result {
         self.describe(map, page_size)?;
         self.bump_key();
         Ok(())
@@ -98,7 +98,7 @@ impl Mr {
     /// # Errors
     ///
     /// `EINVAL` if `map` has another length, or another offset in its first page.
-    pub fn replace(&mut self, map: &MappedSg, page_size: u32) -> Result {
+    pub(crate) fn replace(&mut self, map: &MappedSg, page_size: u32) -> Result {
         let (iova, length) = (self.iova(), self.length());
         self.describe(map, page_size)?;
         let offset = u64::from(page_size).saturating_sub(1);
@@ -134,7 +134,7 @@ impl Mr {
 
     /// Steps the remote key to the [next one](next_key), and the low byte of the local key,
     /// which must be the same.
-    pub fn bump_key(&mut self) {
+    pub(crate) fn bump_key(&mut self) {
         let mr = self.as_ptr();
         // SAFETY: Exclusive by `&mut`; the keys are plain fields.
         unsafe {
@@ -144,25 +144,25 @@ impl Mr {
     }
 
     /// Returns the remote key.
-    pub fn rkey(&self) -> u32 {
+    pub(crate) fn rkey(&self) -> u32 {
         // SAFETY: Only written through `&mut self`.
         unsafe { (*self.as_ptr()).rkey }
     }
 
     /// Returns the address that the peer uses for the first byte.
-    pub fn iova(&self) -> u64 {
+    pub(crate) fn iova(&self) -> u64 {
         // SAFETY: As above.
         unsafe { (*self.as_ptr()).iova }
     }
 
     /// Returns the number of mapped bytes.
-    pub fn length(&self) -> u64 {
+    pub(crate) fn length(&self) -> u64 {
         // SAFETY: As above.
         unsafe { (*self.as_ptr()).length }
     }
 
     /// Returns a segment that names the whole region.
-    pub fn sge(&self) -> Result<super::wr::Sge<'_>> {
+    pub(crate) fn sge(&self) -> Result<super::wr::Sge<'_>> {
         // SAFETY: As above.
         let lkey = unsafe { (*self.as_ptr()).lkey };
         super::wr::Sge::new(self.iova(), usize::try_from(self.length())?, lkey)

@@ -45,7 +45,7 @@ use super::{
 ///
 /// They run in the context of the completion queue ([`PollContext`](super::qp::PollContext)),
 /// or in that of the caller of [`Op::record_response`].
-pub trait Operation: Send + Sync + Sized + 'static {
+pub(crate) trait Operation: Send + Sync + Sized + 'static {
     /// The context of the queue pairs that the operation can be posted on.
     type Context: Send + Sync + 'static;
 
@@ -71,7 +71,7 @@ pub trait Operation: Send + Sync + Sized + 'static {
 ///   only shared references to it.
 /// - While a send completion is awaited, the hardware owns one reference count.
 #[repr(C)]
-pub struct Op<T> {
+pub(crate) struct Op<T> {
     // First, so that the pointer that a completion carries is that of `Self`.
     cqe: UnsafeCell<bindings::ib_cqe>,
     state: OpState,
@@ -89,7 +89,7 @@ unsafe impl<T: Send + Sync> Sync for Op<T> {}
 
 impl<T: Operation> Op<T> {
     /// Creates an idle operation.
-    pub fn new(value: T) -> Result<Arc<Self>> {
+    pub(crate) fn new(value: T) -> Result<Arc<Self>> {
         // INVARIANT: `done` is set; the operation is idle.
         Ok(Arc::new(
             Self {
@@ -106,7 +106,7 @@ impl<T: Operation> Op<T> {
     }
 
     /// Takes exclusive access. `None` when the operation is held or posted.
-    pub fn begin(self: &Arc<Self>) -> Option<HeldOp<T>> {
+    pub(crate) fn begin(self: &Arc<Self>) -> Option<HeldOp<T>> {
         // INVARIANT: `begin` makes this task the holder.
         self.state.begin().then(|| HeldOp { op: self.clone() })
     }
@@ -117,7 +117,7 @@ impl<T: Operation> Op<T> {
     /// place of the peer. Returns false, without calling `record`, when no response is
     /// awaited. If the response is the last event, the operation is finished before this
     /// returns. If the operation was [taken over](Op::take_over), its data is not available.
-    pub fn record_response(
+    pub(crate) fn record_response(
         self: &Arc<Self>,
         qp: Option<&QpRef<'_, T::Context>>,
         record: impl FnOnce(Option<&T>),
@@ -143,14 +143,14 @@ impl<T: Operation> Op<T> {
 
     /// Takes exclusive access from a peer that owes nothing but its response. `None` when anything
     /// else is awaited. See [`OpState::take_over`].
-    pub fn take_over(self: &Arc<Self>) -> Option<HeldOp<T>> {
+    pub(crate) fn take_over(self: &Arc<Self>) -> Option<HeldOp<T>> {
         // INVARIANT: `take_over` makes this task the holder.
         self.state.take_over().then(|| HeldOp { op: self.clone() })
     }
 
     /// Counts one more timeout of a posted operation, and returns their number. `None` when
     /// it is not posted. See [`OpState::count_timeout`].
-    pub fn count_timeout(&self) -> Option<u32> {
+    pub(crate) fn count_timeout(&self) -> Option<u32> {
         self.state.count_timeout()
     }
 
@@ -217,19 +217,19 @@ impl<T: Operation> Op<T> {
 /// # Invariants
 ///
 /// The state of `op` is held, by this value.
-pub struct HeldOp<T: Operation> {
+pub(crate) struct HeldOp<T: Operation> {
     op: Arc<Op<T>>,
 }
 
 impl<T: Operation> HeldOp<T> {
     /// Returns the operation.
-    pub fn op(&self) -> &Arc<Op<T>> {
+    pub(crate) fn op(&self) -> &Arc<Op<T>> {
         &self.op
     }
 
     /// Awaits the response that an operation [taken over](Op::take_over) is owed. Returns the
     /// operation if there was one.
-    pub fn park(self) -> core::result::Result<(), Self> {
+    pub(crate) fn park(self) -> core::result::Result<(), Self> {
         match self.op.state.park() {
             true => {
                 drop(self.into_op());

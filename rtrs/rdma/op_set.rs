@@ -24,7 +24,7 @@ use super::op::{
 /// # Invariants
 ///
 /// Exactly the operations of this set are marked with its address.
-pub struct OpSet<T: Operation>(KVec<Arc<Op<T>>>);
+pub(crate) struct OpSet<T: Operation>(KVec<Arc<Op<T>>>);
 
 impl<T: Operation> OpSet<T> {
     /// Creates a set of `ops`.
@@ -32,7 +32,7 @@ impl<T: Operation> OpSet<T> {
     /// # Errors
     ///
     /// `EBUSY` when one of them is in another set already, `ENOMEM`.
-    pub fn new(ops: KVec<Arc<Op<T>>>) -> Result<Arc<Self>> {
+    pub(crate) fn new(ops: KVec<Arc<Op<T>>>) -> Result<Arc<Self>> {
         let mut set = UniqueArc::new(Self(KVec::new()), GFP_KERNEL)?;
         let address = UniqueArc::as_ptr(&set).addr();
         for (index, op) in ops.iter().enumerate() {
@@ -49,12 +49,12 @@ impl<T: Operation> OpSet<T> {
     }
 
     /// Returns the operation at `index`.
-    pub fn get(&self, index: usize) -> Option<&Arc<Op<T>>> {
+    pub(crate) fn get(&self, index: usize) -> Option<&Arc<Op<T>>> {
         self.0.get(index)
     }
 
     /// Returns all operations.
-    pub fn iter(&self) -> impl Iterator<Item = &Arc<Op<T>>> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Arc<Op<T>>> {
         self.0.iter()
     }
 }

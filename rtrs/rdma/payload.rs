@@ -193,7 +193,7 @@ impl Drop for PayloadBox {
 
 /// A transfer of linear memory that a task waits for.
 #[pin_data]
-pub struct LinearPayload {
+pub(crate) struct LinearPayload {
     message: KVec<u8>,
     memory: UnsafeCell<KVec<u8>>,
     len: u32,
@@ -214,7 +214,7 @@ unsafe impl Sync for LinearPayload {}
 impl LinearPayload {
     /// Creates a transfer of `message`, with a buffer of `len` zeroes (or none) that the peer
     /// writes to.
-    pub fn new(message: &[u8], len: u32) -> Result<Arc<Self>> {
+    pub(crate) fn new(message: &[u8], len: u32) -> Result<Arc<Self>> {
         let mut copy = KVec::new();
         copy.extend_from_slice(message, GFP_KERNEL)?;
         let mut memory = KVec::new();
@@ -233,7 +233,7 @@ impl LinearPayload {
     }
 
     /// Returns the transfer for the transport, once. `None` after that.
-    pub fn launch(this: &Arc<Self>) -> Option<PayloadBox> {
+    pub(crate) fn launch(this: &Arc<Self>) -> Option<PayloadBox> {
         let first = !this.launched.swap(true, Acquire);
         first.then(|| PayloadBox::new(LinearPayloadRef(this.clone())))
     }
@@ -243,7 +243,7 @@ impl LinearPayload {
     /// # Errors
     ///
     /// `ETIMEDOUT` after `limit`, `ERESTARTSYS` when the task was killed.
-    pub fn wait_over(&self, limit: Delta) -> Result {
+    pub(crate) fn wait_over(&self, limit: Delta) -> Result {
         match self.over.wait_killable_timeout(limit)? {
             true => Ok(()),
             false => Err(ETIMEDOUT),
@@ -255,7 +255,7 @@ impl LinearPayload {
     /// # Errors
     ///
     /// `EBUSY` when the transfer has not ended, otherwise its own error.
-    pub fn take(&self, dst: &mut [u8]) -> Result {
+    pub(crate) fn take(&self, dst: &mut [u8]) -> Result {
         if !self.over.is_done() {
             return Err(EBUSY);
         }

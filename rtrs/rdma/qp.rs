@@ -39,13 +39,13 @@ use super::{
     }, //
 };
 
-pub use super::quirks::rxe::Progress;
+pub(crate) use super::quirks::rxe::Progress;
 
 pub(super) use shared::QpShared;
 
 /// Where completions of a connection are handled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum PollContext {
+pub(crate) enum PollContext {
     /// In softirq (`IB_POLL_SOFTIRQ`): lowest latency, must not sleep.
     Softirq,
     /// In a worker (`IB_POLL_WORKQUEUE`): may sleep.
@@ -57,7 +57,7 @@ pub enum PollContext {
 
 /// The size of a queue pair and its completion queue.
 #[derive(Clone, Copy, Debug)]
-pub struct QpConfig {
+pub(crate) struct QpConfig {
     /// Send work requests that can be outstanding.
     pub send: u32,
     /// Of these, the number below which posts should be signaled, so that deferred credits
@@ -99,25 +99,25 @@ impl ReservedCredits {
 }
 
 /// A queue pair on which operations with context `C` can be posted.
-pub struct QpRef<'a, C> {
+pub(crate) struct QpRef<'a, C> {
     qp: NonNull<bindings::ib_qp>,
     pub(super) shared: &'a QpShared<C>,
 }
 
 impl<'a, C: Send + Sync + 'static> QpRef<'a, C> {
     /// Returns the context that the queue pair was created with.
-    pub fn context(&self) -> &'a Arc<C> {
+    pub(crate) fn context(&self) -> &'a Arc<C> {
         &self.shared.context
     }
 
     /// Whether immediates travel inside messages, see [`QpConfig::inline_imm`].
-    pub fn inline_imm(&self) -> bool {
+    pub(crate) fn inline_imm(&self) -> bool {
         self.shared.inline_imm
     }
 
     /// Keeps the operations of `set` alive, so that their chains can be posted
     /// [unsignaled](Self::post_unsignaled). Returns false if another set is kept already.
-    pub fn keep<T: Operation<Context = C>>(&self, set: &Arc<OpSet<T>>) -> bool {
+    pub(crate) fn keep<T: Operation<Context = C>>(&self, set: &Arc<OpSet<T>>) -> bool {
         self.shared.keep.populate(KeptOpSet::new(set.clone()))
     }
 
@@ -138,7 +138,7 @@ impl<'a, C: Send + Sync + 'static> QpRef<'a, C> {
     ///
     /// `ENOTCONN` once the connection drains, `ENOSPC` when the queue is full, otherwise the
     /// error of `build` or of the device. The operation is returned with the error.
-    pub fn post_send<T: Operation<Context = C>>(
+    pub(crate) fn post_send<T: Operation<Context = C>>(
         &self,
         op: HeldOp<T>,
         awaited: AwaitedEvents,
@@ -149,7 +149,7 @@ impl<'a, C: Send + Sync + 'static> QpRef<'a, C> {
 
     /// As [`Self::post_send`], and reserves credits for `follow_ups` more work requests. Each
     /// is used by [`Self::post_send_reserved`] or returned by [`Self::release_reserved`].
-    pub fn post_send_and_reserve<T: Operation<Context = C>>(
+    pub(crate) fn post_send_and_reserve<T: Operation<Context = C>>(
         &self,
         op: HeldOp<T>,
         awaited: AwaitedEvents,
@@ -165,7 +165,7 @@ impl<'a, C: Send + Sync + 'static> QpRef<'a, C> {
 
     /// As [`Self::post_send`], for a chain of one work request with a reserved credit. The
     /// credit stays reserved if this fails.
-    pub fn post_send_reserved<T: Operation<Context = C>>(
+    pub(crate) fn post_send_reserved<T: Operation<Context = C>>(
         &self,
         op: HeldOp<T>,
         awaited: AwaitedEvents,
@@ -175,7 +175,7 @@ impl<'a, C: Send + Sync + 'static> QpRef<'a, C> {
     }
 
     /// Returns a credit that was reserved for a work request that is not going to follow.
-    pub fn release_reserved(&self) {
+    pub(crate) fn release_reserved(&self) {
         self.shared.credits.use_set_aside(1);
         self.shared.credits.release(1);
     }
@@ -229,7 +229,7 @@ impl<'a, C: Send + Sync + 'static> QpRef<'a, C> {
 
     /// Whether so few credits are left that the next post should be signaled, and not
     /// [unsignaled](Self::post_unsignaled).
-    pub fn is_low_on_credits(&self) -> bool {
+    pub(crate) fn is_low_on_credits(&self) -> bool {
         self.shared.credits.is_below(self.shared.reserve)
     }
 
@@ -245,7 +245,7 @@ impl<'a, C: Send + Sync + 'static> QpRef<'a, C> {
     ///
     /// `EPERM` if the operation is not kept, otherwise as for [`QpRef::post_send`]. Nothing
     /// was posted then.
-    pub fn post_unsignaled<T: Operation<Context = C>>(
+    pub(crate) fn post_unsignaled<T: Operation<Context = C>>(
         &self,
         op: &HeldOp<T>,
         build: impl for<'b> FnOnce(&'b T, &mut SendChain<'b>) -> Result,
@@ -309,7 +309,7 @@ impl<'a, C: Send + Sync + 'static> QpRef<'a, C> {
     /// # Errors
     ///
     /// As [`QpRef::post_send`].
-    pub fn post_recv<T: Operation<Context = C>>(
+    pub(crate) fn post_recv<T: Operation<Context = C>>(
         &self,
         op: HeldOp<T>,
         buffer: impl for<'b> FnOnce(&'b T) -> Result<Option<Sge<'b>>>,
@@ -338,7 +338,7 @@ impl<'a, C: Send + Sync + 'static> QpRef<'a, C> {
     }
 
     /// Sends the peer an immediate that belongs to no operation, such as a heartbeat.
-    pub fn post_imm(&self, imm: u32) -> Result {
+    pub(crate) fn post_imm(&self, imm: u32) -> Result {
         self.post_unowned(&self.shared.chained, |chain| chain.imm_only(imm))
     }
 

@@ -22,7 +22,7 @@ use super::{
 };
 
 /// The most segments of one I/O.
-pub const MAX_SEGMENTS: usize = 128;
+pub(crate) const MAX_SEGMENTS: usize = 128;
 
 /// A table of segments that is not mapped.
 pub struct SgTable {

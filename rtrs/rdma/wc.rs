@@ -11,7 +11,7 @@ use crate::bindings;
 
 /// Kind of a completion.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum WcKind {
+pub(crate) enum WcKind {
     /// A message arrived in a posted receive.
     Recv,
     /// The peer wrote to local memory and sent an immediate.
@@ -22,7 +22,7 @@ pub enum WcKind {
 
 /// A work completion, valid for the call it is passed to.
 #[repr(transparent)]
-pub struct Wc(bindings::ib_wc);
+pub(crate) struct Wc(bindings::ib_wc);
 
 impl Wc {
     /// # Safety
@@ -35,23 +35,23 @@ impl Wc {
 
     /// Whether the work request succeeded. If not, only [`Wc::is_flush`] and
     /// [`Wc::status_name`] mean anything.
-    pub fn is_ok(&self) -> bool {
+    pub(crate) fn is_ok(&self) -> bool {
         self.0.status == bindings::ib_wc_status_IB_WC_SUCCESS
     }
 
     /// Whether the work request did not run, as the queue pair was in the error state.
-    pub fn is_flush(&self) -> bool {
+    pub(crate) fn is_flush(&self) -> bool {
         self.0.status == bindings::ib_wc_status_IB_WC_WR_FLUSH_ERR
     }
 
     /// Returns the name of the status (`ib_wc_status_msg`).
-    pub fn status_name(&self) -> &'static CStr {
+    pub(crate) fn status_name(&self) -> &'static CStr {
         // SAFETY: Returns a string constant for every value.
         unsafe { CStr::from_char_ptr(bindings::ib_wc_status_msg(self.0.status)) }
     }
 
     /// Returns the kind.
-    pub fn kind(&self) -> WcKind {
+    pub(crate) fn kind(&self) -> WcKind {
         match self.0.opcode {
             bindings::ib_wc_opcode_IB_WC_RECV => WcKind::Recv,
             bindings::ib_wc_opcode_IB_WC_RECV_RDMA_WITH_IMM => WcKind::RecvWriteImm,
@@ -60,7 +60,7 @@ impl Wc {
     }
 
     /// Returns the number of bytes received.
-    pub fn byte_len(&self) -> usize {
+    pub(crate) fn byte_len(&self) -> usize {
         self.0.byte_len as usize
     }
 
@@ -69,7 +69,7 @@ impl Wc {
     }
 
     /// Returns the immediate, if the message has one.
-    pub fn imm(&self) -> Option<u32> {
+    pub(crate) fn imm(&self) -> Option<u32> {
         self.has_flag(bindings::ib_wc_flags_IB_WC_WITH_IMM)
             // SAFETY: The flag says which member of the union is set; both are
             // plain integers.
@@ -77,7 +77,7 @@ impl Wc {
     }
 
     /// Returns the local key that the message invalidated, if it did.
-    pub fn invalidated_rkey(&self) -> Option<u32> {
+    pub(crate) fn invalidated_rkey(&self) -> Option<u32> {
         self.has_flag(bindings::ib_wc_flags_IB_WC_WITH_INVALIDATE)
             // SAFETY: As above.
             .then(|| unsafe { *self.0.ex.invalidate_rkey.as_ref() })

@@ -33,7 +33,7 @@ const MAX_SGES: usize = 20;
 
 /// The most segments that one work request of a chain may name beside one for
 /// a header; a device may allow less.
-pub const MAX_DATA_SGES: usize = 16;
+pub(crate) const MAX_DATA_SGES: usize = 16;
 
 /// A piece of mapped memory, named in a work request.
 #[derive(Clone, Copy)]
@@ -84,7 +84,7 @@ impl Sge<'_> {
 
 /// An address in the memory of the peer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Remote {
+pub(crate) struct Remote {
     /// The address.
     pub addr: u64,
     /// The key that grants access to it.
@@ -132,7 +132,7 @@ impl From<bindings::ib_reg_wr> for RawWr {
 /// # Invariants
 ///
 /// The first `wrs` slots and the first `sges` segments are initialised.
-pub struct SendChain<'a> {
+pub(crate) struct SendChain<'a> {
     slots: [MaybeUninit<RawWr>; MAX_WRS],
     segments: [MaybeUninit<bindings::ib_sge>; MAX_SGES],
     wrs: usize,
@@ -207,7 +207,7 @@ impl<'a> SendChain<'a> {
     }
 
     /// Registers `mr` under its current key (`IB_WR_REG_MR`).
-    pub fn reg_mr(&mut self, mr: &'a Mr, access: Access) -> Result {
+    pub(crate) fn reg_mr(&mut self, mr: &'a Mr, access: Access) -> Result {
         let wr = self.request(bindings::ib_wr_opcode_IB_WR_REG_MR, iter::empty())?;
         self.push(bindings::ib_reg_wr {
             wr,
@@ -218,7 +218,7 @@ impl<'a> SendChain<'a> {
     }
 
     /// Invalidates `rkey`, a key of this side (`IB_WR_LOCAL_INV`).
-    pub fn local_inv(&mut self, rkey: u32) -> Result {
+    pub(crate) fn local_inv(&mut self, rkey: u32) -> Result {
         let mut wr = self.request(bindings::ib_wr_opcode_IB_WR_LOCAL_INV, iter::empty())?;
         // SAFETY: Any integer is valid for this member of the union.
         unsafe { *wr.ex.invalidate_rkey.as_mut() = rkey };
@@ -226,7 +226,7 @@ impl<'a> SendChain<'a> {
     }
 
     /// Writes to the memory of the peer (`IB_WR_RDMA_WRITE`).
-    pub fn rdma_write(&mut self, list: &[Sge<'a>], to: Remote) -> Result {
+    pub(crate) fn rdma_write(&mut self, list: &[Sge<'a>], to: Remote) -> Result {
         let wr = self.request(
             bindings::ib_wr_opcode_IB_WR_RDMA_WRITE,
             list.iter().copied(),
@@ -236,12 +236,12 @@ impl<'a> SendChain<'a> {
 
     /// Writes to the memory of the peer and sends an immediate
     /// (`IB_WR_RDMA_WRITE_WITH_IMM`).
-    pub fn rdma_write_imm(&mut self, list: &[Sge<'a>], to: Remote, imm: u32) -> Result {
+    pub(crate) fn rdma_write_imm(&mut self, list: &[Sge<'a>], to: Remote, imm: u32) -> Result {
         self.write_imm(list.iter().copied(), to, imm)
     }
 
     /// Writes `data`, followed by `head`, to the memory of the peer and sends an immediate.
-    pub fn rdma_write_imm_behind(
+    pub(crate) fn rdma_write_imm_behind(
         &mut self,
         data: &'a MappedSg,
         head: Sge<'a>,
@@ -265,18 +265,18 @@ impl<'a> SendChain<'a> {
     }
 
     /// Sends an immediate without data.
-    pub fn imm_only(&mut self, imm: u32) -> Result {
+    pub(crate) fn imm_only(&mut self, imm: u32) -> Result {
         self.rdma_write_imm(&[], Remote { addr: 0, rkey: 0 }, imm)
     }
 
     /// Sends a message (`IB_WR_SEND`).
-    pub fn send(&mut self, list: &[Sge<'a>]) -> Result {
+    pub(crate) fn send(&mut self, list: &[Sge<'a>]) -> Result {
         let wr = self.request(bindings::ib_wr_opcode_IB_WR_SEND, list.iter().copied())?;
         self.push(wr)
     }
 
     /// Sends a message with an immediate (`IB_WR_SEND_WITH_IMM`).
-    pub fn send_imm(&mut self, list: &[Sge<'a>], imm: u32) -> Result {
+    pub(crate) fn send_imm(&mut self, list: &[Sge<'a>], imm: u32) -> Result {
         if self.inline_imm {
             return self.push_inline_imm(list, imm);
         }
@@ -289,7 +289,7 @@ impl<'a> SendChain<'a> {
 
     /// Sends an empty message that invalidates `rkey`, a key of the peer
     /// (`IB_WR_SEND_WITH_INV`).
-    pub fn send_inv(&mut self, rkey: u32) -> Result {
+    pub(crate) fn send_inv(&mut self, rkey: u32) -> Result {
         let mut wr = self.request(bindings::ib_wr_opcode_IB_WR_SEND_WITH_INV, iter::empty())?;
         // SAFETY: Any integer is valid for this member of the union.
         unsafe { *wr.ex.invalidate_rkey.as_mut() = rkey };

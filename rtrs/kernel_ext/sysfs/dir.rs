@@ -109,7 +109,7 @@ impl SysfsDir {
     /// # Errors
     ///
     /// As [`new`](Self::new).
-    pub fn rename(&mut self, name: &CStr) -> Result {
+    pub(crate) fn rename(&mut self, name: &CStr) -> Result {
         // SAFETY: Only this function renames the directory, and `self` is exclusive.
         unsafe { self.dir.rename(name) }
     }

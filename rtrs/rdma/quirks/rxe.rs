@@ -46,7 +46,7 @@ const LONG_ACK_TIMEOUT: bool = true;
 
 /// Result of [`QpRef::nudge`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Progress {
+pub(crate) enum Progress {
     /// Nothing is outstanding, or work requests have completed since the last call.
     Fine,
     /// No work request has completed since the last call.
@@ -71,7 +71,7 @@ impl<C: Send + Sync + 'static> QpRef<'_, C> {
     ///
     /// To be called every few seconds, which is much more than any send takes, and by one
     /// caller at a time.
-    pub fn nudge(&self) -> Progress {
+    pub(crate) fn nudge(&self) -> Progress {
         if self.shared.broken.load(Relaxed) {
             return Progress::Broken;
         }
