@@ -18,7 +18,9 @@
 pub(crate) mod cm;
 pub(crate) mod connection;
 pub(crate) mod connector;
+pub(crate) mod device;
 pub(crate) mod dma;
+pub(crate) mod dma_pages;
 pub(crate) mod listener;
 pub(crate) mod mr;
 pub(crate) mod op;
@@ -28,7 +30,11 @@ pub(crate) mod pd;
 pub(crate) mod qp;
 mod quirks;
 pub(crate) mod sg;
+pub(crate) mod sge;
 pub(crate) mod wc;
 pub(crate) mod wr;
 
-pub(crate) use quirks::link_down::Notifier as LinkDownNotifier;
+pub(crate) use quirks::{
+    link_down::Notifier as LinkDownNotifier,
+    rxe::Progress, //
+};

@@ -28,10 +28,10 @@ use crate::rdma::{
         SgTable,
         MAX_SEGMENTS, //
     },
+    sge::Sge,
     wr::{
         Remote,
         SendChain,
-        Sge,
         MAX_DATA_SGES, //
     }, //
 };

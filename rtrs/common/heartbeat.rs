@@ -17,7 +17,7 @@ use rnbd_proto::heartbeat::{
 use crate::{
     kernel_ext::clock,
     pr_warn_ratelimited,
-    rdma::qp::Progress, //
+    rdma::Progress, //
 };
 
 /// Time between two ticks of a path.

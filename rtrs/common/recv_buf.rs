@@ -13,11 +13,11 @@ use crate::rdma::{
         DmaDir, //
     },
     pd::Pd,
+    sge::Sge,
     wc::{
         Wc,
         WcKind, //
-    },
-    wr::Sge, //
+    }, //
 };
 
 /// Buffers of `SIZE` bytes each, mapped together.

@@ -8,7 +8,6 @@ use kernel::{
     error::to_result,
     new_spinlock,
     prelude::*,
-    str::CStr,
     sync::{
         Arc,
         SpinLock, //
@@ -25,17 +24,15 @@ use crate::{
 };
 
 use super::{
-    pd::CmDevice,
+    device::{
+        caller,
+        CmDevice, //
+    },
     quirks::{
         link_down::WatchedId,
         rxe::ack_timeout, //
     }, //
 };
-
-/// Returns the name of the owner of objects in the RDMA core.
-pub(super) fn caller() -> &'static CStr {
-    c"rtrs"
-}
 
 /// The largest number of retransmissions of a packet.
 pub(super) const MAX_RETRIES: u8 = 7;

@@ -34,10 +34,8 @@ use crate::{
 };
 
 use super::{
-    cm::{
-        caller,
-        CmId, //
-    },
+    cm::CmId,
+    device::caller,
     pd::Pd,
     qp::{
         PollContext,

@@ -24,10 +24,8 @@ use super::{
         MAX_RETRIES, //
     },
     connection::Connection,
-    pd::{
-        CmDevice,
-        Pd, //
-    },
+    device::CmDevice,
+    pd::Pd,
     qp::QpConfig, //
 };
 

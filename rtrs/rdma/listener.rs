@@ -20,17 +20,17 @@ use crate::{
 
 use super::{
     cm::{
-        caller,
         CmEvents,
         CmId,
         Context,
         MAX_RETRIES, //
     },
     connection::Connection,
-    pd::{
-        CmDevice,
-        Pd, //
+    device::{
+        caller,
+        CmDevice, //
     },
+    pd::Pd,
     qp::{
         QpConfig,
         QpRef, //

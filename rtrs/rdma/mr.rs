@@ -16,7 +16,8 @@ use crate::bindings;
 
 use super::{
     pd::Pd,
-    sg::MappedSg, //
+    sg::MappedSg,
+    sge::Sge, //
 };
 
 /// Access that the key of a region grants.
@@ -162,10 +163,10 @@ impl Mr {
     }
 
     /// Returns a segment that names the whole region.
-    pub(crate) fn sge(&self) -> Result<super::wr::Sge<'_>> {
+    pub(crate) fn sge(&self) -> Result<Sge<'_>> {
         // SAFETY: As above.
         let lkey = unsafe { (*self.as_ptr()).lkey };
-        super::wr::Sge::new(self.iova(), usize::try_from(self.length())?, lkey)
+        Sge::new(self.iova(), usize::try_from(self.length())?, lkey)
     }
 }
 

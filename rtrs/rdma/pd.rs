@@ -18,30 +18,13 @@ use crate::{
     kernel_ext::pages::Pages, //
 };
 
-use super::quirks::inline_imm::has_immediates;
-
-/// The device of a connection id, alive as long as the borrow of that id.
-pub struct CmDevice<'a>(pub(super) &'a NonNull<bindings::ib_device>);
-
-impl CmDevice<'_> {
-    pub(super) fn as_ptr(&self) -> *mut bindings::ib_device {
-        self.0.as_ptr()
-    }
-
-    /// Whether `port` can send ([`ib_query_port`](srctree/include/rdma/ib_verbs.h)). Sleeps.
-    pub(super) fn is_active(&self, port: u32) -> bool {
-        let mut attr = bindings::ib_port_attr::default();
-        // SAFETY: The device is alive, as the id that names it is.
-        let ret = unsafe { bindings::ib_query_port(self.as_ptr(), port, &raw mut attr) };
-        ret == 0 && attr.state == bindings::ib_port_state_IB_PORT_ACTIVE
-    }
-
-    /// Returns the driver of the device.
-    pub(super) fn driver(&self) -> bindings::rdma_driver_id {
-        // SAFETY: The device is alive, as the id that names it is.
-        unsafe { (*self.0.as_ptr()).ops.driver_id }
-    }
-}
+use super::{
+    device::{
+        caller,
+        CmDevice, //
+    },
+    quirks::inline_imm::has_immediates, //
+};
 
 /// An owned protection domain.
 ///
@@ -75,9 +58,7 @@ impl Pd {
             return Err(ENODEV);
         }
         // SAFETY: The device is alive and registered; the name is static.
-        let pd = from_err_ptr(unsafe {
-            bindings::__ib_alloc_pd(dev, 0, crate::rdma::cm::caller().as_char_ptr())
-        });
+        let pd = from_err_ptr(unsafe { bindings::__ib_alloc_pd(dev, 0, caller().as_char_ptr()) });
         let pd = match pd {
             Ok(pd) => pd,
             Err(e) => {

@@ -33,13 +33,9 @@ use super::{
         KeptOpSet,
         OpSet, //
     },
-    wr::{
-        SendChain,
-        Sge, //
-    }, //
+    sge::Sge,
+    wr::SendChain, //
 };
-
-pub(crate) use super::quirks::rxe::Progress;
 
 pub(super) use shared::QpShared;
 

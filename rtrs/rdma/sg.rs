@@ -18,7 +18,7 @@ use crate::{
 use super::{
     dma::DmaDir,
     pd::Pd,
-    wr::Sge, //
+    sge::Sge, //
 };
 
 /// The most segments of one I/O.

@@ -22,8 +22,9 @@ use super::{
         Access,
         Mr, //
     },
-    quirks::inline_imm::place_imm,
-    sg::MappedSg, //
+    quirks::inline_imm,
+    sg::MappedSg,
+    sge::Sge, //
 };
 
 /// Work requests in one chain.
@@ -34,53 +35,6 @@ const MAX_SGES: usize = 20;
 /// The most segments that one work request of a chain may name beside one for
 /// a header; a device may allow less.
 pub(crate) const MAX_DATA_SGES: usize = 16;
-
-/// A piece of mapped memory, named in a work request.
-#[derive(Clone, Copy)]
-pub struct Sge<'a> {
-    addr: u64,
-    length: u32,
-    lkey: u32,
-    _memory: PhantomData<&'a ()>,
-}
-
-impl Sge<'_> {
-    pub(super) fn new(addr: u64, len: usize, lkey: u32) -> Result<Self> {
-        if len == 0 {
-            // Some devices take a length of 0 for 2^31.
-            return Err(EINVAL);
-        }
-        Ok(Self {
-            addr,
-            length: u32::try_from(len)?,
-            lkey,
-            _memory: PhantomData,
-        })
-    }
-
-    /// A segment whose address is written once the chain no longer moves.
-    pub(super) fn unplaced(length: u32) -> Self {
-        Self::of_segment(0, length, 0)
-    }
-
-    /// A whole mapped segment.
-    pub(super) fn of_segment(addr: u64, length: u32, lkey: u32) -> Self {
-        Self {
-            addr,
-            length,
-            lkey,
-            _memory: PhantomData,
-        }
-    }
-
-    pub(super) fn raw(&self) -> bindings::ib_sge {
-        bindings::ib_sge {
-            addr: self.addr,
-            length: self.length,
-            lkey: self.lkey,
-        }
-    }
-}
 
 /// An address in the memory of the peer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -140,7 +94,7 @@ pub(crate) struct SendChain<'a> {
     /// See [`super::qp::QpConfig::inline_imm`].
     inline_imm: bool,
     /// The inline immediate of this chain; the device copies it while the chain is posted.
-    pub(super) imm: Option<[u8; INLINE_IMM_SIZE]>,
+    imm: Option<[u8; INLINE_IMM_SIZE]>,
     _memory: PhantomData<&'a ()>,
 }
 
@@ -163,7 +117,7 @@ impl<'a> SendChain<'a> {
         self.wrs as u32
     }
 
-    pub(super) fn push(&mut self, slot: impl Into<RawWr>) -> Result {
+    fn push(&mut self, slot: impl Into<RawWr>) -> Result {
         let entry = self.slots.get_mut(self.wrs).ok_or(ENOSPC)?;
         // INVARIANT: One more slot is initialised.
         entry.write(slot.into());
@@ -172,7 +126,7 @@ impl<'a> SendChain<'a> {
     }
 
     /// Copies segments in; returns the index of the first.
-    pub(super) fn add_segments(&mut self, list: impl Iterator<Item = Sge<'a>>) -> Result<usize> {
+    fn add_segments(&mut self, list: impl Iterator<Item = Sge<'a>>) -> Result<usize> {
         let first = self.sges;
         for sge in list {
             let entry = self.segments.get_mut(self.sges).ok_or(ENOSPC)?;
@@ -296,6 +250,22 @@ impl<'a> SendChain<'a> {
         self.push(wr)
     }
 
+    /// Adds a message that consists of `imm` and the few bytes that `list` names, all of
+    /// which the device copies while it is posted ([`inline_imm`]).
+    ///
+    /// # Errors
+    ///
+    /// `EINVAL` when the chain has such a message already, `ENOSPC` when it is full.
+    fn push_inline_imm(&mut self, list: &[Sge<'a>], imm: u32) -> Result {
+        if self.imm.replace(imm.to_be_bytes()).is_some() {
+            return Err(EINVAL);
+        }
+        let first = self.add_segments(iter::once(Sge::unplaced(INLINE_IMM_SIZE as u32)))?;
+        self.add_segments(list.iter().copied())?;
+        let count = i32::try_from(list.len())?.saturating_add(1);
+        self.push(inline_imm::send(first, count))
+    }
+
     fn push_rdma(&mut self, wr: bindings::ib_send_wr, to: Remote) -> Result {
         self.push(bindings::ib_rdma_wr {
             wr,
@@ -332,7 +302,7 @@ impl<'a> SendChain<'a> {
                 (*wr).next = next;
                 let own = cqe.filter(|_| next.is_null());
                 *(*wr).__bindgen_anon_1.wr_cqe.as_mut() = own.unwrap_or(chained);
-                place_imm(wr, &self.imm);
+                inline_imm::place_imm(wr, &self.imm);
                 if own.is_some() {
                     (*wr).send_flags |= bindings::ib_send_flags_IB_SEND_SIGNALED as c_int;
                 }

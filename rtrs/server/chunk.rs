@@ -43,9 +43,9 @@ use crate::{
     rdma::{
         dma::{
             DmaBuf,
-            DmaDir,
-            DmaPages, //
+            DmaDir, //
         },
+        dma_pages::DmaPages,
         mr::{
             Access,
             Mr, //

@@ -23,7 +23,7 @@ use crate::{
         self,
         OwnedWorkItem, //
     },
-    rdma::qp::Progress, //
+    rdma::Progress, //
 };
 
 use super::path::{

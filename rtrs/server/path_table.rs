@@ -22,9 +22,9 @@ use crate::{
         log::Plain, //
     },
     pr_err_ratelimited,
-    rdma::pd::{
-        CmDevice,
-        Pd, //
+    rdma::{
+        device::CmDevice,
+        pd::Pd, //
     }, //
 };
 

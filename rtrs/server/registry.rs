@@ -22,7 +22,7 @@ use rnbd_proto::wire::{
 
 use crate::{
     kernel_ext::class::Class,
-    rdma::pd::CmDevice, //
+    rdma::device::CmDevice, //
 };
 
 use super::{

@@ -14,22 +14,11 @@
 //! Once siw has immediates, take it out of [`DRIVERS`]; with no driver left, this file and
 //! [`QpConfig::inline_imm`](crate::rdma::qp::QpConfig::inline_imm) can go.
 
-use core::{
-    ffi::c_int,
-    iter, //
-};
-
-use kernel::prelude::*;
+use core::ffi::c_int;
 
 use rnbd_proto::imm::INLINE_IMM_SIZE;
 
-use crate::{
-    bindings,
-    rdma::wr::{
-        SendChain,
-        Sge, //
-    }, //
-};
+use crate::bindings;
 
 /// Drivers of devices that cannot send immediates.
 const DRIVERS: &[bindings::rdma_driver_id] = &[bindings::rdma_driver_id_RDMA_DRIVER_SIW];
@@ -46,26 +35,15 @@ pub(in crate::rdma) fn has_immediates(driver: bindings::rdma_driver_id) -> bool 
     !DRIVERS.contains(&driver)
 }
 
-impl<'a> SendChain<'a> {
-    /// Adds a message that consists of `imm` and the few bytes that `list` names, all of
-    /// which the device copies while it is posted.
-    ///
-    /// # Errors
-    ///
-    /// `EINVAL` when the chain has such a message already, `ENOSPC` when it is full.
-    pub(in crate::rdma) fn push_inline_imm(&mut self, list: &[Sge<'a>], imm: u32) -> Result {
-        if self.imm.replace(imm.to_be_bytes()).is_some() {
-            return Err(EINVAL);
-        }
-        let first = self.add_segments(iter::once(Sge::unplaced(INLINE_IMM_SIZE as u32)))?;
-        self.add_segments(list.iter().copied())?;
-        self.push(bindings::ib_send_wr {
-            sg_list: core::ptr::without_provenance_mut(first),
-            num_sge: i32::try_from(list.len())?.saturating_add(1),
-            opcode: bindings::ib_wr_opcode_IB_WR_SEND,
-            send_flags: INLINE,
-            ..Default::default()
-        })
+/// Returns the work request that sends the `count` segments from `first` on, the first of which
+/// is the immediate. It is numbered as in [`SendChain`](crate::rdma::wr::SendChain).
+pub(in crate::rdma) fn send(first: usize, count: c_int) -> bindings::ib_send_wr {
+    bindings::ib_send_wr {
+        sg_list: core::ptr::without_provenance_mut(first),
+        num_sge: count,
+        opcode: bindings::ib_wr_opcode_IB_WR_SEND,
+        send_flags: INLINE,
+        ..Default::default()
     }
 }
 
