@@ -20,12 +20,26 @@ pub const EINVAL: i32 = 22;
 pub(crate) const EROFS: i32 = 30;
 /// Result not representable: a number that is too large.
 pub const ERANGE: i32 = 34;
+/// Protocol error.
+pub(crate) const EPROTO: i32 = 71;
 /// Name not unique on network.
 pub(crate) const ENOTUNIQ: i32 = 76;
 /// Message too long.
 pub const EMSGSIZE: i32 = 90;
 /// The protocol, here the family of an address, is not supported.
 pub(crate) const EPROTONOSUPPORT: i32 = 93;
+/// Operation not supported.
+pub(crate) const EOPNOTSUPP: i32 = 95;
+/// Connection reset by peer.
+pub(crate) const ECONNRESET: i32 = 104;
+/// No buffer space available.
+pub(crate) const ENOBUFS: i32 = 105;
+/// Connection timed out.
+pub(crate) const ETIMEDOUT: i32 = 110;
+/// Connection refused.
+pub(crate) const ECONNREFUSED: i32 = 111;
+/// Stale handle, here: connection.
+pub const ESTALE: i32 = 116;
 
 /// A message, immediate or field that breaks the protocol.
 ///

@@ -41,6 +41,7 @@ pub mod openers;
 pub mod path_state;
 pub mod quota;
 pub mod reconnect_backoff;
+pub mod reject_reason;
 pub mod request_timeout;
 pub mod resend_order;
 pub mod response_credits;

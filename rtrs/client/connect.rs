@@ -7,7 +7,10 @@
 use kernel::{
     prelude::*,
     sync::Arc,
-    time::Delta, //
+    time::{
+        delay::fsleep,
+        Delta, //
+    }, //
 };
 
 use rnbd_proto::{
@@ -32,6 +35,7 @@ use crate::{
         log::Plain,
         net::SockAddr, //
     },
+    pr_err_ratelimited,
     rdma::{
         cm::Interrupt,
         connection::Connection,
@@ -64,6 +68,11 @@ use super::{
 
 /// Limit of each step of connecting, and of the exchange of INFO.
 const TIMEOUT_MS: u32 = 30_000;
+
+/// Further attempts to make a connection that a stale one is in the way of, and the delay before
+/// each.
+const STALE_RETRIES: u32 = 4;
+const STALE_DELAY: Delta = Delta::from_millis(250);
 
 /// Messages in flight on the control connection, in each direction.
 const CONTROL_DEPTH: u32 = 512;
@@ -113,7 +122,16 @@ pub(super) fn connect(
     check_limits: impl FnOnce(PathLimits) -> Result,
 ) -> Result<Link> {
     let count = ConnCount::new(params.nr_poll_queues)?;
-    let (control, accept) = params.connect_control(&count)?;
+    let (control, accept) = params
+        .retry_stale(|| params.connect_control(&count))
+        .inspect_err(|e| {
+            if *e == ENOTUNIQ {
+                pr_err!(
+                    "{}: the server has a session of this name with another machine; choose another name\n",
+                    Plain(params.session_name)
+                );
+            }
+        })?;
     let pd = control.pd().clone();
     // Segments can be long: the size of a region is the memory that they cover.
     let units = registration_units(accept.max_io_size()).min(pd.attrs().max_fast_reg_pages);
@@ -128,7 +146,8 @@ pub(super) fn connect(
     let mut connections = KVec::with_capacity(usize::from(count.all), GFP_KERNEL)?;
     connections.push(control, GFP_KERNEL)?;
     for id in 1..count.all {
-        let connection = params.connect_io(&pd, id, &count, &accept, &requests)?;
+        let connection =
+            params.retry_stale(|| params.connect_io(&pd, id, &count, &accept, &requests))?;
         connection.qp().keep(requests.requests());
         connections.push(connection, GFP_KERNEL)?;
     }
@@ -159,6 +178,21 @@ fn recv_depth(pd: &Pd, accept: &ConnAccept) -> u32 {
 }
 
 impl ConnectParams<'_> {
+    /// Makes a connection by `connect`, again if the server's machine has a stale one, which the
+    /// first attempt has made it close, or if it has a session of this name, which may be an
+    /// earlier one of this machine that it is about to close.
+    fn retry_stale<T>(&self, connect: impl Fn() -> Result<T>) -> Result<T> {
+        for _ in 0..STALE_RETRIES {
+            match connect() {
+                Err(e) if (e == ESTALE || e == ENOTUNIQ) && self.link.is_alive() => {
+                    fsleep(STALE_DELAY);
+                }
+                other => return other,
+            }
+        }
+        connect()
+    }
+
     /// Makes the control connection, by which the server tells its limits.
     fn connect_control(&self, count: &ConnCount) -> Result<(Connection<Conn>, ConnAccept)> {
         let resolved = Resolved::new(self.src, self.dst, TIMEOUT_MS, self.interrupt)?;
@@ -231,20 +265,26 @@ impl ConnectParams<'_> {
             self.first,
         )
         .map_err(|_| EINVAL)?
+        .with_name(self.session_name)
         .with_inline_imm(queues.inline_imm)
         .with_short_responses(true);
         let private = request.encode();
         let (connection, private) =
             match resolved.connect(pd, context, queues, &private, TIMEOUT_MS, self.interrupt) {
-                Ok((connection, private)) => (Some(connection), private),
-                Err(ConnectError::Rejected(private)) => (None, private),
+                Ok((connection, private)) => (Ok(connection), private),
+                Err(ConnectError::Rejected(private, reason)) => (Err(reason), private),
                 Err(ConnectError::Other(e)) => return Err(e),
             };
         match (ConnRsp::parse(private.as_slice()), connection) {
             (Ok(ConnRsp::Reject(errno)), _) => Err(Error::from_errno(errno.saturating_neg())),
             // Not from an RTRS server.
-            (_, None) => Err(ECONNREFUSED),
-            (Ok(ConnRsp::Accept(accept)), Some(connection)) => {
+            (_, Err(reason)) => {
+                let errno = reason.errno();
+                let (name, reason) = (Plain(self.session_name), Plain(reason));
+                pr_err_ratelimited!("{name}: {}: connection rejected: {reason}\n", self.dst);
+                Err(Error::from_errno(-errno))
+            }
+            (Ok(ConnRsp::Accept(accept)), Ok(connection)) => {
                 if accept.inline_imm() != queues.inline_imm {
                     let device = pd.device_name();
                     pr_err!(
@@ -255,7 +295,7 @@ impl ConnectParams<'_> {
                 }
                 Ok((connection, accept))
             }
-            (Err(e), Some(_)) => {
+            (Err(e), Ok(_)) => {
                 let e = Plain(e);
                 pr_err!("{}: the server's response was refused: {e}\n", self.dst);
                 Err(EPROTO)

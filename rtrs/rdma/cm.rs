@@ -15,6 +15,8 @@ use kernel::{
     time::Delta, //
 };
 
+use rnbd_proto::reject_reason::RejectReason;
+
 use crate::{
     bindings,
     kernel_ext::{
@@ -95,7 +97,7 @@ pub(super) enum Step {
     AddrResolved,
     RouteResolved,
     Established(Private),
-    Rejected(Private),
+    Rejected(Private, RejectReason),
     Failed(Error),
 }
 
@@ -411,9 +413,10 @@ unsafe extern "C" fn handler(
         bindings::rdma_cm_event_type_RDMA_CM_EVENT_ESTABLISHED => {
             context.deliver(CmEvent::Established, Step::Established(private()))
         }
-        bindings::rdma_cm_event_type_RDMA_CM_EVENT_REJECTED => {
-            context.deliver(CmEvent::Disconnected, Step::Rejected(private()))
-        }
+        bindings::rdma_cm_event_type_RDMA_CM_EVENT_REJECTED => context.deliver(
+            CmEvent::Disconnected,
+            Step::Rejected(private(), RejectReason::from_status(status)),
+        ),
         bindings::rdma_cm_event_type_RDMA_CM_EVENT_UNREACHABLE => {
             context.deliver(CmEvent::Disconnected, Step::Failed(EHOSTUNREACH))
         }

@@ -9,6 +9,8 @@ use kernel::{
     time::Delta, //
 };
 
+use rnbd_proto::reject_reason::RejectReason;
+
 use crate::{
     bindings,
     kernel_ext::net::SockAddr, //
@@ -31,8 +33,8 @@ use super::{
 
 /// Reason why a connection was not made.
 pub(crate) enum ConnectError {
-    /// The peer rejected it, with this private data.
-    Rejected(Private),
+    /// The peer rejected it, with this private data, or without.
+    Rejected(Private, RejectReason),
     /// Any other error.
     Other(Error),
 }
@@ -149,11 +151,7 @@ impl Resolved {
         to_result(ret)?;
         match conn.cm().context().wait(limit(timeout_ms), interrupt)? {
             Step::Established(private) => Ok((conn, private)),
-            Step::Rejected(private) if !private.as_slice().is_empty() => {
-                Err(ConnectError::Rejected(private))
-            }
-            // No listener, or the stack of the peer rejected it.
-            Step::Rejected(_) => Err(ECONNREFUSED.into()),
+            Step::Rejected(private, reason) => Err(ConnectError::Rejected(private, reason)),
             Step::Failed(e) => Err(e.into()),
             _ => Err(EIO.into()),
         }

@@ -68,6 +68,7 @@ impl PathTable {
     ///
     /// - `ENXIO` when the session is unknown and the client does not ask for a new one;
     /// - `EEXIST` when the session has another path between these hosts;
+    /// - `ENOTUNIQ` when another session has the name that the client told;
     /// - `ENOSPC` when a quota is exceeded, with a line in the log that names it;
     /// - `ECONNRESET` when the request does not match the path.
     pub(super) fn admit(
@@ -139,9 +140,24 @@ impl PathTable {
         self.admit_one_more(req, ends, replaced)?;
         match session {
             Some(session) => Ok(session),
+            None if self.is_taken(req, ends) => Err(ENOTUNIQ),
             None if req.first() => Session::new(&config.queue, req.session()),
             None => Err(ENXIO),
         }
+    }
+
+    /// Returns whether another session has the name that the client of `req` is going to use.
+    ///
+    /// A session that is closing is about to release its name, see [`PathTable::claim_name`].
+    fn is_taken(&self, req: &ConnReq, ends: &Endpoints) -> bool {
+        let mut paths = self.paths.iter();
+        let Some(owner) =
+            paths.find(|path| !path.is_closing() && req.is_for(path.session().name().to_bytes()))
+        else {
+            return false;
+        };
+        pr_err_ratelimited!("{ends}: the name of its session is in use: {owner}\n");
+        true
     }
 
     /// Checks the quotas for another path, which takes the place of `replaced` if there is one.

@@ -2,7 +2,10 @@
 
 //! Private data of a connect request.
 
-use zerocopy::little_endian::U16;
+use zerocopy::little_endian::{
+    U16,
+    U64, //
+};
 use zerocopy_derive::{
     FromBytes,
     Immutable,
@@ -14,7 +17,10 @@ use zerocopy_derive::{
 use crate::{
     error::WireError,
     limits::MAX_CONNECTIONS,
-    wire, //
+    wire::{
+        self,
+        name::SessName, //
+    }, //
 };
 
 use super::{
@@ -51,7 +57,9 @@ struct WireConnReq {
     sess_uuid: [u8; 16],
     paths_uuid: [u8; 16],
     flags: u8,
-    reserved: [u8; 11],
+    reserved: [u8; 3],
+    /// Reserved in C and ignored.
+    name_hash: U64,
 }
 
 const _: () = assert!(size_of::<WireConnReq>() == CONN_MSG_SIZE);
@@ -71,6 +79,7 @@ pub struct ConnReq {
     first: bool,
     inline_imm: bool,
     short_responses: bool,
+    name_hash: u64,
 }
 
 impl ConnReq {
@@ -103,6 +112,7 @@ impl ConnReq {
             first,
             inline_imm: false,
             short_responses: false,
+            name_hash: 0,
         })
     }
 
@@ -118,6 +128,15 @@ impl ConnReq {
         // INVARIANT: The numbers do not change.
         Self {
             short_responses,
+            ..self
+        }
+    }
+
+    /// Tells the server the name of the session in advance, as a hash.
+    pub const fn with_name(self, name: SessName<'_>) -> Self {
+        // INVARIANT: The numbers do not change.
+        Self {
+            name_hash: hash_name(name.as_bytes()),
             ..self
         }
     }
@@ -139,8 +158,13 @@ impl ConnReq {
             msg.flags & FIRST_CONN != 0,
         )
         .map(|req| {
-            req.with_inline_imm(msg.flags & INLINE_IMM != 0)
-                .with_short_responses(msg.flags & SHORT_RESPONSES != 0)
+            // INVARIANT: The numbers do not change.
+            Self {
+                name_hash: msg.name_hash.get(),
+                ..req
+            }
+            .with_inline_imm(msg.flags & INLINE_IMM != 0)
+            .with_short_responses(msg.flags & SHORT_RESPONSES != 0)
         })
     }
 
@@ -160,7 +184,8 @@ impl ConnReq {
             flags: flag(self.first, FIRST_CONN)
                 | flag(self.inline_imm, INLINE_IMM)
                 | flag(self.short_responses, SHORT_RESPONSES),
-            reserved: [0; 11],
+            reserved: [0; 3],
+            name_hash: self.name_hash.into(),
         })
     }
 
@@ -199,9 +224,30 @@ impl ConnReq {
         self.short_responses
     }
 
+    /// Returns whether the client is going to name its session `name`, as far as it has told. A
+    /// client of the C driver does not tell.
+    pub const fn is_for(&self, name: &[u8]) -> bool {
+        self.name_hash != 0 && self.name_hash == hash_name(name)
+    }
+
     /// Returns whether the server may create the session.
     pub const fn first(&self) -> bool {
         self.first
+    }
+}
+
+/// Returns the hash of the name of a session (FNV-1a), which is not 0.
+const fn hash_name(name: &[u8]) -> u64 {
+    let mut hash = 0xcbf2_9ce4_8422_2325_u64;
+    let mut rest = name;
+    while let [byte, after @ ..] = rest {
+        hash = (hash ^ *byte as u64).wrapping_mul(0x0100_0000_01b3);
+        rest = after;
+    }
+    if hash == 0 {
+        1
+    } else {
+        hash
     }
 }
 
@@ -210,11 +256,38 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_request_is_for_its_session_only() {
+        let uuid = Uuid([7; 16]);
+        let req = ConnReq::new(0, 1, 0, uuid, uuid, true).unwrap();
+        let named = req.with_name(SessName::new(b"bench").unwrap());
+        assert_eq!(ConnReq::parse(&named.encode()), Ok(named));
+        for (name, is_for) in [
+            (&b"bench"[..], true),
+            (b"bencH", false),
+            (b"benc", false),
+            (b"", false),
+        ] {
+            assert_eq!(named.is_for(name), is_for);
+            assert!(!req.is_for(name), "the C driver does not tell");
+        }
+    }
+
+    #[test]
+    fn hashes_are_those_of_fnv() {
+        for (name, hash) in [
+            (&b""[..], 0xcbf2_9ce4_8422_2325),
+            (b"a", 0xaf63_dc4c_8601_ec8c),
+        ] {
+            assert_eq!(hash_name(name), hash);
+        }
+    }
+
+    #[test]
     fn layout() {
         // In C `first_conn` is a bit field between `paths_uuid` and `reserved`.
         assert_layout!(WireConnReq, 56, {
             cma_version: 0, ip_version: 1, magic: 2, version: 4, cid: 6, cid_num: 8,
-            recon_cnt: 10, sess_uuid: 12, paths_uuid: 28, flags: 44, reserved: 45,
+            recon_cnt: 10, sess_uuid: 12, paths_uuid: 28, flags: 44, reserved: 45, name_hash: 48,
         });
     }
 }
