@@ -24,6 +24,7 @@ mod link;
 mod link_state;
 mod negotiated;
 mod path;
+mod path_end;
 mod path_set;
 mod path_sysfs;
 mod rdma_request;

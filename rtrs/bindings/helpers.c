@@ -9,6 +9,7 @@
 #include <linux/export.h>
 #include <linux/fs_struct.h>
 #include <linux/netdevice.h>
+#include <linux/nsproxy.h>
 #include <linux/percpu-refcount.h>
 #include <rdma/ib_verbs.h>
 #include <rdma/rdma_cm.h>
@@ -158,4 +159,10 @@ int rust_helper_rtrs_port_ifindex(struct ib_device *dev, u32 port)
 
 	dev_put(ndev);
 	return ifindex;
+}
+
+/* Not in the kernel: the network namespace of the calling task. */
+struct net *rust_helper_rtrs_caller_net(void)
+{
+	return current->nsproxy->net_ns;
 }

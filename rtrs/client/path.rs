@@ -69,6 +69,7 @@ use super::{
         LinkState, //
     },
     negotiated::PathLimits,
+    path_end::PathEnd,
     reconnect::Reconnect,
     session_params::SessionParams,
     stats::Stats, //
@@ -114,8 +115,8 @@ pub(super) trait PathOwner: Send + Sync {
 pub(super) struct Path {
     owner: Arc<dyn PathOwner>,
     /// As configured.
-    src: Option<SockAddr>,
-    dst: SockAddr,
+    src: Option<PathEnd>,
+    dst: PathEnd,
     uuid: Uuid,
     state: StateCell<ClientState>,
     /// As the session knows it.
@@ -153,8 +154,8 @@ impl Path {
     pub(super) fn new(
         owner: Arc<dyn PathOwner>,
         queue: &WorkqueueHandle,
-        src: Option<SockAddr>,
-        dst: SockAddr,
+        src: Option<PathEnd>,
+        dst: PathEnd,
     ) -> Result<Arc<Self>> {
         Arc::pin_init(
             try_pin_init!(Self {
@@ -216,12 +217,13 @@ impl Path {
     /// configured one.
     pub(super) fn src(&self) -> Option<SockAddr> {
         let connected = self.endpoints().map(|endpoints| endpoints.src);
-        connected.or(self.src).map(|src| src.with_port(0))
+        let configured = self.src.as_ref().map(|src| *src.addr());
+        connected.or(configured).map(|src| src.with_port(0))
     }
 
     /// Returns the address of the server.
     pub(super) fn dst(&self) -> SockAddr {
-        self.dst
+        *self.dst.addr()
     }
 
     /// Writes the name of the path's directory: `ip:10.50.100.65@ip:10.50.100.66`, or only
@@ -230,13 +232,13 @@ impl Path {
         if let Some(src) = self.src() {
             f.write_fmt(fmt!("{src}@"))?;
         }
-        f.write_fmt(fmt!("{}", self.dst))
+        f.write_fmt(fmt!("{}", self.dst()))
     }
 
     /// Whether a path from `src` to `dst` would be, or could become, the same: a source
     /// address that is not known yet can turn out to be any.
     pub(super) fn matches(&self, src: Option<&SockAddr>, dst: &SockAddr) -> bool {
-        self.dst.with_port(0) == dst.with_port(0)
+        self.dst().with_port(0) == dst.with_port(0)
             && match (src, self.src()) {
                 (Some(src), Some(own)) => src.with_port(0) == own,
                 _ => true,

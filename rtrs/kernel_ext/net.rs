@@ -57,6 +57,12 @@ pub(crate) fn init_net() -> *mut bindings::net {
     &raw mut bindings::init_net
 }
 
+/// Whether the calling task is in the network namespace [`init_net`].
+pub fn is_caller_in_init_net() -> bool {
+    // SAFETY: Only reads pointers of the calling task.
+    unsafe { bindings::rtrs_caller_net() == init_net() }
+}
+
 /// A socket address with a port, a `struct sockaddr_storage`.
 ///
 /// # Invariants

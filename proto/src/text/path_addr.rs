@@ -29,7 +29,7 @@ use crate::error::{
 };
 
 /// Longest scope: the name of a network interface, in bytes.
-const MAX_SCOPE: usize = 15;
+pub const MAX_SCOPE: usize = 15;
 
 /// Why an address was refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

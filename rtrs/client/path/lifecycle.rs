@@ -28,6 +28,7 @@ use crate::{
         link::Link,
         link_state::LinkState,
         negotiated::PathLimits,
+        path_end::PathEnd,
         reconnect::{
             NextAttempt,
             Reconnect, //
@@ -85,12 +86,14 @@ impl Path {
         let recon_count = work.begin_attempt();
         let session = self.owner.params();
         let result = session.sess_name().and_then(|session_name| {
+            let src = self.src.as_ref().map(PathEnd::resolve).transpose()?;
+            let dst = self.dst.resolve()?;
             let params = ConnectParams {
                 session_name,
                 session_uuid: session.uuid(),
                 path_uuid: self.uuid,
-                src: self.src.as_ref(),
-                dst: &self.dst,
+                src: src.as_ref(),
+                dst: &dst,
                 link,
                 recon_count,
                 first,

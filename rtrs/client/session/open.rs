@@ -49,7 +49,7 @@ impl Session {
     /// When no path could be connected, the error of the last one: `EHOSTUNREACH` when there
     /// is no route to the server, `ECONNREFUSED` when no server listens there, or the error
     /// that the server refused the path with. `EEXIST` when sysfs has a session of this name
-    /// already.
+    /// already. `EOPNOTSUPP` from another network namespace than the initial one.
     pub fn open(
         client: &Client,
         config: &SessionConfig<'_>,
@@ -82,6 +82,7 @@ impl Session {
     }
 
     fn connect_all(self: &Arc<Self>, client: &Client, config: &SessionConfig<'_>) -> Result {
+        self.check_namespace()?;
         self.paths.set_dir(session_sysfs::create(client, self)?);
         let mut outcome = Err(EINVAL);
         let mut failed = KVec::new();

@@ -27,13 +27,14 @@ use crate::{
             Path,
             PathOwner, //
         },
+        path_end::PathEnd,
         requeue_list::StateChange,
         session_params::SessionParams, //
     },
     impl_has_owned_work,
     kernel_ext::{
         log::Plain,
-        net::SockAddr,
+        net,
         noio::NoIoScope,
         trace::{
             self,
@@ -54,21 +55,41 @@ use super::{
 impl Session {
     /// Makes a path and adds it to the set.
     pub(super) fn new_path(self: &Arc<Self>, addr: &PathAddr<'_>) -> Result<Arc<Path>> {
-        let src = addr.src.as_ref().map(|src| SockAddr::new(src, 0));
+        let src = addr.src.as_ref().map(|src| PathEnd::new(src, 0));
         let src = src.transpose()?;
-        let dst = SockAddr::new(&addr.dst, self.params.port())?;
+        let dst = PathEnd::new(&addr.dst, self.params.port())?;
         let path = Path::new(self.clone(), &self.queue.handle(), src, dst)?;
-        self.paths.add(&path, src.as_ref(), &dst)?;
+        let src = src.as_ref().map(PathEnd::addr);
+        self.paths.add(&path, src, dst.addr())?;
         Ok(path)
+    }
+
+    /// Checks that the calling task is in the network namespace that all connections are made
+    /// in.
+    ///
+    /// # Errors
+    ///
+    /// `EOPNOTSUPP`, with a line in the log.
+    pub(super) fn check_namespace(&self) -> Result {
+        if net::is_caller_in_init_net() {
+            return Ok(());
+        }
+        pr_err!(
+            "{}: connections are made in the initial network namespace, and this is another one; write from there, as with nsenter --net=/proc/1/ns/net\n",
+            self.name()
+        );
+        Err(EOPNOTSUPP)
     }
 
     /// Adds a path while the session is in use.
     ///
     /// # Errors
     ///
-    /// Those of [`PathSet::add`](crate::client::path_set::PathSet::add), or of
+    /// `EOPNOTSUPP` from another network namespace than the initial one. Otherwise
+    /// those of [`PathSet::add`](crate::client::path_set::PathSet::add), or of
     /// [`Session::open`].
     pub(in crate::client) fn add_path(self: &Arc<Self>, addr: &PathAddr<'_>) -> Result {
+        self.check_namespace()?;
         let path = self.new_path(addr)?;
         let connected = path.connect_first().and_then(|()| self.paths.show(&path));
         if connected.is_err() {

@@ -228,6 +228,21 @@ def test_nobody_listens(loopback: Pair, port: int) -> None:
     _nothing_left(loopback)
 
 
+def test_another_network_namespace_is_refused(loopback: Pair) -> None:
+    """The session would be connected from the initial one, where addresses mean others."""
+    loopback.target.ram_disk(16)
+    loopback.load()
+    guest = loopback.initiator.guest
+    mark = guest.console.mark()
+    command = f"echo {NAME} {PATH} {DISK} > {rnbd.MAP_DEVICE}"
+    refused = guest.run(f"busybox unshare -n sh -c '{command}'", check=False)
+    assert refused.code != 0
+    assert "not supported" in refused.stderr
+    guest.sync_console()
+    assert "nsenter --net=/proc/1/ns/net" in guest.console.since(mark)
+    _nothing_left(loopback)
+
+
 def test_option_order_does_not_matter(loopback: Pair) -> None:
     """Also not that of dest_port, here in hexadecimal, and path."""
     loopback.target.ram_disk(16)

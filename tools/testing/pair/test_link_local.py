@@ -1,0 +1,32 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""A path to a link-local address, which is one of a network interface."""
+
+from rnbdbench import network
+from rnbdbench import rtrs
+from rnbdbench.lab import Pair
+
+TARGET = "fe80::5054:ff:fe50:42"
+"""The address that the target's card has by itself."""
+
+
+def test_the_interface_is_looked_up_at_each_attempt(pair: Pair) -> None:
+    """It is removed and comes back under its name, with another number."""
+    guest = pair.initiator.guest
+    card = network.card_name()
+    disk = pair.target.ram_disk(16)
+    pair.load()
+    device = pair.initiator.map(disk, path=f"ip:{TARGET}%{card}")
+    (path,) = pair.initiator.transport().paths()
+    number = guest.read(f"/sys/class/net/{card}/ifindex")
+    bus = guest.real(f"/sys/class/net/{card}/device").rsplit("/", 1)[-1]
+    driver = "/sys/bus/virtio/drivers/virtio_net"
+
+    guest.run(f"echo {bus} > {driver}/unbind")
+    path.wait_for("disconnected", rtrs.LOSS)
+    guest.run(f"echo {bus} > {driver}/bind")
+    network.connect(guest, network.INITIATOR)
+    assert guest.read(f"/sys/class/net/{card}/ifindex") != number
+    path.wait_for("connected", rtrs.BACK)
+    device.wait_for_state("open")
+    device.wait_for_read()
+    assert device.unmap() is None
