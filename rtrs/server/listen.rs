@@ -53,9 +53,11 @@ pub struct Server {
 impl Server {
     /// Listens on `port` of all addresses, also of devices that are added later.
     ///
+    /// Without an address family, as when IPv6 is disabled, it listens on the others.
+    ///
     /// # Errors
     ///
-    /// `EADDRINUSE` when the port is in use, `EEXIST` when there is a server already: they would
+    /// `EADDRINUSE` when the port is in use, the last error when it cannot listen at all, `EEXIST` when there is a server already: they would
     /// share the names of sessions in sysfs.
     pub fn start(port: u16, service: Arc<dyn Service>) -> Result<Self> {
         let limits = params::limits()?;
@@ -87,10 +89,22 @@ impl Server {
             SockAddr::any_v6(port),
             SockAddr::any_gid(port),
         ];
+        let mut listens = Err(EADDRNOTAVAIL);
         for (listener, addr) in server.listeners.iter_mut().zip(&addrs) {
-            *listener = Some(Listener::new(addr, handler.clone())?);
+            match Listener::new(addr, handler.clone()) {
+                Ok(made) => {
+                    *listener = Some(made);
+                    listens = Ok(());
+                }
+                // Another server has it, or a later attempt may succeed.
+                Err(e) if e == EADDRINUSE || e == ENOMEM => return Err(e),
+                Err(e) => {
+                    pr_warn!("not listening on port {port} of {addr}: {e:?}\n");
+                    listens = listens.map_err(|_| e);
+                }
+            }
         }
-        Ok(server)
+        listens.map(|()| server)
     }
 }
 
