@@ -55,6 +55,7 @@ use crate::{
         Limits, //
     },
     open_devices::OpenDevice,
+    probe::probe,
     rtrs_session::{
         RtrsSession,
         SessionHandle, //
@@ -159,6 +160,7 @@ impl NewMapping {
             resources.queue.clone(),
         )?;
         let (opened, description) = session.open_devices.open(&device)?;
+        probe(&device, description.geometry.sectors())?;
 
         let name = disk_name(&number)?;
         let config = DiskConfig {

@@ -26,6 +26,7 @@ mod module_resources;
 mod mq;
 mod open_devices;
 mod params;
+mod probe;
 mod requests;
 mod rtrs_session;
 mod session_registry;

@@ -25,7 +25,8 @@ use kernel::{
 
 use rnbd_proto::{
     async_event::EventListener,
-    session_settings::SessionSettings, //
+    session_settings::SessionSettings,
+    session_state::SessionState, //
 };
 
 use crate::{
@@ -125,6 +126,11 @@ impl Session {
     /// Whether a path is up.
     pub fn is_connected(&self) -> bool {
         self.requeue_list.is_up()
+    }
+
+    /// Whether I/O is sent: a path is up, and the server has the devices open.
+    pub fn is_live(&self) -> bool {
+        self.requeue_list.snapshot().state() == SessionState::Live
     }
 
     /// Returns the number of connections of each path for polled I/O.

@@ -1,0 +1,52 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Networks that lose long packets."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from rnbdbench import fio
+from rnbdbench import network
+from rnbdbench.clock import Clock
+from rnbdbench.lab import Pair
+
+SMALL = 1500
+"""An MTU that a RoCE packet of 4096 bytes does not fit in."""
+
+LIMIT = 30.0
+"""Seconds within which an operator is told."""
+
+
+def _set_mtu(bench: Pair, mtu: int) -> None:
+    bench.target.guest.run(f"ip link set {network.card_name()} mtu {mtu}")
+
+
+@pytest.fixture
+def small_target(pair: Pair) -> Iterator[Pair]:
+    """The network card of the target has a smaller MTU than that of the initiator."""
+    _set_mtu(pair, SMALL)
+    yield pair
+    # After a failure the guest is gone.
+    if pair.target.guest.alive:
+        _set_mtu(pair, network.MTU)
+
+
+def test_mapping_names_the_mtu_as_the_cause(small_target: Pair) -> None:
+    """Short messages pass, so that the session comes up; data does not."""
+    initiator = small_target.initiator
+    disk = small_target.target.ram_disk(16)
+    small_target.load(transport={"sess_queue_depth": 64})
+    line = f"sessname=bench path={network.TARGET.path()} device_path={disk}"
+    clock = Clock(initiator.guest)
+    mark = initiator.guest.console.mark()
+    assert initiator.request(line) == "ECONNABORTED"
+    assert clock.seconds() < LIMIT
+    initiator.guest.sync_console()
+    assert "check that the MTU is the same" in initiator.guest.console.since(mark)
+    assert initiator.devices() == []
+    assert initiator.transports() == []
+
+    _set_mtu(small_target, network.MTU)
+    device = initiator.map(disk)
+    fio.verify(initiator.guest, device.node, block="64k", size="4m")
+    assert device.unmap() is None
