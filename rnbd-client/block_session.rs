@@ -285,7 +285,11 @@ impl BlockSession {
                 }
             }
         }
-        connected.devices.remove(index).map(Ok).map_err(|_| EALREADY)
+        connected
+            .devices
+            .remove(index)
+            .map(Ok)
+            .map_err(|_| EALREADY)
     }
 
     /// Unmaps all devices by force.

@@ -21,7 +21,8 @@ use kernel::{
 use rnbd_proto::wire::rnbd::{
     AccessMode,
     Description,
-    DeviceId, //
+    DeviceId,
+    DeviceIdentity, //
 };
 
 use rtrs::{
@@ -59,6 +60,8 @@ pub(crate) struct Device {
     server_id: Atomic<u64>,
     /// That of the disk, in bytes. Set when the device is opened for the first time.
     logical_block_size: SetOnce<u32>,
+    /// Name of the server's device that no other device has.
+    identity: SetOnce<DeviceIdentity>,
     /// Number of its disk.
     pub(crate) number: u32,
     /// Capacity of its disk.
@@ -115,6 +118,7 @@ impl Device {
             mode,
             server_id: Atomic::new(0),
             logical_block_size: SetOnce::new(),
+            identity: SetOnce::new(),
             number,
             capacity: Capacity::new(number)?,
             follower: Follower::new(number, mode.writes(), queue)?,
@@ -152,6 +156,9 @@ impl Device {
     /// `EMEDIUMTYPE` when the device does not suit the disk that was created at first open:
     /// the disk would send requests that the device cannot execute.
     pub(crate) fn set_open(&self, id: DeviceId, description: &Description) -> Result {
+        if let Some(identity) = description.device_identity() {
+            self.identity.populate(identity);
+        }
         let now = description.geometry.logical_block_size();
         self.logical_block_size.populate(now);
         if self
@@ -165,6 +172,11 @@ impl Device {
         self.follower.received(description);
         self.server_id.store(HAS_ID | u64::from(id.0), Relaxed);
         Ok(())
+    }
+
+    /// Returns a name of the server's device that no other device has, if it is known.
+    pub(crate) fn identity(&self) -> Option<&DeviceIdentity> {
+        self.identity.as_ref()
     }
 
     /// Gives the disk the `sectors` that a user asks for.

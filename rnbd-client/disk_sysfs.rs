@@ -48,6 +48,10 @@ rtrs::sysfs_files! {
         c"session" => show(|this, buf| show_bytes(this.device.transport.name().to_bytes(), buf));
         c"mapping_path" => show(|this, buf| show_bytes(&this.device.path, buf));
         c"access_mode" => show(|this, buf| Ok(writeln!(buf, "{}", this.device.mode)?));
+        c"wwid" => show(|this, buf| match this.device.identity() {
+            Some(identity) => Ok(writeln!(buf, "{identity}")?),
+            None => buf.push(b"\n"),
+        });
         c"nr_poll_queues" => show(|this, buf| {
             Ok(writeln!(buf, "{}", this.device.transport.nr_poll_queues())?)
         });

@@ -112,6 +112,7 @@ impl Properties {
                 discard_alignment: description.discard_alignment,
                 max_secure_erase_sectors: description.max_secure_erase_sectors,
                 max_write_zeroes_sectors: description.max_write_zeroes_sectors,
+                write_zeroes_unmap: description.max_write_zeroes_unmap_sectors > 0,
             },
             read_only: !writes || flags.has(DeviceFlags::READ_ONLY),
         }

@@ -334,6 +334,9 @@ fn queue_limits(session: &Session, device: &Description) -> Limits {
     Limits {
         logical_block_size: device.geometry.logical_block_size(),
         physical_block_size: device.geometry.physical_block_size(),
+        io_min: device.io_min,
+        io_opt: device.io_opt,
+        alignment_offset: device.alignment_offset,
         // The server splits a request that is too large for its device.
         max_io_size: session.max_io_size(),
         max_segments: session.max_segments().min(MAX_SEGMENTS as u16),
@@ -344,7 +347,7 @@ fn queue_limits(session: &Session, device: &Description) -> Limits {
         discard_alignment: device.discard_alignment,
         max_secure_erase_sectors: device.max_secure_erase_sectors,
         max_write_zeroes_sectors: device.max_write_zeroes_sectors,
-        write_cache: device.flags.has(DeviceFlags::WRITE_CACHE),
-        fua: device.flags.has(DeviceFlags::FUA),
+        write_zeroes_unmap: device.max_write_zeroes_unmap_sectors > 0,
+        flags: device.flags,
     }
 }

@@ -12,7 +12,8 @@
 //! A request changes hands by move: [`Operations::queue_rq`] receives a [`RequestPayload`],
 //! and `complete` consumes it. Dropping it fails the request, so none is lost.
 //!
-//! The modules from the bottom up: `op`, `queue`, `limits`, `capacity`, `disk_handle`, `major`;
+//! The modules from the bottom up: `op`, `queue`, `limits`, `capacity`, `disk_handle`,
+//! `major`;
 //! `request`, `timeout`; `payload` and `operations`, which name each other; `placeholder`;
 //! `tag_set`; `vtable`; `unadded_disk`; `disk`; and `stand_in`.
 //!

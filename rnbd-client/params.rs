@@ -49,8 +49,13 @@ pub(crate) fn defaults() -> Result<Defaults> {
         fast_io_fail_tmo: session_settings::parse_fast_io_fail_tmo(tmo.to_bytes())
             .map_err(|_| refused("fast_io_fail_tmo", tmo, "off or a number of seconds"))?,
         max_reconnect_attempts: MAX_RECONNECT_ATTEMPTS.get(),
-        mpath_policy: MpathPolicy::parse(policy.to_bytes())
-            .ok_or_else(|| refused("mp_policy", policy, "round-robin, min-inflight or min-latency"))?,
+        mpath_policy: MpathPolicy::parse(policy.to_bytes()).ok_or_else(|| {
+            refused(
+                "mp_policy",
+                policy,
+                "round-robin, min-inflight or min-latency",
+            )
+        })?,
     };
     Ok(Defaults {
         session,

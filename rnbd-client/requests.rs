@@ -22,6 +22,7 @@ use rnbd_proto::{
     wire::rnbd::{
         BlockOp,
         DeviceId,
+        IdentityKind,
         IoFlags,
         IoMsg, //
     }, //
@@ -207,5 +208,9 @@ impl Operations for Device {
             return Err(EPERM);
         }
         Ok(())
+    }
+
+    fn unique_id(&self, kind: IdentityKind) -> Option<&[u8]> {
+        self.identity()?.designator(kind)
     }
 }

@@ -18,6 +18,7 @@
 
 mod bio;
 mod device;
+mod identity;
 mod limits;
 mod lookup;
 mod opf;
@@ -26,8 +27,10 @@ mod post_flush;
 pub(crate) use bio::{
     submit,
     BioCommand,
+    BioData,
     BioOwner,
-    BioSet, //
+    BioSet,
+    MAX_ZEROES, //
 };
 pub(crate) use device::{
     BlockDevice,

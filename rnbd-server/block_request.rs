@@ -28,6 +28,7 @@ use rnbd_proto::{
         DeviceId,
         Generation,
         Geometry,
+        Identity,
         IoFlags,
         IoMsg,
         Message, //
@@ -48,11 +49,13 @@ use crate::{
     bdev::{
         self,
         BioCommand,
+        BioData,
         BioSet,
         BlockDevice,
         OpFlag,
         Opf,
         PostFlush,
+        MAX_ZEROES,
         SECTOR_SIZE, //
     },
     submit_queue::SubmitQueue, //
@@ -67,6 +70,7 @@ pub(crate) struct BackingDevice {
     client_flushes: ClientFlushes,
     mode: AccessMode,
     submit_queue: Arc<SubmitQueue>,
+    identity: Option<Identity>,
     latency: Arc<Latency>,
 }
 
@@ -83,6 +87,7 @@ impl BackingDevice {
     ) -> Result<Self> {
         Ok(Self {
             id,
+            identity: device.identity(),
             device,
             bio_set: BioSet::new()?,
             post_flush: PostFlush::new(queue)?,
@@ -137,19 +142,33 @@ impl BackingDevice {
             }
         };
 
+        // The server writes the zeroes for a device that cannot.
+        let zeroes_written = self.mode.writes() && limits.max_write_zeroes_sectors == 0;
+        let max_write_zeroes_sectors = match zeroes_written {
+            true => MAX_ZEROES / SECTOR_SIZE,
+            false => range(limits.max_write_zeroes_sectors),
+        };
+
         Ok(Description {
             generation: Generation::FIRST,
-            flags: DeviceFlags::NONE
-                .with(DeviceFlags::WRITE_CACHE, limits.write_cache)
-                .with(DeviceFlags::FUA, limits.fua)
-                .with(DeviceFlags::READ_ONLY, self.device.read_only()),
+            flags: limits
+                .flags
+                .with(DeviceFlags::ZEROES_WRITTEN, zeroes_written),
+            io_min: limits.io_min,
+            io_opt: limits.io_opt,
+            alignment_offset: limits.alignment_offset,
             max_transfer_sectors: limits.max_hw_sectors,
             max_segments: limits.max_segments.into(),
             max_discard_sectors: range(limits.max_discard_sectors),
             discard_granularity: limits.discard_granularity,
             discard_alignment: limits.discard_alignment,
             max_secure_erase_sectors: range(limits.max_secure_erase_sectors),
-            max_write_zeroes_sectors: range(limits.max_write_zeroes_sectors),
+            max_write_zeroes_sectors,
+            max_write_zeroes_unmap_sectors: range(limits.max_write_zeroes_unmap_sectors),
+            zones: limits.zones,
+            atomic_writes: limits.atomic_writes.filter(|_| self.mode.writes()),
+            partition: self.device.partition(),
+            identity: self.identity,
             ..Description::new(geometry)
         })
     }
@@ -193,7 +212,11 @@ impl BlockRequest {
 
     /// Submits the request, now or when the device can take it. Does not wait for that.
     pub(crate) fn submit(mut self, command: BioCommand) {
-        if self.backing.submit_queue.is_busy() || !self.backing.device.supports_nowait() {
+        // Zeroes are many segments, which the device mostly cannot take without a wait.
+        if command.data == BioData::Zeroes
+            || self.backing.submit_queue.is_busy()
+            || !self.backing.device.supports_nowait()
+        {
             return self.wait_for_device();
         }
         self.nowait = true;
@@ -347,6 +370,16 @@ pub(crate) fn bio_command(
     };
     let command =
         BlockCommand::new(io, data, disk).map_err(|reason| Error::from_errno(-reason.errno()))?;
+    let (command, data) = match command.op {
+        BlockOp::WriteZeroes if !backing.device.writes_zeroes() => {
+            let write = BlockCommand {
+                op: BlockOp::Write,
+                ..command
+            };
+            (write, BioData::Zeroes)
+        }
+        _ => (command, BioData::Pages),
+    };
     let client = &backing.client_flushes;
 
     client.observe(command.op, io.flags());
@@ -356,6 +389,7 @@ pub(crate) fn bio_command(
         sector: io.sector(),
         len: io.len(),
         prio: io.prio(),
+        data,
     })
 }
 

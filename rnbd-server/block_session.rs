@@ -20,6 +20,7 @@ use rnbd_proto::{
     limits::QueueDepth,
     search_path::SearchPath,
     wire::rnbd::{
+        BlockOp,
         DescribeMsg,
         DescribeRsp,
         DevInfo,
@@ -46,6 +47,7 @@ use rtrs::{
 };
 
 use crate::{
+    bdev::BioData,
     block_request::{
         self,
         BlockRequest, //
@@ -217,6 +219,10 @@ impl BlockSession {
                 return request.complete(Err(error));
             }
         };
-        BlockRequest::new(request, backing, io.op()).submit(command);
+        let op = match command.data {
+            BioData::Pages => io.op(),
+            BioData::Zeroes => BlockOp::Write,
+        };
+        BlockRequest::new(request, backing, op).submit(command);
     }
 }

@@ -32,6 +32,8 @@ pub(crate) struct LiveLimits {
     pub(crate) discard_alignment: u32,
     pub(crate) max_secure_erase_sectors: u32,
     pub(crate) max_write_zeroes_sectors: u32,
+    /// WRITE ZEROES may free the space.
+    pub(crate) write_zeroes_unmap: bool,
 }
 
 /// Most variables of a uevent.
@@ -92,6 +94,10 @@ impl DiskHandle {
             limits.discard_alignment = new.discard_alignment;
             limits.max_secure_erase_sectors = new.max_secure_erase_sectors;
             limits.max_write_zeroes_sectors = new.max_write_zeroes_sectors;
+            limits.max_hw_wzeroes_unmap_sectors = match new.write_zeroes_unmap {
+                true => new.max_write_zeroes_sectors,
+                false => 0,
+            };
             to_result(bindings::queue_limits_commit_update_frozen(
                 queue,
                 &mut limits,

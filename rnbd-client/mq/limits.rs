@@ -9,9 +9,15 @@ use kernel::{
     prelude::*, //
 };
 
+use rnbd_proto::wire::rnbd::DeviceFlags;
+
 use rtrs::bindings::{
     BLK_FEAT_FUA,
-    BLK_FEAT_WRITE_CACHE, //
+    BLK_FEAT_RAID_PARTIAL_STRIPES_EXPENSIVE,
+    BLK_FEAT_ROTATIONAL,
+    BLK_FEAT_STABLE_WRITES,
+    BLK_FEAT_WRITE_CACHE,
+    BLK_FLAG_MISALIGNED, //
 };
 
 /// Bytes of a sector, the unit of addresses and sizes in the block layer.
@@ -21,6 +27,18 @@ const MAX_BLOCK_SIZE: u32 = 65536;
 /// Smallest limit of a transfer that the block layer accepts: one page.
 const MIN_IO_SIZE: u32 = 4096;
 
+/// The features of a queue that stand for a flag. FUA goes by itself without a write cache.
+const FEATURES: [(DeviceFlags, bindings::blk_features_t); 5] = [
+    (DeviceFlags::WRITE_CACHE, BLK_FEAT_WRITE_CACHE),
+    (DeviceFlags::FUA, BLK_FEAT_FUA),
+    (DeviceFlags::ROTATIONAL, BLK_FEAT_ROTATIONAL),
+    (DeviceFlags::STABLE_WRITES, BLK_FEAT_STABLE_WRITES),
+    (
+        DeviceFlags::PARTIAL_STRIPES_EXPENSIVE,
+        BLK_FEAT_RAID_PARTIAL_STRIPES_EXPENSIVE,
+    ),
+];
+
 /// Limits and features of a device. Sizes are in bytes unless the name says sectors (of
 /// 512 bytes); a limit of 0 means that the operation is not supported.
 #[derive(Clone, Copy, Default)]
@@ -29,6 +47,12 @@ pub(crate) struct Limits {
     pub(crate) logical_block_size: u32,
     /// Smallest unit written without read-modify-write.
     pub(crate) physical_block_size: u32,
+    /// Smallest READ or WRITE that does not cost more than its share. 0: a physical block.
+    pub(crate) io_min: u32,
+    /// Best size of a READ or WRITE, such as a stripe. 0: there is none.
+    pub(crate) io_opt: u32,
+    /// Offset of the first physical block.
+    pub(crate) alignment_offset: u32,
     /// Largest READ or WRITE.
     pub(crate) max_io_size: u32,
     /// Largest number of segments of a READ or WRITE.
@@ -49,10 +73,10 @@ pub(crate) struct Limits {
     pub(crate) max_secure_erase_sectors: u32,
     /// Largest WRITE ZEROES.
     pub(crate) max_write_zeroes_sectors: u32,
-    /// The device has a volatile write cache, so FLUSH is sent.
-    pub(crate) write_cache: bool,
-    /// FUA is supported. Ignored without `write_cache`.
-    pub(crate) fua: bool,
+    /// WRITE ZEROES may free the space.
+    pub(crate) write_zeroes_unmap: bool,
+    /// What the device is and can do. FUA is ignored without a write cache.
+    pub(crate) flags: DeviceFlags,
 }
 
 impl Limits {
@@ -74,18 +98,25 @@ impl Limits {
         {
             return Err(EINVAL);
         }
-        let mut features = 0;
-        if self.write_cache {
-            features |= BLK_FEAT_WRITE_CACHE;
-            if self.fua {
-                features |= BLK_FEAT_FUA;
-            }
-        }
+        let features = FEATURES
+            .into_iter()
+            .filter(|(flag, _)| self.flags.has(*flag))
+            .fold(0, |features, (_, feature)| features | feature);
+        let write_zeroes_unmap = match self.write_zeroes_unmap {
+            true => self.max_write_zeroes_sectors,
+            false => 0,
+        };
         Ok(bindings::queue_limits {
             features,
+            flags: match self.flags.has(DeviceFlags::MISALIGNED) {
+                true => BLK_FLAG_MISALIGNED,
+                false => 0,
+            },
             logical_block_size: self.logical_block_size,
             physical_block_size: self.physical_block_size,
-            io_opt: self.max_io_size,
+            io_min: self.io_min,
+            io_opt: self.io_opt,
+            alignment_offset: self.alignment_offset,
             max_hw_sectors: self.max_io_size / SECTOR_SIZE,
             max_segments: self.max_segments,
             virt_boundary_mask: u64::from(self.virt_boundary).saturating_sub(1) as usize,
@@ -95,6 +126,7 @@ impl Limits {
             discard_alignment: self.discard_alignment,
             max_secure_erase_sectors: self.max_secure_erase_sectors,
             max_write_zeroes_sectors: self.max_write_zeroes_sectors,
+            max_hw_wzeroes_unmap_sectors: write_zeroes_unmap,
             ..pin_init::zeroed()
         })
     }

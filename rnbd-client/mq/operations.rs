@@ -7,6 +7,8 @@ use kernel::{
     ModuleMetadata, //
 };
 
+use rnbd_proto::wire::rnbd::IdentityKind;
+
 use super::{
     payload::RequestPayload,
     request::Request,
@@ -45,4 +47,7 @@ pub(crate) trait Operations: Send + Sync + Sized + 'static {
     /// Allows or refuses opening the device or one of its partitions. Runs under the lock
     /// that [`super::Disk::with_openers`] takes.
     fn open(&self, writable: bool) -> Result;
+
+    /// Returns the unique id of the disk, if it has one of this `kind`.
+    fn unique_id(&self, kind: IdentityKind) -> Option<&[u8]>;
 }

@@ -17,6 +17,8 @@ use kernel::{
     ModuleMetadata, //
 };
 
+use rnbd_proto::wire::rnbd::IdentityKind;
+
 use rtrs::{
     bindings::BLK_OPEN_WRITE,
     client::Queue, //
@@ -36,6 +38,9 @@ use super::{
     timeout::TimedOutRequest, //
 };
 
+/// Size of a unique id of the block layer in bytes.
+const UNIQUE_ID_SIZE: usize = 16;
+
 /// The tables of C callbacks for `T`.
 pub(super) struct VTables<T>(PhantomData<T>);
 
@@ -54,6 +59,7 @@ impl<T: Operations> VTables<T> {
         &bindings::block_device_operations {
             open: Some(Self::open),
             free_disk: Some(Self::free_disk),
+            get_unique_id: Some(Self::get_unique_id),
             owner: T::Module::THIS_MODULE.as_ptr(),
             ..pin_init::zeroed()
         };
@@ -192,5 +198,32 @@ impl<T: Operations> VTables<T> {
         // until then `Disk` keeps the `T` it put into `private_data`.
         let device = unsafe { &*(*disk).private_data.cast::<T>() };
         from_result(|| device.open(mode & BLK_OPEN_WRITE != 0).map(|()| 0))
+    }
+
+    /// # Safety
+    ///
+    /// Only users of the block layer call it, for a disk made by [`super::Disk`] that is open,
+    /// with space for [`UNIQUE_ID_SIZE`] bytes.
+    unsafe extern "C" fn get_unique_id(
+        disk: *mut bindings::gendisk,
+        id: *mut u8,
+        kind: bindings::blk_unique_id,
+    ) -> c_int {
+        // SAFETY: As in `open`. The disk keeps the `T`: a caller has a reference to it.
+        let device = unsafe { &*(*disk).private_data.cast::<T>() };
+        let kind = match kind {
+            bindings::blk_unique_id_BLK_UID_T10 => IdentityKind::T10,
+            bindings::blk_unique_id_BLK_UID_EUI64 => IdentityKind::Eui64,
+            bindings::blk_unique_id_BLK_UID_NAA => IdentityKind::Naa,
+            _ => return EINVAL.to_errno(),
+        };
+        let bytes = match device.unique_id(kind) {
+            Some(bytes) if bytes.len() <= UNIQUE_ID_SIZE => bytes,
+            _ => return EINVAL.to_errno(),
+        };
+        // SAFETY: The caller has space for so many bytes.
+        unsafe { id.copy_from_nonoverlapping(bytes.as_ptr(), bytes.len()) };
+        // CAST: At most 16.
+        bytes.len() as c_int
     }
 }

@@ -59,6 +59,24 @@ pub(crate) trait BioOwner: Send + Sized + 'static {
     fn complete(self, result: Result);
 }
 
+/// Most bytes of zeroes that a bio can write: a page for each of the most vectors.
+pub(crate) const MAX_ZEROES: u32 = 256 * PAGE;
+
+/// Bytes of a page.
+// CAST: A small constant.
+const PAGE: u32 = kernel::page::PAGE_SIZE as u32;
+
+const _: () = assert!(MAX_ZEROES / PAGE == bindings::BIO_MAX_VECS);
+
+/// The data of a bio.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum BioData {
+    /// The pages of the owner, if the operation has data.
+    Pages,
+    /// Zeroes, at most [`MAX_ZEROES`].
+    Zeroes,
+}
+
 /// The operation and range of a bio.
 pub(crate) struct BioCommand {
     /// Operation and flags.
@@ -69,6 +87,19 @@ pub(crate) struct BioCommand {
     pub(crate) len: u32,
     /// I/O priority.
     pub(crate) prio: u16,
+    /// The data.
+    pub(crate) data: BioData,
+}
+
+impl BioCommand {
+    /// Number of vectors that the bio needs.
+    fn vectors(&self) -> u16 {
+        let pages = match self.data {
+            BioData::Pages => u32::from(self.opf.has_data() && self.len > 0),
+            BioData::Zeroes => self.len.div_ceil(PAGE),
+        };
+        u16::try_from(pages).unwrap_or(u16::MAX)
+    }
 }
 
 /// An allocation of a [`BioSet`]: the owner lies in the front pad of its bio.
@@ -168,9 +199,14 @@ impl<T> Drop for BioSet<T> {
 ///
 /// # Errors
 ///
-/// `EINVAL`, with the owner, if the pages are shorter than the data.
+/// `EINVAL`, with the owner, if the pages are shorter than the data; `EOPNOTSUPP` for more than
+/// [`MAX_ZEROES`].
 pub(crate) fn submit<T: BioOwner>(owner: T, command: &BioCommand) -> Result<(), (T, Error)> {
-    let has_data = command.opf.has_data() && command.len > 0;
+    let zeroes = command.data == BioData::Zeroes;
+    if zeroes && command.len > MAX_ZEROES {
+        return Err((owner, EOPNOTSUPP));
+    }
+    let has_data = !zeroes && command.opf.has_data() && command.len > 0;
     let set = owner.bio_set().set.get();
     let device = owner.device().as_raw();
     // SAFETY: The set is initialised by its type invariant, with vectors, and the device is
@@ -178,7 +214,7 @@ pub(crate) fn submit<T: BioOwner>(owner: T, command: &BioCommand) -> Result<(), 
     let bio = unsafe {
         bindings::bio_alloc_bioset(
             device,
-            has_data.into(),
+            command.vectors(),
             command.opf.as_raw(),
             bindings::GFP_NOIO,
             set,
@@ -209,11 +245,13 @@ pub(crate) fn submit<T: BioOwner>(owner: T, command: &BioCommand) -> Result<(), 
         };
     }
 
-    // SAFETY: The bio was allocated above, with a vector if there is data. What it points
-    // to is borrowed from the owner, which stays in place until `end_io`.
+    // SAFETY: The bio was allocated above, with vectors for the data. What it points to is
+    // borrowed from the owner, which stays in place until `end_io`, or is the page of zeroes.
     unsafe {
         if has_data {
             bindings::bio_add_virt_nofail(bio, pages.as_ptr().cast(), command.len);
+        } else if zeroes {
+            add_zeroes(bio, command.len);
         } else {
             (*bio).bi_iter.bi_size = command.len;
         }
@@ -223,6 +261,23 @@ pub(crate) fn submit<T: BioOwner>(owner: T, command: &BioCommand) -> Result<(), 
         bindings::submit_bio(bio);
     }
     Ok(())
+}
+
+/// Adds `len` bytes of zeroes to `bio`.
+///
+/// # Safety
+///
+/// `bio` is new, with a vector for each page.
+unsafe fn add_zeroes(bio: *mut bindings::bio, len: u32) {
+    let mut left = len;
+
+    while left > 0 {
+        let part = left.min(PAGE);
+        // SAFETY: By the safety requirements; the page of zeroes exists for ever, and a bio
+        // that writes only reads it.
+        unsafe { bindings::__bio_add_page(bio, bindings::ZERO_PAGE(0), part, 0) };
+        left = left.wrapping_sub(part);
+    }
 }
 
 /// Submits a bio that has completed once more, as a flush of the cache of its device. May

@@ -8,6 +8,7 @@
 #include <linux/blkdev.h>
 #include <linux/export.h>
 #include <linux/fs_struct.h>
+#include <linux/mm.h>
 #include <linux/netdevice.h>
 #include <linux/nsproxy.h>
 #include <linux/percpu-refcount.h>
@@ -39,6 +40,12 @@ int rust_helper_ib_post_recv(struct ib_qp *qp, const struct ib_recv_wr *wr,
 	return ib_post_recv(qp, wr, bad_wr);
 }
 EXPORT_SYMBOL_GPL(rust_helper_ib_post_recv);
+
+struct page *rust_helper_ZERO_PAGE(unsigned long addr)
+{
+	return ZERO_PAGE(addr);
+}
+EXPORT_SYMBOL_GPL(rust_helper_ZERO_PAGE);
 
 bool rust_helper_blk_requeue_pending(struct request_queue *q)
 {

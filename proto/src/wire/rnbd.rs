@@ -55,6 +55,7 @@ pub use self::{
         DescribeRsp,
         Description,
         DeviceFlags,
+        DeviceIdentity,
         Generation,
         Identity,
         IdentityKind,

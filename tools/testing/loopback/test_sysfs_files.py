@@ -84,6 +84,7 @@ DISK: Folder = {
     "session": File(rf"{SESSION}\n"),
     "access_mode": File(r"rw\n"),
     "nr_poll_queues": File(r"0\n"),
+    "wwid": File(r"\n"),
 }
 
 CLIENT_SESSION: Folder = {

@@ -107,6 +107,27 @@ def mirror(guest: Guest, *members: str) -> str:
     return _appears(guest, "/dev/md0")
 
 
+def stripes(guest: Guest, *members: str, chunk: int = 65536) -> str:
+    """Makes a RAID0 array of disks of one size, in chunks of so many bytes."""
+    guest.run("modprobe raid0 && echo md0 > /sys/module/md_mod/parameters/new_array")
+    folder = "/sys/block/md0/md"
+    size = sectors(guest, members[0]) // 2
+    commands = [
+        f"echo none > {folder}/metadata_version",
+        f"echo raid0 > {folder}/level",
+        f"echo {len(members)} > {folder}/raid_disks",
+        f"echo {chunk} > {folder}/chunk_size",
+    ]
+    for slot, member in enumerate(members):
+        commands.append(f"stat -L -c %Hr:%Lr {member} > {folder}/new_dev")
+        name = member.rsplit("/", 1)[1]
+        commands.append(f"echo {slot} > {folder}/dev-{name}/slot")
+        commands.append(f"echo {size} > {folder}/dev-{name}/size")
+    commands.append(f"echo active > {folder}/array_state")
+    guest.run(" && ".join(commands))
+    return _appears(guest, "/dev/md0")
+
+
 def partition(guest: Guest, node: str, start: int, length: int) -> str:
     """Makes the only partition of a disk with blocks of 512 bytes, in an MBR."""
     entry = struct.pack("<4x4B2I", 0x83, 0xFE, 0xFF, 0xFF, start, length)

@@ -45,6 +45,7 @@ use super::{
 pub use self::{
     atomic_writes::AtomicWrites,
     identity::{
+        DeviceIdentity,
         Identity,
         IdentityKind,
         MAX_IDENTITY, //
@@ -321,6 +322,14 @@ impl Description {
                 ..self
             },
         }
+    }
+
+    /// Returns the identity of the device, if its disk has one.
+    pub fn device_identity(&self) -> Option<DeviceIdentity> {
+        self.identity.map(|disk| DeviceIdentity {
+            disk,
+            partition: self.partition,
+        })
     }
 
     /// Returns the response to an OPEN of `device`, which tells less.

@@ -122,6 +122,31 @@ impl fmt::Display for Identity {
     }
 }
 
+/// The identity of a device: of a disk, or of a partition of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DeviceIdentity {
+    pub(super) disk: Identity,
+    pub(super) partition: u32,
+}
+
+impl DeviceIdentity {
+    /// Returns the bytes of the identity, if it is of `kind` and of a whole disk.
+    pub fn designator(&self, kind: IdentityKind) -> Option<&[u8]> {
+        (self.partition == 0 && self.disk.kind() == kind).then(|| self.disk.as_bytes())
+    }
+}
+
+/// Writes the identity as [`Identity`], followed by the number of a partition.
+impl fmt::Display for DeviceIdentity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.disk.fmt(f)?;
+        match self.partition {
+            0 => Ok(()),
+            number => write!(f, "-part{number}"),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -143,6 +168,17 @@ mod tests {
             assert_eq!(identity.to_string(), shown);
             assert_eq!((identity.kind(), identity.as_bytes()), (kind, bytes));
         }
+    }
+
+    #[test]
+    fn a_partition_has_another_identity_than_its_disk() {
+        let disk = Identity::new(IdentityKind::Naa, &[0x50; 8]).expect("an identity");
+        let of = |partition| DeviceIdentity { disk, partition };
+        assert_eq!(of(0).to_string(), "naa.5050505050505050");
+        assert_eq!(of(3).to_string(), "naa.5050505050505050-part3");
+        assert_eq!(of(0).designator(IdentityKind::Naa), Some(&[0x50; 8][..]));
+        assert_eq!(of(0).designator(IdentityKind::Eui64), None);
+        assert_eq!(of(3).designator(IdentityKind::Naa), None);
     }
 
     #[test]
