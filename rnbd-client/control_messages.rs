@@ -15,6 +15,7 @@ use rnbd_proto::{
             DescribeMsg,
             Description,
             DevInfo,
+            DeviceFlags,
             DeviceId,
             Features,
             Generation,
@@ -58,6 +59,11 @@ pub(crate) fn open(device: &Device, features: Features) -> Result<(DeviceId, Des
             .inspect_err(|_| close(&device.transport, id))?,
         false => Description::from(&response),
     };
+    // Our server refuses it.
+    if description.flags.has(DeviceFlags::HOST_MANAGED) {
+        close(&device.transport, id);
+        return Err(unsupported(device));
+    }
     Ok((id, description))
 }
 
@@ -68,7 +74,12 @@ fn send_open(device: &Device) -> Result<OpenRsp> {
         path: DevicePath::new(&device.path).map_err(|_| EINVAL)?,
     };
     let mut buf = [0; OPEN_RSP_SIZE];
-    let len = session.call(Direction::Read, &open.encode(), &mut buf)?;
+    let len = session
+        .call(Direction::Read, &open.encode(), &mut buf)
+        .map_err(|err| match err {
+            EOPNOTSUPP => unsupported(device),
+            err => err,
+        })?;
     let response = buf.get(..len).ok_or(EPROTO)?;
     OpenRsp::parse(response).map_err(|err| {
         // The server has it open, and there is no other owner that would close it.
@@ -142,6 +153,17 @@ pub(crate) fn close(session: &Session, device: DeviceId) {
             err
         );
     }
+}
+
+/// Logs that the server has a device of a kind that cannot be mapped, and returns the error for
+/// it.
+fn unsupported(device: &Device) -> Error {
+    rtrs::pr_err_ratelimited!(
+        "rnbd{}: {} is a zoned device, which cannot be mapped\n",
+        device.number,
+        Plain(device.path.escape_ascii())
+    );
+    EOPNOTSUPP
 }
 
 /// Logs that a response cannot be parsed, and returns the error for it.

@@ -177,6 +177,7 @@ impl Devices {
     /// - `EPERM` if the mode of another opener excludes this one;
     /// - `EMFILE` if the session has too many devices open;
     /// - `ENODEV` if the session has ended;
+    /// - `EOPNOTSUPP` for a zoned device;
     /// - [`OpenError::Denied`] if the rules do not allow it;
     /// - those of [`DevicePathname::new`] and [`DevicePathname::open`].
     pub(crate) fn open(&self, open: &OpenMsg<'_>) -> Result<OpenResult, OpenError> {
@@ -196,6 +197,7 @@ impl Devices {
         let device = self.open_for_reading(&pathname, open.mode)?;
         let target = RuleTarget::opened(pathname.path(), &device)?;
         let grant = self.acl.grant(target, open.mode)?;
+        self.check_supported(&device, open)?;
         let device = Self::reopen_for_writing(device, &pathname, open.mode)?;
         let id = self.free_id(&device)?;
         let (opener, parent) = self.disks.add_opener(&device, open.mode)?;
@@ -272,6 +274,24 @@ impl Devices {
                 .check(&RuleTarget::unopened(pathname.path())?, mode)?;
             Err(error.into())
         })
+    }
+
+    /// Refuses a device that the protocol cannot pass on.
+    ///
+    /// # Errors
+    ///
+    /// `EOPNOTSUPP` for a zoned device: a client would write to it as to any other.
+    fn check_supported(&self, device: &BlockDevice, open: &OpenMsg<'_>) -> Result {
+        if !device.limits().flags.has(DeviceFlags::HOST_MANAGED) {
+            return Ok(());
+        }
+        rtrs::pr_err_ratelimited!(
+            "{}: '{}' ({}) is a zoned device, which cannot be exported\n",
+            self.name(),
+            Plain(open.path),
+            device.name()
+        );
+        Err(EOPNOTSUPP)
     }
 
     /// Opens `device` once more for writing, if `mode` writes.

@@ -5,6 +5,7 @@ import json
 
 from rnbdbench import blktrace
 from rnbdbench import disks
+from rnbdbench import network
 from rnbdbench.disks import PAGE
 from rnbdbench.guest import Guest
 from rnbdbench.lab import Pair
@@ -184,3 +185,17 @@ def test_the_target_writes_zeroes_that_its_disk_cannot(loopback: Pair) -> None:
         f"tr '\\0' x < /dev/zero | {expected} | sha256sum"
     )
     assert device.unmap() is None
+
+
+def test_a_zoned_device_is_refused_with_the_reason(loopback: Pair) -> None:
+    """Writes to it would fail, so that it is not mapped; both logs say why."""
+    guest = loopback.target.guest
+    disk = loopback.target.null_disk(size=64, zoned=1, zone_size=16)
+    loopback.load(transport={"sess_queue_depth": 16})
+    line = f"sessname=bench path={network.TARGET.path()} device_path={disk}"
+    # Another name of EOPNOTSUPP.
+    assert loopback.initiator.request(line) == "ENOTSUP"
+    log = guest.output("dmesg")
+    assert f"'{disk}' ({disk[5:]}) is a zoned device, which cannot be exported" in log
+    assert f"{disk} is a zoned device, which cannot be mapped" in log
+    assert loopback.target.exports() == []
