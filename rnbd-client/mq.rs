@@ -13,7 +13,7 @@
 //! and `complete` consumes it. Dropping it fails the request, so none is lost.
 //!
 //! The modules from the bottom up: `op`, `queue`, `limits`, `capacity`, `disk_handle`,
-//! `major`;
+//! `geometry`, `major`;
 //! `request`, `timeout`; `payload` and `operations`, which name each other; `placeholder`;
 //! `tag_set`; `vtable`; `unadded_disk`; `disk`; and `stand_in`.
 //!
@@ -23,6 +23,7 @@
 mod capacity;
 mod disk;
 mod disk_handle;
+mod geometry;
 mod limits;
 mod major;
 mod op;

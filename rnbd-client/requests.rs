@@ -205,7 +205,8 @@ impl Operations for Device {
             return Err(ENXIO);
         }
         if writable && !self.mode.writes() {
-            return Err(EPERM);
+            // `mount` then tries to mount read-only.
+            return Err(EROFS);
         }
         Ok(())
     }

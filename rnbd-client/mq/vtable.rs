@@ -25,6 +25,7 @@ use rtrs::{
 };
 
 use super::{
+    geometry::HdGeometry,
     major::disk_freed,
     operations::Operations,
     payload::RequestPayload,
@@ -59,6 +60,7 @@ impl<T: Operations> VTables<T> {
         &bindings::block_device_operations {
             open: Some(Self::open),
             free_disk: Some(Self::free_disk),
+            getgeo: Some(Self::getgeo),
             get_unique_id: Some(Self::get_unique_id),
             owner: T::Module::THIS_MODULE.as_ptr(),
             ..pin_init::zeroed()
@@ -198,6 +200,21 @@ impl<T: Operations> VTables<T> {
         // until then `Disk` keeps the `T` it put into `private_data`.
         let device = unsafe { &*(*disk).private_data.cast::<T>() };
         from_result(|| device.open(mode & BLK_OPEN_WRITE != 0).map(|()| 0))
+    }
+
+    /// # Safety
+    ///
+    /// Only the block layer calls it, for a disk made by [`super::Disk`] that is open.
+    unsafe extern "C" fn getgeo(
+        disk: *mut bindings::gendisk,
+        geometry: *mut bindings::hd_geometry,
+    ) -> c_int {
+        // SAFETY: The block layer passes valid pointers, and has initialised the geometry.
+        unsafe {
+            let sectors = (&raw const (*(*disk).part0).bd_nr_sectors).read_volatile();
+            (*geometry.cast::<HdGeometry>()).set(sectors);
+        }
+        0
     }
 
     /// # Safety

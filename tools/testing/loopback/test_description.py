@@ -199,3 +199,39 @@ def test_a_zoned_device_is_refused_with_the_reason(loopback: Pair) -> None:
     assert f"'{disk}' ({disk[5:]}) is a zoned device, which cannot be exported" in log
     assert f"{disk} is a zoned device, which cannot be mapped" in log
     assert loopback.target.exports() == []
+
+
+GEOMETRY = """
+import fcntl, struct, sys
+disk = open(sys.argv[1], "rb")
+print(*struct.unpack("BBHL", fcntl.ioctl(disk, 0x301, bytes(16))))
+"""
+
+
+def test_a_disk_has_a_geometry(loopback: Pair) -> None:
+    """HDIO_GETGEO, as with the C client; a partition has its start."""
+    guest = loopback.initiator.guest
+    disk = loopback.target.null_disk(size=64)
+    device = loopback.map(disk)
+    assert guest.output(f"python3 -c '{GEOMETRY}' {device.node}") == "4 16 2048 0"
+    part = disks.partition(guest, device.node, 2048, 16384)
+    assert guest.output(f"python3 -c '{GEOMETRY}' {part}") == "4 16 2048 2048"
+    assert device.unmap() is None
+
+
+def test_a_read_only_mapping_is_mounted_read_only(loopback: Pair) -> None:
+    """`mount` is told that the disk is read-only, and falls back."""
+    guest = loopback.initiator.guest
+    disk = loopback.target.ram_disk(16)
+    guest.run(f"modprobe -q ext4; mkfs.ext4 -q {disk}")
+    loopback.load(transport={"sess_queue_depth": 16})
+    device = loopback.initiator.map(disk, access_mode="ro")
+    guest.run(f"mkdir -p /mnt/disk && mount {device.node} /mnt/disk")
+    options = guest.output("findmnt -n -o OPTIONS /mnt/disk").split(",")
+    assert "ro" in options
+    refused = guest.run("touch /mnt/disk/file", check=False).stderr
+    assert "Read-only file system" in refused
+    refused = guest.run(f"dd if=/dev/zero of={device.node} count=1", check=False).stderr
+    assert "Read-only file system" in refused
+    guest.run("umount /mnt/disk")
+    assert device.unmap() is None
