@@ -108,6 +108,10 @@ pub(crate) fn reopen(device: &Device, features: Features) -> Result {
 
 /// Asks the server for the present description of `device`, which is open, and tells it which
 /// one the disk has. The disk takes over the new one.
+///
+/// # Errors
+///
+/// Those of [`Device::check_block_size`], the transport and the server.
 pub(crate) fn query(device: &Device, features: Features) -> Result {
     let id = device.id().ok_or(ENOENT)?;
     let session = &device.transport;
@@ -121,6 +125,7 @@ pub(crate) fn query(device: &Device, features: Features) -> Result {
         }
         false => device_info(session, id)?,
     };
+    device.check_block_size(&description)?;
     device.capacity.reported(description.geometry.sectors())
 }
 

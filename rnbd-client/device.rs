@@ -159,15 +159,9 @@ impl Device {
         if let Some(identity) = description.device_identity() {
             self.identity.populate(identity);
         }
-        let now = description.geometry.logical_block_size();
-        self.logical_block_size.populate(now);
-        if self
-            .logical_block_size
-            .as_ref()
-            .is_none_or(|disk| now > *disk)
-        {
-            return Err(EMEDIUMTYPE);
-        }
+        self.logical_block_size
+            .populate(description.geometry.logical_block_size());
+        self.check_block_size(description)?;
         // Before the first request is sent.
         self.follower.received(description);
         self.server_id.store(HAS_ID | u64::from(id.0), Relaxed);
@@ -177,6 +171,19 @@ impl Device {
     /// Returns a name of the server's device that no other device has, if it is known.
     pub(crate) fn identity(&self) -> Option<&DeviceIdentity> {
         self.identity.as_ref()
+    }
+
+    /// Checks that the device can execute requests of the blocks that the disk has.
+    ///
+    /// # Errors
+    ///
+    /// `EMEDIUMTYPE` if its blocks are larger.
+    pub(crate) fn check_block_size(&self, description: &Description) -> Result {
+        let now = description.geometry.logical_block_size();
+        match self.logical_block_size.as_ref() {
+            Some(disk) if now <= *disk => Ok(()),
+            _ => Err(EMEDIUMTYPE),
+        }
     }
 
     /// Gives the disk the `sectors` that a user asks for.

@@ -209,6 +209,16 @@ impl Events for OpenDevices {
                     device.set_closed();
                     self.announcer.state_changed();
                 }
+                Err(EMEDIUMTYPE) => {
+                    pr_warn!(
+                        "rnbd{}: the server's device has larger blocks now, I/O fails until it is unmapped and mapped\n",
+                        device.number
+                    );
+                    if let Some(id) = device.set_closed() {
+                        control_messages::close(&device.transport, id);
+                    }
+                    self.announcer.state_changed();
+                }
                 Err(err) => {
                     let number = device.number;
                     rtrs::pr_err_ratelimited!("rnbd{number}: cannot update its size: {err:?}\n");

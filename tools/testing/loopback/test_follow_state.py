@@ -32,6 +32,24 @@ def test_a_disk_is_read_only_while_that_of_the_target_is(loopback: Pair) -> None
     assert device.unmap() is None
 
 
+def test_a_disk_with_other_blocks_is_stopped(loopback: Pair) -> None:
+    """The blocks of the target's device become larger: one clear line, and a state."""
+    guest = loopback.target.guest
+    disk = FileDisk.make(guest, 16)
+    device = loopback.map(disk.node)
+    guest.run(f"losetup --sector-size 4096 {disk.node}")
+    guest.wait_until(
+        lambda: device.read("rnbd/state") == "closed", "the disk to be stopped", FOLLOWED
+    )
+    assert f"{device.name}: the server's device has larger blocks now" in guest.output("dmesg")
+    assert guest.run(_write(device.node), check=False).code != 0
+    assert device.unmap() is None
+    assert loopback.target.exports() == []
+    again = loopback.initiator.map(disk.node)
+    assert again.read("queue/logical_block_size") == "4096"
+    assert again.unmap() is None
+
+
 def test_a_disk_is_offline_without_its_device(loopback: Pair) -> None:
     """A device that lost its size with the path is lost, not empty; it comes back by hand."""
     guest = loopback.target.guest
