@@ -203,8 +203,7 @@ impl SockAddr {
 
     /// Returns the address with its scope; `None` for an unknown family.
     pub fn path_end(&self) -> Option<PathEnd> {
-        self.parts()
-            .map(|(addr, scope, _)| PathEnd { addr, scope })
+        self.parts().map(|(addr, scope, _)| PathEnd { addr, scope })
     }
 
     /// Returns the port; 0 for an unknown family.

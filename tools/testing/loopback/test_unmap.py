@@ -86,6 +86,23 @@ def test_force_works_while_the_device_is_open(loopback: Pair, device: Device) ->
     guest.run("rm /run/open")
 
 
+def test_normal_does_not_hang_behind_a_task_that_opens_the_disk(
+    loopback: Pair, device: Device
+) -> None:
+    """One that reads the partition table, and waits for a path; force works after that."""
+    guest = loopback.initiator.guest
+    assert loopback.initiator.transport().write("fast_io_fail_tmo", "off") is None
+    loopback.target.guest.run("rmmod rnbd_server", timeout=60)
+    device.wait_for_state("closed")
+    reader = guest.begin(f"blockdev --rereadpt {device.node}")
+    device.wait_for_read()
+    writer = guest.begin(f"echo normal > /sys/block/{device.name}/rnbd/unmap_device")
+    assert writer.wait(20).code != 0
+    assert device.unmap("force") is None
+    assert reader.wait(20).code != 0
+    assert not device.exists()
+
+
 @pytest.mark.kernels("stock", "sanitize")
 def test_force_works_during_io(loopback: Pair, device: Device) -> None:
     """What is in flight ends, with data or with an error, and soon."""
