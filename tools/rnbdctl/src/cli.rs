@@ -7,7 +7,8 @@ use std::path::PathBuf;
 use clap::{
     Args,
     Parser,
-    Subcommand, //
+    Subcommand,
+    ValueEnum, //
 };
 
 const EXIT_CODES: &str = "\
@@ -98,6 +99,12 @@ pub(crate) enum Command {
     Attach(Attach),
     /// Unmap devices of /etc/rnbd/rnbdtab by their names
     Detach(Detach),
+    /// Draw histograms of the latency of a device, or switch counting on or off
+    Latency(Latency),
+    /// Print metrics in the format of OpenMetrics
+    Metrics,
+    /// Look for what keeps RNBD from working on this machine
+    Doctor,
     /// Print a script that completes this command line in a shell
     Completion {
         /// bash, zsh, fish, ...
@@ -291,4 +298,22 @@ pub(crate) struct Detach {
     /// Seconds to wait for a program that has it open for a moment, such as udev
     #[arg(long, value_name = "SECONDS", default_value_t = 5)]
     pub(crate) settle: u64,
+}
+
+/// Options of `latency`.
+#[derive(Args, Debug)]
+pub(crate) struct Latency {
+    /// A mapped device, or an exported one as <device>@<session>
+    pub(crate) device: String,
+    /// Start counting from zero, or stop counting
+    pub(crate) switch: Option<Switch>,
+}
+
+/// Whether to count requests.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Switch {
+    /// Count.
+    On,
+    /// Do not count.
+    Off,
 }

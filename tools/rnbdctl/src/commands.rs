@@ -3,10 +3,13 @@
 //! What each command does. Each returns its output.
 
 mod attach;
+mod doctor;
 mod find;
 mod generate;
+mod latency;
 mod list;
 mod map;
+mod metrics;
 mod path;
 mod rules;
 mod show;
@@ -44,6 +47,9 @@ pub(crate) fn run(system: &System, cli: &Cli) -> Result<String> {
         Command::Rules { action } => rules::rules(system, action, json),
         Command::Attach(options) => attach::attach(system, options),
         Command::Detach(options) => attach::detach(system, options),
+        Command::Latency(options) => latency::latency(system, options, json),
+        Command::Metrics => metrics::metrics(system),
+        Command::Doctor => doctor::doctor(system, json),
         Command::Completion { shell } => generate::completion(*shell),
         Command::Man { directory } => generate::man(directory),
     }

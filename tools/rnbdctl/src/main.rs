@@ -2,8 +2,8 @@
 
 //! Shows and manages RNBD devices, sessions and exports.
 //!
-//! The program reads and writes sysfs, nothing else, and works with the C drivers as far as
-//! they have the files.
+//! The program reads and writes sysfs, and debugfs for latency. It works with the C drivers as
+//! far as they have the files.
 //!
 //! - [`cli`]: the command line.
 //! - [`system`]: access to files below a root, which tests point elsewhere.

@@ -5,6 +5,7 @@
 
 mod device;
 mod export;
+mod histogram;
 mod path;
 mod session;
 mod stats;
@@ -16,6 +17,11 @@ pub(crate) use device::{
 pub(crate) use export::{
     exported,
     Export, //
+};
+pub(crate) use histogram::{
+    Bucket,
+    Histogram,
+    Histograms, //
 };
 pub(crate) use path::Path;
 pub(crate) use session::{

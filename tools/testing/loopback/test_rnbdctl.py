@@ -30,6 +30,8 @@ def test_map_look_tune_unmap(loopback: Pair) -> None:
     assert (client["devices"], server["devices"]) == (["rnbd0"], ["ram0"])
     assert client["paths"][0]["traffic"]["in_flight"] == 0
     assert (client["fast_io_fail_tmo"] is not None) == rust
+    assert 'rnbd_device_open{device="rnbd0",session="bench"} 1' in program.output("metrics")
+    assert ADDRESS in program.output("doctor")
     for shown in (program.output("show", "rnbd0"), program.output("paths", "bench")):
         assert "bench" in shown
     program.output("policy", "bench", "round-robin")
@@ -39,7 +41,11 @@ def test_map_look_tune_unmap(loopback: Pair) -> None:
     if rust:
         program.output("tune", "bench", "--fast-io-fail-tmo", "30")
         assert "30 s" in program.output("tune", "bench")
+        program.output("latency", "rnbd0", "on")
+        loopback.initiator.guest.run("dd if=/dev/rnbd0 of=/dev/null bs=4k count=1 iflag=direct")
+        assert "remote, read: " in program.output("latency", "rnbd0")
     else:
+        program.fails(5, "debugfs", "latency", "rnbd0")
         program.fails(5, "fast_io_fail_tmo", "tune", "bench", "--fast-io-fail-tmo", "30")
     program.output("path", "disconnect", "bench", ADDRESS)
     assert program.json("paths")["paths"][0]["state"] == "disconnected"

@@ -1,0 +1,360 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+//! Looks for what keeps RNBD from working on this machine.
+
+use serde::Serialize;
+
+use crate::{
+    failure::{
+        Exit,
+        Failure,
+        Result, //
+    },
+    model,
+    output,
+    rnbdtab,
+    system::System, //
+};
+
+use super::attach;
+
+const INFINIBAND: &str = "/sys/class/infiniband";
+
+/// Where udev's rules are.
+const UDEV: [&str; 3] = [
+    "/etc/udev/rules.d",
+    "/usr/lib/udev/rules.d",
+    "/lib/udev/rules.d",
+];
+
+/// How a check ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+enum Verdict {
+    Ok,
+    /// It works, but perhaps not as the user wants.
+    Note,
+    /// It cannot work.
+    Wrong,
+}
+
+/// What was looked at.
+#[derive(Debug, Serialize)]
+struct Check {
+    what: &'static str,
+    verdict: Verdict,
+    found: String,
+    /// What to do about it.
+    advice: Option<String>,
+}
+
+/// All checks so far.
+#[derive(Default)]
+struct Report(Vec<Check>);
+
+impl Report {
+    fn ok(&mut self, what: &'static str, found: impl Into<String>) {
+        self.add(what, Verdict::Ok, found.into(), None);
+    }
+
+    fn note(&mut self, what: &'static str, found: impl Into<String>, advice: &str) {
+        self.add(what, Verdict::Note, found.into(), Some(advice.into()));
+    }
+
+    fn wrong(&mut self, what: &'static str, found: impl Into<String>, advice: &str) {
+        self.add(what, Verdict::Wrong, found.into(), Some(advice.into()));
+    }
+
+    fn add(&mut self, what: &'static str, verdict: Verdict, found: String, advice: Option<String>) {
+        self.0.push(Check {
+            what,
+            verdict,
+            found,
+            advice,
+        });
+    }
+}
+
+/// Checks the machine. Fails with the report if something is wrong.
+pub(super) fn doctor(system: &System, json: bool) -> Result<String> {
+    let mut report = Report::default();
+
+    modules(system, &mut report);
+    rdma_devices(system, &mut report);
+    server(system, &mut report);
+    devices(system, &mut report);
+    udev(system, &mut report);
+    table(system, &mut report);
+
+    let text = if json {
+        output::json([("checks", &report.0)])?
+    } else {
+        print(&report)
+    };
+    let wrong = report.0.iter().filter(|it| it.verdict == Verdict::Wrong);
+
+    match wrong.count() {
+        0 => Ok(text),
+        count => Err(Failure {
+            done: text,
+            ..Failure::new(Exit::Failed, format!("problems found: {count}"))
+        }),
+    }
+}
+
+fn print(report: &Report) -> String {
+    let mut text = String::new();
+
+    for check in &report.0 {
+        let word = match check.verdict {
+            Verdict::Ok => "ok",
+            Verdict::Note => "note",
+            Verdict::Wrong => "WRONG",
+        };
+
+        text += &format!("{word:5}  {}: {}\n", check.what, check.found);
+        if let Some(advice) = &check.advice {
+            text += &format!("       next: {advice}\n");
+        }
+    }
+    text
+}
+
+/// The modules are loaded, and of one version.
+fn modules(system: &System, report: &mut Report) {
+    let loaded = |name: &str| system.exists(&format!("/sys/module/{name}/refcnt"));
+    let version = |name: &str| system.value(&format!("/sys/module/{name}/version"));
+    let ends = ["rnbd_client", "rnbd_server"];
+    let ends: Vec<&str> = ends.into_iter().filter(|name| loaded(name)).collect();
+
+    if ends.is_empty() {
+        report.wrong(
+            "modules",
+            "neither rnbd_client nor rnbd_server is loaded",
+            "`modprobe rnbd_client` to map devices, `modprobe rnbd_server` to export them",
+        );
+        return;
+    }
+    let kernel = system
+        .value("/proc/sys/kernel/osrelease")
+        .unwrap_or_default();
+    let mut versions: Vec<String> = ends
+        .iter()
+        .chain(&["rtrs"])
+        .filter_map(|it| version(it))
+        .collect();
+
+    versions.sort();
+    versions.dedup();
+    let names = ends.join(", ");
+
+    match versions.as_slice() {
+        [_, _, ..] => report.wrong(
+            "modules",
+            format!(
+                "{names} and rtrs have different versions: {}",
+                versions.join(", ")
+            ),
+            "unload all, run depmod, load them again",
+        ),
+        [one] => report.ok("modules", format!("{names} {one}, kernel {kernel}")),
+        [] => report.ok(
+            "modules",
+            format!("{names} without a version (C drivers), kernel {kernel}"),
+        ),
+    }
+}
+
+/// An RDMA device has a port that is up.
+fn rdma_devices(system: &System, report: &mut Report) {
+    let names = system.names(INFINIBAND);
+    let mut active = 0;
+
+    for name in &names {
+        for port in system.names(&format!("{INFINIBAND}/{name}/ports")) {
+            let directory = format!("{INFINIBAND}/{name}/ports/{port}");
+            let state = system
+                .value(&format!("{directory}/state"))
+                .unwrap_or_default();
+            let what = format!("{name}/{port} {state}{}", describe(system, &directory));
+
+            if state.ends_with("ACTIVE") {
+                active += 1;
+                report.ok("RDMA port", what);
+            } else {
+                report.note(
+                    "RDMA port",
+                    what,
+                    "set its network interface up; look at cable and switch",
+                );
+            }
+        }
+    }
+    if names.is_empty() {
+        report.wrong(
+            "RDMA",
+            "there is no RDMA device",
+            "load the driver of the card, or make a soft one: `rdma link add rxe0 type rxe netdev eth0`",
+        );
+    } else if active == 0 {
+        report.wrong(
+            "RDMA",
+            "no port is active",
+            "set a network interface of an RDMA device up",
+        );
+    }
+}
+
+/// Returns network interface, MTU and addresses of a port.
+fn describe(system: &System, port: &str) -> String {
+    let mut text = String::new();
+    let mut interfaces: Vec<String> = system
+        .names(&format!("{port}/gid_attrs/ndevs"))
+        .iter()
+        .filter_map(|index| system.value(&format!("{port}/gid_attrs/ndevs/{index}")))
+        .collect();
+
+    interfaces.dedup();
+    interfaces.sort();
+    interfaces.dedup();
+    for interface in interfaces {
+        let mtu = system.value(&format!("/sys/class/net/{interface}/mtu"));
+
+        text += &format!(", {interface} with MTU {}", output::cell(mtu));
+    }
+    let gids = system.names(&format!("{port}/gids"));
+    let mut addresses: Vec<String> = gids
+        .iter()
+        .filter_map(|index| system.value(&format!("{port}/gids/{index}")))
+        .filter_map(|gid| address(&gid))
+        .collect();
+
+    addresses.sort();
+    addresses.dedup();
+    if !addresses.is_empty() {
+        text += &format!(", {}", addresses.join(" "));
+    }
+    text
+}
+
+/// Returns the address of an entry of a GID table, unless the entry is empty.
+fn address(gid: &str) -> Option<String> {
+    let address: std::net::Ipv6Addr = gid.parse().ok()?;
+
+    (!address.is_unspecified()).then(|| address.to_canonical().to_string())
+}
+
+/// What the server listens on, and who may have what.
+fn server(system: &System, report: &mut Report) {
+    if !system.exists("/sys/class/rnbd-server") {
+        return;
+    }
+    let parameter =
+        |name: &str| system.value(&format!("/sys/module/rnbd_server/parameters/{name}"));
+
+    report.ok(
+        "server",
+        format!(
+            "port {}, devices below {}",
+            output::cell(parameter("port_nr")),
+            output::cell(parameter("dev_search_path"))
+        ),
+    );
+    match system.value("/sys/class/rnbd-server/ctl/export_rules") {
+        Some(rules) if rules.trim() != "default" => {
+            report.ok("export rules", format!("{} lines", rules.lines().count()));
+        }
+        _ if parameter("export_default").as_deref() == Some("deny") => report.note(
+            "export rules",
+            "no client may open any device",
+            "write /etc/rnbd/exports, then `rnbdctl rules check` and `rnbdctl rules load`",
+        ),
+        _ => report.note(
+            "export rules",
+            "every client may open every block device",
+            "write /etc/rnbd/exports, then `rnbdctl rules check` and `rnbdctl rules load`",
+        ),
+    }
+}
+
+/// Mapped devices are open, and paths are connected.
+fn devices(system: &System, report: &mut Report) {
+    for device in model::mapped(system) {
+        let state = output::cell(device.state);
+
+        if state != "open" {
+            report.wrong(
+                "device",
+                format!("{} is {state}", device.name),
+                "`rnbdctl paths` shows the paths; once one is connected, `rnbdctl remap` opens it",
+            );
+        }
+    }
+    for session in model::sessions(system) {
+        let (up, all) = (session.paths_up(), session.paths.len());
+
+        if up < all {
+            report.note(
+                "paths",
+                format!(
+                    "{} of {all} paths of session {} are down",
+                    all - up,
+                    session.name
+                ),
+                "`rnbdctl path connect` tries one at once and says why it fails",
+            );
+        } else {
+            let side = session.side.as_str();
+
+            report.ok(
+                "session",
+                format!("{} ({side}), paths connected: {up}", session.name),
+            );
+        }
+    }
+}
+
+/// udev knows the devices, so that file systems are found by UUID.
+fn udev(system: &System, report: &mut Report) {
+    let mut files = UDEV.iter().flat_map(|directory| system.names(directory));
+
+    match files.find(|name| name.contains("rnbd")) {
+        Some(name) => report.ok("udev", name),
+        None => report.note(
+            "udev",
+            "no rules for rnbd: file systems and volumes on the devices are not found by UUID",
+            "install the rules, or name the devices by their nodes",
+        ),
+    }
+}
+
+/// The table is right, and its devices are mapped.
+fn table(system: &System, report: &mut Report) {
+    match attach::read(system) {
+        Ok(entries) if entries.is_empty() => {}
+        Ok(entries) => report.ok("rnbdtab", format!("{} devices", entries.len())),
+        Err(failure) => report.wrong(
+            "rnbdtab",
+            failure.message,
+            &format!("correct {}", rnbdtab::PATH),
+        ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_of_gids() {
+        let v4 = address("0000:0000:0000:0000:0000:ffff:0a32:6442");
+
+        assert_eq!(v4.as_deref(), Some("10.50.100.66"));
+        assert_eq!(
+            address("fe80:0000:0000:0000:0000:0000:0000:0001").as_deref(),
+            Some("fe80::1")
+        );
+        assert_eq!(address("0000:0000:0000:0000:0000:0000:0000:0000"), None);
+        assert_eq!(address("x"), None);
+    }
+}

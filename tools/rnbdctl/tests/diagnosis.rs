@@ -1,0 +1,153 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+//! Latency, metrics, and what the doctor finds.
+
+mod machine;
+
+use machine::{
+    Machine,
+    PATH, //
+};
+use serde_json::json;
+
+const LATENCY: &str = "/sys/kernel/debug/rnbd_client/rnbd0";
+
+#[test]
+fn histograms_are_drawn() {
+    let machine = Machine::client();
+
+    machine.file(
+        LATENCY,
+        "on\nns_below wait_read remote_read\n1024 0 2\n2048 0 0\n4096 0 4\ninf 0 0\n",
+    );
+    assert_eq!(
+        machine.output(&["latency", "rnbd0"]),
+        "\
+remote, read: 6 requests, half < 4.1 us, 99 % < 4.1 us
+TIME      REQUESTS
+< 1 us    2         ####################
+< 2 us    0
+< 4.1 us  4         ########################################
+"
+    );
+    let found = machine.json(&["latency", "rnbd0"]);
+    assert_eq!(
+        found["histograms"][1]["buckets"][0],
+        json!({"below_ns": 1024, "count": 2})
+    );
+    machine.output(&["latency", "rnbd0", "off"]);
+    assert_eq!(machine.content(LATENCY), "off");
+    machine.file(LATENCY, "off\nns_below wait_read\n1024 0\ninf 0\n");
+    let text = machine.output(&["latency", "/dev/rnbd0"]);
+    assert!(
+        text.contains("no request") && text.contains("rnbdctl latency /dev/rnbd0 on"),
+        "{text}"
+    );
+    machine.file(LATENCY, "nonsense");
+    machine.run(&["latency", "rnbd0"]).fails(1, &[LATENCY]);
+    machine.remove(LATENCY);
+    machine.run(&["latency", "rnbd0"]).fails(5, &["debugfs"]);
+    machine
+        .run(&["latency", "rnbd0", "maybe"])
+        .fails(2, &["maybe", "on"]);
+}
+
+#[test]
+fn metrics_of_devices_and_paths() {
+    let machine = Machine::client();
+    let text = machine.output(&["metrics"]);
+
+    for line in [
+        "# TYPE rnbd_device_reads counter",
+        "rnbd_device_reads_total{device=\"rnbd0\",session=\"s1\"} 5",
+        "rnbd_device_open{device=\"rnbd0\",session=\"s1\"} 1",
+        &format!("rnbd_path_up{{side=\"client\",session=\"s1\",path=\"{PATH}\"}} 1"),
+    ] {
+        assert!(text.lines().any(|it| it == line), "no {line} in {text}");
+    }
+    assert!(text.ends_with("# EOF\n"));
+    // Nothing is mapped without a driver, which is no error for a collector.
+    assert_eq!(Machine::new().output(&["metrics"]), "# EOF\n");
+    // Values that a server does not have are left out.
+    assert!(!Machine::server()
+        .output(&["metrics"])
+        .contains("rnbd_path_in_flight"));
+}
+
+fn healthy() -> Machine {
+    let machine = Machine::client();
+    let port = "/sys/class/infiniband/mlx5_0/ports/1";
+
+    for module in ["rnbd_client", "rtrs"] {
+        machine.file(&format!("/sys/module/{module}/refcnt"), "1\n");
+        machine.file(&format!("/sys/module/{module}/version"), "0.1\n");
+    }
+    machine.file(&format!("{port}/state"), "4: ACTIVE\n");
+    machine.file(
+        &format!("{port}/gids/0"),
+        "0000:0000:0000:0000:0000:ffff:0a00:0001\n",
+    );
+    machine.file(&format!("{port}/gid_attrs/ndevs/0"), "eth0\n");
+    machine.file("/sys/class/net/eth0/mtu", "9000\n");
+    machine.file("/usr/lib/udev/rules.d/60-rnbd.rules", "");
+    machine
+}
+
+#[test]
+fn doctor_finds_nothing() {
+    let text = healthy().output(&["doctor"]);
+
+    assert!(
+        text.contains("mlx5_0/1 4: ACTIVE, eth0 with MTU 9000, 10.0.0.1"),
+        "{text}"
+    );
+    assert!(!text.contains("note") && !text.contains("WRONG"), "{text}");
+}
+
+#[test]
+fn doctor_names_what_is_wrong() {
+    let wrong = |change: &dyn Fn(&Machine), words: &[&str]| {
+        let machine = healthy();
+
+        change(&machine);
+        let run = machine.run(&["doctor"]);
+        run.fails(1, &["problems found: 1"]);
+        for word in words {
+            assert!(run.text().contains(word), "no {word} in {}", run.text());
+        }
+    };
+
+    wrong(
+        &|it| it.remove("/sys/module/rnbd_client/refcnt"),
+        &["modprobe rnbd_client"],
+    );
+    wrong(
+        &|it| it.file("/sys/module/rtrs/version", "0.2\n"),
+        &["different versions: 0.1, 0.2"],
+    );
+    wrong(
+        &|it| it.file("/sys/class/infiniband/mlx5_0/ports/1/state", "1: DOWN\n"),
+        &["no port is active", "1: DOWN"],
+    );
+    wrong(
+        &|it| it.file("/sys/block/rnbd0/rnbd/state", "closed\n"),
+        &["rnbd0 is closed", "remap"],
+    );
+    wrong(
+        &|it| it.file("/etc/rnbd/rnbdtab", "a b\n"),
+        &["line 1", "rnbdtab"],
+    );
+    let machine = healthy();
+    machine.client_path("s1", "ip:10.0.1.1@ip:10.0.1.2", "disconnected");
+    machine.remove("/usr/lib/udev/rules.d/60-rnbd.rules");
+    let checks = machine.json(&["doctor"])["checks"].clone();
+    let notes = checks
+        .as_array()
+        .expect("checks")
+        .iter()
+        .filter(|it| it["verdict"] == "note");
+    assert_eq!(notes.count(), 2);
+    Machine::new()
+        .run(&["doctor"])
+        .fails(1, &["problems found: 2"]);
+}
