@@ -69,8 +69,8 @@ use super::{
         LinkState, //
     },
     negotiated::PathLimits,
-    path_end::PathEnd,
     reconnect::Reconnect,
+    scoped_addr::ScopedAddr,
     session_params::SessionParams,
     stats::Stats, //
 };
@@ -115,8 +115,8 @@ pub(super) trait PathOwner: Send + Sync {
 pub(super) struct Path {
     owner: Arc<dyn PathOwner>,
     /// As configured.
-    src: Option<PathEnd>,
-    dst: PathEnd,
+    src: Option<ScopedAddr>,
+    dst: ScopedAddr,
     uuid: Uuid,
     state: StateCell<ClientState>,
     /// As the session knows it.
@@ -154,8 +154,8 @@ impl Path {
     pub(super) fn new(
         owner: Arc<dyn PathOwner>,
         queue: &WorkqueueHandle,
-        src: Option<PathEnd>,
-        dst: PathEnd,
+        src: Option<ScopedAddr>,
+        dst: ScopedAddr,
     ) -> Result<Arc<Self>> {
         Arc::pin_init(
             try_pin_init!(Self {
@@ -249,7 +249,7 @@ impl Path {
     pub(super) fn ends(&self) -> Option<PathEnds> {
         Some(PathEnds {
             src: self.src().and_then(|src| src.path_end()),
-            dst: self.dst.path_end()?,
+            dst: self.dst().path_end()?,
         })
     }
 

@@ -237,10 +237,7 @@ pub fn schedule<T: OwnedWorkItem<ID>, const ID: u64>(object: &Arc<T>) -> bool {
 ///
 /// From any context. A work item that is running will run again. Returns false if it was
 /// stopped, the workqueue is being dropped, or another caller queued it at the same moment.
-pub fn reschedule_in<T: OwnedWorkItem<ID>, const ID: u64>(
-    object: &Arc<T>,
-    delay: Delta,
-) -> bool {
+pub fn reschedule_in<T: OwnedWorkItem<ID>, const ID: u64>(object: &Arc<T>, delay: Delta) -> bool {
     let work = work::<T, ID>(object);
 
     // SAFETY: Initialised in `OwnedWork::new`.

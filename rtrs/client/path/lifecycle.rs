@@ -28,11 +28,11 @@ use crate::{
         link::Link,
         link_state::LinkState,
         negotiated::PathLimits,
-        path_end::PathEnd,
         reconnect::{
             NextAttempt,
             Reconnect, //
         }, //
+        scoped_addr::ScopedAddr,
     },
     kernel_ext::{
         noio::NoIoScope,
@@ -86,7 +86,7 @@ impl Path {
         let recon_count = work.begin_attempt();
         let session = self.owner.params();
         let result = session.sess_name().and_then(|session_name| {
-            let src = self.src.as_ref().map(PathEnd::resolve).transpose()?;
+            let src = self.src.as_ref().map(ScopedAddr::resolve).transpose()?;
             let dst = self.dst.resolve()?;
             let params = ConnectParams {
                 session_name,

@@ -27,8 +27,8 @@ use crate::{
             Path,
             PathOwner, //
         },
-        path_end::PathEnd,
         requeue_list::StateChange,
+        scoped_addr::ScopedAddr,
         session_params::SessionParams, //
     },
     impl_has_owned_work,
@@ -55,11 +55,11 @@ use super::{
 impl Session {
     /// Makes a path and adds it to the set.
     pub(super) fn new_path(self: &Arc<Self>, addr: &PathAddr<'_>) -> Result<Arc<Path>> {
-        let src = addr.src.as_ref().map(|src| PathEnd::new(src, 0));
+        let src = addr.src.as_ref().map(|src| ScopedAddr::new(src, 0));
         let src = src.transpose()?;
-        let dst = PathEnd::new(&addr.dst, self.params.port())?;
+        let dst = ScopedAddr::new(&addr.dst, self.params.port())?;
         let path = Path::new(self.clone(), &self.queue.handle(), src, dst)?;
-        let src = src.as_ref().map(PathEnd::addr);
+        let src = src.as_ref().map(ScopedAddr::addr);
         self.paths.add(&path, src, dst.addr())?;
         Ok(path)
     }

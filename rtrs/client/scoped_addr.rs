@@ -13,7 +13,7 @@ use crate::kernel_ext::net::SockAddr;
 
 /// An address, and the scope that it was given with.
 #[derive(Clone, Copy)]
-pub(super) struct PathEnd {
+pub(super) struct ScopedAddr {
     addr: SockAddr,
     scope: Option<Scope>,
 }
@@ -25,7 +25,7 @@ struct Scope {
     len: usize,
 }
 
-impl PathEnd {
+impl ScopedAddr {
     /// Converts an address of a user.
     ///
     /// # Errors
