@@ -47,7 +47,10 @@ pub(crate) use disk_handle::{
     DiskHandle,
     LiveLimits, //
 };
-pub(crate) use limits::Limits;
+pub(crate) use limits::{
+    Limits,
+    SECTOR_SIZE, //
+};
 pub(crate) use major::Major;
 pub(crate) use op::Flags;
 pub(crate) use operations::Operations;

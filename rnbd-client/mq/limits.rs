@@ -21,7 +21,7 @@ use rtrs::bindings::{
 };
 
 /// Bytes of a sector, the unit of addresses and sizes in the block layer.
-const SECTOR_SIZE: u32 = bindings::SECTOR_SIZE;
+pub(crate) const SECTOR_SIZE: u32 = bindings::SECTOR_SIZE;
 /// Largest logical block that the block layer supports (`BLK_MAX_BLOCK_SIZE`).
 const MAX_BLOCK_SIZE: u32 = 65536;
 /// Smallest limit of a transfer that the block layer accepts: one page.
