@@ -59,6 +59,9 @@ def _queue(guest: Guest, node: str) -> dict[str, str]:
 def _differences(guest: Guest, device: Device, disk: str) -> list[str]:
     ours, theirs = _queue(guest, device.node), _queue(guest, disk)
     same = [*SAME, "alignment_offset", "discard_alignment"]
+    if guest.exists(f"/sys/class/block/{disk.rsplit('/', 1)[1]}/partition"):
+        # The file of a whole disk shows alignment_offset, as `disk_discard_alignment_show` does.
+        theirs["discard_alignment"] = theirs["alignment_offset"]
     other = " ".join(OTHER).split()
     found = [f"{name} is in no list" for name in {*ours, *theirs} - {*same, *RANGES, *other}]
     block = int(theirs["logical_block_size"])
