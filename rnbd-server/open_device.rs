@@ -106,6 +106,10 @@ pub(crate) struct OpenDevice {
 }
 
 /// The state of an [`OpenDevice`], with what it owns in that state.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "a device is open for most of its life"
+)]
 enum State {
     /// The session is opening it.
     Opening,

@@ -265,8 +265,8 @@ impl<T: Operations> Disk<T> {
     /// [`TagSet::for_each_started`].
     pub(crate) fn for_each_started(&self, f: impl FnMut(u32)) {
         // SAFETY: By the type invariant.
-        self.tag_set
-            .for_each_started(unsafe { (*self.raw).queue }, f);
+        let queue = unsafe { (*self.raw).queue };
+        self.tag_set.for_each_started(queue, f);
     }
 }
 
