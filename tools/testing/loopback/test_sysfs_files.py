@@ -41,11 +41,13 @@ def _counters(count: int, beyond: bool = False) -> File:
 
 CONTROL: Folder = {
     # All options in one line, those that may be left out in brackets. The C driver begins
-    # with dest_port, as it counts there for the paths behind it only, and has no interface.
+    # with dest_port, as it counts there for the paths behind it only, and has no interface and
+    # fewer options.
     "map_device": File(
         r'Usage: echo "(\[dest_port=[^]]+\] )?sessname=<[^>]+> path=<\[[^@]+@\][^>]+>'
         r" \[path=<\[[^@]+@\][^>]+>( \.\.\.)?\] device_path=<[^>]+>( \[dest_port=<[^>]+>\])?"
-        r' \[access_mode=<ro\|rw\|migration>\] \[nr_poll_queues=<[^>]+>\]" > map_device\n\n'
+        r" \[access_mode=<ro\|rw\|migration>\] \[nr_poll_queues=<[^>]+>\]"
+        r'( \[\w+=<[^>]+>\])*" > map_device\n\n'
         r"addr ::= \[ ip:<ipv4> \| ip:<ipv6>(\[%<interface>\])? \| gid:<gid> \]\n",
         "644",
         {
@@ -84,7 +86,7 @@ DISK: Folder = {
     "session": File(rf"{SESSION}\n"),
     "access_mode": File(r"rw\n"),
     "nr_poll_queues": File(r"0\n"),
-    "wwid": File(r"\n"),
+    "wwid": File(r"\n", beyond=True),
 }
 
 CLIENT_SESSION: Folder = {
