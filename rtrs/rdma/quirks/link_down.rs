@@ -224,6 +224,10 @@ impl PinnedDrop for Notifier {
     fn drop(self: Pin<&mut Self>) {
         // SAFETY: Registered by `register` in this namespace.
         unsafe { bindings::unregister_netdevice_notifier_net(init_net(), self.block.get()) };
+        // A static is never dropped, and its lists keep their memory while they are empty.
+        let mut watched = WATCHED.lock();
+        watched.ids = KVec::new();
+        watched.closing = KVec::new();
     }
 }
 
