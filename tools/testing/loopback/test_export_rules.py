@@ -28,9 +28,10 @@ def _load(bench: Pair, **parameters: str) -> Guest:
 
 
 def _map(
-    bench: Pair, device: str, mode: str = "rw", session: str = "bench", path: str = IPV4
+    bench: Pair, device: str, mode: str = "rw", session: str = "bench", path: str = ""
 ) -> str | None:
     """Maps a device and unmaps it again; returns the error of mapping it."""
+    path = path or SESSIONS.get(session, IPV4)
     line = f"sessname={session} path={path} device_path={device} access_mode={mode}"
     error = bench.initiator.request(line)
     if error is None:
