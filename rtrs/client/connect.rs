@@ -7,10 +7,7 @@
 use kernel::{
     prelude::*,
     sync::Arc,
-    time::{
-        delay::fsleep,
-        Delta, //
-    }, //
+    time::Delta, //
 };
 
 use rnbd_proto::{
@@ -69,11 +66,6 @@ use super::{
 /// Limit of each step of connecting, and of the exchange of INFO.
 const TIMEOUT_MS: u32 = 30_000;
 
-/// Further attempts to make a connection that a stale one is in the way of, and the delay before
-/// each.
-const STALE_RETRIES: u32 = 4;
-const STALE_DELAY: Delta = Delta::from_millis(250);
-
 /// Messages in flight on the control connection, in each direction.
 const CONTROL_DEPTH: u32 = 512;
 
@@ -122,16 +114,7 @@ pub(super) fn connect(
     check_limits: impl FnOnce(PathLimits) -> Result,
 ) -> Result<Link> {
     let count = ConnCount::new(params.nr_poll_queues)?;
-    let (control, accept) = params
-        .retry_stale(|| params.connect_control(&count))
-        .inspect_err(|e| {
-            if *e == ENOTUNIQ {
-                pr_err!(
-                    "{}: the server has a session of this name with another machine; choose another name\n",
-                    Plain(params.session_name)
-                );
-            }
-        })?;
+    let (control, accept) = params.connect_control(&count)?;
     let pd = control.pd().clone();
     // Segments can be long: the size of a region is the memory that they cover.
     let units = registration_units(accept.max_io_size()).min(pd.attrs().max_fast_reg_pages);
@@ -146,8 +129,7 @@ pub(super) fn connect(
     let mut connections = KVec::with_capacity(usize::from(count.all), GFP_KERNEL)?;
     connections.push(control, GFP_KERNEL)?;
     for id in 1..count.all {
-        let connection =
-            params.retry_stale(|| params.connect_io(&pd, id, &count, &accept, &requests))?;
+        let connection = params.connect_io(&pd, id, &count, &accept, &requests)?;
         connection.qp().keep(requests.requests());
         connections.push(connection, GFP_KERNEL)?;
     }
@@ -178,21 +160,6 @@ fn recv_depth(pd: &Pd, accept: &ConnAccept) -> u32 {
 }
 
 impl ConnectParams<'_> {
-    /// Makes a connection by `connect`, again if the server's machine has a stale one, which the
-    /// first attempt has made it close, or if it has a session of this name, which may be an
-    /// earlier one of this machine that it is about to close.
-    fn retry_stale<T>(&self, connect: impl Fn() -> Result<T>) -> Result<T> {
-        for _ in 0..STALE_RETRIES {
-            match connect() {
-                Err(e) if (e == ESTALE || e == ENOTUNIQ) && self.link.is_alive() => {
-                    fsleep(STALE_DELAY);
-                }
-                other => return other,
-            }
-        }
-        connect()
-    }
-
     /// Makes the control connection, by which the server tells its limits.
     fn connect_control(&self, count: &ConnCount) -> Result<(Connection<Conn>, ConnAccept)> {
         let resolved = Resolved::new(self.src, self.dst, TIMEOUT_MS, self.interrupt)?;

@@ -10,7 +10,10 @@ use kernel::{
         rcu,
         Arc, //
     },
-    time::Delta, //
+    time::{
+        delay::fsleep,
+        Delta, //
+    }, //
 };
 
 use rnbd_proto::{
@@ -48,6 +51,10 @@ use super::{
     LOST, //
 };
 
+/// Further attempts while something that is about to go is in the way, and the delay before each.
+const RETRIES: u32 = 4;
+const RETRY_DELAY: Delta = Delta::from_millis(250);
+
 impl Path {
     /// Connects a new path.
     ///
@@ -77,7 +84,29 @@ impl Path {
     }
 
     /// Connects: state `Connecting` becomes `Connected`.
+    ///
+    /// Tries again a few times if the server's machine has a stale connection, which the attempt
+    /// has made it close, or if it has a session of this name, which may be an earlier one of
+    /// this machine that it is about to close.
     fn try_connect(self: &Arc<Self>, work: &mut Reconnect) -> Result {
+        let is_in_the_way = |e: Error| e == ESTALE || e == ENOTUNIQ;
+        let mut result = self.try_connect_once(work);
+        for _ in 0..RETRIES {
+            match result {
+                Err(e) if is_in_the_way(e) && self.state.get() == ClientState::Connecting => {}
+                _ => break,
+            }
+            fsleep(RETRY_DELAY);
+            result = self.try_connect_once(work);
+        }
+        if result == Err(ENOTUNIQ) {
+            pr_err!("{self}: the server has a session of this name with another machine; choose another name\n");
+        }
+        result
+    }
+
+    /// Makes one attempt to connect.
+    fn try_connect_once(self: &Arc<Self>, work: &mut Reconnect) -> Result {
         // I/O may be waiting for this path.
         let _no_io = NoIoScope::begin();
         let link = LinkState::new(self.clone(), self.stats.clone())?;

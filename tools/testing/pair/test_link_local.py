@@ -28,5 +28,5 @@ def test_the_interface_is_looked_up_at_each_attempt(pair: Pair) -> None:
     assert guest.read(f"/sys/class/net/{card}/ifindex") != number
     path.wait_for("connected", rtrs.BACK)
     device.wait_for_state("open")
-    device.wait_for_read()
+    assert device.begin_read().wait().code == 0
     assert device.unmap() is None
