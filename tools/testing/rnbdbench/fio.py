@@ -115,7 +115,7 @@ def read_blocks(guest: Guest, device: str, count: int, polled: bool = False) -> 
     )
 
 
-SLACK = 500.0
+SLACK = 20_000.0
 """Microseconds by which two percentiles may differ for reasons of the machine."""
 
 
