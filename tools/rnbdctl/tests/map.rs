@@ -53,10 +53,6 @@ fn wrong_options_write_nothing() {
         (&["-s", "s1", ""], &["device_path has no value"]),
         (&["-s", "s1", "-p", "host", "/dev/ram0"], &["host", "gid:"]),
         (
-            &["-s", "s1", "-p", "10.0.0.2", "-p", "10.0.0.2", "/dev/ram0"],
-            &["given twice"],
-        ),
-        (
             &["-s", "s1", "--polled=9", "/dev/ram0"],
             &["nr_poll_queues", "-1..4"],
         ),
