@@ -144,6 +144,13 @@ pub(crate) struct Map {
         allow_hyphen_values = true
     )]
     pub(crate) polled: Option<i32>,
+    #[command(flatten)]
+    pub(crate) node: Node,
+}
+
+/// Whether to wait for device nodes.
+#[derive(Args, Clone, Copy, Debug)]
+pub(crate) struct Node {
     /// Wait until the device node exists, 30 seconds at most if no number is given
     #[arg(
         long,
@@ -153,6 +160,17 @@ pub(crate) struct Map {
         default_missing_value = "30"
     )]
     pub(crate) wait: Option<u64>,
+}
+
+/// What to do about programs that have a device open.
+#[derive(Args, Clone, Copy, Debug)]
+pub(crate) struct Openers {
+    /// Even if the device is open; its I/O fails
+    #[arg(long)]
+    pub(crate) force: bool,
+    /// Seconds to wait for a program that has it open for a moment, such as udev
+    #[arg(long, value_name = "SECONDS", default_value_t = 5)]
+    pub(crate) settle: u64,
 }
 
 /// How to open the device.
@@ -176,12 +194,8 @@ pub(crate) struct Unmap {
     /// All mapped devices
     #[arg(long)]
     pub(crate) all: bool,
-    /// Even if the device is open; its I/O fails
-    #[arg(long)]
-    pub(crate) force: bool,
-    /// Seconds to wait for a program that has it open for a moment, such as udev
-    #[arg(long, value_name = "SECONDS", default_value_t = 5)]
-    pub(crate) settle: u64,
+    #[command(flatten)]
+    pub(crate) openers: Openers,
 }
 
 /// What to do with a path.
@@ -272,15 +286,8 @@ pub(crate) struct Attach {
     /// All devices but those with the option noauto
     #[arg(long)]
     pub(crate) all: bool,
-    /// Wait until the device nodes exist, 30 seconds at most if no number is given
-    #[arg(
-        long,
-        value_name = "SECONDS",
-        num_args = 0..=1,
-        require_equals = true,
-        default_missing_value = "30"
-    )]
-    pub(crate) wait: Option<u64>,
+    #[command(flatten)]
+    pub(crate) node: Node,
 }
 
 /// Options of `detach`.
@@ -292,12 +299,8 @@ pub(crate) struct Detach {
     /// All devices but those with the option noauto
     #[arg(long)]
     pub(crate) all: bool,
-    /// Even if a device is open; its I/O fails
-    #[arg(long)]
-    pub(crate) force: bool,
-    /// Seconds to wait for a program that has it open for a moment, such as udev
-    #[arg(long, value_name = "SECONDS", default_value_t = 5)]
-    pub(crate) settle: u64,
+    #[command(flatten)]
+    pub(crate) openers: Openers,
 }
 
 /// Options of `latency`.

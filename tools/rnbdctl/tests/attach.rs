@@ -38,7 +38,7 @@ fn attaching_writes_the_options() {
         RNBDTAB,
         "data s1 10.0.0.2,10.0.1.1@10.0.1.2 /dev/new ro,port=4321,polled\n",
     );
-    // Nothing answers the write here, so that the device does not appear.
+    // No driver handles the write here, so the device does not appear.
     machine
         .run(&["attach", "data"])
         .fails(1, &["data: ", "gone again"]);

@@ -64,7 +64,7 @@ pub(super) fn attach(system: &System, options: &Attach) -> Result<String> {
         for (file, value) in &entry.options.settings {
             tune::set(system, &entry.session, file, value)?;
         }
-        if let Some(seconds) = options.wait {
+        if let Some(seconds) = options.node.wait {
             map::wait_for_node(system, &node, seconds)?;
         }
         Ok(node + "\n")
@@ -79,7 +79,7 @@ pub(super) fn detach(system: &System, options: &Detach) -> Result<String> {
     entries.reverse();
     each(&entries, |entry| {
         if let Some(name) = entry.request().mapped(system) {
-            unmap::unmap_one(system, &name, options.force, options.settle)
+            unmap::unmap_one(system, &name, &options.openers)
                 .map_err(|failure| of_entry(failure, entry))?;
         }
         Ok(String::new())
@@ -113,7 +113,7 @@ fn of_entry(mut failure: Failure, entry: &Entry) -> Failure {
     failure
 }
 
-/// Returns the entries of these names, or all that are attached at boot.
+/// Returns the entries of these names, or all entries that are attached at boot.
 fn select(system: &System, names: &[String], all: bool) -> Result<Vec<Entry>> {
     let entries = read(system)?;
 

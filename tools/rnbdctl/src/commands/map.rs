@@ -198,7 +198,7 @@ pub(super) fn map(system: &System, options: &Map, json: bool) -> Result<String> 
         format!("/dev/{name}\n")
     };
 
-    if let Some(seconds) = options.wait {
+    if let Some(seconds) = options.node.wait {
         wait_for_node(system, &format!("/dev/{name}"), seconds).map_err(|mut failure| {
             failure.done.clone_from(&text);
             failure

@@ -14,7 +14,10 @@ use std::{
 use rustix::io::Errno;
 
 use crate::{
-    cli::Unmap,
+    cli::{
+        Openers,
+        Unmap, //
+    },
     explain::{
         self,
         Attempt, //
@@ -53,7 +56,7 @@ pub(super) fn unmap(system: &System, options: &Unmap) -> Result<String> {
     let mut result = Ok(String::new());
 
     for name in names {
-        let one = unmap_one(system, &name, options.force, options.settle);
+        let one = unmap_one(system, &name, &options.openers);
 
         result = result.and(one.map(|()| String::new()));
     }
@@ -61,14 +64,14 @@ pub(super) fn unmap(system: &System, options: &Unmap) -> Result<String> {
 }
 
 /// Unmaps a device. One that is open for a moment only, as by udev, is tried again for
-/// `settle` seconds.
-pub(super) fn unmap_one(system: &System, name: &str, force: bool, settle: u64) -> Result<()> {
-    let end = Instant::now() + Duration::from_secs(settle);
+/// as long as `openers` says.
+pub(super) fn unmap_one(system: &System, name: &str, openers: &Openers) -> Result<()> {
+    let end = Instant::now() + Duration::from_secs(openers.settle);
     let file = format!("/sys/block/{name}/rnbd/unmap_device");
 
     loop {
         let log = Mark::now(system);
-        let Err(e) = system.write(&file, if force { "force" } else { "normal" }) else {
+        let Err(e) = system.write(&file, if openers.force { "force" } else { "normal" }) else {
             return Ok(());
         };
         let busy = Errno::from_io_error(&e) == Some(Errno::BUSY);
