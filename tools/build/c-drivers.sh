@@ -15,8 +15,17 @@ build_module() {
 	cp -r "$RNBD_SOURCE/$source" "$dir"
 	# The make files look for headers beside them in the kernel source.
 	sed -i "s|\$(srctree)/drivers/infiniband/ulp/rtrs|$(dirname "$dir")/rtrs|" "$dir"/Makefile
+	[ "$name" != rtrs ] || wait_for_acks "$dir/rtrs-clt.c"
 	step "c-$name" "building the C driver $name" \
 		make -C "$RNBD_STOCK_BUILD" M="$dir" -j"$(nproc)" "$@" modules
+}
+
+# Soft-RoCE breaks a connection when it retransmits (Documentation/fabrics.md). With the timeout
+# of a second that the connection manager chooses, it does so when this machine stalls, and the
+# client then fails I/O. Ours waits as long.
+wait_for_acks() {
+	sed -i 's|^\terr = rdma_resolve_route(con->c.cm_id,|\trdma_set_ack_timeout(con->c.cm_id, 19); /* 2 s */\n&|' "$1"
+	grep -q rdma_set_ack_timeout "$1" || die "rtrs-clt.c has changed: c-drivers.sh cannot set its timeout" "make KVER=newest"
 }
 
 build() {
