@@ -3,24 +3,20 @@
 
 import pytest
 
-from rnbdbench import disks
 from rnbdbench import dmesg
 from rnbdbench import drivers
 from rnbdbench import fio
 from rnbdbench import network
 from rnbdbench import rtrs
-from rnbdbench.clock import Clock
 from rnbdbench.lab import Lab
 from rnbdbench.lab import Pair
 from rnbdbench.rnbd import Device
 from rnbdbench.rnbd import Target
 from rnbdbench.rtrs import TransportPath
+from rnbdbench.stalling import StallingDisk
 
 DEPTH = 32
 """Requests at a time."""
-
-SLOW = 2.0
-"""Seconds that a slow disk takes for a write."""
 
 NOTICED = 20.0
 """Seconds until a client notices by a heartbeat that a path is lost: by the next one, which is
@@ -146,21 +142,24 @@ def test_io_goes_on_after_a_lost_response(pair: Pair) -> None:
     posted work requests; all requests have arrived, so the client cannot notice.
     """
     guest, target = pair.initiator.guest, pair.target.guest
-    below = pair.target.ram_disk(32)
-    slow = disks.slow_to_write(target, "rnbdtest", below, int(SLOW * 1000))
-    device = pair.map(slow)
+    disk = StallingDisk.make(target, pair.target.ram_disk(32))
+    device = pair.map(disk.node)
     (path,) = pair.initiator.transport().paths()
+    (served,) = pair.target.transport().paths()
+    disk.stop()
     load = fio.begin_load(guest, device.node, rw="randwrite", depth=DEPTH)
 
     def inflight() -> int:
         return sum(map(int, device.read("inflight").split()))
 
-    guest.wait_until(lambda: inflight() == DEPTH, "all requests to be sent")
-    # They arrive, and are acknowledged. No heartbeat may be refused, as the client would
-    # miss it.
-    Clock(target).wait(SLOW - 0.5)
+    def arrived() -> bool:
+        return served.counters().operations == path.counters().operations
+
+    guest.wait_until(lambda: inflight() == DEPTH and arrived(), "all requests to arrive")
+    refused = network.refused(target)
     with network.refusal(target):
-        Clock(target).wait(1)
+        disk.go_on()
+        target.wait_until(lambda: network.refused(target) > refused, "a response to be refused")
     guest.wait_until(
         lambda: path.state() != "connected" or path.reconnects()[0] > 0,
         "the path to be lost",

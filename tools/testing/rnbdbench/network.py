@@ -268,6 +268,11 @@ def refusal(guest: Guest, card: int = 0) -> Iterator[None]:
         yield
 
 
+def refused(guest: Guest, card: int = 0) -> int:
+    """Returns how many packets of an RDMA device its card has refused."""
+    return int(guest.read(f"/sys/class/infiniband/rdma{card}/ports/1/hw_counters/send_err"))
+
+
 def counters(guest: Guest) -> str:
     """Returns the counters of the RDMA devices of a guest in one line, for reports."""
     if not guest.alive:
