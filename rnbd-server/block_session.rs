@@ -6,13 +6,7 @@
 
 use kernel::{
     prelude::*,
-    sync::{
-        atomic::{
-            Atomic,
-            Relaxed, //
-        },
-        Arc, //
-    }, //
+    sync::Arc, //
 };
 
 use rnbd_proto::{
@@ -90,8 +84,6 @@ impl Service for Target {
             BlockSession {
                 open_close: OpenCloseQueue::new(devices.clone(), depth, self.queue.clone())?,
                 devices,
-                wants_events: Atomic::new(false),
-                wants_descriptions: Atomic::new(false),
             },
             GFP_KERNEL,
         )?;
@@ -104,10 +96,6 @@ impl Service for Target {
 struct BlockSession {
     devices: Arc<Devices>,
     open_close: Arc<OpenCloseQueue>,
-    /// Whether the client wants to be notified when a device changes.
-    wants_events: Atomic<bool>,
-    /// Whether the client asks for descriptions of devices.
-    wants_descriptions: Atomic<bool>,
 }
 
 impl SessionService for BlockSession {
@@ -146,7 +134,7 @@ impl SessionService for BlockSession {
     }
 
     fn async_event(&self) -> EventCount {
-        match self.wants_events.load(Relaxed) {
+        match self.devices.client_has(Features::ASYNC_EVENTS) {
             true => self.devices.async_event(),
             false => EventCount::NONE,
         }
@@ -160,19 +148,14 @@ impl SessionService for BlockSession {
 impl BlockSession {
     /// Handles the client's `SESS_INFO`, which may come more than once.
     fn exchange_info(&self, request: Request, info: &SessInfo) {
-        let wants = |feature| info.features().has(feature);
-        self.wants_events
-            .store(wants(Features::ASYNC_EVENTS), Relaxed);
-        self.wants_descriptions
-            .store(wants(Features::DESCRIPTIONS), Relaxed);
-        self.devices.set_heeds_cache(wants(Features::ASYNC_EVENTS));
+        self.devices.set_client_features(info.features());
 
         reply(request, Ok(info.respond(self.async_event()).encode()));
     }
 
     /// Encodes the current description of a device, as much of it as the client asks for.
     fn describe(&self, request: &Request, msg: DescribeMsg) -> Result<DescribeRsp> {
-        if !self.wants_descriptions.load(Relaxed) || !request.is_read() {
+        if !self.devices.client_has(Features::DESCRIPTIONS) || !request.is_read() {
             // The feature was not negotiated, or there is no response with data.
             return Err(EINVAL);
         }
@@ -185,7 +168,7 @@ impl BlockSession {
     /// Encodes the current description of a device for a client that has
     /// [`Features::ASYNC_EVENTS`] only.
     fn device_info(&self, request: &Request, info: DevInfo) -> Result<[u8; OPEN_RSP_SIZE]> {
-        if !self.wants_events.load(Relaxed) {
+        if !self.devices.client_has(Features::ASYNC_EVENTS) {
             // The feature was not negotiated, so the message is not valid.
             return Err(EINVAL);
         }

@@ -33,6 +33,7 @@ use rnbd_proto::{
         Description,
         DeviceFlags,
         DeviceId,
+        Features,
         Generation,
         OpenMsg,
         OpenRsp, //
@@ -90,9 +91,8 @@ pub(crate) struct Devices {
     depth: QueueDepth,
     submissions: WorkqueueHandle,
     events: Arc<EventCounter>,
-    /// Whether the client flushes each device that OPEN_RSP describes with a write cache, even
-    /// if an earlier one described it without.
-    heeds_cache: Atomic<bool>,
+    /// The bits of the client's [`Features`].
+    client_features: Atomic<u32>,
     /// Held while a device is opened, which may take long. The value is whether the
     /// session has ended.
     #[pin]
@@ -133,7 +133,7 @@ impl Devices {
                 depth,
                 submissions,
                 events: Arc::new(EventCounter::new(), GFP_KERNEL)?,
-                heeds_cache: Atomic::new(false),
+                client_features: Atomic::new(Features::NONE.bits()),
                 opening <- new_mutex!(false, "rnbd_devices_opening"),
                 table <- new_mutex!(table, "rnbd_devices_table"),
                 backings: RefTable::new(id_table::MAX_IDS)?,
@@ -147,10 +147,14 @@ impl Devices {
         self.acl.name()
     }
 
-    /// Records whether the client heeds the write cache in each OPEN_RSP, as ours does. A C
-    /// client does so for a disk that it creates only.
-    pub(crate) fn set_heeds_cache(&self, heeds: bool) {
-        self.heeds_cache.store(heeds, Relaxed);
+    /// Records the features of the client.
+    pub(crate) fn set_client_features(&self, features: Features) {
+        self.client_features.store(features.bits(), Relaxed);
+    }
+
+    /// Returns whether the client has all of `features`.
+    pub(crate) fn client_has(&self, features: Features) -> bool {
+        Features::from_bits(self.client_features.load(Relaxed)).has(features)
     }
 
     /// The access control of the session.
@@ -221,8 +225,10 @@ impl Devices {
         )?;
         let sectors = backing.device().sectors();
         let description = backing.describe()?;
-        let flushes =
-            description.flags.has(DeviceFlags::WRITE_CACHE) && self.heeds_cache.load(Relaxed);
+        // A C client takes the write cache from the OPEN_RSP for which it creates the disk, and
+        // from no later one. Ours, which has asynchronous events, takes it from each.
+        let flushes = description.flags.has(DeviceFlags::WRITE_CACHE)
+            && self.client_has(Features::ASYNC_EVENTS);
 
         if flushes {
             backing.client_flushes().set_known();

@@ -101,10 +101,20 @@ impl Features {
 
     fn of(msg: &WireSessInfo) -> Self {
         match msg.magic.get() {
-            // INVARIANT: Unknown features are masked out.
-            Self::MAGIC => Self(msg.features.get() & Self::OURS.0),
+            Self::MAGIC => Self::from_bits(msg.features.get()),
             _ => Self::NONE,
         }
+    }
+
+    /// Returns the features whose bits are set in `bits`, without unknown ones.
+    pub const fn from_bits(bits: u32) -> Self {
+        // INVARIANT: Unknown features are masked out.
+        Self(bits & Self::OURS.0)
+    }
+
+    /// Returns a bit for each feature.
+    pub const fn bits(self) -> u32 {
+        self.0
     }
 
     /// Returns whether all of `features` are among these.
