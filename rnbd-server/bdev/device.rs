@@ -20,6 +20,7 @@ use rtrs::{
 };
 
 use super::{
+    limits,
     lookup::{
         InitFs,
         Location, //
@@ -166,8 +167,7 @@ impl BlockDevice {
             )
         };
 
-        features & bindings::BLK_FEAT_WRITE_CACHE != 0
-            && flags & bindings::BLK_FLAG_WRITE_CACHE_DISABLED == 0
+        limits::write_cache(features, flags)
     }
 
     /// Whether the device cannot be written at present, though it may be open for writing.

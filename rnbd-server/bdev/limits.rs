@@ -69,8 +69,7 @@ impl Limits {
         // SAFETY: `bdev` is open.
         let read_only = unsafe { bindings::bdev_read_only(bdev) };
         let has = |feature| limits.features & feature != 0;
-        let write_cache = has(bindings::BLK_FEAT_WRITE_CACHE)
-            && limits.flags & bindings::BLK_FLAG_WRITE_CACHE_DISABLED == 0;
+        let write_cache = write_cache(limits.features, limits.flags);
         let zoned = has(bindings::BLK_FEAT_ZONED);
 
         Self {
@@ -116,6 +115,17 @@ impl Limits {
             atomic_writes: atomic_writes(limits, start),
         }
     }
+}
+
+/// Returns whether a queue with these features and flags has a volatile write cache in use, as
+/// `blk_queue_write_cache` does.
+#[inline]
+pub(super) fn write_cache(
+    features: bindings::blk_features_t,
+    flags: bindings::blk_flags_t,
+) -> bool {
+    features & bindings::BLK_FEAT_WRITE_CACHE != 0
+        && flags & bindings::BLK_FLAG_WRITE_CACHE_DISABLED == 0
 }
 
 /// Returns the limits of atomic writes of a device that starts at sector `start` of its disk,
