@@ -55,28 +55,18 @@ impl Capacity {
         self.inner.lock().server_sectors = sectors;
     }
 
-    /// Checks that the device, which the server has reopened with `sectors`, is there.
-    ///
-    /// # Errors
-    ///
-    /// `ENXIO` for a device without sectors whose disk has some: it is gone, and an empty disk
-    /// would end without an error.
-    pub(crate) fn check_present(&self, sectors: u64) -> Result {
-        let inner = self.inner.lock();
-        match &inner.disk {
-            Some(disk) if sectors == 0 && disk.sectors() != 0 => Err(ENXIO),
-            _ => Ok(()),
-        }
-    }
-
     /// Gives the disk the `sectors` with which the server reopened the device, also if a user
     /// has set another capacity.
     ///
     /// # Errors
     ///
-    /// `EFBIG` for a capacity that no disk can have.
+    /// `EFBIG` for a capacity that no disk can have. `ENXIO` for a device without sectors whose
+    /// disk has some: it is gone, and an empty disk would end without an error.
     pub(crate) fn reopened(&self, sectors: u64) -> Result {
         let mut inner = self.inner.lock();
+        if sectors == 0 && inner.disk.as_ref().is_some_and(|disk| disk.sectors() != 0) {
+            return Err(ENXIO);
+        }
         inner.server_sectors = sectors;
         inner.apply(self.number, sectors)
     }
@@ -90,7 +80,7 @@ impl Capacity {
     ///
     /// # Errors
     ///
-    /// As [`Self::reopened`].
+    /// `EFBIG` for a capacity that no disk can have.
     pub(crate) fn reported(&self, sectors: u64) -> Result {
         let mut inner = self.inner.lock();
         if inner.server_sectors == sectors {
@@ -111,7 +101,7 @@ impl Capacity {
     ///
     /// # Errors
     ///
-    /// As [`Self::reopened`].
+    /// As [`Self::reported`].
     pub(crate) fn set_by_user(&self, sectors: u64) -> Result {
         self.inner.lock().apply(self.number, sectors)
     }
@@ -140,7 +130,7 @@ impl Resizable {
     ///
     /// # Errors
     ///
-    /// As [`Capacity::reopened`], if the server has reported another capacity since.
+    /// As [`Capacity::reported`], if the server has reported another capacity since.
     pub(crate) fn new(capacity: Arc<Capacity>, disk: DiskCapacity) -> Result<Self> {
         let this = Self(capacity);
         let mut inner = this.0.inner.lock();

@@ -94,11 +94,9 @@ fn send_open(device: &Device) -> Result<OpenRsp> {
 /// capacity.
 pub(crate) fn reopen(device: &Device, features: Features) -> Result {
     let (id, description) = open(device, features)?;
-    let sectors = description.geometry.sectors();
     let reopened = device
         .capacity
-        .check_present(sectors)
-        .and_then(|()| device.capacity.reopened(sectors))
+        .reopened(description.geometry.sectors())
         .and_then(|()| device.set_open(id, &description));
     if reopened.is_err() {
         close(&device.transport, id);
@@ -129,7 +127,7 @@ pub(crate) fn query(device: &Device, features: Features) -> Result {
     device.capacity.reported(description.geometry.sectors())
 }
 
-/// Asks the server for all that it knows of `device`, which is open (`DESCRIBE`), and tells it
+/// Asks the server for the description of `device`, which is open (`DESCRIBE`), and tells it
 /// which description the disk has `applied`.
 fn describe(session: &Session, device: DeviceId, applied: Generation) -> Result<Description> {
     let msg = DescribeMsg { device, applied };

@@ -102,19 +102,9 @@ impl_has_owned_work! {
 
 impl Properties {
     fn new(description: &Description, writes: bool) -> Self {
-        let flags = description.flags;
         Self {
-            limits: LiveLimits {
-                write_cache: flags.has(DeviceFlags::WRITE_CACHE),
-                fua: flags.has(DeviceFlags::FUA),
-                max_discard_sectors: description.max_discard_sectors,
-                discard_granularity: description.discard_granularity,
-                discard_alignment: description.discard_alignment,
-                max_secure_erase_sectors: description.max_secure_erase_sectors,
-                max_write_zeroes_sectors: description.max_write_zeroes_sectors,
-                write_zeroes_unmap: description.max_write_zeroes_unmap_sectors > 0,
-            },
-            read_only: !writes || flags.has(DeviceFlags::READ_ONLY),
+            limits: LiveLimits::from(description),
+            read_only: !writes || description.flags.has(DeviceFlags::READ_ONLY),
         }
     }
 }

@@ -52,7 +52,8 @@ use crate::{
     mq::{
         Disk,
         DiskConfig,
-        Limits, //
+        Limits,
+        LiveLimits, //
     },
     open_devices::OpenDevice,
     probe::probe,
@@ -316,9 +317,7 @@ impl Mapping {
         // Not earlier, as this waits for the I/O of a mounted file system.
         self.disk.mark_dead();
     }
-}
 
-impl Mapping {
     /// Withdraws all requests in flight. Returns false if some are left.
     fn withdraw_all(&self) -> bool {
         let device = self.disk.device();
@@ -342,12 +341,7 @@ fn queue_limits(session: &Session, device: &Description) -> Limits {
         max_segments: session.max_segments().min(MAX_SEGMENTS as u16),
         virt_boundary: REGISTRATION_UNIT,
         dma_alignment: DATA_ALIGNMENT,
-        max_discard_sectors: device.max_discard_sectors,
-        discard_granularity: device.discard_granularity,
-        discard_alignment: device.discard_alignment,
-        max_secure_erase_sectors: device.max_secure_erase_sectors,
-        max_write_zeroes_sectors: device.max_write_zeroes_sectors,
-        write_zeroes_unmap: device.max_write_zeroes_unmap_sectors > 0,
+        live: LiveLimits::from(device),
         flags: device.flags,
     }
 }

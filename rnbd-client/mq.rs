@@ -43,12 +43,10 @@ pub(crate) use disk::{
     Disk,
     DiskConfig, //
 };
-pub(crate) use disk_handle::{
-    DiskHandle,
-    LiveLimits, //
-};
+pub(crate) use disk_handle::DiskHandle;
 pub(crate) use limits::{
     Limits,
+    LiveLimits,
     SECTOR_SIZE, //
 };
 pub(crate) use major::Major;

@@ -16,25 +16,7 @@ use kernel::{
     prelude::*, //
 };
 
-use rtrs::bindings::{
-    BLK_FEAT_FUA,
-    BLK_FEAT_WRITE_CACHE, //
-};
-
-/// The limits and features of a queue that may change while requests are in flight. Units are
-/// those of [`super::Limits`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct LiveLimits {
-    pub(crate) write_cache: bool,
-    pub(crate) fua: bool,
-    pub(crate) max_discard_sectors: u32,
-    pub(crate) discard_granularity: u32,
-    pub(crate) discard_alignment: u32,
-    pub(crate) max_secure_erase_sectors: u32,
-    pub(crate) max_write_zeroes_sectors: u32,
-    /// WRITE ZEROES may free the space.
-    pub(crate) write_zeroes_unmap: bool,
-}
+use super::LiveLimits;
 
 /// Most variables of a uevent.
 const MAX_VARIABLES: usize = 4;
@@ -82,22 +64,7 @@ impl DiskHandle {
 
             bindings::mutex_lock(&raw mut (*queue).limits_lock);
             let mut limits = ptr::read(&raw const (*queue).limits);
-            limits.features &= !(BLK_FEAT_WRITE_CACHE | BLK_FEAT_FUA);
-            if new.write_cache {
-                limits.features |= BLK_FEAT_WRITE_CACHE;
-                if new.fua {
-                    limits.features |= BLK_FEAT_FUA;
-                }
-            }
-            limits.max_hw_discard_sectors = new.max_discard_sectors;
-            limits.discard_granularity = new.discard_granularity;
-            limits.discard_alignment = new.discard_alignment;
-            limits.max_secure_erase_sectors = new.max_secure_erase_sectors;
-            limits.max_write_zeroes_sectors = new.max_write_zeroes_sectors;
-            limits.max_hw_wzeroes_unmap_sectors = match new.write_zeroes_unmap {
-                true => new.max_write_zeroes_sectors,
-                false => 0,
-            };
+            new.set_in(&mut limits);
             to_result(bindings::queue_limits_commit_update_frozen(
                 queue,
                 &mut limits,
@@ -120,7 +87,7 @@ impl DiskHandle {
         for (slot, variable) in envp.iter_mut().take(MAX_VARIABLES).zip(variables) {
             *slot = variable.as_char_ptr().cast_mut();
         }
-        // An error is ignored: whoever needs to know can read the files of the disk.
+        // An error is ignored: a program that needs to know can read the files of the disk.
         //
         // SAFETY: The kobject of a valid disk; the list ends with a null pointer, and its
         // strings are copied.

@@ -9,7 +9,10 @@ use kernel::{
     prelude::*, //
 };
 
-use rnbd_proto::wire::rnbd::DeviceFlags;
+use rnbd_proto::wire::rnbd::{
+    Description,
+    DeviceFlags, //
+};
 
 use rtrs::bindings::{
     BLK_FEAT_FUA,
@@ -27,10 +30,8 @@ const MAX_BLOCK_SIZE: u32 = 65536;
 /// Smallest limit of a transfer that the block layer accepts: one page.
 const MIN_IO_SIZE: u32 = 4096;
 
-/// The features of a queue that stand for a flag. FUA goes by itself without a write cache.
-const FEATURES: [(DeviceFlags, bindings::blk_features_t); 5] = [
-    (DeviceFlags::WRITE_CACHE, BLK_FEAT_WRITE_CACHE),
-    (DeviceFlags::FUA, BLK_FEAT_FUA),
+/// The features of a queue that stand for a flag and never change.
+const FEATURES: [(DeviceFlags, bindings::blk_features_t); 3] = [
     (DeviceFlags::ROTATIONAL, BLK_FEAT_ROTATIONAL),
     (DeviceFlags::STABLE_WRITES, BLK_FEAT_STABLE_WRITES),
     (
@@ -63,6 +64,19 @@ pub(crate) struct Limits {
     /// Segments start and end in memory at multiples of this power of two, up to a
     /// page.
     pub(crate) dma_alignment: u32,
+    /// What may change later.
+    pub(crate) live: LiveLimits,
+    /// What the device is and can do, except for what is in `live`.
+    pub(crate) flags: DeviceFlags,
+}
+
+/// The limits and features that may change while the disk is in use. Units as above.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct LiveLimits {
+    /// There is a volatile write cache.
+    pub(crate) write_cache: bool,
+    /// A write can go around the cache. Ignored without one.
+    pub(crate) fua: bool,
     /// Largest DISCARD.
     pub(crate) max_discard_sectors: u32,
     /// Unit of allocation that DISCARD works on.
@@ -75,8 +89,43 @@ pub(crate) struct Limits {
     pub(crate) max_write_zeroes_sectors: u32,
     /// WRITE ZEROES may free the space.
     pub(crate) write_zeroes_unmap: bool,
-    /// What the device is and can do. FUA is ignored without a write cache.
-    pub(crate) flags: DeviceFlags,
+}
+
+impl LiveLimits {
+    /// Sets these limits and features in those of C.
+    pub(super) fn set_in(&self, limits: &mut bindings::queue_limits) {
+        limits.features &= !(BLK_FEAT_WRITE_CACHE | BLK_FEAT_FUA);
+        if self.write_cache {
+            limits.features |= BLK_FEAT_WRITE_CACHE;
+            if self.fua {
+                limits.features |= BLK_FEAT_FUA;
+            }
+        }
+        limits.max_hw_discard_sectors = self.max_discard_sectors;
+        limits.discard_granularity = self.discard_granularity;
+        limits.discard_alignment = self.discard_alignment;
+        limits.max_secure_erase_sectors = self.max_secure_erase_sectors;
+        limits.max_write_zeroes_sectors = self.max_write_zeroes_sectors;
+        limits.max_hw_wzeroes_unmap_sectors = match self.write_zeroes_unmap {
+            true => self.max_write_zeroes_sectors,
+            false => 0,
+        };
+    }
+}
+
+impl From<&Description> for LiveLimits {
+    fn from(device: &Description) -> Self {
+        Self {
+            write_cache: device.flags.has(DeviceFlags::WRITE_CACHE),
+            fua: device.flags.has(DeviceFlags::FUA),
+            max_discard_sectors: device.max_discard_sectors,
+            discard_granularity: device.discard_granularity,
+            discard_alignment: device.discard_alignment,
+            max_secure_erase_sectors: device.max_secure_erase_sectors,
+            max_write_zeroes_sectors: device.max_write_zeroes_sectors,
+            write_zeroes_unmap: device.max_write_zeroes_unmap_sectors > 0,
+        }
+    }
 }
 
 impl Limits {
@@ -102,11 +151,7 @@ impl Limits {
             .into_iter()
             .filter(|(flag, _)| self.flags.has(*flag))
             .fold(0, |features, (_, feature)| features | feature);
-        let write_zeroes_unmap = match self.write_zeroes_unmap {
-            true => self.max_write_zeroes_sectors,
-            false => 0,
-        };
-        Ok(bindings::queue_limits {
+        let mut limits = bindings::queue_limits {
             features,
             flags: match self.flags.has(DeviceFlags::MISALIGNED) {
                 true => BLK_FLAG_MISALIGNED,
@@ -121,13 +166,9 @@ impl Limits {
             max_segments: self.max_segments,
             virt_boundary_mask: u64::from(self.virt_boundary).saturating_sub(1) as usize,
             dma_alignment: self.dma_alignment.saturating_sub(1),
-            max_hw_discard_sectors: self.max_discard_sectors,
-            discard_granularity: self.discard_granularity,
-            discard_alignment: self.discard_alignment,
-            max_secure_erase_sectors: self.max_secure_erase_sectors,
-            max_write_zeroes_sectors: self.max_write_zeroes_sectors,
-            max_hw_wzeroes_unmap_sectors: write_zeroes_unmap,
             ..pin_init::zeroed()
-        })
+        };
+        self.live.set_in(&mut limits);
+        Ok(limits)
     }
 }
