@@ -290,7 +290,7 @@ unsafe fn add_zeroes(bio: *mut bindings::bio, len: u32) {
 pub(super) unsafe fn submit_flush<T: BioOwner>(bio: *mut bindings::bio) {
     // SAFETY: The bio is part of an `OwnedBio<T>`, whose owner is initialised by its type
     // invariant. The owner keeps the device open. The reset keeps the bio's set and count of
-    // references, and drops all that belongs to the earlier operation.
+    // references, and drops the state of the earlier operation.
     unsafe {
         let owned = container_of!(Opaque::cast_from(bio), OwnedBio<T>, bio);
         let device = (*owned).owner.assume_init_ref().device().as_raw();

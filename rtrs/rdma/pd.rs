@@ -79,7 +79,7 @@ impl Pd {
         self.pd.as_ptr()
     }
 
-    /// Returns a page for data that nobody reads.
+    /// Returns a page for data that is discarded.
     pub(super) fn sink(&self) -> &Pages {
         &self.sink
     }

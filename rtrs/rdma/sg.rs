@@ -96,7 +96,7 @@ impl SgTable {
     }
 
     /// Maps `len` bytes that begin at `offset` in a page, all of them to the
-    /// [sink](Pd::sink), for a device that writes data nobody reads. Returns the table with the
+    /// [sink](Pd::sink), for a device that writes data to be discarded. Returns the table with the
     /// error on failure.
     pub fn map_sink(
         mut self,

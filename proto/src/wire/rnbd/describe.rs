@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
-//! DESCRIBE and DESCRIBE_RSP: a client asks for all that the server knows of an open device.
+//! DESCRIBE and DESCRIBE_RSP: a client asks the server for the description of an open device.
 //!
 //! The C drivers do not have them; they require [`super::Features::DESCRIPTIONS`].
 //!
