@@ -5,7 +5,7 @@
 //! ```text
 //!         begin            post               last awaited event
 //!  Idle ---------> Held ------------> In flight ---------------> Held
-//!    ^               | ^              SEND, RESPONSE
+//!    ^               | ^              POST, SEND, RESPONSE
 //!    |    release    | |  cancel_post     |
 //!    +---------------+ +------------------+
 //! ```
@@ -16,6 +16,12 @@
 //! `SEND`, the hardware has completed the work request, and `RESPONSE`, the response of the
 //! peer (or teardown in its place) was recorded. The caller that reports the last event owns
 //! the operation, which is *held* again.
+//!
+//! A response can arrive before the hardware has taken the work request that it seems to
+//! respond to, from a peer that breaks the protocol. If the operation awaits no `SEND`, which
+//! happens later anyway, it awaits `POST` instead: the caller of [`OpState::post`] reports that the
+//! hardware has taken the work request. Otherwise the next work request of the operation, such as
+//! an invalidation, could be posted before this one.
 //!
 //! An operation that awaits nothing but its response can be taken over
 //! ([`OpState::take_over`]): the caller holds it while the response is still owed. A response
@@ -40,7 +46,9 @@ const SEND: u32 = 2;
 const RESPONSE: u32 = 4;
 /// The response is being recorded: still awaited, but no other response is accepted.
 const RECORDING: u32 = 8;
-const IN_FLIGHT: u32 = SEND | RESPONSE | RECORDING;
+/// The hardware has not taken the work request yet.
+const POST: u32 = 0x40;
+const IN_FLIGHT: u32 = POST | SEND | RESPONSE | RECORDING;
 /// A response is owed to an operation that was taken over.
 const OWED: u32 = 0x10;
 /// The response that was owed is being recorded.
@@ -92,18 +100,6 @@ pub enum ResponseArrival {
     Owed,
     /// No response is awaited.
     Refused,
-}
-
-/// The outcome of [`OpState::cancel_post`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum CancelOutcome {
-    /// The caller holds the operation.
-    Held,
-    /// A response is being recorded: try again.
-    Busy,
-    /// A response arrived, although nothing was sent, and was the only awaited event: the caller
-    /// that recorded it got the operation.
-    Gone,
 }
 
 /// The state of one operation.
@@ -168,12 +164,13 @@ impl OpState {
         }
     }
 
-    /// Changes from held to in flight. Only the owner may call this.
+    /// Changes from held to in flight. Only the owner may call this. [`OpState::posted`] or
+    /// [`OpState::cancel_post`] must follow if no send completion is awaited.
     pub fn post(&self, awaited: AwaitedEvents) {
         let bits = match awaited {
             AwaitedEvents::Send => SEND,
             AwaitedEvents::SendAndResponse => SEND | RESPONSE,
-            AwaitedEvents::Response => RESPONSE,
+            AwaitedEvents::Response => POST | RESPONSE,
         };
         let mut now = self.0.load(Acquire);
         if now & TAKEN_OVER == 0 {
@@ -189,22 +186,25 @@ impl OpState {
     }
 
     /// Changes from in flight back to held, as the hardware did not take the work request. Only
-    /// the caller of [`Self::post`] may call this.
-    pub fn cancel_post(&self) -> CancelOutcome {
+    /// the caller of [`Self::post`] may call this. Returns false if a response is being recorded,
+    /// although nothing was sent: the caller that records it gets the operation.
+    pub fn cancel_post(&self) -> bool {
         let mut now = self.0.load(Acquire);
         loop {
-            if now & IN_FLIGHT == 0 {
-                return CancelOutcome::Gone;
-            }
-            if now & RECORDING != 0 {
-                return CancelOutcome::Busy;
-            }
-            let next = HELD | (now & TAKEN_OVER);
+            let recording = now & RECORDING != 0;
+            let kept = now & TAKEN_OVER;
+            let next = kept | if recording { RECORDING } else { HELD };
             match self.0.compare_exchange(now, next, AcqRel, Acquire) {
-                Ok(_) => return CancelOutcome::Held,
+                Ok(_) => return !recording,
                 Err(seen) => now = seen,
             }
         }
+    }
+
+    /// Records that the hardware has taken the work request of an operation that awaits no send
+    /// completion.
+    pub fn posted(&self) -> EventOutcome {
+        self.clear(POST)
     }
 
     /// Records that the hardware has completed the work request.
@@ -321,6 +321,8 @@ mod tests {
         let op = OpState::new();
         assert!(op.begin());
         op.post(AwaitedEvents::Response);
+        assert_eq!(op.posted(), EventOutcome::Pending);
+        assert_eq!(op.posted(), EventOutcome::Refused, "posted already");
         assert_eq!(op.send_completed(), EventOutcome::Refused);
         assert!(!op.begin(), "in flight");
         assert_eq!(op.count_timeout(), Some(1));
@@ -334,31 +336,43 @@ mod tests {
         );
         assert_eq!(op.send_completed(), EventOutcome::Last);
         op.post(AwaitedEvents::Response);
-        assert_eq!(
-            op.cancel_post(),
-            CancelOutcome::Held,
-            "not taken by the hardware"
-        );
+        assert!(op.cancel_post(), "not taken by the hardware");
         op.release();
         assert!(op.is_idle());
     }
 
     #[test]
-    fn a_post_whose_response_was_recorded_before_it_is_cancelled_is_gone() {
-        let op = OpState::new();
-        assert!(op.begin());
-        op.post(AwaitedEvents::Response);
-        assert_eq!(op.begin_response(), ResponseArrival::Awaited);
-        assert_eq!(op.cancel_post(), CancelOutcome::Busy);
-        assert_eq!(op.response_recorded(), EventOutcome::Last);
-        assert_eq!(
-            op.cancel_post(),
-            CancelOutcome::Gone,
-            "held after the response"
-        );
-        op.release();
-        assert_eq!(op.cancel_post(), CancelOutcome::Gone);
-        assert!(op.is_idle());
+    fn an_operation_whose_response_came_before_its_post_goes_to_the_poster() {
+        for taken in [true, false] {
+            let op = OpState::new();
+            assert!(op.begin());
+            op.post(AwaitedEvents::Response);
+            assert_eq!(op.begin_response(), ResponseArrival::Awaited);
+            assert_eq!(op.response_recorded(), EventOutcome::Pending);
+            assert!(!op.begin(), "in flight");
+            assert!(!op.take_over(), "in flight");
+            if taken {
+                assert_eq!(op.posted(), EventOutcome::Last);
+            } else {
+                assert!(op.cancel_post());
+            }
+            op.release();
+            assert!(op.is_idle());
+        }
+    }
+
+    #[test]
+    fn a_post_that_is_cancelled_during_its_response_goes_to_the_recorder() {
+        for awaited in [AwaitedEvents::Response, AwaitedEvents::SendAndResponse] {
+            let op = OpState::new();
+            assert!(op.begin());
+            op.post(awaited);
+            assert_eq!(op.begin_response(), ResponseArrival::Awaited);
+            assert!(!op.cancel_post());
+            assert_eq!(op.response_recorded(), EventOutcome::Last);
+            op.release();
+            assert!(op.is_idle());
+        }
     }
 
     #[test]
@@ -396,7 +410,7 @@ mod tests {
         assert_eq!(op.count_timeout(), None, "held after the last event");
         op.post(AwaitedEvents::Send);
         assert_eq!(op.count_timeout(), Some(1), "of this post");
-        assert_eq!(op.cancel_post(), CancelOutcome::Held);
+        assert!(op.cancel_post());
         op.release();
         assert!(op.is_idle());
     }
@@ -415,9 +429,8 @@ mod tests {
         assert!(op.begin());
         op.post(AwaitedEvents::SendAndResponse);
         assert_eq!(op.begin_response(), ResponseArrival::Awaited);
-        assert_eq!(op.cancel_post(), CancelOutcome::Busy);
         assert_eq!(op.response_recorded(), EventOutcome::Pending);
-        assert_eq!(op.cancel_post(), CancelOutcome::Held);
+        assert!(op.cancel_post());
         op.release();
         assert!(op.is_idle());
     }
@@ -426,6 +439,7 @@ mod tests {
         let op = OpState::new();
         assert!(op.begin());
         op.post(AwaitedEvents::Response);
+        assert_eq!(op.posted(), EventOutcome::Pending);
         op
     }
 
@@ -495,7 +509,7 @@ mod tests {
         let op = in_flight();
         assert!(op.take_over());
         op.post(AwaitedEvents::Send);
-        assert_eq!(op.cancel_post(), CancelOutcome::Held);
+        assert!(op.cancel_post());
         assert!(op.park());
         assert_eq!(op.begin_response(), ResponseArrival::Awaited);
     }

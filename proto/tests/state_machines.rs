@@ -4,6 +4,7 @@
 //! threads.
 
 use std::sync::atomic::{
+    AtomicBool,
     AtomicUsize,
     Ordering, //
 };
@@ -151,6 +152,44 @@ fn op_in_threads() {
     }
 }
 
+/// A response arrives while the work request is being posted: exactly one of the two finishes the
+/// operation, and not before the hardware has taken the work request.
+#[test]
+fn op_answered_in_threads_while_it_is_posted() {
+    for taken in [true, false] {
+        for _ in 0..500 {
+            let op = OpState::new();
+            assert!(op.begin());
+            op.post(AwaitedEvents::Response);
+            let (posted, ended) = (AtomicBool::new(false), AtomicUsize::new(0));
+            let end = |outcome| {
+                if outcome == EventOutcome::Last {
+                    assert!(posted.load(Ordering::Relaxed), "finished before its post");
+                    ended.fetch_add(1, Ordering::Relaxed);
+                }
+            };
+            std::thread::scope(|scope| {
+                scope.spawn(|| {
+                    if op.begin_response() == ResponseArrival::Awaited {
+                        end(op.response_recorded());
+                    }
+                });
+                scope.spawn(|| {
+                    posted.store(true, Ordering::Relaxed);
+                    if taken {
+                        end(op.posted());
+                    } else if op.cancel_post() {
+                        end(EventOutcome::Last);
+                    }
+                });
+            });
+            assert_eq!(ended.into_inner(), 1);
+            op.release();
+            assert!(op.begin());
+        }
+    }
+}
+
 /// An operation is taken over while its response arrives: exactly one of the two ends it.
 #[test]
 fn op_taken_over_in_threads() {
@@ -158,6 +197,7 @@ fn op_taken_over_in_threads() {
         let op = OpState::new();
         assert!(op.begin());
         op.post(AwaitedEvents::Response);
+        assert_eq!(op.posted(), EventOutcome::Pending);
         let ended = AtomicUsize::new(0);
         let end = || {
             ended.fetch_add(1, Ordering::Relaxed);

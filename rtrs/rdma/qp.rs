@@ -18,7 +18,7 @@ use kernel::{
 
 use rnbd_proto::op_state::{
     AwaitedEvents,
-    CancelOutcome, //
+    EventOutcome, //
 };
 
 use crate::bindings;
@@ -209,18 +209,14 @@ impl<'a, C: Send + Sync + 'static> QpRef<'a, C> {
         op.op().set_wrs(wrs.saturating_add(deferred));
         // SAFETY: The chain is linked, does not move, and names memory that the posted
         // operation owns until the hardware has completed it, or that is kept alive.
-        let posted = self.hand_over(op, awaited, || unsafe { self.post(first) });
-        match posted {
-            Ok(()) if signaled => {}
-            Ok(()) => credits.defer(wrs),
-            Err(_) => {
+        let post = || unsafe { self.post(first) };
+        self.hand_over(op, awaited, post, || credits.defer(wrs))
+            .inspect_err(|_| {
                 credits.set_aside(reserved.used);
                 credits.use_set_aside(reserved.new);
                 credits.release(needed);
                 credits.defer(deferred);
-            }
-        }
-        posted
+            })
     }
 
     /// Whether so few credits are left that the next post should be signaled, and not
@@ -291,12 +287,10 @@ impl<'a, C: Send + Sync + 'static> QpRef<'a, C> {
 
     /// Calls `post` unless the gate is closed.
     fn gated(&self, post: impl FnOnce() -> Posted) -> Posted {
-        if !self.shared.gate.enter() {
-            return Posted::Nothing(ENOTCONN);
+        match self.shared.gate.pass() {
+            Some(_pass) => post(),
+            None => Posted::Nothing(ENOTCONN),
         }
-        let posted = post();
-        self.shared.gate.leave();
-        posted
     }
 
     /// Posts a receive into the segment that `buffer` names, or without one
@@ -324,13 +318,14 @@ impl<'a, C: Send + Sync + 'static> QpRef<'a, C> {
         // SAFETY: Any pointer is valid for this member of the union.
         unsafe { *wr.__bindgen_anon_1.wr_cqe.as_mut() = op.op().cqe() };
         op.op().set_wrs(0);
-        self.hand_over(op, AwaitedEvents::Send, || {
+        let post = || {
             let mut bad_wr = core::ptr::null();
             // SAFETY: As in `post_send`.
             let ret =
                 unsafe { bindings::ib_post_recv(self.qp.as_ptr(), &raw const wr, &raw mut bad_wr) };
             to_result(ret).map_or_else(Posted::Nothing, |()| Posted::All)
-        })
+        };
+        self.hand_over(op, AwaitedEvents::Send, post, || ())
     }
 
     /// Sends the peer an immediate that belongs to no operation, such as a heartbeat.
@@ -367,40 +362,55 @@ impl<'a, C: Send + Sync + 'static> QpRef<'a, C> {
         self.shared.credits.release(op.wrs());
     }
 
-    /// Hands the operation to the hardware with `post`.
+    /// Hands the operation to the hardware with `post`. Without a send completion, calls
+    /// `unsignaled` once the hardware has taken it; the response may be there already, which
+    /// finishes the operation.
     fn hand_over<T: Operation<Context = C>>(
         &self,
         op: HeldOp<T>,
         awaited: AwaitedEvents,
         post: impl FnOnce() -> Posted,
+        unsignaled: impl FnOnce(),
     ) -> core::result::Result<(), (HeldOp<T>, Error)> {
         let op = op.into_op();
         op.state().post(awaited);
-        // Passes to the hardware if a completion is requested: `Op::done` takes it back.
-        let reference = Arc::into_raw(op);
-        let posted = self.gated(post);
-        if awaited.has_send_completion() && !matches!(posted, Posted::Nothing(_)) {
-            // The last work request of a part of a chain never completes. When the device no
-            // longer accesses the memory of that part is unknown, so it is never freed: the
-            // reference of the hardware is leaked.
-            return Ok(());
+        if awaited.has_send_completion() {
+            // Passes to the hardware: `Op::done` takes it back.
+            let reference = Arc::into_raw(op);
+            return match self.gated(post) {
+                // SAFETY: Made above, and not passed to the hardware.
+                Posted::Nothing(e) => Self::cancel(unsafe { Arc::from_raw(reference) }, e),
+                // The last work request of a part of a chain never completes. When the device no
+                // longer accesses the memory of that part is unknown, so it is never freed: the
+                // reference of the hardware is leaked.
+                Posted::All | Posted::Part => Ok(()),
+            };
         }
-        // SAFETY: Made above, and not passed to the hardware.
-        let op = unsafe { Arc::from_raw(reference) };
-        let Posted::Nothing(e) = posted else {
-            return Ok(());
+        // Teardown, which takes out what has no response, waits until this is done.
+        let Some(_pass) = self.shared.gate.pass() else {
+            return Self::cancel(op, ENOTCONN);
         };
-        let cancelled = loop {
-            match op.state().cancel_post() {
-                CancelOutcome::Busy => core::hint::spin_loop(),
-                cancelled => break cancelled,
-            }
-        };
-        match cancelled {
-            // The peer responded to a request that it was not sent, which finished it.
-            CancelOutcome::Gone => Ok(()),
+        if let Posted::Nothing(e) = post() {
+            return Self::cancel(op, e);
+        }
+        unsignaled();
+        if op.state().posted() == EventOutcome::Last {
+            // SAFETY: The last event makes this task the holder.
+            T::finish(unsafe { HeldOp::from_op(op) }, Some(self), None);
+        }
+        Ok(())
+    }
+
+    /// Gives back an operation that the hardware did not take because of `e`. If the peer responds
+    /// nevertheless, at this moment, the response finishes the operation.
+    fn cancel<T: Operation<Context = C>>(
+        op: Arc<Op<T>>,
+        e: Error,
+    ) -> core::result::Result<(), (HeldOp<T>, Error)> {
+        match op.state().cancel_post() {
             // SAFETY: `cancel_post` made this task the holder again.
-            _ => Err((unsafe { HeldOp::from_op(op) }, e)),
+            true => Err((unsafe { HeldOp::from_op(op) }, e)),
+            false => Ok(()),
         }
     }
 }

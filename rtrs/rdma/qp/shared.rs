@@ -44,17 +44,21 @@ const CLOSED: u32 = 1 << 31;
 /// Lets posts through until it is closed; closing waits for those under way.
 pub(in crate::rdma) struct Gate(AtomicU32);
 
-impl Gate {
-    pub(super) fn enter(&self) -> bool {
-        if self.0.fetch_add(1, Acquire) & CLOSED != 0 {
-            self.leave();
-            return false;
-        }
-        true
-    }
+/// A post that is under way. Its drop ends it.
+pub(super) struct GatePass<'a>(&'a Gate);
 
-    pub(super) fn leave(&self) {
-        self.0.fetch_sub(1, Release);
+impl Drop for GatePass<'_> {
+    fn drop(&mut self) {
+        self.0 .0.fetch_sub(1, Release);
+    }
+}
+
+impl Gate {
+    /// Begins a post. `None` once the gate is closed.
+    pub(super) fn pass(&self) -> Option<GatePass<'_>> {
+        let before = self.0.fetch_add(1, Acquire);
+        let pass = GatePass(self);
+        (before & CLOSED == 0).then_some(pass)
     }
 
     /// Ends posting; when this returns no post is under way.
