@@ -8,6 +8,9 @@ use crate::error::WireError;
 pub const DEFAULT_QUEUE_DEPTH: u32 = 512;
 /// Largest depth of a session's queue.
 pub const MAX_QUEUE_DEPTH: u32 = 65535;
+/// Largest number of message ids that a client uses, as each costs it some 10 KiB for each path.
+/// A server may offer more.
+pub const MAX_CLIENT_DEPTH: u32 = 2048;
 /// Default size of a chunk, in bytes.
 pub const DEFAULT_CHUNK_SIZE: u32 = 128 * 1024;
 /// Smallest size of a chunk, in bytes.
@@ -47,6 +50,16 @@ impl QueueDepth {
         }
         // INVARIANT: Checked just above; the cast keeps every bit.
         Ok(Self(depth as u16))
+    }
+
+    /// Returns the depth of the queue that a client uses of this one, which is a server's.
+    pub const fn of_client(self) -> Self {
+        if self.0 as u32 > MAX_CLIENT_DEPTH {
+            // INVARIANT: `MAX_CLIENT_DEPTH` is a depth, which fits into 16 bits.
+            Self(MAX_CLIENT_DEPTH as u16)
+        } else {
+            self
+        }
     }
 
     /// Returns the depth as a number.
@@ -170,6 +183,20 @@ impl ServerLimits {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    #[test]
+    fn a_client_uses_a_bounded_part_of_a_queue() {
+        for (server, client) in [
+            (1, 1),
+            (512, 512),
+            (2048, 2048),
+            (2049, 2048),
+            (65535, 2048),
+        ] {
+            let depth = QueueDepth::new(server).map(QueueDepth::of_client);
+            assert_eq!(depth.map(QueueDepth::get), Ok(client), "of {server}");
+        }
+    }
 
     /// Counts the units for each offset in a unit that data can start at.
     #[test]

@@ -13,7 +13,8 @@ use kernel::{
 use rnbd_proto::{
     limits::{
         registrable_bytes,
-        registration_units, //
+        registration_units,
+        QueueDepth, //
     },
     wire::{
         name::SessName,
@@ -116,20 +117,20 @@ pub(super) fn connect(
     let count = ConnCount::new(params.nr_poll_queues)?;
     let (control, accept) = params.connect_control(&count)?;
     let pd = control.pd().clone();
+    let negotiated = Negotiated::new(&accept);
     // Segments can be long: the size of a region is the memory that they cover.
     let units = registration_units(accept.max_io_size()).min(pd.attrs().max_fast_reg_pages);
     let limits = PathLimits {
-        depth: accept.queue_depth().get(),
+        depth: negotiated.depth.get(),
         max_io_size: accept.max_io_size().min(registrable_bytes(units)),
     };
     check_limits(limits)?;
 
-    let negotiated = Negotiated::new(&accept);
     let requests = RequestTable::new(&pd, negotiated, units, params.link.stats())?;
     let mut connections = KVec::with_capacity(usize::from(count.all), GFP_KERNEL)?;
     connections.push(control, GFP_KERNEL)?;
     for id in 1..count.all {
-        let connection = params.connect_io(&pd, id, &count, &accept, &requests)?;
+        let connection = params.connect_io(&pd, id, &count, &requests)?;
         connection.qp().keep(requests.requests());
         connections.push(connection, GFP_KERNEL)?;
     }
@@ -138,7 +139,7 @@ pub(super) fn connect(
     info::post_receive(control, &requests)?;
     recv::post_receives(control, CONTROL_DEPTH)?;
     for connection in io {
-        recv::post_receives(connection, recv_depth(&pd, &accept))?;
+        recv::post_receives(connection, recv_depth(&pd, negotiated.depth))?;
     }
     let limit = Delta::from_millis(i64::from(TIMEOUT_MS));
     info::exchange(control, &params.link, &requests, params.session_name, limit)?;
@@ -153,8 +154,8 @@ pub(super) fn connect(
 
 /// Receives of a connection for I/O: for each request a response and, unless responses are
 /// short, the message before it that invalidates.
-fn recv_depth(pd: &Pd, accept: &ConnAccept) -> u32 {
-    u32::from(accept.queue_depth().get())
+fn recv_depth(pd: &Pd, depth: QueueDepth) -> u32 {
+    u32::from(depth.get())
         .saturating_mul(2)
         .min(pd.attrs().max_qp_wr.saturating_sub(1))
 }
@@ -189,18 +190,17 @@ impl ConnectParams<'_> {
         pd: &Arc<Pd>,
         id: u16,
         count: &ConnCount,
-        accept: &ConnAccept,
         requests: &Arc<RequestTable<Conn>>,
     ) -> Result<Connection<Conn>> {
-        let depth = u32::from(accept.queue_depth().get());
+        let depth = requests.negotiated().depth;
         let attrs = pd.attrs();
         let queues = QpConfig {
             // A registration, a request, perhaps its inline immediate, an invalidation.
-            send: depth
+            send: u32::from(depth.get())
                 .saturating_mul(if attrs.immediates { 3 } else { 4 })
                 .min(attrs.max_qp_wr.saturating_sub(1)),
             reserve: 0,
-            recv: recv_depth(pd, accept),
+            recv: recv_depth(pd, depth),
             send_sge: attrs.max_send_sge.min(MAX_DATA_SGES as u32 + 1).max(2),
             vector: u32::from(id).saturating_sub(1),
             poll: match count.is_polled(id) {

@@ -34,19 +34,19 @@ use super::{
     request_table::RequestTable, //
 };
 
-/// Completions of the client run in softirq.
-const GFP_SOFTIRQ: kernel::alloc::Flags = GFP_ATOMIC;
-
 /// Posts the receive for INFO_RSP. It must be the first one of the connection.
 pub(super) fn post_receive(
     control: &Connection<Conn>,
     requests: &Arc<RequestTable<Conn>>,
 ) -> Result {
-    let depth = requests.negotiated().layout.queue_depth();
-    let size = info_rsp_size(depth.get());
+    let negotiated = requests.negotiated();
+    let size = info_rsp_size(negotiated.layout.queue_depth().get());
+    // Completions of the client run in softirq, where much memory is hard to get.
+    let mut room = KVVec::with_capacity(usize::from(negotiated.depth.get()), GFP_KERNEL)?;
     let requests = requests.clone();
     message::receive(control.pd(), &control.qp(), size, move |qp, wc, message| {
-        received(qp.context().link(), &requests, wc, message);
+        let room = core::mem::take(&mut room);
+        received(qp.context().link(), &requests, wc, message, room);
     })
 }
 
@@ -90,13 +90,19 @@ fn check(link: &LinkState, wc: &Wc) -> bool {
     wc.is_ok()
 }
 
-/// Handles INFO_RSP.
-fn received(link: &LinkState, requests: &RequestTable<Conn>, wc: &Wc, message: &[u8]) {
+/// Handles INFO_RSP; `room` takes the chunks that it names.
+fn received(
+    link: &LinkState,
+    requests: &RequestTable<Conn>,
+    wc: &Wc,
+    message: &[u8],
+    room: KVVec<RemoteBuf>,
+) {
     link.heartbeat().received();
     if !check(link, wc) {
         return;
     }
-    match parse(requests, message) {
+    match parse(requests, message, room) {
         Ok(remote_bufs) => {
             requests.set_remote_bufs(remote_bufs);
             link.complete_info();
@@ -105,18 +111,22 @@ fn received(link: &LinkState, requests: &RequestTable<Conn>, wc: &Wc, message: &
     }
 }
 
-/// Returns the chunks of the server that INFO_RSP names.
-fn parse(requests: &RequestTable<Conn>, message: &[u8]) -> Result<KVec<RemoteBuf>> {
+/// Returns the chunks of the server that INFO_RSP names, as far as `room` has capacity for them:
+/// one for each message id in use.
+fn parse(
+    requests: &RequestTable<Conn>,
+    message: &[u8],
+    mut room: KVVec<RemoteBuf>,
+) -> Result<KVVec<RemoteBuf>> {
     let layout = requests.negotiated().layout;
     let info = InfoRsp::parse(message, layout).map_err(|e| {
         let e = Plain(e);
         pr_err!("the server's INFO_RSP was refused: {e}\n");
         EPROTO
     })?;
-    let depth = usize::from(layout.queue_depth().get());
-    let mut remote_bufs = KVec::with_capacity(depth, GFP_SOFTIRQ)?;
-    for chunk in info.chunks() {
-        remote_bufs.push(RemoteBuf::new(chunk.addr, chunk.rkey), GFP_SOFTIRQ)?;
+    for chunk in info.chunks().take(room.capacity()) {
+        room.push_within_capacity(RemoteBuf::new(chunk.addr, chunk.rkey))
+            .map_err(|_| ENOMEM)?;
     }
-    Ok(remote_bufs)
+    Ok(room)
 }

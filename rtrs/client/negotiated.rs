@@ -4,6 +4,7 @@
 
 use rnbd_proto::{
     imm::IoReqLayout,
+    limits::QueueDepth,
     wire::rtrs::{
         ConnAccept,
         NextKey, //
@@ -24,6 +25,8 @@ pub(super) struct PathLimits {
 pub(super) struct Negotiated {
     /// Layout of the immediate of a request.
     pub(super) layout: IoReqLayout,
+    /// Depth of the queue: message ids in use. The server may have more.
+    pub(super) depth: QueueDepth,
     /// How the client learns the next key of a chunk.
     pub(super) next_key: NextKey,
     /// Whether a response is one RDMA write, which leaves keys of the client alone.
@@ -35,6 +38,7 @@ impl Negotiated {
     pub(super) fn new(accept: &ConnAccept) -> Self {
         Self {
             layout: accept.layout(),
+            depth: accept.queue_depth().of_client(),
             next_key: accept.next_key(),
             short_responses: accept.short_responses(),
         }

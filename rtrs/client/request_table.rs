@@ -43,7 +43,7 @@ pub(super) struct RequestTable<C: RequestConn> {
     data_sges: usize,
     requests: Arc<OpSet<RdmaRequest<C>>>,
     /// Set when INFO_RSP arrives.
-    remote_bufs: SetOnce<KVec<RemoteBuf>>,
+    remote_bufs: SetOnce<KVVec<RemoteBuf>>,
 }
 
 impl<C: RequestConn> RequestTable<C> {
@@ -54,7 +54,7 @@ impl<C: RequestConn> RequestTable<C> {
         units: u32,
         stats: &Arc<Stats>,
     ) -> Result<Arc<Self>> {
-        let depth = negotiated.layout.queue_depth();
+        let depth = negotiated.depth;
         let mut requests = KVec::with_capacity(usize::from(depth.get()), GFP_KERNEL)?;
         for id in depth.buffers() {
             let request = RdmaRequest::new(pd, id, units, stats.clone())?;
@@ -85,7 +85,7 @@ impl<C: RequestConn> RequestTable<C> {
     }
 
     /// Sets the remote buffers, one for each request.
-    pub(super) fn set_remote_bufs(&self, remote_bufs: KVec<RemoteBuf>) {
+    pub(super) fn set_remote_bufs(&self, remote_bufs: KVVec<RemoteBuf>) {
         self.remote_bufs.populate(remote_bufs);
     }
 

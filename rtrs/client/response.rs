@@ -37,7 +37,7 @@ pub(super) fn handle(
         return Err("response over the control connection");
     };
     let negotiated = table.negotiated();
-    let depth = negotiated.layout.queue_depth();
+    let depth = negotiated.depth;
     let id = rsp.id(depth).map_err(|_| "response with a wrong id")?;
     let renewed = match (negotiated.next_key, message) {
         (NextKey::Stepped, [_, ..]) => return Err("response with a key where keys are stepped"),

@@ -76,11 +76,11 @@ struct AwaitedMessage<C, F> {
 }
 
 /// Posts the receive of a message of at most `size` bytes. `received` is called with the
-/// completion, and with the message if that succeeded and a message it is.
+/// completion, once, and with the message if that succeeded and a message it is.
 pub(crate) fn receive<C, F>(pd: &Arc<Pd>, qp: &QpRef<'_, C>, size: usize, received: F) -> Result
 where
     C: Send + Sync + 'static,
-    F: Fn(&QpRef<'_, C>, &Wc, &[u8]) + Send + Sync + 'static,
+    F: FnMut(&QpRef<'_, C>, &Wc, &[u8]) + Send + Sync + 'static,
 {
     let message = Op::new(AwaitedMessage {
         buf: DmaBuf::new(pd, size, DmaDir::FromDevice)?,
@@ -97,7 +97,7 @@ where
 impl<C, F> Operation for AwaitedMessage<C, F>
 where
     C: Send + Sync + 'static,
-    F: Fn(&QpRef<'_, C>, &Wc, &[u8]) + Send + Sync + 'static,
+    F: FnMut(&QpRef<'_, C>, &Wc, &[u8]) + Send + Sync + 'static,
 {
     type Context = C;
 

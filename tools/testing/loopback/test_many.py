@@ -3,6 +3,7 @@
 
 import pytest
 
+from rnbdbench import fio
 from rnbdbench import memory
 from rnbdbench.guest import Guest
 from rnbdbench.lab import Lab
@@ -20,6 +21,8 @@ DEVICES = {"stock": 100, "sanitize": 15}
 """As many RAM disks as there can be; each session has five of them."""
 DEPTH = 64
 """Of sessions: 64 chunks of 128 KiB are 8 MiB each."""
+CLIENT_DEPTH = 2048
+"""Message ids that a client uses at most."""
 DEVICE_MOST = 128
 """KiB that a device may take on both sides together; see Documentation/bench.md."""
 SESSION_MOST = DEPTH * 128 * 2
@@ -80,6 +83,19 @@ def test_many_devices_on_one_session(loopback: Pair, lab: Lab) -> None:
     _check_each(guest, found)
     guest.run(UNMAP_ALL, timeout=240)
     guest.wait_until(lambda: _is_empty(loopback), "everything to be gone")
+
+
+# Each path of the sanitizing kernel would take minutes.
+@pytest.mark.kernels("stock")
+def test_a_client_uses_a_part_of_a_deep_queue(loopback: Pair) -> None:
+    """The server decides how deep it is, and the client what it can afford."""
+    guest = loopback.initiator.guest
+    disk = loopback.target.ram_disk(16)
+    loopback.load(transport={"sess_queue_depth": 2 * CLIENT_DEPTH, "max_chunk_size": 8192})
+    device = loopback.initiator.map(disk)
+    assert f"queue depth {CLIENT_DEPTH}," in guest.output("dmesg | grep ': connected, '")
+    fio.verify(guest, device.node, block="4k", size="4m", depth=64)
+    assert device.unmap() is None
 
 
 @pytest.mark.long
