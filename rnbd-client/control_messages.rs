@@ -92,11 +92,16 @@ fn send_open(device: &Device) -> Result<OpenRsp> {
 
 /// Has the server open `device`, which has a disk, once more. The disk takes over the
 /// capacity.
+///
+/// # Errors
+///
+/// Those of [`Device::check_identity`], [`Device::set_open`], the transport and the server;
+/// `ENXIO` if the device is gone.
 pub(crate) fn reopen(device: &Device, features: Features) -> Result {
     let (id, description) = open(device, features)?;
     let reopened = device
-        .capacity
-        .reopened(description.geometry.sectors())
+        .check_identity(&description)
+        .and_then(|()| device.capacity.reopened(description.geometry.sectors()))
         .and_then(|()| device.set_open(id, &description));
     if reopened.is_err() {
         close(&device.transport, id);

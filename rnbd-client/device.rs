@@ -29,6 +29,7 @@ use rtrs::{
     client::Session,
     kernel_ext::{
         latency::Latency,
+        log::Plain,
         workqueue::WorkqueueHandle, //
     }, //
 };
@@ -171,6 +172,27 @@ impl Device {
     /// Returns a name of the server's device that no other device has, if it is known.
     pub(crate) fn identity(&self) -> Option<&DeviceIdentity> {
         self.identity.as_ref()
+    }
+
+    /// Checks that the server's device is the one that the disk was created for, as far as both
+    /// are known. The path can lead to another disk after the server was booted again.
+    ///
+    /// # Errors
+    ///
+    /// `ESTALE` if it is another one.
+    pub(crate) fn check_identity(&self, description: &Description) -> Result {
+        match (self.identity(), description.device_identity()) {
+            (Some(disk), Some(other)) if *disk != other => {
+                rtrs::pr_err_ratelimited!(
+                    "rnbd{}: the server's device is another disk now, {} in place of {}; unmap it and map the right one\n",
+                    self.number,
+                    Plain(other),
+                    Plain(disk)
+                );
+                Err(ESTALE)
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Checks that the device can execute requests of the blocks that the disk has.

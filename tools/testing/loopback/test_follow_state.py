@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Disks that become read-only, go or come back as that of the target."""
 
+from rnbdbench import disks
 from rnbdbench import uevents
 from rnbdbench.disks import PAGE
 from rnbdbench.file_disk import FileDisk
 from rnbdbench.lab import Pair
+from rnbdbench.marks import REMOVES_DISKS
 
 FOLLOWED = 15.0
 """Seconds until the initiator's disk has a new state: a heartbeat, and a margin."""
@@ -71,3 +73,33 @@ def test_a_disk_is_offline_without_its_device(loopback: Pair) -> None:
     assert device.read("rnbd/state") == "open"
     guest.run(_write(device.node))
     assert device.unmap() is None
+
+
+@REMOVES_DISKS
+def test_another_disk_under_the_same_name_is_refused(loopback: Pair) -> None:
+    """As when the target was booted again, and found its disks in another order."""
+    guest = loopback.target.guest
+    first, second = disks.scsi_disks(guest, 2, dev_size_mb=16)
+    name = "/dev/rnbdtest-disk"
+    guest.run(f"ln -s {first} {name}")
+    device = loopback.map(name)
+    remap = f"/sys/block/{device.name}/rnbd/remap_device"
+    (path,) = loopback.initiator.transport().paths()
+    assert path.disconnect() is None
+    guest.run(f"ln -sf {second} {name}")
+    path.force_connection()
+    device.wait_for_state("closed")
+    guest.wait_until(
+        lambda: f"{device.name}: the server's device is another disk now" in guest.output("dmesg"),
+        "the refusal",
+    )
+    assert guest.run(_write(device.node), check=False).code != 0
+    assert guest.write(remap, "1") == "ESTALE"
+    assert loopback.target.exports() == []
+
+    guest.run(f"ln -sf {first} {name}")
+    assert guest.write(remap, "1") is None
+    assert device.read("rnbd/state") == "open"
+    guest.run(_write(device.node))
+    assert device.unmap() is None
+    guest.run(f"rm {name}")

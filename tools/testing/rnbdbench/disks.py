@@ -46,14 +46,22 @@ def virtio(guest: Guest) -> str:
 
 def scsi(guest: Guest, **parameters: int) -> str:
     """Makes a disk of scsi_debug with the given parameters, on the stock kernel only."""
+    (disk,) = scsi_disks(guest, 1, **parameters)
+    return disk
+
+
+def scsi_disks(guest: Guest, count: int, **parameters: int) -> list[str]:
+    """Makes disks of scsi_debug with the same content, but names of their own."""
     words = " ".join(f"{name}={value}" for name, value in parameters.items())
-    # The disk driver first, or the disk does not exist yet when modprobe ends.
-    guest.run(f"modprobe sd_mod && modprobe scsi_debug delay=0 {words}")
-    pattern = "/sys/bus/pseudo/drivers/scsi_debug/adapter0/host*/target*/*:*/block/"
-    guest.wait_until(
-        lambda: guest.run(f"test -d {pattern}", check=False).code == 0, "the SCSI disk"
-    )
-    return _appears(guest, f"/dev/{guest.output(f'ls {pattern}')}")
+    # The disk driver first, or the disks do not exist yet when modprobe ends.
+    guest.run(f"modprobe sd_mod && modprobe scsi_debug delay=0 max_luns={count} {words}")
+    pattern = "/sys/bus/pseudo/drivers/scsi_debug/adapter0/host*/target*/*:*/block/*"
+
+    def found() -> list[str]:
+        return guest.output(f"ls -d {pattern} 2>/dev/null || true").split()
+
+    guest.wait_until(lambda: len(found()) == count, "the SCSI disks")
+    return [_appears(guest, f"/dev/{folder.rsplit('/', 1)[1]}") for folder in sorted(found())]
 
 
 def loop(guest: Guest, size: int, file: str = "/run/disk.img", options: str = "") -> str:
