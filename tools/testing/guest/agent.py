@@ -19,6 +19,7 @@ has an ``id`` that its reply repeats, so several orders may run at the same time
 The last two start no program, which takes a second on the sanitizing kernel.
 """
 
+import contextlib
 import glob
 import json
 import os
@@ -26,6 +27,7 @@ import signal
 import stat
 import subprocess
 import threading
+import traceback
 
 PORT_NAME = "agent"
 PORTS = "/sys/class/virtio-ports"
@@ -125,7 +127,9 @@ class Agent:
         """Kills a running command and its child processes."""
         leader = self.running.get(order["target"])
         if leader is not None:
-            os.killpg(leader, signal.SIGKILL)
+            # It may have ended by itself, just now.
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(leader, signal.SIGKILL)
         self.reply(order, found=leader is not None)
 
     def serve(self):
@@ -143,7 +147,14 @@ class Agent:
             for line in lines:
                 order = json.loads(line)
                 action = actions[order["do"]]
-                threading.Thread(target=action, args=(order,), daemon=True).start()
+                threading.Thread(target=self.act, args=(action, order), daemon=True).start()
+
+    def act(self, action, order):
+        """Executes an order; if that fails, the reply has the reason as ``failure``."""
+        try:
+            action(order)
+        except Exception:
+            self.reply(order, failure=traceback.format_exc())
 
 
 def main():

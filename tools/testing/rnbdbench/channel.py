@@ -52,6 +52,7 @@ class Channel:
             raise GuestGone("the guest ended before it replied")
         with self._lock:
             del self._replies[number]
+        assert "failure" not in reply, f"the guest's agent failed: {reply['failure']}"
         return reply
 
     def pending(self, number: int) -> bool:

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """The network of the bench: addresses, virtual cables, soft-RoCE."""
 
+import re
 from collections.abc import Iterator
 from collections.abc import Sequence
 from contextlib import contextmanager
@@ -274,15 +275,20 @@ def refused(guest: Guest, card: int = 0) -> int:
 
 
 def counters(guest: Guest) -> str:
-    """Returns the counters of the RDMA devices of a guest in one line, for reports."""
+    """Returns the counters of a guest's RDMA devices in one line, for reports.
+
+    A packet that soft-RoCE misses may be among those that a card has dropped.
+    """
     if not guest.alive:
         return "switched off"
-    command = "cd /sys/class/infiniband && grep -v '^0$' */ports/1/hw_counters/* || true"
+    files = "infiniband/*/ports/1/hw_counters/* net/*/statistics/*_dropped net/*/statistics/*_errors"
     try:
-        lines = guest.output(command).splitlines()
+        lines = guest.output(f"cd /sys/class && grep -sv '^0$' {files} || true").splitlines()
     except (AssertionError, GuestGone) as error:
         return str(error)
-    return " ".join(line.replace("/ports/1/hw_counters/", ".") for line in lines)
+    return " ".join(
+        re.sub("^(infiniband|net)/|(ports/1/hw_counters|statistics)/", "", line) for line in lines
+    )
 
 
 def plug_all(guests: list[Guest]) -> None:
