@@ -10,7 +10,8 @@ drivers it runs:
 
 Without marks: Rust on both sides, over soft-RoCE, on the stock kernel, and with
 `--long` on the sanitizing one as well, where everything takes ten times as long.
-Soft iWARP is for Rust on both sides, and with `--long` only.
+Soft iWARP is for Rust on both sides, and with `--long` only.  So are the C drivers on both
+sides.
 
 With `-n 2`, tests run in two processes (`rnbdbench/schedule.py`), the workers of
 pytest-xdist; the process that was started only distributes them and reports.
@@ -87,12 +88,14 @@ def _name(combination: tuple[str, ...]) -> str:
     return "-".join(rest if fabric == "rxe" else combination)
 
 
-def _marks(metafunc: pytest.Metafunc, kernel: str, fabric: str) -> list[pytest.MarkDecorator]:
+def _marks(metafunc: pytest.Metafunc, combination: tuple[str, ...]) -> list[pytest.MarkDecorator]:
     """Marks a combination that needs `--long`, unless an option selects it."""
-    asked = metafunc.config.getoption("kernel") or metafunc.definition.get_closest_marker("kernels")
-    slow = kernel == "sanitize" and not asked
-    other = fabric == "siw" and not metafunc.config.getoption("fabric")
-    return [pytest.mark.long] if slow or other else []
+    kernel, client, server, fabric = combination
+    option = metafunc.config.getoption
+    slow = kernel == "sanitize" and not option("kernel")
+    foreign = (client, server) == ("c", "c") and not option("drivers")
+    other = fabric == "siw" and not option("fabric")
+    return [pytest.mark.long] if slow or foreign or other else []
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -118,7 +121,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
             if kernel == "stock" or pair == "rust-rust"
         ]
         parameters = [
-            pytest.param(made, marks=_marks(metafunc, made[0], made[-1])) for made in combinations
+            pytest.param(made, marks=_marks(metafunc, made)) for made in combinations
         ]
         metafunc.parametrize(fixture, parameters, indirect=True, ids=map(_name, combinations))
 

@@ -63,6 +63,7 @@ def _is_empty(bench: Pair) -> bool:
     return bench.initiator.devices() == [] and bench.target.transports() == []
 
 
+@pytest.mark.long
 def test_many_devices_on_one_session(loopback: Pair, lab: Lab) -> None:
     """Mapped at once and unmapped at once; each is the one it should be."""
     guest = loopback.initiator.guest

@@ -92,6 +92,7 @@ def test_six_paths_are_named_at_once_and_no_more(loopback: Pair) -> None:
     _expect_clean_end(loopback, device)
 
 
+@pytest.mark.long
 @pytest.mark.kernels("stock")
 @pytest.mark.usefixtures("addresses")
 def test_a_session_has_as_many_paths_as_allowed(loopback: Pair) -> None:

@@ -40,6 +40,7 @@ def _server_has(bench: Pair, *paths: TransportPath) -> None:
     )
 
 
+@pytest.mark.long
 def test_the_c_client_disconnects_and_reconnects_by_hand(two_links: Pair) -> None:
     """One of two paths, twice, while data are verified: no I/O fails."""
     guest = two_links.initiator.guest

@@ -55,7 +55,14 @@ def _expect_second_path(bench: Pair, device: Device, cable: Plugs, shown: str, n
     assert session.path_names() == []
 
 
-@pytest.mark.parametrize("source", [False, True], ids=["no-source", "source"])
+@pytest.mark.parametrize(
+    "source",
+    [
+        # The route is looked up for a minute.
+        pytest.param(False, id="no-source", marks=pytest.mark.long),
+        pytest.param(True, id="source"),
+    ],
+)
 def test_a_path_that_cannot_be_reached_comes_later(two_links: Pair, source: bool) -> None:
     """The device works over the other one; sysfs has both, by what is known of them."""
     name = network.path(1)

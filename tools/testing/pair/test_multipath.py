@@ -386,7 +386,7 @@ def test_links_go_up_and_down(two_links: Pair) -> None:
     assert device.unmap() is None
 
 
-@pytest.mark.parametrize("side", ["initiator", "target"])
+@pytest.mark.parametrize("side", [pytest.param("initiator", marks=pytest.mark.long), "target"])
 def test_an_rdma_device_is_removed_under_load(two_links: Pair, side: str) -> None:
     """Its path is lost at once, I/O goes on over the other; it is back with the device."""
     guest = two_links.initiator.guest

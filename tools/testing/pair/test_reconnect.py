@@ -98,6 +98,7 @@ def test_io_fails_when_there_is_no_reconnecting(pair: Pair) -> None:
 
 
 # On the sanitizing kernel unloading takes as long as the attempts do.
+@pytest.mark.long
 @pytest.mark.kernels("stock")
 def test_attempts_end_after_as_many_as_allowed(pair: Pair) -> None:
     """Each is counted; then the path is closed and I/O fails, until a reconnect by hand."""

@@ -72,9 +72,6 @@ def expect_silence(output: str) -> None:
         pytest.fail(output, pytrace=False)
 
 
-BOTH = pytest.mark.parametrize("build", ["stock", "sanitize"], indirect=True)
-"""Runs a test with both kernels."""
-
 STOCK = pytest.mark.parametrize(
     "build", ["stock", pytest.param("sanitize", marks=pytest.mark.long)], indirect=True
 )
@@ -89,7 +86,7 @@ def build(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     return Build(request.param, tmp_path_factory.mktemp(request.param))
 
 
-@BOTH
+@STOCK
 def test_modules_build_without_warnings(build: Build) -> None:
     expect_silence(build.make("modules"))
     assert all((build.source / name).exists() for name in MODULES)
@@ -106,7 +103,7 @@ def test_modules_have_the_version_of_the_tree(build: Build) -> None:
         assert f"\0version={version}\0".encode() in (build.source / name).read_bytes(), name
 
 
-@BOTH
+@STOCK
 def test_second_build_does_nothing(build: Build) -> None:
     assert not re.findall(r"^  [A-Z]+ .*", build.make("modules"), re.M)
 
