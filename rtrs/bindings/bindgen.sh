@@ -59,7 +59,7 @@ cflags=$(printf '%s\n' "$cflags" | sed -E \
 eval "${command%% *} \"\$input\" \"\$@\" $options -o \"\$output\" -- -Wp,-MMD,\"\$depfile\" $cflags"
 
 if [ "$what" = headers ]; then
-	sed -Ei 's/pub const RUST_CONST_HELPER_/pub const /' "$output"
+	sed -Ei 's/pub const RUST_CONST_HELPER_/pub const /g' "$output"
 fi
 
 # A helper is called by the name of the function it stands for.

@@ -130,6 +130,26 @@ def test_clippy_has_nothing_to_say(build: Build) -> None:
     expect_silence(build.make("CLIPPY=1", "modules"))
 
 
+def test_bindings_are_made_without_rustfmt(tmp_path: Path) -> None:
+    """Bindgen then writes one line; rustfmt is no package that builds need."""
+    programs = tmp_path / "programs"
+    programs.mkdir()
+    for name in ("bindgen", "sed", "sh"):
+        (programs / name).symlink_to(shutil.which(name))
+    output = tmp_path / "bindings.rs"
+    folder = TREE / "rtrs/bindings"
+    subprocess.run(
+        ["sh", folder / "bindgen.sh", os.environ["RNBD_STOCK_BUILD"], "headers",
+         folder / "bindings.h", output, tmp_path / "bindings.d"],
+        env={"PATH": str(programs)},
+        check=True,
+    )
+    text = output.read_text()
+    made = set(re.findall(r"pub const (\w+)", text))
+    header = (folder / "bindings.h").read_text()
+    assert set(re.findall(r"RUST_CONST_HELPER_(\w+)", header)) <= made
+
+
 def test_documentation_is_sound() -> None:
     result = subprocess.run(
         [TREE / "tools/build/rustdoc.sh", "-D", "warnings", "-A", "rustdoc::redundant_explicit_links",
