@@ -2,16 +2,20 @@
 #
 # Goals for users; `make help` lists them. The kernel build reads Kbuild, not this file.
 
-# The kernel to build for: a release, or `newest` for Debian's newest 7.3.
+# The kernel to build for: a release, `newest` for Debian's newest one, or the name of
+# another kernel in tools/build/kernels, such as 7.3-rt-amd64.
 KVER ?= $(shell uname -r)
 
 build := tools/build
+
+# The same where the kernel that runs here does not matter.
+named := $(if $(filter file,$(origin KVER)),newest,$(KVER))
 
 # The command line, for messages.
 export RNBD_GOAL := $(strip make $(MAKECMDGOALS) $(if $(filter command,$(origin KVER)),KVER=$(KVER)))
 unexport MAKEFLAGS
 
-.PHONY: all modules install rnbdctl doc demo check check-long bench format sanitize c-drivers root update \
+.PHONY: all modules install rnbdctl doc demo check check-long check-kernels bench format sanitize c-drivers root update \
 	clean distclean help
 
 all: modules
@@ -42,15 +46,24 @@ demo: ## Show a disk of one machine on another, in two guests
 # The sanitizing kernel takes long to build, and tests on it ten times as long as others.
 sanitizing := $(if $(findstring sanitize,$(TESTS)),sanitize-modules)
 
+# Other kernels that the tests try, unless some tests are named.
+check check-long: export RNBD_KERNELS := $(if $(TESTS),,newest-rt-amd64 newest-arm64)
+
 check: ## Run the tests, except the long ones (TESTS="pair -k ...")
 	@$(build)/memory.sh $(if $(sanitizing),6200,3100) "two guests"
-	@$(build)/prepare modules $(sanitizing) c-drivers
+	@$(build)/prepare modules $(sanitizing) c-drivers kernels
 	@$(build)/enter tools/testing/check $(TESTS)
 
 check-long: ## Run every test, on the stock and on the sanitizing kernel (takes TESTS)
 	@$(build)/memory.sh 6200 "two guests with the sanitizing kernel"
-	@$(build)/prepare modules sanitize-modules c-drivers
+	@$(build)/prepare modules sanitize-modules c-drivers kernels
 	@$(build)/enter tools/testing/check --long $(TESTS)
+
+check-kernels: export RNBD_KERNELS := $(or $(KERNELS),all)
+check-kernels: ## Try the modules on each kernel of tools/build/kernels (KERNELS="7.3-arm64 ...")
+	@$(build)/memory.sh 1600 "a guest"
+	@$(build)/prepare root kernels
+	@$(build)/enter tools/testing/check loopback/test_kernels.py
 
 bench: ## Measure instructions per I/O against the C drivers and NVMe (OPTIONS="--help")
 	@$(build)/prepare modules c-drivers
@@ -72,9 +85,9 @@ sanitize: ## Build the sanitizing kernel, and our modules for it
 c-drivers: ## Build the C drivers of the kernel, the peers of some tests
 	@$(build)/prepare c-drivers
 
-update: ## Look up Debian's newest kernel, and build the modules for it
-	@$(build)/kernel-release.sh newest
-	@$(build)/prepare modules
+update: ## Look up Debian's newest release (of KVER), and build the modules for it
+	@$(build)/for-release "$(named)" $(build)/kernel-release.sh newest
+	@$(build)/for-release "$(named)" $(build)/prepare modules
 
 ##@ Clean
 

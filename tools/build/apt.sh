@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0-only
 #
 # Configures an apt with folders of its own, which leaves the apt sources and package
-# lists of this machine alone. To be sourced after mirror.sh.
+# lists of this machine alone, for the architecture of the kernel. To be sourced after
+# mirror.sh and paths.sh.
 
-apt=$RNBD_CACHE/apt
+apt=$RNBD_CACHE/apt-$RNBD_ARCH
 
 apt_setup() {
 	mkdir -p "$apt"/{state/lists/partial,cache/archives/partial}
@@ -16,8 +17,8 @@ apt_setup() {
 		'Dir::Etc::SourceParts "-";' \
 		'Dir::Etc::Preferences "-";' \
 		'Dir::Etc::PreferencesParts "-";' \
-		'APT::Architecture "amd64";' \
-		'APT::Architectures "amd64";' \
+		"APT::Architecture \"$RNBD_ARCH\";" \
+		"APT::Architectures \"$RNBD_ARCH\";" \
 		'APT::Sandbox::User "root";' \
 		'Acquire::Languages "none";' \
 		'Acquire::Retries "3";' >"$apt/apt.conf"

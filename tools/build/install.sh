@@ -13,8 +13,8 @@
 
 goal=${RNBD_GOAL:-make install}
 
-[ -n "$RNBD_STOCK_RELEASE" ] || die "which kernel was Debian's newest is not known in $RNBD_CACHE" \
-	"${goal% KVER=newest} KVER=<release, as the folder in build/ is called>"
+[ -n "$RNBD_STOCK_RELEASE" ] || die "which release of $RNBD_KERNEL is the newest is not known in $RNBD_CACHE" \
+	"${goal% KVER=*} KVER=<release, as the folder in build/ is called>"
 for name in rtrs rnbd_client rnbd_server; do
 	[ -e "$RNBD_STOCK_RUST/$name.ko" ] ||
 		die "$name.ko is not built for $RNBD_STOCK_RELEASE yet" "${goal/ install/}"

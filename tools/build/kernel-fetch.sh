@@ -6,17 +6,20 @@
 # checks that Debian has it.
 
 . "$(dirname "$0")/lib.sh"
+. "$(dirname "$0")/paths.sh"
 . "$(dirname "$0")/mirror.sh"
 . "$(dirname "$0")/apt.sh"
-. "$(dirname "$0")/paths.sh"
 
-# Parts of the source that no build reads, except their Kconfig and make files.
+# Parts of the source that no build reads, except their Kconfig and make files. All
+# flavours and architectures of a version share it. The 32-bit vDSO of arm64 has a part in
+# arch/arm/vdso.
 unneeded=(
 	--exclude='*/Documentation/*/*' --exclude='*/tools/testing/*'
 	--exclude='*/drivers/gpu/*.[ch]' --exclude='*/drivers/media/*.[ch]'
 	--exclude='*/drivers/net/ethernet/*.[ch]' --exclude='*/drivers/net/wireless/*.[ch]'
 	--exclude='*/drivers/staging/*.[ch]' --exclude='*/sound/*.[ch]'
-	--exclude='*/arch/a*/*.[chS]' --exclude='*/arch/[b-tv-w]*/*.[chS]'
+	--exclude='*/arch/al*/*.[chS]' --exclude='*/arch/arc/*.[chS]'
+	--exclude='*/arch/arm/[a-u]*/*.[chS]' --exclude='*/arch/[b-tv-w]*/*.[chS]'
 	--exclude='*/arch/*.dts' --exclude='*/arch/*.dtsi'
 )
 
@@ -26,24 +29,34 @@ unpack_source() {
 		xz -dc -T0 | tar -x -C "$2" --strip-components=1 "${unneeded[@]}"
 }
 
-fetch() {
-	local part=$1 debs=$1/debs version
-	version=$(apt-cache show "linux-headers-$RNBD_STOCK_RELEASE" | sed -n 's/^Version: //p' | head -n 1)
-	mkdir -p "$debs"
+fetch_source() {
+	local part=$1 debs=$1/debs
+	mkdir "$debs"
 	cd "$debs"
-	step kernel-download "downloading kernel $RNBD_STOCK_RELEASE (300 MB)" apt-get -q download \
-		"linux-source-$RNBD_SERIES=$version" "linux-headers-$RNBD_STOCK_RELEASE=$version" \
+	step source-download "downloading the source of kernel ${RNBD_STOCK_RELEASE%%+*} (150 MB)" \
+		apt-get -q download "linux-source-$RNBD_SERIES=$version"
+	step kernel-source "unpacking the kernel source" unpack_source linux-source-*.deb "$part"
+	cd "$part"
+	rm -r "$debs"
+}
+
+fetch() {
+	local part=$1 debs=$1/debs
+	mkdir "$debs"
+	cd "$debs"
+	step kernel-download "downloading kernel $RNBD_STOCK_RELEASE (150 MB)" apt-get -q download \
+		"linux-headers-$RNBD_STOCK_RELEASE=$version" \
 		"linux-binary-$RNBD_STOCK_RELEASE=$version" "linux-modules-$RNBD_STOCK_RELEASE=$version"
 	step kernel-image "unpacking the kernel image and modules" \
 		bash -ec 'for deb; do dpkg-deb -x "$deb" .; done' unpack \
 		linux-headers-*.deb linux-binary-*.deb linux-modules-*.deb
 	mkdir "$part/image"
 	mv usr "$part/image/usr"
-	step kernel-source "unpacking the kernel source" \
-		unpack_source linux-source-*.deb "$part/source"
 	cd "$part"
 	rm -r "$debs"
 }
 
 apt_setup
+version=$(apt-cache show "linux-headers-$RNBD_STOCK_RELEASE" | sed -n 's/^Version: //p' | head -n 1)
+make_entry "$RNBD_SOURCE" fetch_source
 make_entry "$RNBD_STOCK_PACKAGES" fetch

@@ -35,17 +35,22 @@ the first of them $(head -n 1 <<<"$missing"): source and kernel do not belong to
 }
 
 prepare() {
-	local obj=$1 version
+	local obj=$1 version arch
 	check_compiler
+	arch=$(sed -n 's/^override ARCH = //p' "$headers/.kernelvariables")
 	cp "$headers"/{.config,.kernelvariables,Module.symvers} "$obj/"
 	# For the BTF of the modules.
 	cp "$headers/vmlinux" "$obj/" 2>/dev/null || true
 	version=$(make -s -C "$RNBD_SOURCE" kernelversion)
-	kbuild=(make -C "$RNBD_SOURCE" O="$obj" HOSTCC=gcc-14 LOCALVERSION="${RNBD_STOCK_RELEASE#"$version"}" -j"$(nproc)")
+	# The compiler is that of .kernelvariables, which is read too late to set ARCH.
+	kbuild=(make -C "$RNBD_SOURCE" O="$obj" ARCH="$arch" HOSTCC=gcc-14
+		LOCALVERSION="${RNBD_STOCK_RELEASE#"$version"}" -j"$(nproc)")
 	step kernel-config "configuring kernel $RNBD_STOCK_RELEASE" "${kbuild[@]}" olddefconfig
 	step kernel-prepare "preparing kernel $RNBD_STOCK_RELEASE and its Rust crates (about 2 minutes)" \
 		"${kbuild[@]}" prepare modules_prepare
 	check_symbols "$obj"
+	# So that module builds against this folder are for the same architecture.
+	sed -i "1a export ARCH := $arch" "$obj/Makefile"
 	step kernel-depmod "indexing the modules of kernel $RNBD_STOCK_RELEASE" depmod -b "$RNBD_STOCK_PACKAGES/image/usr" "$RNBD_STOCK_RELEASE"
 }
 

@@ -7,35 +7,49 @@
 #   kernel-release.sh <release>    checks that release
 #   kernel-release.sh remembered   takes the newest one of the last look-up, if any
 #   kernel-release.sh newest       looks the newest one up
+#
+# RNBD_KERNEL is the name of the kernel whose newest release is wanted.
 
 . "$(dirname "$0")/lib.sh"
+
+# Set by a caller who knew no better than what is remembered.
+unset RNBD_STOCK_RELEASE
+wanted=$1
+case $wanted in
+newest | remembered) ;;
+*) RNBD_STOCK_RELEASE=$wanted ;;
+esac
+
+. "$(dirname "$0")/paths.sh"
 . "$(dirname "$0")/mirror.sh"
 . "$(dirname "$0")/apt.sh"
 
-wanted=$1 remembered=$RNBD_CACHE/kernel-release
-
-# Prints the newest plain kernel: no cloud, real-time or unsigned flavour. The common
-# suffix is cut off as it would take part in the order.
+# Prints the newest release of the kernel. The flavour, which all of them have, is cut off
+# as it would take part in the order.
 newest_release() {
+	local flavour releases
+	flavour=$(kernel_column "$RNBD_KERNEL" flavour)
+	releases="${RNBD_SERIES//./\\.}\.[0-9.]+\+deb[0-9]+(\+[0-9]+)*-$flavour"
 	apt-cache pkgnames "linux-headers-$RNBD_SERIES" | sed 's/^linux-headers-//' |
-		{ grep -Ex "$RNBD_RELEASES" || true; } | sed 's/-amd64$//' | sort -V | tail -n 1 | sed 's/$/-amd64/'
+		{ grep -Ex "$releases" || true; } | sed "s/-$flavour\$//" | sort -V | tail -n 1 |
+		sed "s/\$/-$flavour/"
 }
 
 look_up() {
 	local newest
 	apt_update
 	newest=$(newest_release)
-	[ -n "$newest" ] || die "Debian $RNBD_SUITE-backports has no kernel $RNBD_SERIES.x" \
+	[ -n "$newest" ] || die "Debian $RNBD_SUITE-backports has no kernel $RNBD_KERNEL" \
 		"RNBD_MIRROR=<a mirror that has $RNBD_SUITE-backports> ${RNBD_GOAL:-make}"
-	echo "$newest" >"$remembered"
+	echo "$newest" >"$RNBD_REMEMBERED"
 }
 
 # Prints the command that chooses another kernel.
 another_kernel() {
 	if [ "$wanted" = remembered ]; then
-		echo "make update"
+		echo "make update$([ "$RNBD_KERNEL" = "$(kernel_called newest)" ] || echo " KVER=$RNBD_KERNEL")"
 	elif [ "$wanted" = "$(uname -r)" ]; then
-		echo "apt-get install -t $RNBD_SUITE-backports linux-image-amd64 && reboot"
+		echo "apt-get install -t $RNBD_SUITE-backports linux-image-$(kernel_column "$RNBD_KERNEL" flavour) && reboot"
 	else
 		echo "make KVER=newest"
 	fi
@@ -78,19 +92,12 @@ check_compiler() {
 	[ "$built" = "$here" ] || die_of_compiler "rustc ${built:-of no known version}" "rustc $here" "$(another_kernel)"
 }
 
-# Set by a caller who knew no better than what is remembered.
-unset RNBD_STOCK_RELEASE
-case $wanted in
-newest | remembered)
-	if [ "$wanted" = newest ] || [ ! -s "$remembered" ]; then
-		apt_setup
-		look_up
-	fi
-	;;
-*) RNBD_STOCK_RELEASE=$wanted ;;
-esac
-
-. "$(dirname "$0")/paths.sh"
+if [ "$wanted" = newest ] || [ -z "$RNBD_STOCK_RELEASE" ]; then
+	apt_setup
+	look_up
+	unset RNBD_STOCK_RELEASE
+	. "$here/paths.sh"
+fi
 if [ ! -e "$RNBD_STOCK_PACKAGES" ]; then
 	if [ -z "${APT_CONFIG:-}" ]; then
 		apt_setup

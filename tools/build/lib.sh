@@ -13,11 +13,8 @@ RNBD_CACHE=$(cd "$RNBD_CACHE" && pwd -P)
 RNBD_START=${RNBD_START:-$(date +%s)}
 export RNBD_TREE RNBD_CACHE RNBD_START
 
-# The supported upstream series, and the Debian suite that has it.
-RNBD_SERIES=7.3
+# The Debian suite with the compilers of the kernels.
 RNBD_SUITE=trixie
-# The releases of its plain flavour, as an extended regular expression.
-RNBD_RELEASES="${RNBD_SERIES//./\\.}\.[0-9.]+\+deb[0-9]+(\+[0-9]+)*-amd64"
 
 say() {
 	printf '[%4ds] %s\n' $(($(date +%s) - RNBD_START)) "$*"

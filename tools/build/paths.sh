@@ -5,9 +5,13 @@
 # lib.sh.
 #
 #   RNBD_TREE, RNBD_CACHE   this tree; the cache
+#   RNBD_KERNEL             name of the stock kernel in the table (see kernels)
+#   RNBD_SERIES, RNBD_ARCH  its upstream series; its architecture, in Debian's words
+#   RNBD_REMEMBERED         file with its newest release at the last look-up
 #   RNBD_ROOT               build root
-#   RNBD_SOURCE             source of both kernels
+#   RNBD_SOURCE             source of the stock and of the sanitizing kernel
 #   RNBD_C_DRIVERS          where the C drivers are built
+#   RNBD_ARM64_GUEST        root file system of guests of arm64
 #
 # and for each of the two kernels, STOCK and SANITIZE:
 #
@@ -17,8 +21,12 @@
 #   RNBD_<kernel>_MODULES   its own modules, a folder with kernel/ in it
 #   RNBD_<kernel>_RUST      our modules, built for it
 #   RNBD_STOCK_C            the C drivers' modules
+#
+# For each kernel that RNBD_KERNELS names (or `all`), the bench also sees the same five
+# with its name, as in RNBD_7_3_RT_AMD64_RELEASE.
 
 here=$RNBD_TREE/tools/build
+. "$here/kernels.sh"
 
 # keyed <name> <file...>: prints a name in the cache that changes with the files.
 keyed() {
@@ -27,16 +35,49 @@ keyed() {
 	echo "$RNBD_CACHE/$name-$(cd "$here" && hash_of "$@")"
 }
 
-RNBD_ROOT=$(keyed root packages-build packages-test root.sh)
+# That of the given release, the given one, or the first one of the table.
+if [ -n "${RNBD_STOCK_RELEASE:-}" ]; then
+	RNBD_KERNEL=$(kernel_of_release "$RNBD_STOCK_RELEASE")
+fi
+RNBD_KERNEL=${RNBD_KERNEL:-$(kernel_called newest)}
+RNBD_SERIES=${RNBD_KERNEL%%-*}
+RNBD_ARCH=$(kernel_column "$RNBD_KERNEL" architecture)
+
+# Prints the lists of packages that build modules for an architecture.
+compilers_of() {
+	echo packages-build
+	[ "$1" = amd64 ] || echo "packages-$1"
+}
+
+# Lists of packages: those that build modules, and all of the build root. The root of
+# another architecture runs no tests.
+mapfile -t RNBD_COMPILERS < <(compilers_of "$RNBD_ARCH")
+if [ "$RNBD_ARCH" = amd64 ]; then
+	RNBD_ROOT_PACKAGES=(packages-build packages-test)
+	RNBD_ROOT=$(keyed root "${RNBD_ROOT_PACKAGES[@]}" root.sh)
+else
+	RNBD_ROOT_PACKAGES=("${RNBD_COMPILERS[@]}")
+	RNBD_ROOT=$(keyed "root-$RNBD_ARCH" "${RNBD_ROOT_PACKAGES[@]}" root.sh)
+fi
+
+# kernel_paths <prefix> <name> <release>: sets the variables of a kernel.
+kernel_paths() {
+	local prefix=RNBD_$1 release=$3 packages modules compilers
+	mapfile -t compilers < <(compilers_of "$(kernel_column "$2" architecture)")
+	packages=$(keyed "kernel-$release" kernel-fetch.sh)
+	modules=$packages/image/usr/lib/modules/$release
+	declare -gx "${prefix}_RELEASE=$release" "${prefix}_PACKAGES=$packages" \
+		"${prefix}_MODULES=$modules" "${prefix}_VMLINUZ=$modules/vmlinuz" \
+		"${prefix}_RUST=$RNBD_TREE/build/$release" \
+		"${prefix}_BUILD=$(keyed "build-$release" kernel-fetch.sh kernel-prepare.sh "${compilers[@]}")"
+}
 
 # The given release, or the newest one of the last look-up.
-RNBD_STOCK_RELEASE=${RNBD_STOCK_RELEASE:-$(cat "$RNBD_CACHE/kernel-release" 2>/dev/null || true)}
-RNBD_STOCK_PACKAGES=$(keyed "kernel-$RNBD_STOCK_RELEASE" kernel-fetch.sh)
-RNBD_SOURCE=$RNBD_STOCK_PACKAGES/source
-RNBD_STOCK_BUILD=$(keyed "build-$RNBD_STOCK_RELEASE" kernel-fetch.sh kernel-prepare.sh packages-build)
-RNBD_STOCK_MODULES=$RNBD_STOCK_PACKAGES/image/usr/lib/modules/$RNBD_STOCK_RELEASE
-RNBD_STOCK_VMLINUZ=$RNBD_STOCK_MODULES/vmlinuz
-RNBD_STOCK_RUST=$RNBD_TREE/build/$RNBD_STOCK_RELEASE
+RNBD_REMEMBERED=$RNBD_CACHE/kernel-release-$RNBD_KERNEL
+RNBD_STOCK_RELEASE=${RNBD_STOCK_RELEASE:-$(cat "$RNBD_REMEMBERED" 2>/dev/null || true)}
+kernel_paths STOCK "$RNBD_KERNEL" "$RNBD_STOCK_RELEASE"
+# All flavours of a version share their source: 7.3.4+deb13.
+RNBD_SOURCE=$(keyed "source-${RNBD_STOCK_RELEASE%"-${RNBD_KERNEL#*-}"}" kernel-fetch.sh)
 RNBD_C_DRIVERS=$(keyed "c-drivers-$RNBD_STOCK_RELEASE" kernel-fetch.sh kernel-prepare.sh packages-build c-drivers.sh)
 RNBD_STOCK_C=$RNBD_C_DRIVERS/modules
 
@@ -46,8 +87,16 @@ RNBD_SANITIZE_VMLINUZ=$RNBD_SANITIZE_BUILD/arch/x86/boot/bzImage
 RNBD_SANITIZE_MODULES=$RNBD_SANITIZE_BUILD/image/lib/modules/$RNBD_SANITIZE_RELEASE
 RNBD_SANITIZE_RUST=$RNBD_TREE/build/$RNBD_SANITIZE_RELEASE
 
-export RNBD_ROOT RNBD_SOURCE RNBD_C_DRIVERS RNBD_STOCK_RELEASE RNBD_STOCK_PACKAGES \
-	RNBD_STOCK_BUILD RNBD_STOCK_MODULES RNBD_STOCK_VMLINUZ RNBD_STOCK_RUST RNBD_STOCK_C
+export RNBD_KERNEL RNBD_SERIES RNBD_ARCH RNBD_ROOT RNBD_SOURCE RNBD_C_DRIVERS RNBD_STOCK_C
+
+for name in $(kernels_asked); do
+	release=$(cat "$RNBD_CACHE/kernel-release-$name" 2>/dev/null) || continue
+	kernel_paths "$(tr a-z.- A-Z__ <<<"$name")" "$name" "$release"
+done
+
+# Where guests of another architecture have their programs from.
+RNBD_ARM64_GUEST=$(keyed guest-arm64 packages-guest guest-root.sh)
+export RNBD_ARM64_GUEST
 
 # The bench sees the sanitizing kernel only once it is complete.
 if [ -e "$RNBD_SANITIZE_BUILD/.complete" ]; then

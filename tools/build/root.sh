@@ -1,8 +1,8 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-only
 #
-# Makes the build root: a Debian trixie with the packages of packages-build and
-# packages-test, whatever this machine runs.
+# Makes the build root: a Debian trixie with the packages that RNBD_ROOT_PACKAGES names
+# the lists of, whatever this machine runs.
 
 . "$(dirname "$0")/lib.sh"
 . "$(dirname "$0")/paths.sh"
@@ -10,7 +10,7 @@
 
 fill_root() {
 	local part=$1 packages options=$RNBD_CACHE/apt.options lines
-	packages=$(grep -hvE '^(#|$)' "$here"/packages-{build,test} | tr '\n' ' ')
+	packages=$(grep -hvE '^(#|$)' "${RNBD_ROOT_PACKAGES[@]/#/$here/}" | tr '\n' ' ')
 	apt_transport_options >"$options"
 	mapfile -t lines < <(apt_lines)
 	# In a mount namespace, so that no mount is left after an interrupt.

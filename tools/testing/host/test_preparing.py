@@ -110,28 +110,65 @@ def scripts() -> Iterator[Scripts]:
         yield Scripts(Path(folder))
 
 
-@pytest.mark.parametrize("release", ["7.3.4+deb13-amd64", "7.3.12+deb13+1-amd64"])
-def test_plain_kernels_of_the_series_are_taken(scripts: Scripts, release: str) -> None:
+@pytest.mark.parametrize(
+    "release",
+    [
+        "7.3.4+deb13-amd64",
+        "7.3.12+deb13+1-amd64",
+        "7.3.4+deb13-cloud-amd64",
+        "7.2.12+deb13-rt-arm64",
+        "7.3.4+deb13-arm64-16k",
+    ],
+)
+def test_releases_of_the_table_are_taken(scripts: Scripts, release: str) -> None:
     result = scripts.run("check-release.sh", release)
     assert result.returncode == 0, result.stderr
 
 
 @pytest.mark.parametrize(
-    ("release", "mend"),
+    "release",
     [
-        ("7.3.4+deb13-cloud-amd64", "linux-image-amd64"),
-        ("7.3.4+deb13-rt-amd64", "linux-image-amd64"),
-        ("6.12.43+deb13-amd64", "make KVER=newest"),
-        ("7.30.1+deb13-amd64", "make KVER=newest"),
-        ("7.3.4+deb13-arm64", "make KVER=newest"),
-        ("7.3.4-arch1-1", "make KVER=newest"),
-        ("", "make KVER=newest"),
+        "6.12.43+deb13-amd64",
+        "7.30.1+deb13-amd64",
+        "7.3.4+deb13-riscv64",
+        "7.3.4-arch1-1",
+        "7.3-amd64-unsigned",
+        "7.3-riscv64",
+        "newest-arm",
+        "",
     ],
 )
-def test_other_kernels_are_refused(scripts: Scripts, release: str, mend: str) -> None:
-    message, command = scripts.refused("check-release.sh", release)
-    assert release in message
-    assert mend in command
+def test_other_kernels_are_refused(scripts: Scripts, release: str) -> None:
+    message, command = scripts.refused("for-release", release, "true")
+    assert message.startswith(f"{release} is not a kernel")
+    assert "7.2-rt-arm64" in message
+    assert command == "make KVER=newest"
+
+
+@pytest.mark.parametrize(
+    ("version", "kernel", "architecture"),
+    [
+        ("newest", "7.3-amd64", "amd64"),
+        ("newest-rt-arm64", "7.3-rt-arm64", "arm64"),
+        ("7.2-arm64-16k", "7.2-arm64-16k", "arm64"),
+        ("7.2.12+deb13-cloud-amd64", "7.2-cloud-amd64", "amd64"),
+    ],
+)
+def test_kernels_have_short_names(
+    scripts: Scripts, version: str, kernel: str, architecture: str
+) -> None:
+    """A release has one, too, and the newest release of each kernel is remembered."""
+    (scripts.cache / f"kernel-release-{kernel}").write_text("remembered\n")
+    show = '. tools/build/lib.sh; . tools/build/paths.sh; echo "$RNBD_KERNEL $RNBD_ARCH" &&' + (
+        'echo "$RNBD_STOCK_RELEASE $RNBD_ROOT"'
+    )
+    result = scripts.run("for-release", version, "bash", "-c", show)
+    assert result.returncode == 0, result.stderr
+    names, made = result.stdout.splitlines()
+    assert names == f"{kernel} {architecture}"
+    release, root = made.split()
+    assert release == ("remembered" if "+" not in version else version)
+    assert ("root-arm64-" in root) == (architecture == "arm64")
 
 
 def test_an_unreachable_mirror_is_named(scripts: Scripts) -> None:
@@ -177,23 +214,34 @@ def test_the_newest_plain_kernel_is_found(scripts: Scripts) -> None:
     """A second build of one version is newer than the first, and 12 than 4."""
     scripts.pretend(apt_get="#!/bin/sh\n", apt_cache=APT_CACHE)
     scripts.run("kernel-release.sh", "newest", RNBD_MIRROR=NOWHERE)
-    assert (scripts.cache / "kernel-release").read_text() == f"{NEWEST}\n"
+    assert (scripts.cache / "kernel-release-7.3-amd64").read_text() == f"{NEWEST}\n"
+
+
+def test_the_newest_kernel_of_a_flavour_is_found(scripts: Scripts) -> None:
+    scripts.pretend(apt_get="#!/bin/sh\n", apt_cache=APT_CACHE)
+    scripts.run("kernel-release.sh", "newest", RNBD_KERNEL="7.3-rt-amd64", RNBD_MIRROR=NOWHERE)
+    found = (scripts.cache / "kernel-release-7.3-rt-amd64").read_text()
+    assert found == "7.3.13+deb13-rt-amd64\n"
 
 
 def test_a_mirror_without_kernels_of_the_series_is_refused(scripts: Scripts) -> None:
     scripts.pretend(apt_get="#!/bin/sh\n", apt_cache="#!/bin/sh\n")
     message, mend = scripts.refused("kernel-release.sh", "newest", RNBD_MIRROR=NOWHERE)
-    assert "no kernel 7.3" in message and mend.startswith("RNBD_MIRROR=")
+    assert "no kernel 7.3-amd64" in message and mend.startswith("RNBD_MIRROR=")
 
 
 def test_a_missing_kernel_has_the_command_for_its_choice(scripts: Scripts) -> None:
     """Remembered from an earlier run, running here, or named."""
     gone = "7.3.3+deb13-amd64"
-    (scripts.cache / "kernel-release").write_text(f"{gone}\n")
+    (scripts.cache / "kernel-release-7.3-amd64").write_text(f"{gone}\n")
     scripts.pretend(apt_get="#!/bin/sh\n", apt_cache=APT_CACHE)
     message, mend = scripts.refused("kernel-release.sh", "remembered", RNBD_MIRROR=NOWHERE)
     assert f"does not offer kernel {gone}" in message
     assert mend == "make update"
+    older = {"RNBD_KERNEL": "7.3-rt-amd64", "RNBD_MIRROR": NOWHERE}
+    (scripts.cache / "kernel-release-7.3-rt-amd64").write_text("7.3.3+deb13-rt-amd64\n")
+    _, mend = scripts.refused("kernel-release.sh", "remembered", **older)
+    assert mend == "make update KVER=7.3-rt-amd64"
     message, mend = scripts.refused("kernel-release.sh", gone, RNBD_MIRROR=NOWHERE)
     assert f"does not offer kernel {gone}" in message
     assert mend == "make KVER=newest"
@@ -274,7 +322,7 @@ def test_installing_the_newest_needs_to_know_its_release(scripts: Scripts) -> No
 
 
 def test_distclean_removes_only_what_it_made(scripts: Scripts) -> None:
-    names = "apt.options kernel-release root-1.lock fuzz/x bench/x build-1/x log/x cargo/x mine"
+    names = "apt.options apt-amd64/x source-1/x guest-arm64-1/x kernel-release-7.3-amd64 root-1.lock fuzz/x bench/x build-1/x log/x cargo/x mine"
     for name in names.split():
         path = scripts.cache / name
         path.parent.mkdir(exist_ok=True)
