@@ -65,6 +65,12 @@ impl Cq {
         })?;
         let entries = cq_entries(config.send, config.recv);
         let poll = match config.poll {
+            // With PREEMPT_RT, softirqs of one CPU preempt each other, and irq_poll, by which
+            // the kernel implements this context, then polls one queue twice at once
+            // (`irq_poll_softirq` in lib/irq_poll.c of 7.3): its list breaks.
+            PollContext::Softirq if cfg!(CONFIG_PREEMPT_RT) => {
+                bindings::ib_poll_context_IB_POLL_WORKQUEUE
+            }
             PollContext::Softirq => bindings::ib_poll_context_IB_POLL_SOFTIRQ,
             PollContext::Worker => bindings::ib_poll_context_IB_POLL_WORKQUEUE,
             PollContext::Caller => bindings::ib_poll_context_IB_POLL_DIRECT,

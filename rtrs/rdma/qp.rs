@@ -42,7 +42,8 @@ pub(super) use shared::QpShared;
 /// Where completions of a connection are handled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum PollContext {
-    /// In softirq (`IB_POLL_SOFTIRQ`): lowest latency, must not sleep.
+    /// In softirq (`IB_POLL_SOFTIRQ`): lowest latency, must not sleep. On a real-time kernel
+    /// as `Worker`.
     Softirq,
     /// In a worker (`IB_POLL_WORKQUEUE`): may sleep.
     Worker,
