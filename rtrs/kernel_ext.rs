@@ -36,9 +36,14 @@ use kernel::{
     }, //
 };
 
+/// Converts a time span to milliseconds, rounded up.
+pub(crate) fn millis_ceil(delta: Delta) -> i64 {
+    delta.as_millis_ceil()
+}
+
 /// Converts a time span to jiffies, rounded up; negative spans are zero.
 fn jiffies(delta: Delta) -> Jiffies {
-    let millis = delta.as_millis_ceil().clamp(0, i64::from(i32::MAX));
+    let millis = millis_ceil(delta).clamp(0, i64::from(i32::MAX));
 
     // CAST: Clamped to the range of an `i32` above.
     kernel::time::msecs_to_jiffies(millis as u32)

@@ -14,9 +14,15 @@ set -eu
 
 objtree=$1 what=$2 input=$3 output=$4 depfile=$5
 
-# Types of other headers that the RDMA headers need and the kernel's crate lacks.
-foreign='dim|dim_sample|dim_stats|ifla_vf_guid|ifla_vf_info|ifla_vf_stats|iphdr'
-foreign="$foreign|irq_poll|irq_poll_fn|netdev_cmd|rdma_cgroup|rdmacg_device|tph_mem_type"
+# Types of other headers that the RDMA headers or our code need: those that the
+# kernel's crate lacks, which differ between versions.
+foreign=
+for type in dim dim_sample dim_stats ifla_vf_guid ifla_vf_info ifla_vf_stats in_addr iphdr \
+	irq_poll irq_poll_fn netdev_cmd netdevice_tracker possible_net_t rdma_cgroup \
+	rdmacg_device sockaddr_in tph_mem_type; do
+	grep -Eqs "pub (struct|type|union|enum|mod) $type( |:|\$)" "$objtree/rust/bindings/bindings_generated.rs" ||
+		foreign="${foreign:+$foreign|}$type"
+done
 
 case $what in
 headers)

@@ -7,13 +7,14 @@
 
 #include <linux/blkdev.h>
 #include <linux/export.h>
-#include <linux/fs_struct.h>
 #include <linux/mm.h>
 #include <linux/netdevice.h>
 #include <linux/nsproxy.h>
 #include <linux/percpu-refcount.h>
 #include <rdma/ib_verbs.h>
 #include <rdma/rdma_cm.h>
+
+#include "compat.h"
 
 int rust_helper_ib_post_send(struct ib_qp *qp, const struct ib_send_wr *wr,
 			     const struct ib_send_wr **bad_wr)
@@ -167,6 +168,27 @@ int rust_helper_rtrs_port_ifindex(struct ib_device *dev, u32 port)
 	dev_put(ndev);
 	return ifindex;
 }
+
+#if LINUX_VERSION_CODE < KERNEL_VERSION(7, 3, 0)
+
+/* For the lock in kernel_compat.rs. */
+unsigned long rust_helper_rtrs_spin_lock_irqsave(spinlock_t *lock)
+{
+	unsigned long flags;
+
+	spin_lock_irqsave(lock, flags);
+	return flags;
+}
+EXPORT_SYMBOL_GPL(rust_helper_rtrs_spin_lock_irqsave);
+
+void rust_helper_rtrs_spin_unlock_irqrestore(spinlock_t *lock,
+					     unsigned long flags)
+{
+	spin_unlock_irqrestore(lock, flags);
+}
+EXPORT_SYMBOL_GPL(rust_helper_rtrs_spin_unlock_irqrestore);
+
+#endif
 
 /* Not in the kernel: the network namespace of the calling task. */
 struct net *rust_helper_rtrs_caller_net(void)

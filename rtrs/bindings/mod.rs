@@ -41,6 +41,24 @@ mod generated {
     // SAFETY: `__BindgenBitfieldUnit<Storage>` is a newtype around `Storage`.
     unsafe impl<Storage> Zeroable for __BindgenBitfieldUnit<Storage> where Storage: Zeroable {}
 
+    // Bindgen cannot know it, as their fields have types of the kernel's crate.
+    #[cfg(before_7_3)]
+    impl Clone for sockaddr_in {
+        fn clone(&self) -> Self {
+            *self
+        }
+    }
+    #[cfg(before_7_3)]
+    impl Copy for sockaddr_in {}
+    #[cfg(before_7_3)]
+    impl Clone for in_addr {
+        fn clone(&self) -> Self {
+            *self
+        }
+    }
+    #[cfg(before_7_3)]
+    impl Copy for in_addr {}
+
     include!(concat!(env!("RNBD_BINDINGS"), "/bindings_generated.rs"));
     include!(concat!(env!("RNBD_BINDINGS"), "/helpers_generated.rs"));
 }

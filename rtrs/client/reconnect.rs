@@ -10,7 +10,10 @@ use kernel::time::{
 
 use rnbd_proto::reconnect_backoff::ReconnectBackoff;
 
-use crate::kernel_ext::random;
+use crate::kernel_ext::{
+    millis_ceil,
+    random, //
+};
 
 /// What follows a lost path, or an attempt that failed.
 pub(super) enum NextAttempt {
@@ -49,9 +52,7 @@ impl Reconnect {
 
     /// Plans the next attempt, of at most `limit` (-1: any number).
     pub(super) fn plan_attempt(&mut self, limit: i32) -> NextAttempt {
-        let spent = self
-            .began
-            .map_or(0, |began| began.elapsed().as_millis_ceil());
+        let spent = self.began.map_or(0, |began| millis_ceil(began.elapsed()));
         let spent = u32::try_from(spent).unwrap_or(u32::MAX);
         let delay = match self.backoff.set_limit(limit) {
             Some(()) => self.backoff.next_delay_ms(spent, random::u32()),

@@ -32,10 +32,23 @@ pub enum DmaDir {
 
 impl DmaDir {
     pub(super) fn raw(self) -> bindings::dma_data_direction {
+        #[cfg(not(before_7_3))]
+        let (to_device, from_device, both) = (
+            bindings::dma_data_direction::DMA_TO_DEVICE,
+            bindings::dma_data_direction::DMA_FROM_DEVICE,
+            bindings::dma_data_direction::DMA_BIDIRECTIONAL,
+        );
+        #[cfg(before_7_3)]
+        let (to_device, from_device, both) = (
+            bindings::dma_data_direction_DMA_TO_DEVICE,
+            bindings::dma_data_direction_DMA_FROM_DEVICE,
+            bindings::dma_data_direction_DMA_BIDIRECTIONAL,
+        );
+
         match self {
-            DmaDir::ToDevice => bindings::dma_data_direction::DMA_TO_DEVICE,
-            DmaDir::FromDevice => bindings::dma_data_direction::DMA_FROM_DEVICE,
-            DmaDir::Both => bindings::dma_data_direction::DMA_BIDIRECTIONAL,
+            DmaDir::ToDevice => to_device,
+            DmaDir::FromDevice => from_device,
+            DmaDir::Both => both,
         }
     }
 }

@@ -110,9 +110,9 @@ impl Pd {
             let attrs = &raw const (*dev).attrs;
             let flags = (*attrs).device_cap_flags;
             DeviceAttrs {
-                max_qp_wr: (*attrs).max_qp_wr,
-                max_cqe: (*attrs).max_cqe,
-                max_send_sge: (*attrs).max_send_sge,
+                max_qp_wr: limit((*attrs).max_qp_wr),
+                max_cqe: limit((*attrs).max_cqe),
+                max_send_sge: limit((*attrs).max_send_sge),
                 max_fast_reg_pages: (*attrs).max_fast_reg_page_list_len,
                 num_comp_vectors: u32::try_from((*dev).num_comp_vectors).unwrap_or(1).max(1),
                 mem_mgt_ext: flags
@@ -122,6 +122,11 @@ impl Pd {
             }
         }
     }
+}
+
+/// Converts a limit of a device, which is signed before 7.3.
+fn limit(limit: impl TryInto<u32>) -> u32 {
+    limit.try_into().unwrap_or(0)
 }
 
 impl Drop for Pd {

@@ -197,6 +197,13 @@ impl Node {
     fn new(kind: AttributeKind, attr: bindings::attribute, index: usize) -> Self {
         let raw = match kind {
             AttributeKind::Plain => RawAttr {
+                #[cfg(before_7_3)]
+                kobj: bindings::kobj_attribute {
+                    attr,
+                    show: Some(entry::kobj_show),
+                    store: Some(entry::kobj_store),
+                },
+                #[cfg(not(before_7_3))]
                 kobj: bindings::kobj_attribute {
                     attr,
                     __bindgen_anon_1: bindings::kobj_attribute__bindgen_ty_1 {
