@@ -5,6 +5,6 @@
 
 . "$(dirname "$0")/lib.sh"
 
-rm -rf --one-file-system "$RNBD_CACHE"/{apt-*,apt.options,bench,build-*,c-drivers-*,cargo,fuzz,guest-*,kernel-*,log,root-*,source-*} ||
+rm -rf --one-file-system "$RNBD_CACHE"/{apt*,bench,build-*,c-drivers-*,cargo,fuzz,guest-*,kernel-*,log,root-*,source-*} ||
 	die "not all of $RNBD_CACHE can be removed" "sudo make distclean RNBD_CACHE=$RNBD_CACHE"
 rmdir --ignore-fail-on-non-empty "$RNBD_CACHE"

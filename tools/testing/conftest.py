@@ -27,6 +27,7 @@ from typing import Any
 import pytest
 
 from rnbdbench import settings
+from rnbdbench import table
 from rnbdbench.lab import Lab
 from rnbdbench.lab import Pair
 from rnbdbench.logs import LogFolder
@@ -39,6 +40,9 @@ ORDER = ["static", "host", "loopback", "pair"]
 
 GUESTS = ["loopback", "pair", "two_links"]
 """Fixtures that provide guests, in the order of running."""
+
+BARE_KERNEL = "bare_kernel"
+"""The argument that gives a test the name of a kernel, for which it boots what it needs."""
 
 COMPILERS = 10
 """Nice value of tests without guests: compilers use what processor time guests leave."""
@@ -72,6 +76,21 @@ def _arguments(metafunc: pytest.Metafunc, mark: str, default: list[str]) -> list
     return list(found.args) if found else default
 
 
+def _kernels(metafunc: pytest.Metafunc) -> list[str]:
+    """Returns the kernels to run on.
+
+    A kernel of the table runs a test that names it, if it is prepared.  If `--kernel`
+    selects it, it is like `stock`.
+    """
+    kernels = _arguments(metafunc, "kernels", list(settings.OWN))
+    only = metafunc.config.getoption("kernel")
+    if only:
+        like = "stock" if only in table.names() else only
+        return [only] if {only, like} & {*kernels} else []
+    prepared = settings.available_kernels()
+    return [kernel for kernel in kernels if kernel in settings.OWN or kernel in prepared]
+
+
 def _fabrics(metafunc: pytest.Metafunc, drivers: str) -> list[str]:
     fabrics = _arguments(metafunc, "fabrics", ["rxe"])
     only = metafunc.config.getoption("fabric")
@@ -100,15 +119,13 @@ def _marks(metafunc: pytest.Metafunc, combination: tuple[str, ...]) -> list[pyte
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Makes one test for each combination of kernel, drivers and fabric."""
+    if BARE_KERNEL in metafunc.fixturenames:
+        metafunc.parametrize(BARE_KERNEL, _kernels(metafunc))
     for fixture in GUESTS:
         if fixture not in metafunc.fixturenames:
             continue
-        kernels = _arguments(metafunc, "kernels", ["stock", "sanitize"])
+        kernels = _kernels(metafunc)
         drivers = _arguments(metafunc, "drivers", ["rust-rust"])
-        only = metafunc.config.getoption("kernel")
-        if only:
-            asked = metafunc.definition.get_closest_marker("kernels")
-            kernels = [only] if only in kernels or not asked else []
         instead = metafunc.config.getoption("drivers")
         if instead:
             drivers = [instead]
@@ -117,7 +134,8 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
             for kernel in kernels
             for pair in drivers
             for fabric in _fabrics(metafunc, pair)
-            # On the sanitizing kernel, the C drivers cause reports of their own.
+            # On the sanitizing kernel, the C drivers cause reports of their own. For other
+            # kernels they are not built.
             if kernel == "stock" or pair == "rust-rust"
         ]
         parameters = [
@@ -129,6 +147,8 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 def _guests(item: pytest.Item) -> tuple[str, ...] | None:
     """Returns the fixture that provides a test's guests, and its parameters, if it has any."""
     values = getattr(getattr(item, "callspec", None), "params", {})
+    if not isinstance(values.get(BARE_KERNEL, ""), str):
+        return ()
     for fixture in GUESTS:
         if fixture in values:
             # No tuple if `--kernel` leaves the test without guests.

@@ -17,7 +17,7 @@ UNMAP_ALL = (
     "for file in /sys/block/rnbd*/rnbd/unmap_device; do"
     " echo normal > $file & pids+=\" $!\"; done; for pid in $pids; do wait $pid || exit 1; done"
 )
-DEVICES = {"stock": 100, "sanitize": 15}
+DEVICES, SANITIZE_DEVICES = 100, 15
 """As many RAM disks as there can be; each session has five of them."""
 DEPTH = 64
 """Of sessions: 64 chunks of 128 KiB are 8 MiB each."""
@@ -27,6 +27,11 @@ DEVICE_MOST = 128
 """KiB that a device may take on both sides together; see Documentation/bench.md."""
 SESSION_MOST = DEPTH * 128 * 2
 """KiB that a session of five devices may take: as much again as its chunks."""
+
+
+def _count(guest: Guest) -> int:
+    """Returns how many devices to map."""
+    return SANITIZE_DEVICES if guest.specification.kernel == "sanitize" else DEVICES
 
 
 def _at_once(guest: Guest, commands: list[str]) -> None:
@@ -67,7 +72,7 @@ def _is_empty(bench: Pair) -> bool:
 def test_many_devices_on_one_session(loopback: Pair, lab: Lab) -> None:
     """Mapped at once and unmapped at once; each is the one it should be."""
     guest = loopback.initiator.guest
-    count = DEVICES[guest.specification.kernel]
+    count = _count(guest)
     loopback.target.ram_disk(1, count)
     loopback.load(transport={"sess_queue_depth": DEPTH})
     disks = [f"/dev/ram{number}" for number in range(count)]
@@ -103,7 +108,7 @@ def test_a_client_uses_a_part_of_a_deep_queue(loopback: Pair) -> None:
 def test_many_sessions_of_five_devices(loopback: Pair, lab: Lab) -> None:
     """Made at once and unmade at once."""
     guest = loopback.initiator.guest
-    count = DEVICES[guest.specification.kernel]
+    count = _count(guest)
     loopback.target.ram_disk(1, count)
     loopback.load(transport={"sess_queue_depth": DEPTH})
     sessions = [f"many{number}" for number in range(count // 5)]

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from rnbdbench import image
+from rnbdbench import machine
 from rnbdbench import modules
 from rnbdbench import settings
 from rnbdbench.channel import Channel
@@ -33,9 +34,12 @@ SILENCE_TIMEOUT = 45.0
 RESTARTS = 2
 """How often a guest that prints nothing at all is power-cycled."""
 
-MEMORY = {"stock": "1536M", "sanitize": "3G"}
-PATIENCE = {"stock": 1.0, "sanitize": 3.0}
-"""Factor for every limit of time, by kernel."""
+MEMORY = "1536M"
+PATIENCE = 1.0
+"""Factor for every limit of time."""
+
+SANITIZE_MEMORY = "3G"
+SANITIZE_PATIENCE = 3.0
 
 
 @dataclass(frozen=True)
@@ -66,7 +70,7 @@ class Specification:
     name: str
     """Its host name, and the stem of its log files."""
     kernel: str
-    """`stock` or `sanitize`."""
+    """`stock`, `sanitize`, or a name of the table of kernels."""
     drivers: str
     """The RNBD modules that modprobe finds: `rust` or `c`."""
     fabric: str = "rxe"
@@ -115,7 +119,8 @@ class Guest:
     def __init__(self, specification: Specification, folder: Path) -> None:
         self.specification = specification
         self.name = specification.name
-        self.patience = PATIENCE[specification.kernel] * settings.PATIENCE
+        slow = specification.kernel == "sanitize"
+        self.patience = (SANITIZE_PATIENCE if slow else PATIENCE) * settings.PATIENCE
         self.kernel = settings.kernel_files(specification.kernel)
         self.pulled: set[int] = set()
         """Network cards whose cable is out."""
@@ -324,16 +329,17 @@ class Guest:
             # Its RAM disks are built in.
             parameters += ["brd.rd_nr=16", "brd.rd_size=65536", "watchdog_thresh=60"]
         share = "security_model=none,readonly=on,multidevs=remap"
+        memory = SANITIZE_MEMORY if self.kernel.name == "sanitize" else MEMORY
         return [
-            *("qemu-system-x86_64", "-nodefaults", "-no-user-config", "-display", "none"),
-            *("-machine", "q35", *self._processor()),
-            *("-smp", str(self.specification.cpus), "-m", MEMORY[self.kernel.name]),
+            *machine.command(self.kernel.architecture),
+            *self._processor(),
+            *("-smp", str(self.specification.cpus), "-m", memory),
             # A guest reboots only if it crashed: let it end instead.
             "-no-reboot",
             *("-kernel", str(self.kernel.vmlinuz)),
             *("-initrd", str(image.initramfs(self.kernel))),
             *("-append", " ".join(parameters)),
-            *("-virtfs", f"local,path=/,mount_tag=root,{share}"),
+            *("-virtfs", f"local,path={self.kernel.root},mount_tag=root,{share}"),
             *("-virtfs", f"local,path={drivers},mount_tag=modules,{share}"),
             # Two ports. The default of 31 has 64 queues, and QEMU looks at each at every timer.
             *("-device", "virtio-serial-pci,max_ports=2"),
@@ -357,4 +363,4 @@ class Guest:
                 *("-accel", "tcg", "-icount", "shift=0,sleep=off"),
                 *("-cpu", "max,erms=off,fsrm=off,fsrs=off,fzrm=off"),
             ]
-        return ["-accel", "tcg,thread=multi", "-cpu", "max"]
+        return machine.processor(self.kernel.architecture)

@@ -16,7 +16,7 @@ from rnbdbench.cpio import Archive
 
 GUEST = settings.TESTING / "guest"
 PEER = settings.TESTING / "peer"
-BUSYBOX = Path("/usr/bin/busybox")
+BUSYBOX = "usr/bin/busybox"
 
 
 def program(name: str) -> str:
@@ -29,7 +29,7 @@ def _content(kernel: settings.KernelFiles) -> bytes:
     output = io.BytesIO()
     archive = Archive(output)
     archive.console()
-    archive.copy("bin/busybox", BUSYBOX)
+    archive.copy("bin/busybox", kernel.root / BUSYBOX)
     archive.file("init", (GUEST / "init").read_bytes(), executable=True)
     names = []
     for module in modules.boot_modules(kernel):
@@ -38,8 +38,9 @@ def _content(kernel: settings.KernelFiles) -> bytes:
     archive.file("boot-modules", "\n".join(names).encode() + b"\n")
     for source in sorted([*GUEST.glob("*.py"), *PEER.glob("*.py")]):
         archive.file(f"programs/{source.name}", source.read_bytes())
-    library = cache.shared_object(PEER / "peer.c", "-Wextra", "-lrdmacm", "-libverbs")
-    archive.file("programs/libpeer.so", library.read_bytes())
+    if kernel.architecture == "amd64":
+        library = cache.shared_object(PEER / "peer.c", "-Wextra", "-lrdmacm", "-libverbs")
+        archive.file("programs/libpeer.so", library.read_bytes())
     archive.finish()
     return output.getvalue()
 

@@ -102,7 +102,11 @@ def base(kernel: settings.KernelFiles) -> Path:
 
 def boot_modules(kernel: settings.KernelFiles) -> list[Path]:
     """Returns the module files for the initramfs, in the order of loading."""
-    folder = base(kernel)
+    return in_order(base(kernel), BOOT)
+
+
+def in_order(folder: Path, names: Iterable[str]) -> list[Path]:
+    """Returns the files of modules in a folder and of those that they need, which go first."""
     index = {_stem(path): path for path in folder.rglob("*.ko")}
     ordered: list[Path] = []
 
@@ -114,7 +118,7 @@ def boot_modules(kernel: settings.KernelFiles) -> list[Path]:
             add(dependency)
         ordered.append(path)
 
-    for name in BOOT:
+    for name in names:
         add(name)
     return ordered
 

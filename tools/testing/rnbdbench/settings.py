@@ -5,8 +5,11 @@ The scripts of tools/build/ set them; Documentation/testing.md lists them.
 """
 
 import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
+
+from rnbdbench import table
 
 TESTING = Path(__file__).resolve().parent.parent
 TREE = TESTING.parent.parent
@@ -14,6 +17,10 @@ LOGS = Path(os.environ.get("RNBD_TEST_LOGS", TREE / "build" / "test-logs"))
 
 PATIENCE = float(os.environ.get("RNBD_TEST_PATIENCE", "1"))
 """Factor for every limit of time, for machines that are slow or busy."""
+
+
+OWN = ("stock", "sanitize")
+"""The kernels that most tests run on: the one that was asked for, and a build of its source."""
 
 
 class Missing(Exception):
@@ -25,7 +32,7 @@ class KernelFiles:
     """The paths of the files of one kernel."""
 
     name: str
-    """`stock` or `sanitize`."""
+    """`stock`, `sanitize`, or a name of the table of kernels."""
     vmlinuz: Path
     """The boot image."""
     modules: Path
@@ -34,6 +41,10 @@ class KernelFiles:
     """What `uname -r` prints."""
     drivers: dict[str, Path]
     """Folders with module files, by the name of the driver set."""
+    architecture: str = "amd64"
+    """In Debian's words."""
+    root: Path = Path("/")
+    """The root file system of its guests."""
 
 
 def _path(variable: str) -> Path:
@@ -55,13 +66,19 @@ def cache() -> Path:
 
 def available_kernels() -> list[str]:
     """Returns the names of the kernels that are prepared."""
-    names = ["stock", "sanitize"]
-    return [name for name in names if os.environ.get(f"RNBD_{name.upper()}_VMLINUZ")]
+    names = [*OWN, *table.names()]
+    return [name for name in names if os.environ.get(f"{_prefix(name)}_VMLINUZ")]
+
+
+def _prefix(name: str) -> str:
+    """Returns how the variables of a kernel begin."""
+    return "RNBD_" + re.sub(r"[-.]", "_", name.upper())
 
 
 def kernel_files(name: str) -> KernelFiles:
     """Returns the files of the kernel called `name`."""
-    prefix = f"RNBD_{name.upper()}"
+    prefix = _prefix(name)
+    architecture = "amd64" if name in OWN else table.find(name).architecture
     # Some sets may not be built; a test that needs one fails.
     folders = {set_: os.environ.get(f"{prefix}_{set_.upper()}", "") for set_ in ("rust", "c")}
     drivers = {set_: Path(path) for set_, path in folders.items() if path and Path(path).is_dir()}
@@ -74,4 +91,6 @@ def kernel_files(name: str) -> KernelFiles:
         modules=_path(f"{prefix}_MODULES"),
         release=release,
         drivers=drivers,
+        architecture=architecture,
+        root=Path("/") if architecture == "amd64" else _path(f"RNBD_{architecture.upper()}_GUEST"),
     )

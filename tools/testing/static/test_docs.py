@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
+from rnbdbench import table
 from rnbdbench.settings import TREE
 
 FOLDERS = ("proto", "rtrs", "rnbd-client", "rnbd-server", "tools", "Documentation")
@@ -70,6 +71,15 @@ def test_named_files_exist() -> None:
         if PATH.fullmatch(quoted) and "<" not in path and not (TREE / path).exists()
     ]
     assert not missing
+
+
+def test_kernels_are_those_of_the_table() -> None:
+    """In the same order, with the architecture and what is tested."""
+    text = (TREE / "Documentation" / "kernels.md").read_text(encoding="utf-8")
+    listed = re.findall(r"^\| `([^`]+)` \| (\w+) \| (\w+) \|$", text, re.M)
+    assert listed == [
+        (kernel.name, kernel.architecture, kernel.tested) for kernel in table.kernels()
+    ]
 
 
 def test_named_types_exist() -> None:
