@@ -69,7 +69,7 @@ kernel_paths() {
 	declare -gx "${prefix}_RELEASE=$release" "${prefix}_PACKAGES=$packages" \
 		"${prefix}_MODULES=$modules" "${prefix}_VMLINUZ=$modules/vmlinuz" \
 		"${prefix}_RUST=$RNBD_TREE/build/$release" \
-		"${prefix}_BUILD=$(keyed "build-$release" kernel-fetch.sh kernel-prepare.sh "${compilers[@]}")"
+		"${prefix}_BUILD=$(keyed "build-$release" kernel-fetch.sh kernel-prepare.sh rust-metadata.sh "${compilers[@]}")"
 }
 
 # The given release, or the newest one of the last look-up.
@@ -78,7 +78,7 @@ RNBD_STOCK_RELEASE=${RNBD_STOCK_RELEASE:-$(cat "$RNBD_REMEMBERED" 2>/dev/null ||
 kernel_paths STOCK "$RNBD_KERNEL" "$RNBD_STOCK_RELEASE"
 # All flavours of a version share their source: 7.3.4+deb13.
 RNBD_SOURCE=$(keyed "source-${RNBD_STOCK_RELEASE%"-${RNBD_KERNEL#*-}"}" kernel-fetch.sh)
-RNBD_C_DRIVERS=$(keyed "c-drivers-$RNBD_STOCK_RELEASE" kernel-fetch.sh kernel-prepare.sh packages-build c-drivers.sh)
+RNBD_C_DRIVERS=$(keyed "c-drivers-$RNBD_STOCK_RELEASE" kernel-fetch.sh kernel-prepare.sh rust-metadata.sh packages-build c-drivers.sh)
 RNBD_STOCK_C=$RNBD_C_DRIVERS/modules
 
 RNBD_SANITIZE_RELEASE=${RNBD_STOCK_RELEASE%%[+-]*}-sanitize
