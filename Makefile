@@ -15,8 +15,8 @@ named := $(if $(filter file,$(origin KVER)),newest,$(KVER))
 export RNBD_GOAL := $(strip make $(MAKECMDGOALS) $(if $(filter command,$(origin KVER)),KVER=$(KVER)))
 unexport MAKEFLAGS
 
-.PHONY: all modules install rnbdctl doc demo check check-long check-kernels bench format sanitize c-drivers root update \
-	clean distclean help
+.PHONY: all modules install rnbdctl deb doc demo check check-long check-kernels bench format \
+	sanitize c-drivers root update clean distclean help
 
 all: modules
 
@@ -31,6 +31,9 @@ install: ## Install the modules below /lib/modules/KVER/updates (below DESTDIR, 
 rnbdctl: ## Build the command-line program rnbdctl, in build/rnbdctl
 	@$(build)/prepare root
 	@$(build)/enter $(build)/rnbdctl.sh
+
+deb: ## Make Debian packages in build/deb: modules for KVER, their source for DKMS, tools
+	@$(build)/for-release "$(KVER)" $(build)/deb.sh
 
 doc: ## Make the documentation of the crates, in build/doc
 	@$(build)/prepare modules root
@@ -100,4 +103,4 @@ distclean: clean ## Also remove the cache
 help: ## Show this list
 	@awk 'BEGIN { FS = ":.*## " } \
 		/^##@/ { printf "\n%s\n", substr($$0, 5) } \
-		/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+		/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))

@@ -9,6 +9,7 @@
 #   RNBD_SERIES, RNBD_ARCH  its upstream series; its architecture, in Debian's words
 #   RNBD_REMEMBERED         file with its newest release at the last look-up
 #   RNBD_ROOT               build root
+#   RNBD_DEB_ROOT           root in which Debian packages are made
 #   RNBD_SOURCE             source of the stock and of the sanitizing kernel
 #   RNBD_C_DRIVERS          where the C drivers are built
 #   RNBD_ARM64_GUEST        root file system of guests of arm64
@@ -71,6 +72,7 @@ kernel_paths() {
 		"${prefix}_RUST=$RNBD_TREE/build/$release" \
 		"${prefix}_BUILD=$(keyed "build-$release" kernel-fetch.sh kernel-prepare.sh rust-metadata.sh "${compilers[@]}")"
 }
+RNBD_DEB_ROOT=$(keyed root-deb packages-deb root.sh)
 
 # The given release, or the newest one of the last look-up.
 RNBD_REMEMBERED=$RNBD_CACHE/kernel-release-$RNBD_KERNEL
@@ -87,7 +89,8 @@ RNBD_SANITIZE_VMLINUZ=$RNBD_SANITIZE_BUILD/arch/x86/boot/bzImage
 RNBD_SANITIZE_MODULES=$RNBD_SANITIZE_BUILD/image/lib/modules/$RNBD_SANITIZE_RELEASE
 RNBD_SANITIZE_RUST=$RNBD_TREE/build/$RNBD_SANITIZE_RELEASE
 
-export RNBD_KERNEL RNBD_SERIES RNBD_ARCH RNBD_ROOT RNBD_SOURCE RNBD_C_DRIVERS RNBD_STOCK_C
+export RNBD_KERNEL RNBD_SERIES RNBD_ARCH RNBD_ROOT RNBD_DEB_ROOT RNBD_SOURCE RNBD_C_DRIVERS \
+	RNBD_STOCK_C
 
 for name in $(kernels_asked); do
 	release=$(cat "$RNBD_CACHE/kernel-release-$name" 2>/dev/null) || continue
