@@ -15,7 +15,7 @@ named := $(if $(filter file,$(origin KVER)),newest,$(KVER))
 export RNBD_GOAL := $(strip make $(MAKECMDGOALS) $(if $(filter command,$(origin KVER)),KVER=$(KVER)))
 unexport MAKEFLAGS
 
-.PHONY: all modules install rnbdctl deb doc demo check check-long check-kernels bench format \
+.PHONY: all modules install rnbdctl deb doc demo check check-long check-kernels check-packages bench format \
 	sanitize c-drivers root update clean distclean help
 
 all: modules
@@ -67,6 +67,10 @@ check-kernels: ## Try the modules on each kernel of tools/build/kernels (KERNELS
 	@$(build)/memory.sh 1600 "a guest"
 	@$(build)/prepare root kernels
 	@$(build)/enter tools/testing/check loopback/test_kernels.py
+
+check-packages: ## Make the packages, and install and remove them in a fresh Debian
+	@$(build)/for-release "$(KVER)" $(build)/deb.sh
+	@$(build)/for-release "$(KVER)" tools/testing/packages/check
 
 bench: ## Measure instructions per I/O against the C drivers and NVMe (OPTIONS="--help")
 	@$(build)/prepare modules c-drivers
