@@ -110,7 +110,19 @@ pub(crate) enum Command {
         /// bash, zsh, fish, ...
         shell: clap_complete::Shell,
     },
-    /// Write a man page for each command to a directory
+    /// Write units of systemd for the devices of /etc/rnbd/rnbdtab to a directory
+    #[command(hide = true)]
+    Units {
+        /// The directory
+        directory: PathBuf,
+    },
+    /// Print properties of a mapped device, for udev
+    #[command(hide = true)]
+    Udev {
+        /// Such as rnbd0
+        device: String,
+    },
+    /// Write the man pages to a directory
     #[command(hide = true)]
     Man {
         /// The directory

@@ -3,6 +3,7 @@
 //! What each command does. Each returns its output.
 
 mod attach;
+mod boot;
 mod doctor;
 mod find;
 mod generate;
@@ -51,6 +52,8 @@ pub(crate) fn run(system: &System, cli: &Cli) -> Result<String> {
         Command::Metrics => metrics::metrics(system),
         Command::Doctor => doctor::doctor(system, json),
         Command::Completion { shell } => generate::completion(*shell),
+        Command::Units { directory } => boot::units(system, directory),
+        Command::Udev { device } => boot::udev(system, device),
         Command::Man { directory } => generate::man(directory),
     }
 }

@@ -10,6 +10,7 @@
 //! - [`model`]: what sysfs shows, as values; these are also the JSON output.
 //! - [`commands`]: what each command does.
 //! - [`rnbdtab`], [`exports`]: files that administrators write.
+//! - [`udev`]: properties of devices, for links.
 //! - [`output`]: tables, units, JSON.
 //! - [`explain`], [`failure`], [`kmsg`]: from an error number to a sentence.
 
@@ -23,6 +24,7 @@ mod model;
 mod output;
 mod rnbdtab;
 mod system;
+mod udev;
 
 use std::{
     io::{

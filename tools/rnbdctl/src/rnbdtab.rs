@@ -8,6 +8,15 @@
 /// Where the table is.
 pub(crate) const PATH: &str = "/etc/rnbd/rnbdtab";
 
+/// The table.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Table {
+    /// The devices, in the order of their lines.
+    pub(crate) entries: Vec<Entry>,
+    /// What is wrong with each other line, with its number.
+    pub(crate) wrong: Vec<String>,
+}
+
 /// A line of the table.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Entry {
@@ -30,8 +39,10 @@ pub(crate) struct Options {
     pub(crate) ro: bool,
     /// `migration`
     pub(crate) migration: bool,
-    /// `noauto`: not with `--all`.
+    /// `noauto`: neither at boot nor with `--all`.
     pub(crate) noauto: bool,
+    /// `nofail`: the boot does not wait for it.
+    pub(crate) nofail: bool,
     /// `polled` or `polled=<queues>`
     pub(crate) polled: Option<i32>,
     /// `port=<port>`
@@ -47,9 +58,9 @@ const SETTINGS: [(&str, &str); 3] = [
     ("max_reconnect_attempts", "max_reconnect_attempts"),
 ];
 
-/// Parses the table. The error has the number of the line.
-pub(crate) fn parse(text: &str) -> Result<Vec<Entry>, String> {
-    let mut entries: Vec<Entry> = Vec::new();
+/// Parses the table. A wrong line does not keep the others from counting.
+pub(crate) fn parse(text: &str) -> Table {
+    let mut table = Table::default();
 
     for (number, line) in (1..).zip(text.lines()) {
         let line = line.trim();
@@ -57,17 +68,28 @@ pub(crate) fn parse(text: &str) -> Result<Vec<Entry>, String> {
         if line.is_empty() || line.starts_with('#') {
             continue;
         }
-        let entry = Entry::parse(line).map_err(|reason| format!("line {number}: {reason}"))?;
-
-        if entries.iter().any(|other| other.name == entry.name) {
-            return Err(format!(
-                "line {number}: there are two devices of the name {}",
-                entry.name
-            ));
+        match table.parse_line(line) {
+            Ok(entry) => table.entries.push(entry),
+            Err(reason) => table.wrong.push(format!("line {number}: {reason}")),
         }
-        entries.push(entry);
     }
-    Ok(entries)
+    table
+}
+
+impl Table {
+    fn parse_line(&self, line: &str) -> Result<Entry, String> {
+        let entry = Entry::parse(line)?;
+
+        match self.find(&entry.name) {
+            None => Ok(entry),
+            Some(other) => Err(format!("there are two devices of the name {}", other.name)),
+        }
+    }
+
+    /// Returns the device of this name.
+    pub(crate) fn find(&self, name: &str) -> Option<&Entry> {
+        self.entries.iter().find(|entry| entry.name == name)
+    }
 }
 
 impl Entry {
@@ -116,6 +138,7 @@ impl Options {
                 ("ro", None) => options.ro = true,
                 ("migration", None) => options.migration = true,
                 ("noauto", None) => options.noauto = true,
+                ("nofail", None) => options.nofail = true,
                 ("polled", None) => options.polled = Some(-1),
                 ("polled", Some(value)) => {
                     options.polled = Some(value.parse().map_err(|_| wrong())?);
@@ -168,12 +191,13 @@ mod tests {
             \n\
             data s1 ip:10.0.0.2,10.0.1.1@10.0.1.2 /dev/vg/a ro,port=4321,policy=round-robin\n\
             \tlog  s1 - /dev/vg/b\n\
-            old s2 10.0.0.3 /dev/c noauto,polled=2,x-mine=1,_netdev\n";
-        let entries = parse(text).expect("a table");
-        let [data, log, old] = entries.as_slice() else {
-            panic!("{entries:?}");
+            old s2 10.0.0.3 /dev/c noauto,polled=2,x-mine=1,_netdev,nofail\n";
+        let table = parse(text);
+        let [data, log, old] = table.entries.as_slice() else {
+            panic!("{table:?}");
         };
 
+        assert!(table.wrong.is_empty());
         assert_eq!(data.paths, ["ip:10.0.0.2", "10.0.1.1@10.0.1.2"]);
         assert!(data.options.ro);
         assert_eq!(data.options.port, Some(4321));
@@ -182,9 +206,9 @@ mod tests {
             [("mpath_policy", "round-robin".to_owned())]
         );
         assert_eq!((log.paths.len(), &log.options), (0, &Options::default()));
-        assert!(old.options.noauto);
+        assert!(old.options.noauto && old.options.nofail);
         assert_eq!(old.options.polled, Some(2));
-        assert_eq!(parse(""), Ok(vec![]));
+        assert_eq!(parse(""), Table::default());
     }
 
     #[test]
@@ -202,17 +226,19 @@ mod tests {
             ("a s - /dev/a polled=x", "'polled=x'"),
             ("a s - /dev/a ro,migration", "exclude"),
         ] {
-            let error = parse(&format!("\n{line}\n")).expect_err(line);
+            let table = parse(&format!("\n{line}\ngood s - /dev/a\n"));
+            let [error] = table.wrong.as_slice() else {
+                panic!("{line}: {table:?}");
+            };
 
             assert!(
                 error.starts_with("line 2: ") && error.contains(reason),
                 "{error}"
             );
+            assert!(table.find("good").is_some());
         }
-        let twice = parse("a s - /dev/a\na s - /dev/b\n").expect_err("a name twice");
-        assert!(
-            twice.contains("line 2") && twice.contains("two devices"),
-            "{twice}"
-        );
+        let twice = parse("a s - /dev/a\na s - /dev/b\n");
+        assert_eq!(twice.entries.len(), 1);
+        assert_eq!(twice.wrong, ["line 2: there are two devices of the name a"]);
     }
 }

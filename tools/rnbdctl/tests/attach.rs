@@ -78,10 +78,15 @@ fn wrong_tables_and_names() {
         .run(&["attach", "data"])
         .fails(3, &[RNBDTAB, "data"]);
     machine.output(&["attach", "--all"]);
-    machine.file(RNBDTAB, "data s1 - /dev/ram0\nbad s1 -\n");
-    machine
-        .run(&["attach", "data"])
-        .fails(2, &[RNBDTAB, "line 2", "fields"]);
+    machine.file(RNBDTAB, "bad s1 -\ndata s1 - /dev/ram0\n");
+    for arguments in [["attach", "bad"], ["attach", "--all"]] {
+        machine
+            .run(&arguments)
+            .fails(2, &[RNBDTAB, "line 1", "fields"]);
+    }
+    // The other lines count.
+    assert_eq!(machine.output(&["attach", "data"]), "/dev/rnbd0\n");
+    assert_eq!(machine.run(&["attach", "--all"]).text(), "/dev/rnbd0\n");
     machine.run(&["attach"]).fails(2, &["<NAMES>"]);
     machine.directory("/etc/rnbd");
     machine.remove(RNBDTAB);

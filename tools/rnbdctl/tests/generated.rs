@@ -7,18 +7,22 @@ mod machine;
 use machine::Machine;
 
 #[test]
-fn every_command_has_a_man_page() {
+fn commands_files_and_units_have_man_pages() {
     let machine = Machine::new();
 
     machine.directory("/man");
     machine.output(&["man", &machine.path("/man").to_string_lossy()]);
     for page in [
-        "rnbdctl",
-        "rnbdctl-map",
-        "rnbdctl-path-add",
-        "rnbdctl-rules-check",
+        "rnbdctl.1",
+        "rnbdctl-map.1",
+        "rnbdctl-path-add.1",
+        "rnbdctl-rules-check.1",
+        "rnbdtab.5",
+        "rnbd-exports.5",
+        "rnbd-attach@.service.8",
+        "rnbd-server.service.8",
     ] {
-        let text = machine.content(&format!("/man/{page}.1"));
+        let text = machine.content(&format!("/man/{page}"));
 
         assert!(text.contains(".SH SYNOPSIS"), "{page}");
     }

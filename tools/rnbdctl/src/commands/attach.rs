@@ -17,7 +17,8 @@ use crate::{
     },
     rnbdtab::{
         self,
-        Entry, //
+        Entry,
+        Table, //
     },
     system::System, //
 };
@@ -49,9 +50,9 @@ impl Entry {
 
 /// Attaches devices, and prints the node of each. A device that is mapped stays as it is.
 pub(super) fn attach(system: &System, options: &Attach) -> Result<String> {
-    let entries = select(system, &options.names, options.all)?;
+    let (entries, wrong) = select(system, &options.names, options.all)?;
 
-    each(&entries, |entry| {
+    each(&entries, wrong, |entry| {
         let request = entry.request();
         let name = match request.mapped(system) {
             Some(name) => name,
@@ -73,11 +74,11 @@ pub(super) fn attach(system: &System, options: &Attach) -> Result<String> {
 
 /// Detaches devices. One that is not mapped is detached already.
 pub(super) fn detach(system: &System, options: &Detach) -> Result<String> {
-    let mut entries = select(system, &options.names, options.all)?;
+    let (mut entries, wrong) = select(system, &options.names, options.all)?;
 
     // Opposite to the order of attaching.
     entries.reverse();
-    each(&entries, |entry| {
+    each(&entries, wrong, |entry| {
         if let Some(name) = entry.request().mapped(system) {
             unmap::unmap_one(system, &name, &options.openers)
                 .map_err(|failure| of_entry(failure, entry))?;
@@ -86,8 +87,13 @@ pub(super) fn detach(system: &System, options: &Detach) -> Result<String> {
     })
 }
 
-/// Does something to each entry, and reports the first failure after the last one.
-fn each(entries: &[Entry], mut act: impl FnMut(&Entry) -> Result<String>) -> Result<String> {
+/// Does something to each entry, and reports the first failure after the last one; `wrong` is
+/// that of the table.
+fn each(
+    entries: &[Entry],
+    wrong: Option<Failure>,
+    mut act: impl FnMut(&Entry) -> Result<String>,
+) -> Result<String> {
     let mut text = String::new();
     let mut first = None;
 
@@ -99,7 +105,7 @@ fn each(entries: &[Entry], mut act: impl FnMut(&Entry) -> Result<String>) -> Res
             }
         }
     }
-    match first {
+    match first.or(wrong) {
         None => Ok(text),
         Some(failure) => Err(Failure {
             done: text,
@@ -113,46 +119,55 @@ fn of_entry(mut failure: Failure, entry: &Entry) -> Failure {
     failure
 }
 
-/// Returns the entries of these names, or all entries that are attached at boot.
-fn select(system: &System, names: &[String], all: bool) -> Result<Vec<Entry>> {
-    let entries = read(system)?;
+/// Returns the entries of these names, or all entries that are attached at boot with what is
+/// wrong with the other lines.
+fn select(system: &System, names: &[String], all: bool) -> Result<(Vec<Entry>, Option<Failure>)> {
+    let table = read(system)?;
 
     if all {
-        let automatic = entries.into_iter().filter(|entry| !entry.options.noauto);
+        let failure = failure(&table);
+        let automatic = table.entries.into_iter();
+        let automatic = automatic.filter(|entry| !entry.options.noauto);
 
-        return Ok(automatic.collect());
+        return Ok((automatic.collect(), failure));
     }
     let find = |name: &String| {
-        entries
-            .iter()
-            .find(|entry| entry.name == *name)
-            .cloned()
-            .ok_or_else(|| {
+        table.find(name).cloned().ok_or_else(|| {
+            // The device may be that of a wrong line.
+            failure(&table).unwrap_or_else(|| {
                 Failure::new(
                     Exit::NotFound,
                     format!("{} has no device {name}", rnbdtab::PATH),
                 )
                 .advise("add a line: name session paths device options")
             })
+        })
     };
 
-    names.iter().map(find).collect()
+    Ok((names.iter().map(find).collect::<Result<_>>()?, None))
 }
 
 /// Reads the table, which need not exist.
-pub(super) fn read(system: &System) -> Result<Vec<Entry>> {
-    let text = match system.read(rnbdtab::PATH) {
-        Err(e) if e.kind() == io::ErrorKind::NotFound => String::new(),
+pub(super) fn read(system: &System) -> Result<Table> {
+    match system.read(rnbdtab::PATH) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(Table::default()),
         Err(e) => {
             let message = format!("cannot read {}: {e}", rnbdtab::PATH);
 
-            return Err(Failure::new(Exit::Failed, message));
+            Err(Failure::new(Exit::Failed, message))
         }
-        Ok(text) => text,
-    };
+        Ok(text) => Ok(rnbdtab::parse(&text)),
+    }
+}
 
-    rnbdtab::parse(&text).map_err(|reason| {
-        Failure::new(Exit::Usage, format!("{} {reason}", rnbdtab::PATH))
-            .advise("correct the line; no line of the table counts until then")
-    })
+/// Returns what is wrong with the table.
+pub(super) fn failure(table: &Table) -> Option<Failure> {
+    if table.wrong.is_empty() {
+        return None;
+    }
+    let message = format!("{} {}", rnbdtab::PATH, table.wrong.join("; "));
+
+    Some(
+        Failure::new(Exit::Usage, message).advise("correct it; the line does not count until then"),
+    )
 }

@@ -330,14 +330,18 @@ fn udev(system: &System, report: &mut Report) {
 
 /// The table is right, and its devices are mapped.
 fn table(system: &System, report: &mut Report) {
+    let advice = format!("correct {}", rnbdtab::PATH);
+
     match attach::read(system) {
-        Ok(entries) if entries.is_empty() => {}
-        Ok(entries) => report.ok("rnbdtab", format!("{} devices", entries.len())),
-        Err(failure) => report.wrong(
-            "rnbdtab",
-            failure.message,
-            &format!("correct {}", rnbdtab::PATH),
-        ),
+        Ok(table) => {
+            if !table.entries.is_empty() {
+                report.ok("rnbdtab", format!("{} devices", table.entries.len()));
+            }
+            if let Some(failure) = attach::failure(&table) {
+                report.wrong("rnbdtab", failure.message, &advice);
+            }
+        }
+        Err(failure) => report.wrong("rnbdtab", failure.message, &advice),
     }
 }
 

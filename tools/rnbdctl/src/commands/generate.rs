@@ -1,8 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
-//! Scripts for shells and man pages, made of the definition of the command line.
+//! Scripts for shells and man pages. Those of commands are made of the definition of the
+//! command line.
 
-use std::path::Path;
+use std::{
+    fs,
+    path::Path, //
+};
 
 use clap::CommandFactory;
 use clap_complete::Shell;
@@ -24,9 +28,32 @@ pub(super) fn completion(shell: Shell) -> Result<String> {
     Ok(String::from_utf8_lossy(&script).into_owned())
 }
 
-/// Writes a man page for each command.
+/// Man pages of files and units.
+const PAGES: [(&str, &str); 4] = [
+    ("rnbdtab.5", include_str!("../../../boot/man/rnbdtab.5")),
+    (
+        "rnbd-exports.5",
+        include_str!("../../../boot/man/rnbd-exports.5"),
+    ),
+    (
+        "rnbd-attach@.service.8",
+        include_str!("../../../boot/man/rnbd-attach@.service.8"),
+    ),
+    (
+        "rnbd-server.service.8",
+        include_str!("../../../boot/man/rnbd-server.service.8"),
+    ),
+];
+
+/// Writes a man page for each command, and those of files and units.
 pub(super) fn man(directory: &Path) -> Result<String> {
-    clap_mangen::generate_to(Cli::command(), directory).map_err(|e| {
+    let written = clap_mangen::generate_to(Cli::command(), directory).and_then(|()| {
+        PAGES
+            .into_iter()
+            .try_for_each(|(name, text)| fs::write(directory.join(name), text))
+    });
+
+    written.map_err(|e| {
         Failure::new(
             Exit::Failed,
             format!("cannot write man pages to {}: {e}", directory.display()),
