@@ -2,7 +2,10 @@
 
 //! The command line.
 
-use std::path::PathBuf;
+use std::{
+    path::PathBuf,
+    time::Duration, //
+};
 
 use clap::{
     Args,
@@ -99,6 +102,8 @@ pub(crate) enum Command {
     Attach(Attach),
     /// Unmap devices of /etc/rnbd/rnbdtab by their names
     Detach(Detach),
+    /// Show how busy devices and paths are, again and again
+    Top(Top),
     /// Draw histograms of the latency of a device, or switch counting on or off
     Latency(Latency),
     /// Print metrics in the format of OpenMetrics
@@ -322,6 +327,29 @@ pub(crate) struct Latency {
     pub(crate) device: String,
     /// Start counting from zero, or stop counting
     pub(crate) switch: Option<Switch>,
+}
+
+/// Options of `top`.
+#[derive(Args, Clone, Copy, Debug)]
+pub(crate) struct Top {
+    /// Seconds between two samples
+    #[arg(short, long, value_name = "SECONDS", default_value = "1", value_parser = interval)]
+    pub(crate) interval: Duration,
+    /// Print text once, after one interval
+    #[arg(long, conflicts_with = "batch")]
+    pub(crate) once: bool,
+    /// Print text so many times. Without a terminal, text is printed without end
+    #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) batch: Option<u64>,
+}
+
+/// Parses an interval in seconds.
+fn interval(text: &str) -> Result<Duration, String> {
+    let seconds = text.parse().ok().filter(|it| (0.1..=3600.0).contains(it));
+
+    seconds
+        .map(Duration::from_secs_f64)
+        .ok_or_else(|| "must be from 0.1 to 3600".into())
 }
 
 /// Whether to count requests.

@@ -14,6 +14,7 @@ mod metrics;
 mod path;
 mod rules;
 mod show;
+mod top;
 mod tune;
 mod unmap;
 
@@ -48,6 +49,7 @@ pub(crate) fn run(system: &System, cli: &Cli) -> Result<String> {
         Command::Rules { action } => rules::rules(system, action, json),
         Command::Attach(options) => attach::attach(system, options),
         Command::Detach(options) => attach::detach(system, options),
+        Command::Top(options) => top::top(system, options, json),
         Command::Latency(options) => latency::latency(system, options, json),
         Command::Metrics => metrics::metrics(system),
         Command::Doctor => doctor::doctor(system, json),

@@ -8,6 +8,7 @@
 //! - [`cli`]: the command line.
 //! - [`system`]: access to files below a root, which tests point elsewhere.
 //! - [`model`]: what sysfs shows, as values; these are also the JSON output.
+//! - [`rates`]: what two samples of counters differ by.
 //! - [`commands`]: what each command does.
 //! - [`rnbdtab`], [`exports`]: files that administrators write.
 //! - [`udev`]: properties of devices, for links.
@@ -22,6 +23,7 @@ mod failure;
 mod kmsg;
 mod model;
 mod output;
+mod rates;
 mod rnbdtab;
 mod system;
 mod udev;

@@ -12,6 +12,7 @@ mod stats;
 
 pub(crate) use device::{
     mapped,
+    BlockIo,
     Device, //
 };
 pub(crate) use export::{
@@ -28,6 +29,7 @@ pub(crate) use session::{
     sessions,
     Session, //
 };
+pub(crate) use stats::Traffic;
 
 use serde::Serialize;
 

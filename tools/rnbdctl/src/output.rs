@@ -2,11 +2,21 @@
 
 //! Forms of output.
 
+mod activity;
 mod json;
+mod screen;
 mod table;
 mod units;
 
-pub(crate) use json::json;
+pub(crate) use activity::activity;
+pub(crate) use json::{
+    json,
+    json_line, //
+};
+pub(crate) use screen::{
+    Screen,
+    Wish, //
+};
 pub(crate) use table::{
     details,
     table, //

@@ -52,6 +52,11 @@ pub(crate) struct BlockIo {
 }
 
 impl BlockIo {
+    /// Reads the counters of a disk or a partition.
+    pub(crate) fn read(system: &System, name: &str) -> Option<Self> {
+        Self::parse(&system.value(&format!("/sys/class/block/{name}/stat"))?)
+    }
+
     /// Parses `/sys/block/<disk>/stat` (Documentation/block/stat.rst of the kernel).
     fn parse(text: &str) -> Option<Self> {
         let numbers: Vec<u64> = text

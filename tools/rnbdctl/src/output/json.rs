@@ -22,11 +22,29 @@ const VERSION: u32 = 1;
 pub(crate) fn json<const N: usize>(members: [(&str, &dyn Member); N]) -> Result<String> {
     let mut object = Map::new();
 
-    object.insert("version".into(), VERSION.into());
     for (name, member) in members {
         object.insert(name.into(), member.to_value().map_err(failed)?);
     }
-    let mut text = serde_json::to_string_pretty(&Value::Object(object)).map_err(failed)?;
+    print(object, serde_json::to_string_pretty)
+}
+
+/// Prints an object with the version and the fields of `value`, in one line.
+pub(crate) fn json_line(value: &dyn Member) -> Result<String> {
+    match value.to_value().map_err(failed)? {
+        Value::Object(object) => print(object, serde_json::to_string),
+        other => print(
+            Map::from_iter([("value".into(), other)]),
+            serde_json::to_string,
+        ),
+    }
+}
+
+fn print(
+    mut object: Map<String, Value>,
+    write: fn(&Value) -> serde_json::Result<String>,
+) -> Result<String> {
+    object.insert("version".into(), VERSION.into());
+    let mut text = write(&Value::Object(object)).map_err(failed)?;
 
     text.push('\n');
     Ok(text)
