@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The program that runs a guest: process 1, which executes orders of the host.
+"""The program that runs a guest: process 1 at first, which executes orders of the host.
 
 Orders and replies are JSON objects, one a line, over a virtio-serial port.  Every order
 has an ``id`` that its reply repeats, so several orders may run at the same time:
@@ -14,9 +14,12 @@ has an ``id`` that its reply repeats, so several orders may run at the same time
     reads a file and returns ``text`` and ``errno``;
 ``{"id": 5, "do": "look", "path": "..."}``
     returns the ``kind`` of a file ("" if it does not exist), its ``names`` if it is a
-    directory, and the path without symbolic links as ``real``.
+    directory, and the path without symbolic links as ``real``;
+``{"id": 6, "do": "replace", "command": ["..."]}``
+    replaces process 1 by a program, without a reply; the program starts the agent again, as
+    another process.
 
-The last two start no program, which takes a second on the sanitizing kernel.
+Reading and looking start no program, which takes a second on the sanitizing kernel.
 """
 
 import contextlib
@@ -123,6 +126,10 @@ class Agent:
             kind, names = "", []
         self.reply(order, kind=kind, names=names, real=os.path.realpath(path))
 
+    def replace(self, order):
+        """Lets another program be process 1."""
+        os.execve(order["command"][0], order["command"], ENVIRONMENT)
+
     def cancel(self, order):
         """Kills a running command and its child processes."""
         leader = self.running.get(order["target"])
@@ -140,6 +147,7 @@ class Agent:
             "cancel": self.cancel,
             "read": self.read,
             "look": self.look,
+            "replace": self.replace,
         }
         pending = b""
         while True:

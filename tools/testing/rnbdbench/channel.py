@@ -55,6 +55,11 @@ class Channel:
         assert "failure" not in reply, f"the guest's agent failed: {reply['failure']}"
         return reply
 
+    def expect_agent(self) -> None:
+        """Lets `reply(0)` wait for the next agent: this one is about to end."""
+        with self._lock:
+            self._replies[0] = queue.Queue()
+
     def pending(self, number: int) -> bool:
         """Returns whether the reply to an order has not arrived yet."""
         with self._lock:
