@@ -3,7 +3,8 @@
 //! The table of devices to attach, `/etc/rnbd/rnbdtab`.
 //!
 //! Each line has the fields `name session paths device options`, separated by white space.
-//! Paths and options are separated by commas; `-` stands for none. Options may be left out.
+//! Paths and options are separated by commas; `-` stands for none, or for the paths of another
+//! line of the session. Options may be left out.
 
 /// Where the table is.
 pub(crate) const PATH: &str = "/etc/rnbd/rnbdtab";
@@ -73,6 +74,7 @@ pub(crate) fn parse(text: &str) -> Table {
             Err(reason) => table.wrong.push(format!("line {number}: {reason}")),
         }
     }
+    table.share_paths();
     table
 }
 
@@ -83,6 +85,21 @@ impl Table {
         match self.find(&entry.name) {
             None => Ok(entry),
             Some(other) => Err(format!("there are two devices of the name {}", other.name)),
+        }
+    }
+
+    /// Gives devices without paths those of their session: any of them may be attached first.
+    fn share_paths(&mut self) {
+        let known: Vec<Entry> = self.entries.clone();
+        let without = self.entries.iter_mut().filter(|it| it.paths.is_empty());
+
+        for entry in without {
+            let mut same = known.iter().filter(|it| it.session == entry.session);
+
+            if let Some(other) = same.find(|it| !it.paths.is_empty()) {
+                entry.paths.clone_from(&other.paths);
+                entry.options.port = entry.options.port.or(other.options.port);
+            }
         }
     }
 
@@ -191,9 +208,10 @@ mod tests {
             \n\
             data s1 ip:10.0.0.2,10.0.1.1@10.0.1.2 /dev/vg/a ro,port=4321,policy=round-robin\n\
             \tlog  s1 - /dev/vg/b\n\
+            hand s9 - /dev/vg/b\n\
             old s2 10.0.0.3 /dev/c noauto,polled=2,x-mine=1,_netdev,nofail\n";
         let table = parse(text);
-        let [data, log, old] = table.entries.as_slice() else {
+        let [data, log, hand, old] = table.entries.as_slice() else {
             panic!("{table:?}");
         };
 
@@ -205,7 +223,11 @@ mod tests {
             data.options.settings,
             [("mpath_policy", "round-robin".to_owned())]
         );
-        assert_eq!((log.paths.len(), &log.options), (0, &Options::default()));
+        // The session of `log` is that of `data`.
+        assert_eq!(log.paths, data.paths);
+        assert_eq!((log.options.port, log.options.ro), (Some(4321), false));
+        assert!(log.options.settings.is_empty());
+        assert_eq!((hand.paths.len(), &hand.options), (0, &Options::default()));
         assert!(old.options.noauto && old.options.nofail);
         assert_eq!(old.options.polled, Some(2));
         assert_eq!(parse(""), Table::default());
