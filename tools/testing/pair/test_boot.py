@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from rnbdbench import disks
 from rnbdbench import network
 from rnbdbench.lab import Pair
 from rnbdbench.rnbd import EXPORT_RULES
@@ -14,6 +15,9 @@ UUID = "6a1e7a8c-38f5-4bb8-9d4e-2f0c7a0e3f11"
 MOUNT = "srv-data.mount"
 ATTACH = "rnbd-attach@data.service"
 LINKS = ("by-rnbd/data", "by-rnbd-session/blya/dev/ram0", f"by-uuid/{UUID}", "by-label/bench")
+
+TYPES = 'devices { types = [ "rnbd", 16 ] }'
+"""What LVM needs to take the disks, see Documentation/boot.md."""
 
 pytestmark = [pytest.mark.long, pytest.mark.kernels("stock")]
 
@@ -33,7 +37,7 @@ def stop(machine: Machine) -> None:
 @pytest.fixture
 def machine(pair: Pair) -> Iterator[Machine]:
     """An initiator with a line in rnbdtab and one in fstab; the target has a file system."""
-    pair.target.ram_disk(64)
+    pair.target.ram_disk(64, count=2)
     pair.target.guest.run(f"mkfs.ext4 -q -U {UUID} -L bench /dev/ram0")
     made = Machine(pair.initiator.guest, network.INITIATOR)
     made.file("/etc/rnbd/rnbdtab", f"data blya {network.TARGET.v4} /dev/ram0\n")
@@ -89,6 +93,43 @@ def test_a_target_that_is_late_and_away(pair: Pair, machine: Machine) -> None:
     guest.run("echo after > /srv/data/file && sync /srv/data/file")
     stop(machine)
     assert not device.exists()
+
+
+def test_a_partition_and_a_volume(pair: Pair, machine: Machine) -> None:
+    """Both are mounted after a reboot. The second device has the paths of the first one's line."""
+    guest = pair.initiator.guest
+    machine.file(
+        "/etc/rnbd/rnbdtab",
+        f"disk blya - /dev/ram0\nvolume blya {network.TARGET.v4} /dev/ram1\n",
+    )
+    machine.fstab("")
+    machine.guest.run(f"echo '{TYPES}' >> /etc/lvm/lvmlocal.conf")
+    pair.target.load()
+    machine.boot()
+    for name in ("disk", "volume"):
+        machine.wait_active(f"rnbd-attach@{name}.service")
+    disk = guest.real("/dev/disk/by-rnbd/disk")
+    part = disks.partition(guest, disk, 2048, 100000)
+    guest.run(
+        f"mkfs.ext4 -q {part} && pvcreate -q /dev/disk/by-rnbd/volume"
+        " && vgcreate -q bench /dev/disk/by-rnbd/volume && lvcreate -q -n logs -L 32M bench"
+        " && mkfs.ext4 -q /dev/bench/logs"
+    )
+    machine.fstab(
+        "/dev/disk/by-rnbd/disk-part1 /srv/data ext4 _netdev 0 0\n"
+        "/dev/bench/logs /srv/logs ext4 _netdev 0 0\n"
+    )
+    mark = guest.console.mark()
+    machine.reboot()
+    log = guest.console.since(mark)
+    for name in ("disk", "volume"):
+        assert f"Stopped rnbd-attach@{name}.service" in log
+        assert f"rnbd-attach@{name}.service: Failed with" not in log
+    for mount in (MOUNT, "srv-logs.mount"):
+        machine.wait_active(mount)
+    assert guest.real("/dev/disk/by-rnbd-session/blya/dev/ram0-part1") == f"{disk}p1"
+    guest.run("umount /srv/data /srv/logs && vgchange -q --activate n bench")
+    assert machine.systemctl("stop", "rnbd-attach@*.service") == 0
 
 
 def test_the_server_is_started_with_its_rules(pair: Pair, machine: Machine) -> None:
