@@ -17,8 +17,8 @@ release=$RNBD_STOCK_RELEASE
 # Who gives packages away has an address. lintian knows the other one (deb-build.sh).
 maintainer=${RNBD_MAINTAINER:-The RNBD in Rust authors <root@localhost>}
 
-# Upstream series of the kernels that DKMS builds modules for, the preferred one first.
-series=("$RNBD_SERIES")
+# Upstream series of the kernels that DKMS builds modules for, the newest one first.
+mapfile -t series < <(kernel_table | cut -d ' ' -f 2 | uniq)
 
 # joined <separator> <prefix>: prints the series, each after the prefix.
 joined() {
