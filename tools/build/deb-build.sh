@@ -19,10 +19,10 @@ cd "$made/rnbd"
 step deb-build "packing rnbd $RNBD_VERSION" \
 	dpkg-buildpackage --build=binary --no-sign --no-check-builddeps
 cd "$made"
-checks=(--allow-root --fail-on error,warning --info)
+checks=(--allow-root --fail-on "error,warning" --info)
 # Packages for machines of one's own need no address.
 if [ -z "${RNBD_MAINTAINER:-}" ]; then
-	checks+=(--suppress-tags bogus-mail-host,bogus-mail-host-in-debian-changelog,root-in-contact)
+	checks+=(--suppress-tags "bogus-mail-host,bogus-mail-host-in-debian-changelog,root-in-contact")
 fi
 step deb-lintian "checking the packages" lintian "${checks[@]}" ./*.changes
 rm -r rnbd "$1"
