@@ -5,7 +5,6 @@
 #![deny(unsafe_code)]
 
 use kernel::{
-    bindings,
     id_pool::IdPool,
     new_mutex,
     prelude::*,
@@ -15,10 +14,8 @@ use kernel::{
     }, //
 };
 
-/// Minor numbers of a disk: one for itself and 63 for partitions.
-pub(crate) const MINORS: u32 = 64;
-/// Number of disks for which there are minor numbers.
-const MAX_DISKS: usize = (1 << bindings::MINORBITS) / MINORS as usize;
+/// Largest number of disks.
+const MAX_DISKS: usize = 1 << 14;
 
 /// The numbers in use.
 #[pin_data]
@@ -42,7 +39,7 @@ impl DiskNumbers {
     ///
     /// # Errors
     ///
-    /// `ENOSPC` when there are no minor numbers left, `ENOMEM`.
+    /// `ENOSPC` when all are in use, `ENOMEM`.
     pub(crate) fn allocate(this: &Arc<Self>) -> Result<DiskNumber> {
         let mut pool = this.pool.lock();
         loop {

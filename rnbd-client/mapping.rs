@@ -40,8 +40,7 @@ use crate::{
     device::Device,
     disk_number::{
         DiskNumber,
-        DiskNumbers,
-        MINORS, //
+        DiskNumbers, //
     },
     disk_sysfs::{
         DiskFiles,
@@ -165,9 +164,6 @@ impl NewMapping {
 
         let name = disk_name(&number)?;
         let config = DiskConfig {
-            major: resources.major.number(),
-            first_minor: number.get().checked_mul(MINORS).ok_or(ENOSPC)?,
-            minors: MINORS,
             name: &name,
             sectors: description.geometry.sectors(),
             read_only: !options.access_mode.writes()

@@ -20,7 +20,7 @@ use rtrs::{
 
 use crate::{
     disk_number::DiskNumbers,
-    mq::Major,
+    mq::AddedDisks,
     params::{
         self,
         Defaults, //
@@ -37,8 +37,8 @@ pub(crate) struct ModuleResources {
     pub(crate) debugfs: DebugfsDir,
     /// The client side of the transport.
     pub(crate) client: Client,
-    /// Major number of all disks.
-    pub(crate) major: Major,
+    /// Waits for all disks.
+    _disks: AddedDisks,
     /// Defaults of the options of `map_device`.
     pub(crate) defaults: Defaults,
     /// Runs the rest of unmapping by force. [`crate::control::Control`] owns the queue.
@@ -54,7 +54,7 @@ impl ModuleResources {
             links,
             debugfs: DebugfsDir::new(c"rnbd_client")?,
             client: Client::new()?,
-            major: Major::register(c"rnbd")?,
+            _disks: AddedDisks::new(),
             queue,
         };
         Ok(Arc::new(this, GFP_KERNEL)?)

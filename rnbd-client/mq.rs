@@ -4,7 +4,6 @@
 //!
 //! | C | here | owner |
 //! |---|---|---|
-//! | `register_blkdev` | [`Major`] | the module |
 //! | `struct blk_mq_tag_set` | [`TagSet`] | `Arc`, held by every disk that uses it |
 //! | `struct gendisk`, `struct request_queue` | [`Disk`] | the caller that added it; drop removes it |
 //! | `struct request`, started | [`RequestPayload`] | the driver, until `complete` |
@@ -13,19 +12,19 @@
 //! and `complete` consumes it. Dropping it fails the request, so none is lost.
 //!
 //! The modules from the bottom up: `op`, `queue`, `limits`, `capacity`, `disk_handle`,
-//! `geometry`, `major`;
+//! `geometry`, `added_disks`;
 //! `request`, `timeout`; `payload` and `operations`, which name each other; `placeholder`;
 //! `tag_set`; `vtable`; `unadded_disk`; `disk`; and `stand_in`.
 //!
 //! C headers: [`include/linux/blk-mq.h`](srctree/include/linux/blk-mq.h),
 //! [`include/linux/blkdev.h`](srctree/include/linux/blkdev.h)
 
+mod added_disks;
 mod capacity;
 mod disk;
 mod disk_handle;
 mod geometry;
 mod limits;
-mod major;
 mod op;
 mod operations;
 mod payload;
@@ -38,6 +37,7 @@ mod timeout;
 mod unadded_disk;
 mod vtable;
 
+pub(crate) use added_disks::AddedDisks;
 pub(crate) use capacity::DiskCapacity;
 pub(crate) use disk::{
     Disk,
@@ -49,7 +49,6 @@ pub(crate) use limits::{
     LiveLimits,
     SECTOR_SIZE, //
 };
-pub(crate) use major::Major;
 pub(crate) use op::Flags;
 pub(crate) use operations::Operations;
 pub(crate) use payload::RequestPayload;

@@ -28,13 +28,13 @@ use rtrs::kernel_ext::{
 };
 
 use super::{
+    added_disks::disk_added,
     capacity::{
         self,
         DiskCapacity, //
     },
     disk_handle::DiskHandle,
     limits::Limits,
-    major::disk_added,
     operations::Operations,
     tag_set::TagSet,
     unadded_disk::UnaddedDisk,
@@ -43,12 +43,6 @@ use super::{
 
 /// Parameters of a new disk.
 pub(crate) struct DiskConfig<'a> {
-    /// Major number of the device.
-    pub(crate) major: u32,
-    /// First minor number.
-    pub(crate) first_minor: u32,
-    /// Number of minors: the whole device and its partitions.
-    pub(crate) minors: u32,
     /// Name under /dev and /sys/block, at most 31 bytes.
     pub(crate) name: &'a CStr,
     /// Size in sectors of 512 bytes.
@@ -92,9 +86,6 @@ impl<T: Operations> Disk<T> {
         config: &DiskConfig<'_>,
         device: Arc<T>,
     ) -> Result<Self> {
-        let major = c_int::try_from(config.major)?;
-        let first_minor = c_int::try_from(config.first_minor)?;
-        let minors = c_int::try_from(config.minors)?;
         let sectors = capacity::check(config.sectors)?;
         let timeout = u32::try_from(msecs_to_jiffies(config.io_timeout_ms)).unwrap_or(u32::MAX);
         let data = Arc::as_ptr(&device).cast_mut().cast::<c_void>();
@@ -110,9 +101,8 @@ impl<T: Operations> Disk<T> {
             .get_mut(..name.len())
             .ok_or(EINVAL)?
             .copy_from_slice(name);
-        disk.major = major;
-        disk.first_minor = first_minor;
-        disk.minors = minors;
+        // Without a major number of its own, the disk and its partitions get device numbers of
+        // `blkext`, as those of NVMe: any number of partitions, and LVM knows them.
         disk.fops = VTables::<T>::DISK;
         disk.private_data = data;
         // SAFETY: As above.

@@ -25,8 +25,8 @@ use rtrs::{
 };
 
 use super::{
+    added_disks::disk_freed,
     geometry::HdGeometry,
-    major::disk_freed,
     operations::Operations,
     payload::RequestPayload,
     queue,

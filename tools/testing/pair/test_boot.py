@@ -16,9 +16,6 @@ MOUNT = "srv-data.mount"
 ATTACH = "rnbd-attach@data.service"
 LINKS = ("by-rnbd/data", "by-rnbd-session/blya/dev/ram0", f"by-uuid/{UUID}", "by-label/bench")
 
-TYPES = 'devices { types = [ "rnbd", 16 ] }'
-"""What LVM needs to take the disks, see Documentation/boot.md."""
-
 pytestmark = [pytest.mark.long, pytest.mark.kernels("stock")]
 
 
@@ -105,7 +102,6 @@ def test_a_partition_and_a_volume(pair: Pair, machine: Machine) -> None:
         f"disk blya - /dev/ram0\nvolume blya {network.TARGET.v4} /dev/ram1\n",
     )
     machine.fstab("")
-    machine.guest.run(f"echo '{TYPES}' >> /etc/lvm/lvmlocal.conf")
     pair.target.load()
     machine.boot()
     for name in ("disk", "volume"):
