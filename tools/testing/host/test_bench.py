@@ -2,6 +2,7 @@
 """The evaluation of figures by `make bench`."""
 
 import json
+from xml.etree import ElementTree
 
 import pytest
 
@@ -99,6 +100,21 @@ def test_table_has_a_dash_for_what_was_not_measured() -> None:
     *_, line = report.table().splitlines()
     assert line == "| 4k randread QD1 | – | 80000 | 60000 | 0.75 |"
     assert json.loads(report.json([figures]))["ratios"]["ours / C (Y)"] == {READ.key: 0.75}
+
+
+def test_chart_has_a_bar_for_each_figure() -> None:
+    """As long as the figure, and none for what was not measured."""
+    figures = {READ.key: {"c": 80000.0, "ours": 60000.0, "ours-n": 50000.0}}
+    report = Report("7.3.4", "c0ffee & more", jobs.JOBS[:2], contenders.CONTENDERS, figures)
+    chart = ElementTree.fromstring(report.svg())
+    namespace = "{http://www.w3.org/2000/svg}"
+    texts = [each.text for each in chart.iter(f"{namespace}text")]
+    assert report.title in texts
+    assert {"80000", "60000", jobs.JOBS[0].title, jobs.JOBS[1].title} <= {*texts}
+    # Three squares of the key come first.
+    bars = [float(each.get("width", 0)) for each in chart.iter(f"{namespace}rect")][3:]
+    assert len(bars) == 2
+    assert bars[1] / bars[0] == pytest.approx(0.75, rel=0.01)
 
 
 def test_a_job_that_costs_more_than_with_c_is_named() -> None:

@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The table, as Markdown and as JSON."""
+"""The table, as Markdown, as JSON and as a chart."""
 
 import json
 from dataclasses import dataclass
 
+from speed import chart
 from speed import compare
 from speed.contenders import Contender
 from speed.jobs import Job
@@ -60,10 +61,18 @@ class Report:
             )
         return table(header, lines)
 
+    @property
+    def title(self) -> str:
+        """What was measured."""
+        return f"Instructions per I/O: commit {self.commit}, kernel {self.release}"
+
     def markdown(self) -> str:
         """Returns the report as Markdown."""
-        title = f"# Instructions per I/O: commit {self.commit}, kernel {self.release}"
-        return "\n\n".join([title, self.table(), MEANING]) + "\n"
+        return "\n\n".join([f"# {self.title}", self.table(), MEANING]) + "\n"
+
+    def svg(self) -> str:
+        """Returns the report as a chart."""
+        return chart.svg(self.title, self.jobs, self.contenders, self.figures)
 
     def json(self, runs: list[compare.Figures]) -> str:
         """Returns the report as JSON, with every run."""
