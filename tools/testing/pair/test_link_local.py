@@ -3,6 +3,7 @@
 
 from rnbdbench import network
 from rnbdbench import rtrs
+from rnbdbench.guest import CommandFailed
 from rnbdbench.lab import Pair
 
 TARGET = "fe80::5054:ff:fe50:42"
@@ -16,7 +17,8 @@ def test_the_interface_is_looked_up_at_each_attempt(pair: Pair) -> None:
     disk = pair.target.ram_disk(16)
     pair.load()
     device = pair.initiator.map(disk, path=f"ip:{TARGET}%{card}")
-    (path,) = pair.initiator.transport().paths()
+    session = pair.initiator.transport()
+    (path,) = session.paths()
     number = guest.read(f"/sys/class/net/{card}/ifindex")
     bus = guest.real(f"/sys/class/net/{card}/device").rsplit("/", 1)[-1]
     driver = "/sys/bus/virtio/drivers/virtio_net"
@@ -26,7 +28,16 @@ def test_the_interface_is_looked_up_at_each_attempt(pair: Pair) -> None:
     guest.run(f"echo {bus} > {driver}/bind")
     network.connect(guest, network.INITIATOR)
     assert guest.read(f"/sys/class/net/{card}/ifindex") != number
-    path.wait_for("connected", rtrs.BACK)
+
+    def back() -> bool:
+        # The name of the path has the address of this side, which is another one while the
+        # link-local address of the new interface is still being checked for duplicates.
+        try:
+            return [each.state() for each in session.paths()] == ["connected"]
+        except CommandFailed:
+            return False  # It was renamed after it was listed.
+
+    guest.wait_until(back, "the path to be back", rtrs.BACK)
     device.wait_for_state("open")
     assert device.begin_read().wait().code == 0
     assert device.unmap() is None
