@@ -66,4 +66,6 @@ def svg(
             y += BAR
         y += GAP
     head = f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {y}" role="img">'
-    return "\n".join([head, f"<style>{STYLE}</style>", *parts, "</svg>"]) + "\n"
+    # The chart of README.md is a file of the tree, each of which has its licence.
+    licence = "<!-- SPDX-License-Identifier: GPL-2.0-only -->"
+    return "\n".join([head, licence, f"<style>{STYLE}</style>", *parts, "</svg>"]) + "\n"
