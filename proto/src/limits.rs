@@ -10,7 +10,7 @@ pub const DEFAULT_QUEUE_DEPTH: u32 = 512;
 pub const MAX_QUEUE_DEPTH: u32 = 65535;
 /// Largest number of message ids that a client uses, as each costs it some 10 KiB for each path.
 /// A server may offer more.
-pub const MAX_CLIENT_DEPTH: u32 = 2048;
+const MAX_CLIENT_DEPTH: u32 = 2048;
 /// Default size of a chunk, in bytes.
 pub const DEFAULT_CHUNK_SIZE: u32 = 128 * 1024;
 /// Smallest size of a chunk, in bytes.
