@@ -48,15 +48,19 @@ SEEDS = {
     "describe-rsp": (9, struct.pack("<8HQ22I4B", 8, 0, 1, 180, 1, 0, 3, 0, 2048, 512, 4096, 4096,
                                     65536, 0, 256, 128, 1, 2, 3, 4, 5, 6, 0, 0, 0, 0, 512, 4096,
                                     8192, 8192, 1, 3, 8, 0, 0) + bytes(range(8)) + bytes(56)),
-    "imm": (10, struct.pack("<I", 1 << 28 | 5 << 19 | 7)),
-    "map": (11, b"sessname=s path=ip:1.1.1.1@ip:1.1.1.2 device_path=/d dest_port=1 "
+    "eager-write": (10, struct.pack("<I", 32 + 512) + pad(IO_WRITE, 40)
+                    + pad(struct.pack("<2H", 2, 32), 24) + bytes(512)),
+    "eager-read": (10, struct.pack("<I", 32 + 4096) + pad(IO_READ, 40)
+                   + pad(struct.pack("<4H", 3, 32, 0, 0), 24)),
+    "imm": (11, struct.pack("<I", 1 << 28 | 5 << 19 | 7)),
+    "map": (12, b"sessname=s path=ip:1.1.1.1@ip:1.1.1.2 device_path=/d dest_port=1 "
                 b"access_mode=ro nr_poll_queues=-1"),
-    "addr": (12, b"ip:fe80::5efe:1.2.3.4%eth0,gid:fe80::1"),
-    "unmap": (13, b"force"),
-    "path": (14, b"/srv/%SESSNAME%/x\0s\0a/./b"),
-    "policy": (15, b"min-latency (ML: 2)\n"),
-    "attempts": (16, b"-1\n"),
-    "rule": (17, b"allow session=a* from=10.0.0.0/8,fd00::1 device=/dev/**/ram? ro\0/dev/ram0"),
+    "addr": (13, b"ip:fe80::5efe:1.2.3.4%eth0,gid:fe80::1"),
+    "unmap": (14, b"force"),
+    "path": (15, b"/srv/%SESSNAME%/x\0s\0a/./b"),
+    "policy": (16, b"min-latency (ML: 2)\n"),
+    "attempts": (17, b"-1\n"),
+    "rule": (18, b"allow session=a* from=10.0.0.0/8,fd00::1 device=/dev/**/ram? ro\0/dev/ram0"),
 }
 
 

@@ -26,6 +26,35 @@ pub const PRIO_CLASS_SHIFT: u32 = 13;
 /// The last I/O priority class. I/O schedulers have tables with one entry per class.
 pub const PRIO_CLASS_MAX: u32 = 3;
 
+/// The real-time class, whose requests go before all others of the device.
+const PRIO_CLASS_REAL_TIME: u16 = 1;
+/// The class of requests without a priority of their own.
+const PRIO_CLASS_BEST_EFFORT: u16 = 2;
+
+/// Which I/O priorities clients have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PrioPolicy {
+    /// Those that they ask for.
+    All,
+    /// No real-time ones: these become best-effort ones of the same level.
+    NoRealTime,
+}
+
+impl PrioPolicy {
+    /// Returns the priority of a request that asks for `prio`, which has a class that exists.
+    #[inline]
+    pub const fn apply(self, prio: u16) -> u16 {
+        let below_class = prio & ((1 << PRIO_CLASS_SHIFT) - 1);
+
+        match (self, prio >> PRIO_CLASS_SHIFT) {
+            (Self::NoRealTime, PRIO_CLASS_REAL_TIME) => {
+                (PRIO_CLASS_BEST_EFFORT << PRIO_CLASS_SHIFT) | below_class
+            }
+            (_, _) => prio,
+        }
+    }
+}
+
 /// The present state of the device that a request is for.
 #[derive(Clone, Copy, Debug)]
 pub struct TargetDisk {
@@ -347,6 +376,22 @@ mod tests {
                 expected,
                 "{op:?} with reversed data"
             );
+        }
+    }
+
+    #[test]
+    fn the_real_time_class_is_for_those_who_may() {
+        for (asked, given) in [
+            (0, 0),
+            (0x2003, 0x4003),
+            (0x2000, 0x4000),
+            // A hint in the bits between class and level stays.
+            (0x200b, 0x400b),
+            (0x4006, 0x4006),
+            (0x6007, 0x6007),
+        ] {
+            assert_eq!(PrioPolicy::NoRealTime.apply(asked), given, "{asked:#x}");
+            assert_eq!(PrioPolicy::All.apply(asked), asked);
         }
     }
 

@@ -93,6 +93,15 @@ impl ChunkState {
         }
     }
 
+    /// Records that a request arrived, if the chunk is free. Returns whether it was; the request is
+    /// to be served then.
+    #[inline]
+    pub fn serve_if_free(&self) -> bool {
+        self.0
+            .compare_exchange(FREE, SERVING, Ordering::AcqRel, Ordering::Relaxed)
+            .is_ok()
+    }
+
     /// Records that the response is about to be posted. Returns false, and changes nothing, if no
     /// request is being served.
     #[inline]
@@ -171,7 +180,8 @@ mod tests {
     #[test]
     fn a_chunk_in_use_takes_no_other_request() {
         let state = ChunkState::new();
-        assert_eq!(state.request_arrived(FIRST), ArrivalAction::Serve);
+        assert!(state.serve_if_free());
+        assert!(!state.serve_if_free());
         assert_eq!(state.request_arrived(FIRST), ArrivalAction::Violation);
         assert_eq!(state.response_sent(), None, "no response yet");
         assert!(state.begin_response());

@@ -12,10 +12,16 @@ pub const ENOENT: i32 = 2;
 pub const EIO: i32 = 5;
 /// No such device or address.
 pub const ENXIO: i32 = 6;
+/// Out of memory.
+pub(crate) const ENOMEM: i32 = 12;
 /// Permission denied.
 pub const EACCES: i32 = 13;
+/// No such device.
+pub(crate) const ENODEV: i32 = 19;
 /// Invalid argument.
 pub const EINVAL: i32 = 22;
+/// No space left on device.
+pub(crate) const ENOSPC: i32 = 28;
 /// Read-only file system.
 pub(crate) const EROFS: i32 = 30;
 /// Result not representable: a number that is too large.
@@ -30,16 +36,24 @@ pub const EMSGSIZE: i32 = 90;
 pub(crate) const EPROTONOSUPPORT: i32 = 93;
 /// Operation not supported.
 pub(crate) const EOPNOTSUPP: i32 = 95;
+/// Software caused connection abort.
+pub(crate) const ECONNABORTED: i32 = 103;
 /// Connection reset by peer.
 pub(crate) const ECONNRESET: i32 = 104;
 /// No buffer space available.
 pub(crate) const ENOBUFS: i32 = 105;
+/// Transport endpoint is not connected.
+pub(crate) const ENOTCONN: i32 = 107;
 /// Connection timed out.
 pub(crate) const ETIMEDOUT: i32 = 110;
 /// Connection refused.
 pub(crate) const ECONNREFUSED: i32 = 111;
 /// Stale handle, here: connection.
 pub const ESTALE: i32 = 116;
+/// No medium found.
+pub(crate) const ENOMEDIUM: i32 = 123;
+/// A signal interrupted a wait in the kernel.
+pub(crate) const ERESTARTSYS: i32 = 512;
 
 /// A message, immediate or field that breaks the protocol.
 ///
@@ -50,6 +64,13 @@ pub enum WireError {
     /// Fewer bytes arrived than the message has.
     Short {
         /// Bytes the message takes.
+        need: usize,
+        /// Bytes that arrived.
+        got: usize,
+    },
+    /// More bytes arrived than the message has.
+    Long {
+        /// Bytes of the message.
         need: usize,
         /// Bytes that arrived.
         got: usize,
@@ -132,7 +153,9 @@ impl WireError {
 impl fmt::Display for WireError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match *self {
-            Self::Short { need, got } => write!(f, "message of {got} bytes, expected {need}"),
+            Self::Short { need, got } | Self::Long { need, got } => {
+                write!(f, "message of {got} bytes, expected {need}")
+            }
             Self::NoRoom { need, got } => write!(f, "buffer of {got} bytes, {need} needed"),
             Self::Magic(v) => write!(f, "bad magic {v:#06x}"),
             Self::Version(v) => write!(f, "unsupported version {}.{}", v >> 8, v & 0xff),

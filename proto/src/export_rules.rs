@@ -23,6 +23,7 @@
 //! let client = ClientIdentity {
 //!     session: SessName::new(b"s1").expect("a name"),
 //!     peer: Addr::parse(b"ip:10.0.0.7").expect("an address").into(),
+//!     key: None,
 //! };
 //!
 //! let opens = |path: &str| -> Result<_, Infallible> {
@@ -34,11 +35,13 @@
 //! assert_eq!(opens("/dev/sda").unwrap().0, Permission::Denied);
 //! ```
 
+mod admission;
 pub mod line;
 
 use core::fmt;
 
 use crate::{
+    auth::KeyName,
     error::{
         EACCES,
         ENOENT, //
@@ -86,6 +89,30 @@ pub struct ClientIdentity<'a> {
     pub session: SessName<'a>,
     /// Address that it connects from.
     pub peer: PeerAddr,
+    /// Name of the key that it has proven.
+    pub key: Option<KeyName>,
+}
+
+/// Whether a device is one that a pattern of a rule means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DeviceMatch {
+    /// It is not.
+    No,
+    /// It is.
+    Yes,
+    /// The pattern is a path that leads to no device at present. It may be a link to this one,
+    /// which udev has not made yet.
+    Unknown,
+}
+
+impl From<bool> for DeviceMatch {
+    fn from(matches: bool) -> Self {
+        if matches {
+            Self::Yes
+        } else {
+            Self::No
+        }
+    }
 }
 
 /// The reason for a decision.
@@ -98,15 +125,39 @@ pub enum DecidedBy<'a> {
         /// The rule as it was written.
         text: &'a [u8],
     },
+    /// A rule that denies a path which leads to no device, and so may mean any device.
+    MissingPath {
+        /// Its position in the list, from 1.
+        number: usize,
+        /// The rule as it was written.
+        text: &'a [u8],
+    },
     /// No rule matches.
     NoRule,
+    /// No rule matches, but one would if the client had proven its key.
+    NoKey {
+        /// The position of that rule in the list, from 1.
+        number: usize,
+        /// The rule as it was written.
+        text: &'a [u8],
+    },
 }
 
 impl fmt::Display for DecidedBy<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Rule { number, text } => write!(f, "by rule {number} '{}'", text.escape_ascii()),
+            Self::MissingPath { number, text } => write!(
+                f,
+                "by rule {number} '{}', as that path leads to no device",
+                text.escape_ascii()
+            ),
             Self::NoRule => f.write_str("as no rule allows it"),
+            Self::NoKey { number, text } => write!(
+                f,
+                "as no rule allows it without a key, as rule {number} '{}' asks for",
+                text.escape_ascii()
+            ),
         }
     }
 }
@@ -145,29 +196,44 @@ impl<'a> Rules<'a> {
 
     /// Decides how `client` may open a device, and returns the reason.
     ///
-    /// `matches` returns whether the device matches a pattern. It is called only for rules that
-    /// match the client.
+    /// `matches` returns whether the device matches a pattern, as a [`DeviceMatch`] or a `bool`.
+    /// It is called only for rules that match the client. While it does not know, a `deny`
+    /// denies and an `allow` does not allow.
     ///
     /// # Errors
     ///
     /// The first error of `matches`.
-    pub fn decide<E>(
+    pub fn decide<E, M: Into<DeviceMatch>>(
         self,
         client: &ClientIdentity<'_>,
-        mut matches: impl FnMut(Glob<'a>) -> Result<bool, E>,
+        mut matches: impl FnMut(Glob<'a>) -> Result<M, E>,
     ) -> Result<(Permission, DecidedBy<'a>), E> {
+        let mut without = DecidedBy::NoRule;
         for (number, rule) in self.iter() {
-            let decides = rule.matches_client(client)
-                && match rule.device {
-                    Some(pattern) => matches(pattern)?,
-                    None => true,
-                };
+            let text = rule.text;
 
-            if decides {
-                let text = rule.text;
-                return Ok((rule.permission, DecidedBy::Rule { number, text }));
+            if !rule.matches_client(client) {
+                // Not asked about the device, which a client without the key has no right to.
+                if without == DecidedBy::NoRule && rule.allows_with_key(client) {
+                    without = DecidedBy::NoKey { number, text };
+                }
+                continue;
+            }
+            let found = match rule.device {
+                Some(pattern) => matches(pattern)?.into(),
+                None => DeviceMatch::Yes,
+            };
+
+            match (found, rule.permission) {
+                (DeviceMatch::Yes, permission) => {
+                    return Ok((permission, DecidedBy::Rule { number, text }));
+                }
+                (DeviceMatch::Unknown, Permission::Denied) => {
+                    return Ok((Permission::Denied, DecidedBy::MissingPath { number, text }));
+                }
+                (DeviceMatch::Unknown | DeviceMatch::No, _) => {}
             }
         }
-        Ok((Permission::Denied, DecidedBy::NoRule))
+        Ok((Permission::Denied, without))
     }
 }

@@ -66,6 +66,11 @@ impl<'a> Glob<'a> {
         (!wild).then_some(self.0)
     }
 
+    /// Returns whether the pattern has nothing but stars.
+    pub fn is_everything(self) -> bool {
+        self.0.iter().all(|byte| *byte == b'*')
+    }
+
     /// Returns whether all of `name` matches.
     ///
     /// Takes time in proportion to the product of both lengths for any pattern.

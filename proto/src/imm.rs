@@ -56,6 +56,7 @@ pub(crate) const MAX_ERRNO: i32 = 0x1ff;
 ///
 /// So a failure cannot turn into a success on the wire, nor into a kernel-internal number, for
 /// which a system call that returned it could be restarted.
+#[inline]
 pub(crate) const fn sanitize_errno(errno: i32) -> i32 {
     match errno {
         1..=MAX_ERRNO => errno,
@@ -116,6 +117,7 @@ impl IoRsp {
     ///
     /// `errno` is positive, 0 for success. A number that does not fit becomes `EINVAL`.
     /// `invalidated` is whether the server has invalidated the client's key.
+    #[inline]
     pub const fn new(id: BufId, errno: i32, invalidated: bool) -> Self {
         let errno = match errno {
             0 => 0,
@@ -199,15 +201,18 @@ impl Imm {
 ///
 /// # Invariants
 ///
-/// Ids and offsets below `chunk_size` fit into [`PAYLOAD_BITS`] together.
+/// - Ids and offsets below `chunk_size` fit into [`PAYLOAD_BITS`] together.
+/// - `offset_bits` is the number of bits that the ids leave.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct IoReqLayout {
     depth: QueueDepth,
     chunk_size: NonZeroU32,
+    offset_bits: u32,
 }
 
 impl IoReqLayout {
     /// Creates the layout of a session with chunks of `chunk_size` bytes.
+    #[inline]
     pub const fn new(depth: QueueDepth, chunk_size: u32) -> Result<Self, WireError> {
         let id = depth.bits();
         let offset = bits_below(chunk_size);
@@ -218,8 +223,12 @@ impl IoReqLayout {
         if id.saturating_add(offset) > PAYLOAD_BITS {
             return Err(WireError::ImmBits { id, offset });
         }
-        // INVARIANT: Checked just above.
-        Ok(Self { depth, chunk_size })
+        // INVARIANT: Checked just above. An id has at most 16 bits.
+        Ok(Self {
+            depth,
+            chunk_size,
+            offset_bits: PAYLOAD_BITS.saturating_sub(id),
+        })
     }
 
     /// Returns the depth of the queue.
@@ -238,11 +247,6 @@ impl IoReqLayout {
         self.chunk_size
     }
 
-    const fn offset_bits(self) -> u32 {
-        // An id has at most 16 bits.
-        PAYLOAD_BITS.saturating_sub(self.depth.bits())
-    }
-
     /// Encodes the location of a request: chunk `id`, RTRS message at `offset`.
     #[inline]
     pub const fn encode(self, id: BufId, offset: u32) -> Result<Imm, WireError> {
@@ -253,15 +257,15 @@ impl IoReqLayout {
         if offset >= self.chunk_size.get() {
             return Err(WireError::Offset(offset));
         }
-        let payload = ((id.get() as u32) << self.offset_bits()) | offset;
+        let payload = (id.get() as u32).wrapping_shl(self.offset_bits) | offset;
         Ok(Imm::IoReq(IoReqPayload(payload)))
     }
 
     /// Decodes the id of the chunk and the offset of the RTRS message in it.
     #[inline]
     pub const fn decode(self, payload: IoReqPayload) -> Result<(BufId, u32), WireError> {
-        let raw = payload.0 >> self.offset_bits();
-        let offset = payload.0 & ((1 << self.offset_bits()) - 1);
+        let raw = payload.0.wrapping_shr(self.offset_bits);
+        let offset = payload.0 & 1_u32.wrapping_shl(self.offset_bits).wrapping_sub(1);
 
         let Some(id) = self.depth.buffer(raw) else {
             return Err(WireError::MessageId(raw));

@@ -2,7 +2,10 @@
 
 //! Limits on sizes and counts that both sides of the protocol keep.
 
-use crate::error::WireError;
+use crate::{
+    error::WireError,
+    imm::IoReqLayout, //
+};
 
 /// Default depth of a session's queue (requests in flight).
 pub const DEFAULT_QUEUE_DEPTH: u32 = 512;
@@ -10,10 +13,10 @@ pub const DEFAULT_QUEUE_DEPTH: u32 = 512;
 pub const MAX_QUEUE_DEPTH: u32 = 65535;
 /// Largest number of message ids that a client uses, as each costs it some 10 KiB for each path.
 /// A server may offer more.
-const MAX_CLIENT_DEPTH: u32 = 2048;
-/// Default size of a chunk, in bytes.
+pub(crate) const MAX_CLIENT_DEPTH: u32 = 2048;
+/// Default of the parameter `max_chunk_size` of a server, in bytes.
 pub const DEFAULT_CHUNK_SIZE: u32 = 128 * 1024;
-/// Smallest size of a chunk, in bytes.
+/// Smallest value of that parameter, in bytes.
 pub const MIN_CHUNK_SIZE: u32 = 8192;
 /// Space at the end of a chunk for the headers of a request, in bytes.
 pub const HEADER_SIZE: u32 = 4096;
@@ -133,12 +136,17 @@ pub(crate) const fn bits_below(n: u32) -> u32 {
     u32::BITS.saturating_sub(n.saturating_sub(1).leading_zeros())
 }
 
-/// Module parameters of a server.
+/// Queue depth and chunk size of a server, from its module parameters.
+///
+/// The parameter `max_chunk_size` is a power of two, and so is the size of most requests. A chunk
+/// therefore has space for headers in addition, so that the largest request is as large as the
+/// parameter. It has that space within, as with the C driver, where an id and an offset into a
+/// larger chunk would not fit into an immediate.
 ///
 /// # Invariants
 ///
-/// The chunk size is a power of two of at least [`MIN_CHUNK_SIZE`], and a chunk
-/// id and an offset into a chunk fit into one immediate together.
+/// The chunk size is at least [`MIN_CHUNK_SIZE`], and a chunk id and an offset into a chunk fit
+/// into one immediate together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ServerLimits {
     depth: QueueDepth,
@@ -147,18 +155,23 @@ pub struct ServerLimits {
 
 impl ServerLimits {
     /// Checks the values that the administrator set.
-    pub const fn new(queue_depth: u32, chunk_size: u32) -> Result<Self, WireError> {
+    pub const fn new(queue_depth: u32, max_chunk_size: u32) -> Result<Self, WireError> {
         let depth = match QueueDepth::new(queue_depth) {
             Ok(depth) => depth,
             Err(e) => return Err(e),
         };
-        if chunk_size < MIN_CHUNK_SIZE || !chunk_size.is_power_of_two() {
-            return Err(WireError::ChunkSize(chunk_size));
+        if max_chunk_size < MIN_CHUNK_SIZE || !max_chunk_size.is_power_of_two() {
+            return Err(WireError::ChunkSize(max_chunk_size));
         }
-        if let Err(e) = crate::imm::IoReqLayout::new(depth, chunk_size) {
-            return Err(e);
-        }
-        // INVARIANT: All three checked above.
+        let with_header = max_chunk_size.saturating_add(HEADER_SIZE);
+        let chunk_size = match IoReqLayout::new(depth, with_header) {
+            Ok(_) => with_header,
+            Err(_) => match IoReqLayout::new(depth, max_chunk_size) {
+                Ok(_) => max_chunk_size,
+                Err(e) => return Err(e),
+            },
+        };
+        // INVARIANT: All checked above.
         Ok(Self { depth, chunk_size })
     }
 
@@ -196,6 +209,26 @@ mod tests {
             let depth = QueueDepth::new(server).map(QueueDepth::of_client);
             assert_eq!(depth.map(QueueDepth::get), Ok(client), "of {server}");
         }
+    }
+
+    /// The last two are the largest that the C driver accepts, of which an immediate has no room
+    /// for a larger chunk.
+    #[test]
+    fn the_largest_request_of_a_server_is_a_power_of_two_where_an_immediate_has_room() {
+        for (depth, parameter, chunk, io) in [
+            (512, 131_072, 135_168, 131_072),
+            (1024, 131_072, 135_168, 131_072),
+            (64, 1 << 20, (1 << 20) + 4096, 1 << 20),
+            (1, 8192, 12_288, 8192),
+            (2048, 131_072, 131_072, 126_976),
+            (32_768, 8192, 8192, 4096),
+        ] {
+            let limits = ServerLimits::new(depth, parameter).unwrap();
+            let found = (limits.chunk_size(), limits.max_io_size());
+            assert_eq!(found, (chunk, io), "{depth} of {parameter}");
+        }
+        assert!(ServerLimits::new(4096, 131_072).is_err());
+        assert!(ServerLimits::new(512, 132_096).is_err());
     }
 
     /// Counts the units for each offset in a unit that data can start at.

@@ -72,6 +72,7 @@ pub enum AwaitedEvents {
 impl AwaitedEvents {
     /// Returns whether the work request must be signaled, so that the hardware reports its
     /// completion.
+    #[inline]
     pub const fn has_send_completion(self) -> bool {
         match self {
             Self::Send | Self::SendAndResponse => true,
@@ -119,6 +120,7 @@ impl OpState {
     }
 
     /// Changes from idle to held. Returns false if the operation is held or in flight.
+    #[inline]
     pub fn begin(&self) -> bool {
         self.0
             .compare_exchange(IDLE, HELD, Acquire, Acquire)
@@ -127,6 +129,7 @@ impl OpState {
 
     /// Changes from held to idle, or back to in flight if a response is owed. Only the owner may
     /// call this.
+    #[inline]
     pub fn release(&self) {
         if self.0.load(Acquire) & TAKEN_OVER == 0 || !self.park() {
             self.0.store(IDLE, Release);
@@ -166,6 +169,7 @@ impl OpState {
 
     /// Changes from held to in flight. Only the owner may call this. [`OpState::posted`] or
     /// [`OpState::cancel_post`] must follow if no send completion is awaited.
+    #[inline]
     pub fn post(&self, awaited: AwaitedEvents) {
         let bits = match awaited {
             AwaitedEvents::Send => SEND,
@@ -203,32 +207,48 @@ impl OpState {
 
     /// Records that the hardware has taken the work request of an operation that awaits no send
     /// completion.
+    #[inline]
     pub fn posted(&self) -> EventOutcome {
         self.clear(POST)
     }
 
     /// Records that the hardware has completed the work request.
+    #[inline]
     pub fn send_completed(&self) -> EventOutcome {
         self.clear(SEND)
     }
 
-    /// Begins to record a response. [`OpState::response_recorded`] must follow if it is awaited,
-    /// [`OpState::owed_recorded`] if it is owed.
+    /// Begins to record a response, if one is awaited; [`OpState::response_recorded`] must follow.
+    /// If one is owed, nothing changes, and [`OpState::begin_owed`] must follow.
+    #[inline]
     pub fn begin_response(&self) -> ResponseArrival {
         let mut now = self.0.load(Acquire);
-        loop {
-            let (next, arrival) = if now & RESPONSE != 0 {
-                (now & !RESPONSE | RECORDING, ResponseArrival::Awaited)
-            } else if now & OWED != 0 {
-                (now & !OWED | RECORDING_OWED, ResponseArrival::Owed)
-            } else {
-                return ResponseArrival::Refused;
-            };
+        while now & RESPONSE != 0 {
+            let next = now & !RESPONSE | RECORDING;
             match self.0.compare_exchange(now, next, AcqRel, Acquire) {
-                Ok(_) => return arrival,
+                Ok(_) => return ResponseArrival::Awaited,
                 Err(seen) => now = seen,
             }
         }
+        match now & OWED {
+            0 => ResponseArrival::Refused,
+            _ => ResponseArrival::Owed,
+        }
+    }
+
+    /// Begins to record a response that is owed. [`OpState::owed_recorded`] must follow without
+    /// preemption, as [`OpState::park`] waits for it. Returns false if none is owed any more: the
+    /// owner may have parked the operation meanwhile.
+    pub fn begin_owed(&self) -> bool {
+        let mut now = self.0.load(Acquire);
+        while now & OWED != 0 {
+            let next = now & !OWED | RECORDING_OWED;
+            match self.0.compare_exchange(now, next, AcqRel, Acquire) {
+                Ok(_) => return true,
+                Err(seen) => now = seen,
+            }
+        }
+        false
     }
 
     /// Ends recording a response that was owed: the owner of the operation learns of it when it
@@ -238,6 +258,7 @@ impl OpState {
     }
 
     /// Ends recording the response.
+    #[inline]
     pub fn response_recorded(&self) -> EventOutcome {
         self.clear(RECORDING)
     }
@@ -263,6 +284,7 @@ impl OpState {
         }
     }
 
+    #[inline]
     fn clear(&self, bit: u32) -> EventOutcome {
         let mut now = self.0.load(Acquire);
         loop {
@@ -487,7 +509,9 @@ mod tests {
             let arrive = |when| {
                 if arrival == when {
                     assert_eq!(op.begin_response(), ResponseArrival::Owed);
+                    assert!(op.begin_owed());
                     assert_eq!(op.begin_response(), ResponseArrival::Refused);
+                    assert!(!op.begin_owed());
                     op.owed_recorded();
                 }
             };
@@ -502,6 +526,17 @@ mod tests {
             op.release();
             assert!(op.is_idle());
         }
+    }
+
+    #[test]
+    fn a_response_that_was_owed_is_awaited_once_the_operation_is_parked() {
+        let op = in_flight();
+        assert!(op.take_over());
+        assert_eq!(op.begin_response(), ResponseArrival::Owed);
+        assert!(op.park(), "before it is recorded");
+        assert!(!op.begin_owed());
+        assert_eq!(op.begin_response(), ResponseArrival::Awaited);
+        assert_eq!(op.response_recorded(), EventOutcome::Last);
     }
 
     #[test]

@@ -147,6 +147,7 @@ impl<S: State> StateCell<S> {
         }
     }
 
+    #[inline]
     fn state(index: u8) -> S {
         // The index is valid by the type invariant, so the default is never used.
         let state = S::ALL.get(usize::from(index));

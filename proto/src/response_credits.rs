@@ -23,6 +23,10 @@ impl ResponseCredits {
     /// The same without a key of the server.
     const WITHOUT_NEW_RKEY: u32 = 3;
 
+    /// Largest number of work requests for one request that still need credits when others are
+    /// deferred, where requests are eager: invalidation, registration, data with response.
+    const WITH_EAGER: u32 = 3;
+
     /// Returns the size for a session of `depth` requests, with one more work request.
     ///
     /// With `new_rkey`, the invalidation after the last response of a chunk must complete before
@@ -32,19 +36,26 @@ impl ResponseCredits {
     /// the low watermark responses are signaled, and until the first of them completes there must
     /// be credits for a response to each request. The watermark is somewhat higher, as several
     /// senders may check it at the same moment.
-    pub const fn new(depth: u32, new_rkey: bool) -> Self {
+    /// The same holds with `eager` requests, which take no invalidation, and are mixed with others.
+    pub const fn new(depth: u32, new_rkey: bool, eager: bool) -> Self {
         let capacity = depth.saturating_mul(Self::WITH_NEW_RKEY).saturating_add(1);
-        let low_watermark = match new_rkey {
-            true => capacity / 2,
-            false => depth
-                .saturating_mul(Self::WITHOUT_NEW_RKEY)
-                .saturating_add(depth / 2)
-                .saturating_add(Self::WITHOUT_NEW_RKEY),
+        let low_watermark = match (new_rkey, eager) {
+            (true, false) => capacity / 2,
+            (true, true) => Self::watermark(depth, Self::WITH_EAGER),
+            (false, _) => Self::watermark(depth, Self::WITHOUT_NEW_RKEY),
         };
         Self {
             capacity,
             low_watermark,
         }
+    }
+
+    /// Returns the watermark that leaves credits for `wrs` work requests of each request.
+    const fn watermark(depth: u32, wrs: u32) -> u32 {
+        depth
+            .saturating_mul(wrs)
+            .saturating_add(depth / 2)
+            .saturating_add(wrs)
     }
 }
 
@@ -64,7 +75,7 @@ mod tests {
             new_rkey: bool,
             steps in prop::collection::vec((0..40_usize, 1..=3_u32, any::<bool>()), 1..400),
         ) {
-            let size = ResponseCredits::new(depth, new_rkey);
+            let size = ResponseCredits::new(depth, new_rkey, false);
             let credits = SqCredits::new(size.capacity);
             let mut queue = VecDeque::new();
             // Chunks whose last work request is signaled and has not completed.
@@ -88,6 +99,55 @@ mod tests {
                             true => queue.push_back((chunk, wrs + credits.take_deferred())),
                             false => credits.defer(wrs),
                         }
+                    }
+                }
+                if let (true, Some((chunk, wrs))) = (completes, queue.front().copied()) {
+                    queue.pop_front();
+                    busy[chunk] = false;
+                    credits.release(wrs);
+                }
+            }
+        }
+
+        /// The same where some requests are eager: they are not invalidated, and their responses
+        /// are one work request. All chunks may turn to the other shape at once.
+        #[test]
+        fn responses_to_eager_requests_leave_credits_for_others(
+            depth in 1..40_u32,
+            steps in prop::collection::vec((0..40_usize, 0..10_u8, any::<bool>()), 1..600),
+        ) {
+            let size = ResponseCredits::new(depth, true, true);
+            let credits = SqCredits::new(size.capacity);
+            let mut queue = VecDeque::new();
+            // A chunk whose invalidation or signaled response has not completed.
+            let mut busy = vec![false; depth as usize];
+            // A chunk whose request was invalidated, and is to be responded to.
+            let mut invalidated = vec![false; depth as usize];
+            let respond = |busy: &mut bool, chunk, wrs, queue: &mut VecDeque<_>| {
+                *busy = credits.is_below(size.low_watermark);
+                prop_assert!(credits.reserve(wrs), "no credits for a response");
+                match *busy {
+                    true => queue.push_back((chunk, wrs + credits.take_deferred())),
+                    false => credits.defer(wrs),
+                }
+                Ok(())
+            };
+            for (index, (chunk, shape, completes)) in steps.into_iter().enumerate() {
+                let chunk = chunk % busy.len();
+                // Eager at first, then in chunks: the worst mixture.
+                let eager = shape < if index < 300 { 9 } else { 1 };
+                match (busy[chunk], invalidated[chunk], eager) {
+                    (true, _, _) => {}
+                    (false, true, _) => {
+                        invalidated[chunk] = false;
+                        respond(&mut busy[chunk], chunk, 2, &mut queue)?;
+                    }
+                    (false, false, true) => respond(&mut busy[chunk], chunk, 1, &mut queue)?,
+                    (false, false, false) => {
+                        busy[chunk] = true;
+                        invalidated[chunk] = true;
+                        prop_assert!(credits.reserve(1), "no credit for an invalidation");
+                        queue.push_back((chunk, 1 + credits.take_deferred()));
                     }
                 }
                 if let (true, Some((chunk, wrs))) = (completes, queue.front().copied()) {

@@ -196,8 +196,10 @@ impl<'b> Writer<'b> {
         if end >= self.buf.len() || end >= PATH_MAX {
             return Err(SearchPathError::TooLong);
         }
-        let free = self.buf.get_mut(self.len..end);
-        free.ok_or(SearchPathError::TooLong)?.copy_from_slice(bytes);
+        // Of the length of `bytes`, as the compiler sees: no path leads to a panic.
+        let free = self.buf.get_mut(self.len..);
+        let room = free.and_then(|free| free.get_mut(..bytes.len()));
+        room.ok_or(SearchPathError::TooLong)?.copy_from_slice(bytes);
         self.len = end;
         Ok(())
     }

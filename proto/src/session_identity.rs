@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
-//! Whether the addresses in a line of `map_device` are those of a session that exists.
+//! Whether the addresses and the key in a line of `map_device` are those of a session that exists.
 //!
 //! A session is found by its name alone. A line that names a server, too, could mean another
 //! one, whose device would silently be replaced by one of the session's server.
@@ -27,6 +27,7 @@
 //! ```
 
 use crate::{
+    auth::KeyName,
     error::ENOTUNIQ,
     text::path_addr::Addr, //
 };
@@ -85,6 +86,8 @@ pub enum Conflict {
     Path,
     /// The session is with another port.
     Port,
+    /// The session has proven another key, or none.
+    Key,
 }
 
 impl Conflict {
@@ -110,5 +113,14 @@ pub fn check(
     match given.is_empty() || given.iter().any(is_known) {
         true => Ok(()),
         false => Err(Conflict::Path),
+    }
+}
+
+/// Checks that a line which asks for `given`, if it does, means a session with the key `known`, if
+/// that has one. A line without a key means any: the session stays as safe as it is.
+pub fn check_key(given: Option<KeyName>, known: Option<KeyName>) -> Result<(), Conflict> {
+    match given.is_none() || given == known {
+        true => Ok(()),
+        false => Err(Conflict::Key),
     }
 }

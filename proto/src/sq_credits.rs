@@ -111,6 +111,12 @@ impl SqCredits {
         self.free.load(Relaxed) < low_watermark
     }
 
+    /// Returns the number of deferred credits.
+    #[inline]
+    pub fn deferred(&self) -> u32 {
+        self.deferred.load(Relaxed)
+    }
+
     /// Takes all deferred credits. The caller releases them when the work request that it posts
     /// next has completed.
     #[inline]

@@ -7,10 +7,15 @@ use core::convert::Infallible;
 use proptest::prelude::*;
 
 use rnbd_proto::{
+    auth::KeyName,
     export_rules::{
-        line::Line,
+        line::{
+            Line,
+            LineError, //
+        },
         ClientIdentity,
         DecidedBy,
+        DeviceMatch,
         Permission,
         Rules, //
     },
@@ -22,6 +27,18 @@ use rnbd_proto::{
     }, //
 };
 
+/// Rules that lists are made of at random.
+const RULES: [&str; 8] = [
+    "allow",
+    "deny",
+    "allow session=web* from=10.0.0.0/24 device=/dev/a",
+    "deny session=web*",
+    "deny from=10.0.0.0/24",
+    "deny from=10.1.0.0/24 device=/dev/a",
+    "allow from=10.1.0.0/24 ro",
+    "allow session=other device=/dev/b",
+];
+
 fn peer(text: &str) -> PeerAddr {
     Addr::parse(text.as_bytes()).unwrap().into()
 }
@@ -30,6 +47,7 @@ fn client<'a>(session: &'a str, from: &str) -> ClientIdentity<'a> {
     ClientIdentity {
         session: SessName::new(session.as_bytes()).unwrap(),
         peer: peer(from),
+        key: None,
     }
 }
 
@@ -141,6 +159,84 @@ fn the_first_matching_rule_decides() {
     assert_eq!(Rules::new(rules.as_bytes()).count(), 4);
 }
 
+/// What is decided about each address when it connects.
+#[test]
+fn an_address_that_no_rule_allows_anything_is_not_admitted() {
+    let rules = "deny session=mallory from=10.0.0.9\nallow session=web* from=10.0.0.0/24 device=/dev/a ro\n\
+                 deny from=fd00::/16 device=/dev/b\ndeny from=10.1.0.0/16\nallow from=10.0.0.0/8,fd00::/8\n";
+    for (from, admitted) in [
+        ("ip:10.0.0.5", true),
+        // Denied as mallory only.
+        ("ip:10.0.0.9", true),
+        ("ip:10.1.0.5", false),
+        ("ip:10.2.0.5", true),
+        ("ip:fd00::1", true),
+        ("ip:192.0.2.1", false),
+        ("gid:fd00::1", false),
+    ] {
+        let found = Rules::new(rules.as_bytes()).admits(peer(from));
+        assert_eq!(found, admitted, "{from}");
+    }
+    assert!(!Rules::new(b"").admits(peer("ip:10.0.0.1")));
+    assert!(Rules::new(b"allow").admits(peer("ip:10.0.0.1")));
+    assert!(!Rules::new(b"nonsense\nallow").admits(peer("ip:10.0.0.1")));
+}
+
+/// Whoever came first could otherwise keep the owner of a name out.
+#[test]
+fn a_name_goes_to_the_addresses_of_the_rules_that_cover_it() {
+    let rules = "allow session=* from=10.9.0.0/16\ndeny session=mallory*\n\
+                 deny session=web* from=10.0.0.9\n\
+                 allow session=web* from=10.0.0.0/24 device=/dev/a\n\
+                 allow session=web1 from=10.1.0.1\nallow session=open\nallow from=10.0.0.0/8\n";
+    for (session, from, refused) in [
+        ("web1", "ip:10.0.0.5", None),
+        ("web1", "ip:10.1.0.1", None),
+        ("web2", "ip:10.1.0.1", Some(4)),
+        ("web1", "ip:10.9.0.1", Some(4)),
+        ("web1", "ip:10.0.0.9", Some(3)),
+        ("mallory2", "ip:10.2.0.1", None),
+        ("other", "ip:10.2.0.1", None),
+        ("open", "ip:192.0.2.1", None),
+    ] {
+        let found = Rules::new(rules.as_bytes()).check_name(&client(session, from));
+        let by = found.err().map(|by| match by {
+            DecidedBy::Rule { number, .. } => number,
+            _ => 0,
+        });
+        assert_eq!(by, refused, "{session} {from}");
+    }
+    assert_eq!(
+        Rules::new(b"").check_name(&client("a", "ip:10.0.0.1")),
+        Ok(())
+    );
+}
+
+/// A link that is missing may be one to any device, as before udev has made it.
+#[test]
+fn a_rule_about_a_missing_link_fails_closed() {
+    let rules = "allow device=/dev/gone/mine\nallow session=trusted\n\
+                 deny device=/dev/gone/secret\nallow\n";
+    let look = |session| {
+        let decided: Result<_, Infallible> =
+            Rules::new(rules.as_bytes()).decide(&client(session, "ip:10.0.0.1"), |pattern| {
+                Ok(match pattern.literal() {
+                    Some(path) if path.starts_with(b"/dev/gone") => DeviceMatch::Unknown,
+                    _ => DeviceMatch::No,
+                })
+            });
+        decided.unwrap()
+    };
+    let (permission, reason) = look("a");
+    assert_eq!(permission, Permission::Denied);
+    assert_eq!(
+        reason.to_string(),
+        "by rule 3 'deny device=/dev/gone/secret', as that path leads to no device"
+    );
+    // An earlier rule still decides.
+    assert_eq!(look("trusted").0, Permission::Full);
+}
+
 #[test]
 fn without_rules_nothing_is_allowed() {
     assert_eq!(
@@ -163,7 +259,7 @@ fn errors_of_matching_the_device_are_returned() {
     let rules = Rules::new(b"deny session=b device=/x\nallow device=/y\n");
     let decided = rules.decide(&client("a", "ip:10.0.0.1"), |pattern| {
         assert_eq!(pattern.as_bytes(), b"/y", "the rule of another client");
-        Err("broken")
+        Err::<bool, _>("broken")
     });
     assert_eq!(decided, Err("broken"));
 }
@@ -202,6 +298,22 @@ fn any_rule() -> impl Strategy<Value = String> {
 }
 
 proptest! {
+    /// Whoever may open a device is admitted.
+    #[test]
+    fn no_client_that_may_open_a_device_is_kept_out(
+        picked in prop::collection::vec(0..RULES.len(), 0..6),
+        session in prop::sample::select(vec!["web1", "other"]),
+        from in prop::sample::select(vec!["ip:10.0.0.5", "ip:10.1.0.5"]),
+        device in prop::sample::select(vec!["/dev/a", "/dev/b"]),
+    ) {
+        let rules: Vec<_> = picked.iter().map(|rule| RULES[*rule]).collect();
+        let rules = rules.join("\n");
+        let (permission, _) = decide(&rules, session, from, device);
+        if permission != Permission::Denied {
+            prop_assert!(Rules::new(rules.as_bytes()).admits(peer(from)), "{}", rules);
+        }
+    }
+
     /// The beginning of a list never allows more than the list, which is written line by line.
     #[test]
     fn beginnings_of_lists_allow_less(
@@ -240,4 +352,98 @@ proptest! {
             Err(error) => prop_assert!(!error.to_string().contains('\n')),
         }
     }
+}
+
+fn decide_with_key<'a>(
+    rules: &'a str,
+    key: Option<&str>,
+    device: &str,
+) -> (Permission, DecidedBy<'a>) {
+    let client = ClientIdentity {
+        key: key.map(|key| KeyName::new(key.as_bytes()).unwrap()),
+        ..client("s1", "ip:10.0.0.1")
+    };
+    let decided: Result<_, Infallible> = Rules::new(rules.as_bytes())
+        .decide(&client, |pattern| Ok(pattern.matches(device.as_bytes())));
+    decided.unwrap()
+}
+
+#[test]
+fn a_rule_with_a_key_is_for_its_holders() {
+    let rules = "allow key=web device=/dev/a\ndeny key=old\nallow device=/dev/b ro\n";
+    for (key, device, permission) in [
+        (Some("web"), "/dev/a", Permission::Full),
+        (Some("web"), "/dev/b", Permission::ReadOnly),
+        (Some("we"), "/dev/a", Permission::Denied),
+        (Some("WEB"), "/dev/a", Permission::Denied),
+        (None, "/dev/a", Permission::Denied),
+        (None, "/dev/b", Permission::ReadOnly),
+        (Some("old"), "/dev/b", Permission::Denied),
+    ] {
+        assert_eq!(
+            decide_with_key(rules, key, device).0,
+            permission,
+            "{key:?} {device}"
+        );
+    }
+    let reason = decide_with_key(rules, None, "/dev/a").1;
+    assert_eq!(
+        reason.to_string(),
+        "as no rule allows it without a key, as rule 1 'allow key=web device=/dev/a' asks for"
+    );
+    assert_eq!(
+        decide_with_key("deny key=web\n", None, "/dev/a").1,
+        DecidedBy::NoRule
+    );
+}
+
+#[test]
+fn who_may_open_nothing_without_a_key_is_denied_all() {
+    let rules = Rules::new(b"allow key=web\n");
+    let mut client = client("s1", "ip:10.0.0.1");
+    assert!(rules.denies_all(&client));
+    client.key = KeyName::new(b"web");
+    assert!(!rules.denies_all(&client));
+}
+
+#[test]
+fn malformed_keys_are_refused() {
+    for (line, error) in [
+        (&b"allow key="[..], LineError::Key(b"")),
+        (b"allow key=a,b", LineError::Key(b"a,b")),
+        (b"allow key=web*", LineError::Key(b"web*")),
+        (b"allow key=a key=b", LineError::Twice("key")),
+    ] {
+        assert_eq!(Line::parse(line), Err(error));
+    }
+}
+
+/// A name that rules with `session=` and `key=` match belongs to the holders of their keys.
+#[test]
+fn names_of_sessions_have_owners() {
+    let rules = "allow session=web* key=web\nallow session=web1 key=admin ro\n\
+                 allow session=all* key=web\nallow session=all ro\n\
+                 deny session=log key=log\nallow session=* key=any\nallow session=free\n";
+    let rules = Rules::new(rules.as_bytes());
+    let may = |name: &str, key: Option<&str>| {
+        let key = key.map(|key| KeyName::new(key.as_bytes()).unwrap());
+        let client = ClientIdentity {
+            key,
+            ..client(name, "ip:10.0.0.1")
+        };
+        rules.check_name(&client).is_ok()
+    };
+    assert!(may("web1", Some("web")));
+    assert!(may("web1", Some("admin")));
+    assert!(!may("web2", Some("admin")));
+    assert!(!may("web1", Some("any")));
+    assert!(!may("web1", None));
+    assert!(!may("all2", None));
+    for free in ["log", "free", "other", "all"] {
+        assert!(may(free, None), "{free}");
+    }
+    let anyone = client("web1", "ip:10.0.0.1");
+    assert_eq!(Rules::new(b"").check_name(&anyone), Ok(()));
+    // Before the key is known, the address decides alone.
+    assert!(Rules::new(b"deny key=old\nallow key=web from=10.0.0.0/8\n").admits(anyone.peer));
 }

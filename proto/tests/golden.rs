@@ -89,6 +89,10 @@ fn conn_req() {
     let short = req.with_short_responses(true);
     assert_eq!(short.encode()[44], 0x41);
     assert_eq!(ConnReq::parse(&short.encode()), Ok(short));
+
+    let eager = short.with_eager(true);
+    assert_eq!(eager.encode()[44], 0x51);
+    assert_eq!(ConnReq::parse(&eager.encode()), Ok(eager));
 }
 
 #[test]
@@ -114,11 +118,23 @@ fn inline_imm() {
 
 #[test]
 fn conn_rsp() {
-    let golden = bytes("bd1b00020000000200f001000010000002", 56);
+    let golden = bytes("bd1b000200000002000002000010000002", 56);
     let limits = ServerLimits::new(512, 128 * 1024).unwrap();
     let rsp = ConnRsp::Accept(ConnAccept::from_limits(limits, true).unwrap());
     assert_eq!(rsp.encode()[..], golden);
     assert_eq!(ConnRsp::parse(&golden), Ok(rsp));
+
+    // As the C server says it, whose chunks have the space for headers within.
+    let golden = bytes("bd1b00020000000200f001000010000002", 56);
+    match ConnRsp::parse(&golden) {
+        Ok(ConnRsp::Accept(accept)) => {
+            assert_eq!(
+                (accept.max_io_size(), accept.chunk_size()),
+                (126_976, 131_072)
+            );
+        }
+        other => panic!("{other:?}"),
+    }
 
     let accept = ConnAccept::from_limits(limits, true)
         .unwrap()
@@ -140,6 +156,9 @@ fn conn_rsp() {
             rsp.encode()[16..20],
             [if new_rkey { 2 } else { 0 }, 0, 0, 0x40]
         );
+        assert_eq!(ConnRsp::parse(&rsp.encode()), Ok(rsp));
+        let rsp = ConnRsp::Accept(accept.with_eager(true));
+        assert_eq!(rsp.encode()[19], 0x50);
         assert_eq!(ConnRsp::parse(&rsp.encode()), Ok(rsp));
     }
 

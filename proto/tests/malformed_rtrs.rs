@@ -35,6 +35,7 @@ use rnbd_proto::{
             ConnReq,
             ConnRsp,
             DataTransfer,
+            InfoAuth,
             InfoReq,
             InfoRsp,
             RequestMsg,
@@ -388,4 +389,18 @@ fn reasons() {
         WireError::Version(0x0305).to_string(),
         "unsupported version 3.5"
     );
+}
+
+/// The name of a key in INFO_REQ; that its proof is right is checked elsewhere.
+#[test]
+fn info_req_without_the_name_of_a_key() {
+    let good = [0; 400];
+    let parse = |name: &[u8]| {
+        let message: [u8; 400] = with(&good, 272, name).try_into().unwrap();
+        InfoAuth::parse(&message).map(|auth| auth.key.as_bytes().to_vec())
+    };
+    assert_eq!(parse(b"web1"), Ok(b"web1".to_vec()));
+    for name in [&b""[..], b"../web1", b"web 1", b"\nweb1", &[b'x'; 64]] {
+        assert_eq!(parse(name), Err(WireError::Name), "{name:?}");
+    }
 }

@@ -3,8 +3,10 @@
 //! Which lines of `map_device` belong to a session that exists.
 
 use rnbd_proto::{
+    auth::KeyName,
     session_identity::{
         check,
+        check_key,
         Conflict,
         PathEnd,
         PathEnds, //
@@ -107,4 +109,15 @@ fn ports() {
         assert_eq!(check(Some(PORT)), Ok(()));
         assert_eq!(check(Some(4321)), Err(Conflict::Port));
     }
+}
+
+/// A line without a key means the session whatever key that has, any other only its own.
+#[test]
+fn keys() {
+    let (web, other) = (KeyName::new(b"web"), KeyName::new(b"other"));
+    assert_eq!(check_key(None, None), Ok(()));
+    assert_eq!(check_key(None, web), Ok(()));
+    assert_eq!(check_key(web, web), Ok(()));
+    assert_eq!(check_key(web, None), Err(Conflict::Key));
+    assert_eq!(check_key(web, other), Err(Conflict::Key));
 }

@@ -44,11 +44,14 @@ use rnbd_proto::{
             SessInfoRsp, //
         },
         rtrs::{
+            eager,
             ConnReq,
             ConnRsp,
             DataTransfer,
+            InfoAuth,
             InfoReq,
             InfoRsp,
+            NextKey,
             RequestMsg,
             RkeyRsp, //
         }, //
@@ -62,7 +65,7 @@ const CHUNK: u32 = 8192;
 /// Checks that an accepted block request does not transfer more data than it has.
 fn check_command(io: &IoMsg, request: &RequestMsg) {
     let data = RequestData {
-        to_client: matches!(request.transfer(), DataTransfer::ToClient { .. }),
+        to_client: request.transfer().is_to_client(),
         len: request.data_len() as usize,
     };
     let disk = TargetDisk {
@@ -73,6 +76,25 @@ fn check_command(io: &IoMsg, request: &RequestMsg) {
     if BlockCommand::new(io, data, disk).is_ok() {
         assert!(io.len() <= CHUNK || !io.op().has_data());
     }
+}
+
+/// Parses an eager request of a header and `data`, as a server does.
+fn eager_request(header: &[u8; eager::HEADER_SIZE], data: &[u8], offset: u32) -> Option<()> {
+    let len = eager::HEADER_SIZE + data.len();
+    let request = eager::parse(header, len, offset, CHUNK, NextKey::Same).ok()?;
+    let sent = request.len_to_server();
+    assert_eq!(sent as usize, data.len());
+    let wanted = request.transfer().len_to_client();
+    assert!(eager::fits(request.user_len(), sent, wanted, NextKey::Same));
+    assert!(wanted <= CHUNK);
+    if let Message::Io(io) = Message::parse(&header[..request.user_len()]).ok()? {
+        check_command(&io, &request);
+    }
+    let mut again = *header;
+    eager::encode(&request, &mut again).expect("room");
+    let parsed = eager::parse(&again, len, offset, CHUNK, NextKey::Same);
+    assert_eq!(parsed, Ok(request));
+    Some(())
 }
 
 fn layout(depth: u32) -> Option<IoReqLayout> {
@@ -119,6 +141,9 @@ fn messages(kind: u8, data: &[u8]) -> Option<()> {
             let mut buf = [0; 272];
             msg.encode(&mut buf).expect("room");
             assert_eq!(InfoReq::parse(&buf), Ok(msg));
+            let auth = InfoAuth::parse(data.first_chunk()?).ok()?;
+            let buf = msg.encode_auth(&auth).expect("room");
+            assert_eq!(InfoAuth::parse(&buf), Ok(auth));
         }
         3 => {
             let (depth, data) = data.split_first_chunk()?;
@@ -155,6 +180,11 @@ fn messages(kind: u8, data: &[u8]) -> Option<()> {
                 assert!(cut.as_bytes().len() <= space);
                 Description::parse(cut.as_bytes()).expect("own message");
             }
+        }
+        10 => {
+            let (offset, data) = data.split_first_chunk()?;
+            let (header, data) = data.split_first_chunk()?;
+            eager_request(header, data, u32::from_le_bytes(*offset))?;
         }
         _ => {
             let (raw, _) = data.split_first_chunk()?;
@@ -225,9 +255,9 @@ fn texts(kind: u8, data: &[u8]) -> Option<()> {
 
 fuzz_target!(|input: &[u8]| {
     if let [kind, data @ ..] = input {
-        let _ = match kind % 18 {
-            kind @ 0..=10 => messages(kind, data),
-            kind => texts(kind - 11, data),
+        let _ = match kind % 19 {
+            kind @ 0..=11 => messages(kind, data),
+            kind => texts(kind - 12, data),
         };
     }
 });

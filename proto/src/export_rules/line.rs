@@ -3,7 +3,8 @@
 //! Lines written to `export_rules`.
 //!
 //! ```text
-//! allow|deny [session=<pattern>] [from=<addresses>[,<addresses>...]] [device=<pattern>] [ro]
+//! allow|deny [session=<pattern>] [from=<addresses>[,<addresses>...]] [key=<name>]
+//!            [device=<pattern>] [ro]
 //! clear
 //! default
 //! ```
@@ -28,19 +29,24 @@
 use core::fmt;
 
 use crate::{
+    auth::{
+        KeyName,
+        MAX_KEY_NAME, //
+    },
     error::EINVAL,
     glob::{
         Glob,
         MAX_PATTERN, //
     },
     subnet::{
+        PeerAddr,
         SubnetError,
         Subnets, //
     },
     text::{
         trim,
         Quoted, //
-    }, //
+    },
 };
 
 use super::{
@@ -67,6 +73,8 @@ pub enum LineError<'a> {
     Device(&'a [u8]),
     /// This range of addresses is malformed.
     From(&'a [u8], SubnetError),
+    /// Not the name of a key.
+    Key(&'a [u8]),
     /// `ro` is given with `deny`.
     ReadOnlyDeny,
 }
@@ -101,6 +109,11 @@ impl fmt::Display for LineError<'_> {
                 Quoted(value)
             ),
             Self::From(value, reason) => write!(f, "from '{}' {reason}", Quoted(value)),
+            Self::Key(value) => write!(
+                f,
+                "key '{}' is not 1 to {MAX_KEY_NAME} letters, digits, -, _ and .",
+                Quoted(value)
+            ),
             Self::ReadOnlyDeny => f.write_str("ro goes with allow only"),
         }
     }
@@ -146,6 +159,7 @@ pub struct Rule<'a> {
     pub permission: Permission,
     session: Option<Glob<'a>>,
     from: Option<Subnets<'a>>,
+    key: Option<KeyName>,
     /// The devices that it is about; all if there is no pattern.
     pub device: Option<Glob<'a>>,
 }
@@ -185,6 +199,7 @@ impl<'a> Rule<'a> {
             permission: Permission::Denied,
             session: None,
             from: None,
+            key: None,
             device: None,
         }
     }
@@ -216,18 +231,55 @@ impl<'a> Rule<'a> {
                 Subnets::parse(value).map_err(|(range, error)| LineError::From(range, error))?;
 
             set_once("from", &mut self.from, from)?;
+        } else if let Some(value) = word.strip_prefix(b"key=") {
+            let key = KeyName::new(value).ok_or(LineError::Key(value))?;
+
+            set_once("key", &mut self.key, key)?;
         } else {
             return Err(LineError::Word(word));
         }
         Ok(())
     }
 
+    /// Returns the pattern for names of sessions; all names match if there is none.
+    pub(super) const fn session(&self) -> Option<Glob<'a>> {
+        self.session
+    }
+
+    /// Returns whether the rule applies to clients at `peer`. It may still not match the session
+    /// or the device.
+    pub(super) fn matches_peer(&self, peer: PeerAddr) -> bool {
+        self.from.is_none_or(|from| from.contains(peer))
+    }
+
     /// Returns whether the rule applies to `client`. It may still not match the device.
     pub(super) fn matches_client(&self, client: &ClientIdentity<'_>) -> bool {
+        self.matches_but_for_key(client) && self.matches_key(client.key)
+    }
+
+    /// Returns whether the rule would allow something to `client` if that had proven the key, which
+    /// it has not.
+    pub(super) fn allows_with_key(&self, client: &ClientIdentity<'_>) -> bool {
+        self.permission != Permission::Denied
+            && self.matches_but_for_key(client)
+            && !self.matches_key(client.key)
+    }
+
+    /// Returns the key that a client must have proven for it to match, if any.
+    pub const fn key(&self) -> Option<KeyName> {
+        self.key
+    }
+
+    /// Returns whether the rule is for clients that have proven `key`, or none.
+    pub(super) fn matches_key(&self, key: Option<KeyName>) -> bool {
+        self.key.is_none() || self.key == key
+    }
+
+    fn matches_but_for_key(&self, client: &ClientIdentity<'_>) -> bool {
         let session = client.session.as_bytes();
 
         self.session.is_none_or(|pattern| pattern.matches(session))
-            && self.from.is_none_or(|from| from.contains(client.peer))
+            && self.matches_peer(client.peer)
     }
 }
 

@@ -23,6 +23,10 @@
 use core::fmt;
 
 use crate::{
+    auth::{
+        KeyName,
+        MAX_KEY_NAME, //
+    },
     error::EINVAL,
     mpath_policy::MpathPolicy,
     reconnect_backoff,
@@ -62,7 +66,8 @@ pub const USAGE: &str = concat!(
     "device_path=<path on the server> [dest_port=<port>] ",
     "[access_mode=<ro|rw|migration>] [nr_poll_queues=<number>] ",
     "[fast_io_fail_tmo=<seconds|off>] [max_reconnect_attempts=<number>] ",
-    "[mp_policy=<round-robin|min-inflight|min-latency>] [io_timeout=<milliseconds>]\" ",
+    "[mp_policy=<round-robin|min-inflight|min-latency>] [io_timeout=<milliseconds>] ",
+    "[key=<name>]\" ",
     "> map_device\n",
     "\n",
     "addr ::= [ ip:<ipv4> | ip:<ipv6>[%<interface>] | gid:<gid> ]\n",
@@ -91,10 +96,12 @@ pub enum OptionKey {
     MpPolicy,
     /// `io_timeout=`
     IoTimeout,
+    /// `key=`
+    Key,
 }
 
 impl OptionKey {
-    const ALL: [Self; 10] = [
+    const ALL: [Self; 11] = [
         Self::SessName,
         Self::Path,
         Self::DevicePath,
@@ -105,6 +112,7 @@ impl OptionKey {
         Self::MaxReconnectAttempts,
         Self::MpPolicy,
         Self::IoTimeout,
+        Self::Key,
     ];
 
     /// Returns the key as users write it.
@@ -120,6 +128,7 @@ impl OptionKey {
             Self::MaxReconnectAttempts => "max_reconnect_attempts",
             Self::MpPolicy => "mp_policy",
             Self::IoTimeout => "io_timeout",
+            Self::Key => "key",
         }
     }
 
@@ -164,6 +173,8 @@ pub enum OptionErrorKind {
     Seconds,
     /// Not a multipath policy.
     Policy,
+    /// Not the name of a key.
+    Key,
     /// Together with the name of the session too long for the name of a link.
     LinkTooLong,
 }
@@ -238,6 +249,10 @@ impl fmt::Display for OptionError<'_> {
                 f,
                 "option {option}: '{value}' is none of round-robin, min-inflight, min-latency"
             ),
+            OptionErrorKind::Key => write!(
+                f,
+                "option {option}: '{value}' is not 1 to {MAX_KEY_NAME} letters, digits, -, _ and ."
+            ),
             OptionErrorKind::LinkTooLong => write!(
                 f,
                 "option {option} is longer than {MAX_NAME} bytes together with sessname"
@@ -265,6 +280,8 @@ pub struct MapOptions<'a> {
     pub settings: SettingOptions,
     /// Timeout of the disk's requests, in milliseconds, if it is given.
     pub io_timeout_ms: Option<u32>,
+    /// Name of the key that the session is to prove, if it is given.
+    pub key: Option<KeyName>,
     paths: [Option<PathAddr<'a>>; MAX_PATH_OPTIONS],
 }
 
@@ -297,6 +314,7 @@ impl<'a> MapOptions<'a> {
             nr_poll_queues: parser.nr_poll_queues.unwrap_or(0),
             settings: parser.settings,
             io_timeout_ms: parser.io_timeout_ms,
+            key: parser.key,
             paths: parser.paths,
         })
     }
@@ -323,6 +341,7 @@ struct Parser<'a> {
     nr_poll_queues: Option<u32>,
     settings: SettingOptions,
     io_timeout_ms: Option<u32>,
+    key: Option<KeyName>,
     paths: [Option<PathAddr<'a>>; MAX_PATH_OPTIONS],
 }
 
@@ -395,6 +414,10 @@ impl<'a> Parser<'a> {
                     .filter(|ms| *ms >= min)
                     .ok_or(OptionErrorKind::Range { min, max })?;
                 set_once(&mut self.io_timeout_ms, ms.unsigned_abs())
+            }
+            OptionKey::Key => {
+                let key = KeyName::new(value).ok_or(OptionErrorKind::Key)?;
+                set_once(&mut self.key, key)
             }
         }
     }

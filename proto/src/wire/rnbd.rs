@@ -118,6 +118,7 @@ impl Header {
         }
     }
 
+    #[inline]
     fn expect(self, kind: u16) -> Result<(), WireError> {
         if self.kind.get() == kind {
             Ok(())
@@ -214,11 +215,19 @@ pub enum Message<'a> {
 
 impl<'a> Message<'a> {
     /// Parses a user message. `bytes` must be a copy that the peer cannot change.
+    #[inline]
     pub fn parse(bytes: &'a [u8]) -> Result<Self, WireError> {
         let header: Header = wire::read(bytes)?;
 
         match header.kind.get() {
             TYPE_IO => IoMsg::parse(bytes).map(Self::Io),
+            kind => Self::parse_control(kind, bytes),
+        }
+    }
+
+    /// Parses a message that is not a block request, of type `kind`.
+    fn parse_control(kind: u16, bytes: &'a [u8]) -> Result<Self, WireError> {
+        match kind {
             TYPE_OPEN => OpenMsg::parse(bytes).map(Self::Open),
             TYPE_CLOSE => CloseMsg::parse(bytes).map(Self::Close),
             TYPE_SESS_INFO => SessInfo::parse(bytes).map(Self::SessInfo),

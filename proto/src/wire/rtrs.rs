@@ -23,6 +23,8 @@
 //! # Ok::<(), rnbd_proto::error::WireError>(())
 //! ```
 
+pub mod eager;
+
 mod conn;
 mod conn_rsp;
 mod info;
@@ -56,9 +58,11 @@ pub use self::{
     },
     info::{
         info_rsp_size,
+        InfoAuth,
         InfoReq,
         InfoRsp,
         RemoteChunk,
+        AUTH_INFO_REQ_SIZE,
         INFO_REQ_SIZE, //
     },
     request::{
@@ -123,6 +127,7 @@ pub struct SgDesc {
 
 impl SgDesc {
     /// Describes `len` bytes at `addr`, accessible with `key`.
+    #[inline]
     pub const fn new(addr: u64, key: u32, len: u32) -> Result<Self, WireError> {
         if len == 0 {
             return Err(WireError::DescriptorLength(len));
@@ -155,6 +160,7 @@ impl SgDesc {
 }
 
 impl From<SgDesc> for WireDesc {
+    #[inline]
     fn from(desc: SgDesc) -> Self {
         Self {
             addr: desc.addr.into(),
@@ -167,6 +173,7 @@ impl From<SgDesc> for WireDesc {
 impl TryFrom<&WireDesc> for SgDesc {
     type Error = WireError;
 
+    #[inline]
     fn try_from(desc: &WireDesc) -> Result<Self, WireError> {
         Self::new(desc.addr.get(), desc.key.get(), desc.len.get())
     }

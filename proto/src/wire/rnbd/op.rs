@@ -10,6 +10,7 @@ use crate::error::WireError;
 const OP_BITS: u32 = 8;
 
 /// Decodes the field.
+#[inline]
 pub(super) const fn from_wire(raw: u32) -> Result<(BlockOp, IoFlags), WireError> {
     let flags = raw & !((1 << OP_BITS) - 1);
     if flags & !IoFlags::ALL != 0 {
@@ -22,6 +23,7 @@ pub(super) const fn from_wire(raw: u32) -> Result<(BlockOp, IoFlags), WireError>
 }
 
 /// Encodes the field.
+#[inline]
 pub(super) const fn to_wire(op: BlockOp, flags: IoFlags) -> u32 {
     op.to_wire() | flags.0
 }
@@ -44,6 +46,7 @@ pub enum BlockOp {
 }
 
 impl BlockOp {
+    #[inline]
     const fn to_wire(self) -> u32 {
         match self {
             Self::Read => 0,
@@ -55,6 +58,7 @@ impl BlockOp {
         }
     }
 
+    #[inline]
     const fn from_wire(raw: u32) -> Result<Self, WireError> {
         let raw = raw as u8;
         Ok(match raw {

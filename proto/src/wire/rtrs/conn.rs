@@ -37,6 +37,10 @@ const FIRST_CONN: u8 = 1 << 0;
 const INLINE_IMM: u8 = 1 << 7;
 /// Not in C either.
 const SHORT_RESPONSES: u8 = 1 << 6;
+/// Nor this.
+const AUTH: u8 = 1 << 5;
+/// Nor this.
+const EAGER: u8 = 1 << 4;
 
 /// Identity of a path or of a session, a random number of the client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,6 +83,8 @@ pub struct ConnReq {
     first: bool,
     inline_imm: bool,
     short_responses: bool,
+    auth: bool,
+    eager: bool,
     name_hash: u64,
 }
 
@@ -112,6 +118,8 @@ impl ConnReq {
             first,
             inline_imm: false,
             short_responses: false,
+            auth: false,
+            eager: false,
             name_hash: 0,
         })
     }
@@ -130,6 +138,18 @@ impl ConnReq {
             short_responses,
             ..self
         }
+    }
+
+    /// Asks for authentication (see [`crate::auth`]).
+    pub const fn with_auth(self, auth: bool) -> Self {
+        // INVARIANT: The numbers do not change.
+        Self { auth, ..self }
+    }
+
+    /// Offers eager requests (see [`super::eager`]).
+    pub const fn with_eager(self, eager: bool) -> Self {
+        // INVARIANT: The numbers do not change.
+        Self { eager, ..self }
     }
 
     /// Tells the server the name of the session in advance, as a hash.
@@ -165,6 +185,8 @@ impl ConnReq {
             }
             .with_inline_imm(msg.flags & INLINE_IMM != 0)
             .with_short_responses(msg.flags & SHORT_RESPONSES != 0)
+            .with_auth(msg.flags & AUTH != 0)
+            .with_eager(msg.flags & EAGER != 0)
         })
     }
 
@@ -183,7 +205,9 @@ impl ConnReq {
             paths_uuid: self.session.0,
             flags: flag(self.first, FIRST_CONN)
                 | flag(self.inline_imm, INLINE_IMM)
-                | flag(self.short_responses, SHORT_RESPONSES),
+                | flag(self.short_responses, SHORT_RESPONSES)
+                | flag(self.auth, AUTH)
+                | flag(self.eager, EAGER),
             reserved: [0; 3],
             name_hash: self.name_hash.into(),
         })
@@ -222,6 +246,16 @@ impl ConnReq {
     /// Returns whether the client accepts short responses.
     pub const fn short_responses(&self) -> bool {
         self.short_responses
+    }
+
+    /// Returns whether the client asks for authentication.
+    pub const fn auth(&self) -> bool {
+        self.auth
+    }
+
+    /// Returns whether the client offers eager requests.
+    pub const fn eager(&self) -> bool {
+        self.eager
     }
 
     /// Returns whether the client is going to name its session `name`, as far as it has told. A

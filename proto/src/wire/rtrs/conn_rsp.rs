@@ -15,6 +15,10 @@ use zerocopy_derive::{
 };
 
 use crate::{
+    auth::{
+        Nonce,
+        NONCE_SIZE, //
+    },
     error::WireError,
     imm::{
         sanitize_errno,
@@ -43,6 +47,10 @@ const NEW_RKEY: u32 = 1 << 1;
 const INLINE_IMM: u32 = 1 << 31;
 /// Not in C either. Set only if the client offered short responses.
 const SHORT_RESPONSES: u32 = 1 << 30;
+/// Nor this. Set, with a nonce, only if the client asked for authentication.
+const AUTH: u32 = 1 << 29;
+/// Nor this. Set only if the client offered eager requests, with short responses.
+const EAGER: u32 = 1 << 28;
 
 #[derive(FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
 #[repr(C)]
@@ -54,7 +62,9 @@ struct WireConnRsp {
     max_io_size: U32,
     max_hdr_size: U32,
     flags: U32,
-    reserved: [u8; 36],
+    /// Reserved in C.
+    nonce: [u8; NONCE_SIZE],
+    reserved: [u8; 4],
 }
 
 const _: () = assert!(size_of::<WireConnRsp>() == CONN_MSG_SIZE);
@@ -85,6 +95,8 @@ pub struct ConnAccept {
     new_rkey: bool,
     inline_imm: bool,
     short_responses: bool,
+    eager: bool,
+    nonce: Option<Nonce>,
 }
 
 impl ConnAccept {
@@ -124,6 +136,8 @@ impl ConnAccept {
                 new_rkey,
                 inline_imm: false,
                 short_responses: false,
+                eager: false,
+                nonce: None,
             }),
             Err(e) => Err(e),
         }
@@ -153,6 +167,30 @@ impl ConnAccept {
     /// of a READ.
     pub const fn short_responses(&self) -> bool {
         self.short_responses
+    }
+
+    /// Accepts eager requests, which the client offered.
+    pub const fn with_eager(self, eager: bool) -> Self {
+        // INVARIANT: The numbers do not change.
+        Self { eager, ..self }
+    }
+
+    /// Returns whether requests are eager where they fit (see [`super::eager`]). Only with
+    /// short responses, and without inline immediates.
+    pub const fn eager(&self) -> bool {
+        self.eager && self.short_responses && !self.inline_imm
+    }
+
+    /// Agrees to authentication, which the client asked for, and sends the server's nonce for
+    /// this connection.
+    pub const fn with_nonce(self, nonce: Option<Nonce>) -> Self {
+        // INVARIANT: The numbers do not change.
+        Self { nonce, ..self }
+    }
+
+    /// Returns the server's nonce, if the server agrees to authentication.
+    pub const fn nonce(&self) -> Option<Nonce> {
+        self.nonce
     }
 
     /// Returns the layout of the immediates of requests.
@@ -222,7 +260,9 @@ impl ConnRsp {
                 msg.flags.get() & NEW_RKEY != 0,
             )?
             .with_inline_imm(msg.flags.get() & INLINE_IMM != 0)
-            .with_short_responses(msg.flags.get() & SHORT_RESPONSES != 0),
+            .with_short_responses(msg.flags.get() & SHORT_RESPONSES != 0)
+            .with_eager(msg.flags.get() & EAGER != 0)
+            .with_nonce((msg.flags.get() & AUTH != 0).then_some(Nonce(msg.nonce))),
         ))
     }
 
@@ -236,7 +276,8 @@ impl ConnRsp {
             max_io_size: 0.into(),
             max_hdr_size: 0.into(),
             flags: 0.into(),
-            reserved: [0; 36],
+            nonce: [0; NONCE_SIZE],
+            reserved: [0; 4],
         };
         match self {
             Self::Accept(accept) => {
@@ -246,8 +287,13 @@ impl ConnRsp {
                 let flag = |set: bool, bit: u32| if set { bit } else { 0 };
                 let flags = flag(accept.new_rkey, NEW_RKEY)
                     | flag(accept.inline_imm, INLINE_IMM)
-                    | flag(accept.short_responses, SHORT_RESPONSES);
+                    | flag(accept.short_responses, SHORT_RESPONSES)
+                    | flag(accept.eager(), EAGER)
+                    | flag(accept.nonce.is_some(), AUTH);
                 msg.flags = flags.into();
+                if let Some(Nonce(nonce)) = accept.nonce {
+                    msg.nonce = nonce;
+                }
             }
             Self::Reject(errno) => {
                 // `errno` is not 0, so a reject does not read as an accept.
@@ -266,7 +312,7 @@ mod tests {
     fn layout() {
         assert_layout!(WireConnRsp, 56, {
             magic: 0, version: 2, errno: 4, queue_depth: 6, max_io_size: 8,
-            max_hdr_size: 12, flags: 16, reserved: 20,
+            max_hdr_size: 12, flags: 16, nonce: 20, reserved: 52,
         });
     }
 }

@@ -16,6 +16,13 @@ use zerocopy_derive::{
 };
 
 use crate::{
+    auth::{
+        KeyName,
+        Nonce,
+        MAX_KEY_NAME,
+        NONCE_SIZE,
+        PROOF_SIZE, //
+    },
     error::WireError,
     imm::IoReqLayout,
     limits::BufId,
@@ -38,6 +45,9 @@ use super::{
 /// Size of an INFO_REQ in bytes.
 pub const INFO_REQ_SIZE: usize = 272;
 
+/// Size of an INFO_REQ with a proof at its end, in bytes. Not in C.
+pub const AUTH_INFO_REQ_SIZE: usize = 400;
+
 #[derive(FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
 #[repr(C)]
 struct WireInfoReq {
@@ -46,6 +56,18 @@ struct WireInfoReq {
     name: NameBuf,
     reserved: [u8; 14],
 }
+
+/// Follows on an INFO_REQ.
+#[derive(FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
+#[repr(C)]
+struct WireInfoAuth {
+    key: [u8; MAX_KEY_NAME + 1],
+    nonce: [u8; NONCE_SIZE],
+    /// Written and read by [`crate::auth`].
+    proof: [u8; PROOF_SIZE],
+}
+
+const _: () = assert!(size_of::<WireInfoReq>() + size_of::<WireInfoAuth>() == AUTH_INFO_REQ_SIZE);
 
 #[derive(FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
 #[repr(C)]
@@ -60,6 +82,27 @@ const _: () = assert!(size_of::<WireInfoReq>() == INFO_REQ_SIZE);
 /// Returns the size in bytes of an INFO_RSP with `count` descriptors.
 pub const fn info_rsp_size(count: u16) -> usize {
     size_of::<WireInfoRsp>() + count as usize * size_of::<WireDesc>()
+}
+
+/// What a client that proves a key adds to INFO_REQ, beside the proof.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct InfoAuth {
+    /// Name of the key.
+    pub key: KeyName,
+    /// The client's nonce.
+    pub nonce: Nonce,
+}
+
+impl InfoAuth {
+    /// Parses it in an INFO_REQ.
+    pub fn parse(message: &[u8; AUTH_INFO_REQ_SIZE]) -> Result<Self, WireError> {
+        let rest = message.get(INFO_REQ_SIZE..).unwrap_or_default();
+        let msg: WireInfoAuth = wire::read(rest)?;
+        Ok(Self {
+            key: KeyName::from_field(&msg.key).ok_or(WireError::Name)?,
+            nonce: Nonce(msg.nonce),
+        })
+    }
 }
 
 /// A client's INFO_REQ.
@@ -94,6 +137,20 @@ impl<'a> InfoReq<'a> {
             reserved: [0; 14],
         };
         wire::write(&msg, buf)
+    }
+
+    /// Returns the message of a client that proves a key, which
+    /// [adds the proof](crate::auth::prove).
+    pub fn encode_auth(&self, auth: &InfoAuth) -> Result<[u8; AUTH_INFO_REQ_SIZE], WireError> {
+        let mut message = [0; AUTH_INFO_REQ_SIZE];
+        let start = self.encode(&mut message)?;
+        let rest = WireInfoAuth {
+            key: auth.key.to_field(),
+            nonce: auth.nonce.0,
+            proof: [0; PROOF_SIZE],
+        };
+        wire::write(&rest, message.get_mut(start..).unwrap_or_default())?;
+        Ok(message)
     }
 }
 
@@ -212,6 +269,7 @@ mod tests {
     fn layout() {
         // The name includes the first reserved byte of C, at 257.
         assert_layout!(WireInfoReq, 272, { kind: 0, name: 2, reserved: 257 + 1 });
+        assert_layout!(WireInfoAuth, 128, { key: 0, nonce: 64, proof: 96 });
         assert_layout!(WireInfoRsp, 8, { kind: 0, count: 2, reserved: 4 });
         assert_eq!(info_rsp_size(3), 8 + 3 * 16);
     }

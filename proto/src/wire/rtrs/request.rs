@@ -75,6 +75,11 @@ pub enum DataTransfer {
     ToServer,
     /// READ without a descriptor: no data.
     None,
+    /// Eager READ without a descriptor: the data come with the response, in a message.
+    InResponse {
+        /// Bytes of the data.
+        len: u32,
+    },
     /// READ: the server writes the data to the client's buffer.
     ToClient {
         /// The client's buffer.
@@ -84,12 +89,32 @@ pub enum DataTransfer {
     },
 }
 
-/// A request in a chunk.
+impl DataTransfer {
+    /// Returns whether the client gets data.
+    #[inline]
+    pub const fn is_to_client(self) -> bool {
+        match self {
+            Self::ToServer | Self::None => false,
+            Self::InResponse { .. } | Self::ToClient { .. } => true,
+        }
+    }
+
+    /// Returns the number of bytes of data that the client gets.
+    #[inline]
+    pub const fn len_to_client(self) -> u32 {
+        match self {
+            Self::ToServer | Self::None => 0,
+            Self::InResponse { len } => len,
+            Self::ToClient { desc, .. } => desc.len(),
+        }
+    }
+}
+
+/// A request, in a chunk or [eager](super::eager).
 ///
 /// # Invariants
 ///
-/// `usr_len <= offset`, and for a transfer to the client its buffer is not longer than the space
-/// for data in the chunk.
+/// `usr_len <= offset`, and the client gets no more data than there is space for in the chunk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RequestMsg {
     offset: u32,
@@ -98,7 +123,16 @@ pub struct RequestMsg {
 }
 
 impl RequestMsg {
+    /// A request without data and message.
+    // INVARIANT: All is 0, and there is no buffer.
+    pub const EMPTY: Self = Self {
+        offset: 0,
+        usr_len: 0,
+        transfer: DataTransfer::None,
+    };
+
     /// Creates a request with `data_len` bytes of data and `usr_len` bytes of user message.
+    #[inline]
     pub const fn new(
         data_len: u32,
         usr_len: u16,
@@ -110,6 +144,7 @@ impl RequestMsg {
         Self::at(offset, usr_len, transfer)
     }
 
+    #[inline]
     const fn at(offset: u32, usr_len: u16, transfer: DataTransfer) -> Result<Self, WireError> {
         let Some(data_len) = offset.checked_sub(usr_len as u32) else {
             return Err(WireError::UserLength {
@@ -117,10 +152,8 @@ impl RequestMsg {
                 offset,
             });
         };
-        if let DataTransfer::ToClient { desc, .. } = transfer {
-            if desc.len() > data_len {
-                return Err(WireError::DescriptorLength(desc.len()));
-            }
+        if transfer.len_to_client() > data_len {
+            return Err(WireError::DescriptorLength(transfer.len_to_client()));
         }
         // INVARIANT: Both checked just above.
         Ok(Self {
@@ -133,6 +166,7 @@ impl RequestMsg {
     /// Parses the RTRS message at `offset` of a chunk.
     ///
     /// `message` is a copy of the bytes in [`Self::message_range`].
+    #[inline]
     pub fn parse(message: &[u8], offset: u32) -> Result<Self, WireError> {
         let msg: WireWrite = wire::read(message)?;
         let usr_len = msg.usr_len.get();
@@ -163,8 +197,17 @@ impl RequestMsg {
         }
     }
 
+    /// Returns the same request with another transfer, of which the client gets no more data than
+    /// there is space for.
+    #[inline]
+    pub(super) const fn with_transfer(self, transfer: DataTransfer) -> Self {
+        // INVARIANT: As the caller promises.
+        Self { transfer, ..self }
+    }
+
     /// Returns the bytes of a chunk of `chunk_size` bytes that an RTRS message at `offset` can
     /// occupy: at most [`MAX_REQUEST_MSG_SIZE`], fewer at the end of the chunk.
+    #[inline]
     pub fn message_range(offset: u32, chunk_size: u32) -> Result<Range<usize>, WireError> {
         let start = offset as usize;
         let end = start
@@ -178,6 +221,7 @@ impl RequestMsg {
 
     /// Writes the RTRS message to `buf`, which starts after the user message, and returns its
     /// length.
+    #[inline]
     pub fn encode(&self, buf: &mut [u8]) -> Result<usize, WireError> {
         let read = |flags: u16, sg_cnt: u16| WireRead {
             kind: TYPE_READ.into(),
@@ -193,7 +237,7 @@ impl RequestMsg {
                 };
                 wire::write(&msg, buf)
             }
-            DataTransfer::None => wire::write(&read(0, 0), buf),
+            DataTransfer::None | DataTransfer::InResponse { .. } => wire::write(&read(0, 0), buf),
             DataTransfer::ToClient { desc, invalidate } => {
                 let flags = if invalidate { NEED_INVALIDATE } else { 0 };
                 let msg = WireReadWithDesc {
@@ -218,10 +262,31 @@ impl RequestMsg {
         self.offset.saturating_sub(self.usr_len as u32)
     }
 
+    /// Returns the number of bytes of data that go to the server.
+    #[inline]
+    pub const fn len_to_server(&self) -> u32 {
+        match self.transfer {
+            DataTransfer::ToServer => self.data_len(),
+            _ => 0,
+        }
+    }
+
     /// Returns the bytes of the chunk that contain the user message.
     #[inline]
     pub const fn user_range(&self) -> Range<usize> {
         self.data_len() as usize..self.offset as usize
+    }
+
+    /// Returns the length of the user message in bytes.
+    #[inline]
+    pub const fn user_len(&self) -> usize {
+        self.usr_len as usize
+    }
+
+    /// Returns the same as it is on the wire.
+    #[inline]
+    pub(super) const fn usr_len(&self) -> u16 {
+        self.usr_len
     }
 
     /// Returns the direction of the data.
