@@ -45,7 +45,7 @@ use rtrs::kernel_ext::{
 };
 
 use crate::{
-    deferred_drop,
+    background,
     device::Device,
     disk_sysfs::Unmap,
     mapping::{
@@ -166,7 +166,9 @@ impl BlockSession {
         // Connected, as it has the claim. From here on `unmap_device` finds the device.
         let connected = Option::as_mut(&mut guard).ok_or(ENOTCONN)?;
         connected.devices.reserve(1, GFP_KERNEL)?;
-        let entries = new.create_files(&session.resources, handle, session.clone(), options)?;
+        let entries = new
+            .create_files(&session.resources, handle, session.clone(), options)
+            .inspect_err(|_| new.abort())?;
         let mapping = Mapping::new(new, entries);
         let pushed = connected
             .devices
@@ -275,12 +277,13 @@ impl BlockSession {
                 mapping.begin_forced_unmap();
             }
             UnmapMode::Normal => {
+                let waits = device.waits();
                 if let Err(busy) = mapping.begin_unmap() {
                     return Ok(Err(busy));
                 }
-                // Without a path I/O may wait for long, and there is no opener left that
-                // needs it.
-                if !connected.rtrs.is_connected() {
+                // Without a path or its device I/O may wait for long, and there is no opener
+                // left that needs it.
+                if !connected.rtrs.is_connected() || waits {
                     mapping.abort(&connected.rtrs, shared);
                 }
             }
@@ -323,7 +326,7 @@ impl Unmap for BlockSession {
             UnmapMode::Normal if !device.stall.is_stalled() => CLOSE_TIMEOUT,
             UnmapMode::Normal | UnmapMode::Force => FORCED_CLOSE_TIMEOUT,
         };
-        if !deferred_drop::drop_within(&self.resources.queue, rest, limit) {
+        if !background::drop_within(&self.resources.queue, rest, limit) {
             pr_warn!(
                 "rnbd{}: unmapped, but the server has not closed it yet\n",
                 device.number

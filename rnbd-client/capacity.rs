@@ -6,12 +6,13 @@
 #![deny(unsafe_code)]
 
 use kernel::{
-    new_mutex,
     prelude::*,
-    sync::{
-        Arc,
-        Mutex, //
-    }, //
+    sync::Arc, //
+};
+
+use rtrs::{
+    kernel_ext::noio_mutex::NoIoMutex,
+    new_noio_mutex, //
 };
 
 use crate::mq::DiskCapacity;
@@ -23,7 +24,7 @@ pub(crate) struct Capacity {
     number: u32,
     /// Held while the capacity of the disk changes. No other lock is taken under it.
     #[pin]
-    inner: Mutex<Inner>,
+    inner: NoIoMutex<Inner>,
 }
 
 struct Inner {
@@ -43,7 +44,7 @@ impl Capacity {
         Arc::pin_init(
             pin_init!(Self {
                 number,
-                inner <- new_mutex!(inner, "rnbd_capacity"),
+                inner <- new_noio_mutex!(inner, "rnbd_capacity"),
             }),
             GFP_KERNEL,
         )

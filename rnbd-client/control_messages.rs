@@ -166,7 +166,7 @@ pub(crate) fn close(session: &Session, device: DeviceId) {
 /// Logs that the server has a device of a kind that cannot be mapped, and returns the error for
 /// it.
 fn unsupported(device: &Device) -> Error {
-    rtrs::pr_err_ratelimited!(
+    rtrs::pr_err_ratelimited!(u64::from(device.number) =>
         "rnbd{}: {} is a zoned device, which cannot be mapped\n",
         device.number,
         Plain(device.path.escape_ascii())
@@ -178,18 +178,4 @@ fn unsupported(device: &Device) -> Error {
 fn malformed(err: WireError) -> Error {
     pr_err!("malformed response from the server: {}\n", Plain(err));
     EPROTO
-}
-
-/// Returns whether `err` may come from the transport, or from a passing shortage, rather than
-/// being the decision of the server about a device.
-pub(crate) fn is_transient(err: Error) -> bool {
-    [
-        ECONNABORTED,
-        ETIMEDOUT,
-        ENOTCONN,
-        ERESTARTSYS,
-        ENOMEM,
-        ENOSPC,
-    ]
-    .contains(&err)
 }

@@ -4,25 +4,32 @@
 
 #![deny(unsafe_code)]
 
-use core::fmt;
+use core::{
+    fmt,
+    sync::atomic::{
+        AtomicBool,
+        AtomicU32,
+        AtomicU64,
+        Ordering::Relaxed, //
+    }, //
+};
 
 use kernel::{
     prelude::*,
     sync::{
-        atomic::{
-            Atomic,
-            Relaxed, //
-        },
         Arc,
         SetOnce, //
     }, //
 };
 
-use rnbd_proto::wire::rnbd::{
-    AccessMode,
-    Description,
-    DeviceId,
-    DeviceIdentity, //
+use rnbd_proto::{
+    reopen_failure::AbsentIo,
+    wire::rnbd::{
+        AccessMode,
+        Description,
+        DeviceId,
+        DeviceIdentity, //
+    }, //
 };
 
 use rtrs::{
@@ -58,7 +65,7 @@ pub(crate) struct Device {
     pub(crate) mode: AccessMode,
     /// [`HAS_ID`] and the id on the server, which is another one each time that the server
     /// opens the device. 0 when the server does not have it open, or not as it was: I/O fails.
-    server_id: Atomic<u64>,
+    server_id: AtomicU64,
     /// That of the disk, in bytes. Set when the device is opened for the first time.
     logical_block_size: SetOnce<u32>,
     /// Name of the server's device that no other device has.
@@ -69,7 +76,9 @@ pub(crate) struct Device {
     pub(crate) capacity: Arc<Capacity>,
     /// Changes its disk as the server's device changes.
     pub(crate) follower: Arc<Follower>,
-    state: Atomic<u32>,
+    /// Whether I/O waits until the server has the device, which it did not have.
+    waits: AtomicBool,
+    state: AtomicU32,
     /// How long requests wait for a path, and then for their completion.
     pub(crate) latency: Arc<Latency>,
     /// The message ids of its requests.
@@ -117,13 +126,14 @@ impl Device {
             transport,
             path: copy,
             mode,
-            server_id: Atomic::new(0),
+            server_id: AtomicU64::new(0),
             logical_block_size: SetOnce::new(),
             identity: SetOnce::new(),
             number,
             capacity: Capacity::new(number)?,
             follower: Follower::new(number, mode.writes(), queue)?,
-            state: Atomic::new(MAPPED),
+            waits: AtomicBool::new(false),
+            state: AtomicU32::new(MAPPED),
             latency: Latency::new(["wait", "remote"])?,
             ids,
             stall: Stall::new(number)?,
@@ -183,7 +193,7 @@ impl Device {
     pub(crate) fn check_identity(&self, description: &Description) -> Result {
         match (self.identity(), description.device_identity()) {
             (Some(disk), Some(other)) if *disk != other => {
-                rtrs::pr_err_ratelimited!(
+                rtrs::pr_err_ratelimited!(u64::from(self.number) =>
                     "rnbd{}: the server's device is another disk now, {} in place of {}; unmap it and map the right one\n",
                     self.number,
                     Plain(other),
@@ -249,10 +259,22 @@ impl Device {
         id
     }
 
+    /// Records what becomes of I/O while the server does not have the device.
+    pub(crate) fn set_absent(&self, io: AbsentIo) {
+        self.waits.store(io == AbsentIo::Waits, Relaxed);
+    }
+
+    /// Returns whether I/O waits until the server has the device.
+    pub(crate) fn waits(&self) -> bool {
+        self.waits.load(Relaxed) && self.state.load(Relaxed) == MAPPED
+    }
+
     /// Keeps the disk from being opened. To be called under [`crate::mq::Disk::with_openers`].
     pub(crate) fn begin_unmap(&self) {
         // An aborted device stays aborted.
-        let _ = self.state.cmpxchg(MAPPED, UNMAPPING, Relaxed);
+        let _ = self
+            .state
+            .compare_exchange(MAPPED, UNMAPPING, Relaxed, Relaxed);
     }
 
     /// Fails requests from now on.

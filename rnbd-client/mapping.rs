@@ -55,6 +55,7 @@ use crate::{
         LiveLimits, //
     },
     open_devices::OpenDevice,
+    partition_scan::scan_partitions,
     probe::probe,
     rtrs_session::{
         RtrsSession,
@@ -143,8 +144,8 @@ pub(crate) struct Entries {
 }
 
 impl NewMapping {
-    /// Has the server open a device, and adds a disk for it. Takes as long as the server does,
-    /// for opening the device and for reading its partition table.
+    /// Has the server open a device, and adds a disk for it. Takes as long as the server does for
+    /// opening the device, and up to 10 s more for reading its partition table.
     pub(crate) fn new(
         resources: &ModuleResources,
         session: &SessionHandle,
@@ -178,6 +179,7 @@ impl NewMapping {
         let disk = Disk::add(session.tag_set.clone(), &config, device)?;
         let resizable = Resizable::new(capacity, disk.capacity()?)?;
         let followed = Followed::new(follower, disk.handle()?);
+        scan_partitions(&resources.queue, disk.handle()?, number.get())?;
         pr_info!(
             "rnbd{}: {} on session {}, {}, {} sectors, blocks of {}\n",
             number.get(),
@@ -222,6 +224,26 @@ impl NewMapping {
             _latency: latency,
         })
     }
+
+    /// Fails I/O, for which a worker that reads the partition table may be waiting. Dropping the
+    /// disk would wait for that worker.
+    pub(crate) fn abort(&self) {
+        let device = self.disk.device();
+        device.abort();
+        device.transport.kick_requeue_list();
+        if !self.disk.wait_idle(ABORT_TIMEOUT) {
+            withdraw_all(&self.disk);
+        }
+    }
+}
+
+/// Withdraws all requests in flight. Returns false if some are left.
+fn withdraw_all(disk: &Disk<Device>) -> bool {
+    let device = disk.device();
+    disk.for_each_started(|tag| {
+        device.withdraw(tag);
+    });
+    disk.wait_idle(WITHDRAWAL_TIMEOUT)
 }
 
 fn disk_name(number: &DiskNumber) -> Result<CString> {
@@ -305,22 +327,13 @@ impl Mapping {
             if !shared {
                 pr_warn!("rnbd{number}: no response to its I/O, closing the session\n");
                 session.close();
-            } else if !self.withdraw_all() {
+            } else if !withdraw_all(&self.disk) {
                 pr_warn!("rnbd{number}: no response to its I/O, reconnecting the session\n");
                 session.reset("no response to I/O of a device that is being unmapped");
             }
         }
         // Not earlier, as this waits for the I/O of a mounted file system.
         self.disk.mark_dead();
-    }
-
-    /// Withdraws all requests in flight. Returns false if some are left.
-    fn withdraw_all(&self) -> bool {
-        let device = self.disk.device();
-        self.disk.for_each_started(|tag| {
-            device.withdraw(tag);
-        });
-        self.disk.wait_idle(WITHDRAWAL_TIMEOUT)
     }
 }
 

@@ -7,14 +7,15 @@
 
 #![deny(unsafe_code)]
 
+use core::sync::atomic::{
+    AtomicU32,
+    Ordering::Relaxed, //
+};
+
 use kernel::{
     new_spinlock_irq,
     prelude::*,
     sync::{
-        atomic::{
-            Atomic,
-            Relaxed, //
-        },
         Arc,
         SpinLockIrq, //
     }, //
@@ -27,7 +28,7 @@ use crate::stall::Stall;
 /// The message ids.
 #[pin_data]
 pub(crate) struct MessageIds {
-    by_tag: KVec<Atomic<u32>>,
+    by_tag: KVec<AtomicU32>,
     /// Taken when a request is withdrawn, and when such a request has ended.
     #[pin]
     unused: SpinLockIrq<Unused>,
@@ -46,7 +47,7 @@ impl MessageIds {
         let ids = share.tags.checked_add(share.spares).ok_or(EINVAL)?;
         let mut by_tag = KVec::with_capacity(share.tags as usize, GFP_KERNEL)?;
         for tag in 0..share.tags {
-            by_tag.push(Atomic::new(tag), GFP_KERNEL)?;
+            by_tag.push(AtomicU32::new(tag), GFP_KERNEL)?;
         }
         let mut spare = KVec::with_capacity(ids as usize, GFP_KERNEL)?;
         for id in share.tags..ids {
@@ -75,13 +76,13 @@ impl MessageIds {
     pub(crate) fn replace(&self, tag: u32) -> Option<u32> {
         let slot = self.by_tag.get(tag as usize)?;
         let spare = self.unused.lock().spare.pop()?;
-        Some(slot.xchg(spare, Relaxed))
+        Some(slot.swap(spare, Relaxed))
     }
 
     /// Gives a tag the message id back that [`Self::replace`] returned.
     pub(crate) fn restore(&self, tag: u32, id: u32) {
         if let Some(slot) = self.by_tag.get(tag as usize) {
-            self.free(slot.xchg(id, Relaxed));
+            self.free(slot.swap(id, Relaxed));
         }
     }
 

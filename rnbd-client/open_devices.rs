@@ -11,12 +11,12 @@
 
 #![deny(unsafe_code)]
 
+mod absent;
+
 use kernel::{
-    new_mutex,
     prelude::*,
     sync::{
         Arc,
-        Mutex,
         SetOnce, //
     },
     time::{
@@ -25,9 +25,12 @@ use kernel::{
     }, //
 };
 
-use rnbd_proto::wire::rnbd::{
-    Description,
-    Features, //
+use rnbd_proto::{
+    reopen_failure::ReopenFailure,
+    wire::rnbd::{
+        Description,
+        Features, //
+    }, //
 };
 
 use rtrs::{
@@ -36,10 +39,13 @@ use rtrs::{
         Session, //
     },
     kernel_ext::{
-        killable,
         log::Plain,
+        noio_mutex::NoIoMutex,
+        work::OwnedWork,
         workqueue::WorkqueueHandle, //
-    }, //
+    },
+    new_noio_mutex,
+    new_owned_work, //
 };
 
 use crate::{
@@ -48,6 +54,10 @@ use crate::{
     device::Device,
     message_ids::MessageIds, //
 };
+
+use absent::AbsentDevices;
+
+const REOPEN: u64 = 0;
 
 /// How often a device that stalls is looked at before it is closed.
 const POLL_INTERVAL: Delta = Delta::from_millis(100);
@@ -63,11 +73,16 @@ pub(crate) struct OpenDevices {
     /// Held while the server opens a device, so that none is missed when the session is lost
     /// in between.
     #[pin]
-    list: Mutex<List>,
+    list: NoIoMutex<List>,
+    /// Scheduled while the server lacks some of the devices.
+    #[pin]
+    reopen_work: OwnedWork<Self, REOPEN>,
 }
 
 struct List {
     devices: KVec<Arc<Device>>,
+    /// Those of `devices` that the server did not have.
+    absent: AbsentDevices,
     /// Each device was reopened, or marked as closed, since versions were exchanged last.
     /// Otherwise ids may be those of a session that the server has forgotten.
     reopened: bool,
@@ -82,16 +97,18 @@ impl OpenDevices {
         copy.extend_from_slice(name, GFP_KERNEL)?;
         let list = List {
             devices: KVec::new(),
+            absent: AbsentDevices::new(),
             reopened: true,
             features: Features::NONE,
         };
-        let announcer = Announcer::new(queue)?;
+        let announcer = Announcer::new(queue.clone())?;
         Arc::pin_init(
             pin_init!(Self {
                 name: copy,
                 ids: SetOnce::new(),
                 announcer,
-                list <- new_mutex!(list, "rnbd_open_devices"),
+                list <- new_noio_mutex!(list, "rnbd_open_devices"),
+                reopen_work <- new_owned_work!(queue, "rnbd_client_reopen"),
             }),
             GFP_KERNEL,
         )
@@ -99,7 +116,7 @@ impl OpenDevices {
 
     /// Exchanges versions with the server for the first time.
     pub(crate) fn start(&self, session: &Session) -> Result {
-        let mut list = killable::lock(&self.list)?;
+        let mut list = self.list.lock_killable()?;
         list.features = control_messages::exchange_versions(session)?;
         Ok(())
     }
@@ -115,8 +132,10 @@ impl OpenDevices {
         self: &Arc<Self>,
         device: &Arc<Device>,
     ) -> Result<(OpenDevice, Description)> {
-        let mut list = killable::lock(&self.list)?;
+        let mut list = self.list.lock_killable()?;
         list.devices.reserve(1, GFP_KERNEL)?;
+        let devices = list.devices.len() + 1;
+        list.absent.reserve(devices)?;
         let (id, description) = control_messages::open(device, list.features)?;
         device.set_open(id, &description)?;
         device.capacity.opened(description.geometry.sectors());
@@ -136,11 +155,17 @@ impl OpenDevices {
 
     /// Has the server open `device`, which is in the list, once more.
     pub(crate) fn reopen(&self, device: &Device) -> Result {
-        let list = killable::lock(&self.list)?;
+        let mut list = self.list.lock_killable()?;
         control_messages::reopen(device, list.features)?;
+        list.absent.remove(device);
+        self.announce_reopened(device);
+        Ok(())
+    }
+
+    /// Tells users that the server has opened `device` once more.
+    fn announce_reopened(&self, device: &Device) {
         pr_info!("rnbd{}: reopened\n", device.number);
         self.announcer.state_changed();
-        Ok(())
     }
 }
 
@@ -154,30 +179,23 @@ impl Events for OpenDevices {
         self.announcer.state_changed();
     }
 
-    fn reconnected(&self, session: &Arc<Session>) -> Result {
-        let mut list = self.list.lock();
+    fn reconnected(self: Arc<Self>, session: &Arc<Session>) -> Result {
+        let mut guard = self.list.lock();
+        let list = &mut *guard;
         list.reopened = false;
         list.features = control_messages::exchange_versions(session)?;
         for device in &list.devices {
-            match control_messages::reopen(device, list.features) {
-                Ok(()) => (),
-                Err(err) if control_messages::is_transient(err) => return Err(err),
-                Err(err) => {
-                    rtrs::pr_err_ratelimited!(
-                        "rnbd{}: the server cannot reopen it: {err:?}; I/O fails until remap_device\n",
-                        device.number
-                    );
-                    device.set_closed();
-                }
-            }
+            Self::try_reopen(list.features, &mut list.absent, device)?;
         }
         list.reopened = true;
         self.announcer.state_changed();
+        let open = list.devices.iter().filter(|device| device.id().is_some());
         pr_info!(
             "session {}: reconnected, {} devices reopened\n",
             Plain(self.name.escape_ascii()),
-            list.devices.len()
+            open.count()
         );
+        self.schedule_reopen(&list.absent);
         Ok(())
     }
 
@@ -198,7 +216,9 @@ impl Events for OpenDevices {
         for device in list.devices.iter().filter(|device| device.is_mapped()) {
             match control_messages::query(device, list.features) {
                 Ok(()) => unconfirmed |= device.follower.is_unconfirmed(),
-                Err(err) if control_messages::is_transient(err) => return Err(err),
+                Err(err) if ReopenFailure::of(-err.to_errno()) == ReopenFailure::Passing => {
+                    return Err(err);
+                }
                 // The server has not forgotten the session in between: then it does not execute
                 // a query before versions are exchanged, for which this lock is needed.
                 Err(ENOENT) => {
@@ -221,7 +241,7 @@ impl Events for OpenDevices {
                 }
                 Err(err) => {
                     let number = device.number;
-                    rtrs::pr_err_ratelimited!("rnbd{number}: cannot update its size: {err:?}\n");
+                    rtrs::pr_err_ratelimited!(u64::from(device.number) => "rnbd{number}: cannot update its size: {err:?}\n");
                 }
             }
         }
@@ -253,6 +273,7 @@ impl Drop for OpenDevice {
         let mut list = self.open_devices.list.lock();
         let index = list.devices.iter().position(is_ours);
         let entry = index.and_then(|index| list.devices.remove(index).ok());
+        list.absent.remove(&self.device);
         // Under the lock: a server that lost the session starts to count ids again, and opens no
         // other device under this id until the lock is released.
         //

@@ -8,10 +8,9 @@
 
 #![deny(unsafe_code)]
 
-use kernel::{
-    prelude::*,
-    sync::atomic::Relaxed, //
-};
+use core::sync::atomic::Ordering::Relaxed;
+
+use kernel::prelude::*;
 
 use rnbd_proto::{
     latency::OpKind,
@@ -53,6 +52,7 @@ const WAIT: usize = 0;
 const REMOTE: usize = 1;
 
 /// Returns the direction and the length of the data of `request`.
+#[inline]
 fn direction(request: &Request) -> Result<(Direction, u32)> {
     Ok(match request.op()? {
         BlockOp::Read => (Direction::Read, request.bytes()),
@@ -63,6 +63,7 @@ fn direction(request: &Request) -> Result<(Direction, u32)> {
 }
 
 /// Returns the flags of the message for a request.
+#[inline]
 fn io_flags(op: BlockOp, flags: Flags) -> IoFlags {
     let when = |set: bool, flag: IoFlags| if set { flag } else { IoFlags::NONE };
     // As `op_is_sync` of the block layer, which this stands for.
@@ -78,10 +79,17 @@ fn io_flags(op: BlockOp, flags: Flags) -> IoFlags {
 }
 
 /// Returns the id of a device whose requests may be sent.
+///
+/// # Errors
+///
+/// `EAGAIN` for requests that are to be sent later, `EIO` for those that fail.
+#[inline]
 fn usable_id(device: &Device) -> Result<DeviceId> {
     match device.is_aborted() || device.stall.is_stalled() {
         true => Err(EIO),
-        false => device.id().ok_or(EIO),
+        false => device
+            .id()
+            .ok_or_else(|| if device.waits() { EAGAIN } else { EIO }),
     }
 }
 
@@ -99,6 +107,7 @@ impl Device {
 impl Operations for Device {
     type Module = crate::LocalModule;
 
+    #[inline]
     fn queue_rq(&self, payload: RequestPayload<Self>) {
         let request = payload.request();
         if let Some(now) = self.latency.now() {
@@ -115,13 +124,14 @@ impl Operations for Device {
             .submit(dir, permit, queue, len, PayloadBox::new(payload));
         match submitted {
             Ok(()) => {}
-            // No space in the RDMA device at the moment.
-            Err((payload, ENOMEM | ENOSPC)) => payload.later(),
+            // No space in the RDMA device at the moment, or the server lacks the device.
+            Err((payload, ENOMEM | ENOSPC | EAGAIN)) => payload.later(),
             // Whatever the error of the transport, to the block layer it is an I/O error.
             Err((payload, _)) => payload.done(Err(EIO)),
         }
     }
 
+    #[inline]
     fn encode_message(&self, request: &Request, out: &mut [u8]) -> Result<usize> {
         let id = usable_id(self)?;
         if let Some(now) = self.latency.now() {
@@ -145,9 +155,13 @@ impl Operations for Device {
     }
 
     fn check(&self) -> Result {
-        usable_id(self).map(drop)
+        match usable_id(self) {
+            Ok(_) | Err(EAGAIN) => Ok(()),
+            Err(err) => Err(err),
+        }
     }
 
+    #[inline]
     fn completing(&self, request: &Request) {
         let Some(now) = self.latency.now() else {
             return;
@@ -176,7 +190,7 @@ impl Operations for Device {
         let periods = self.transport.count_timeout(permit);
         let seconds = request.period_ms.saturating_mul(periods.into()) / 1000;
         let report = || {
-            rtrs::pr_warn_ratelimited!(
+            rtrs::pr_warn_ratelimited!(u64::from(self.number) =>
                 "rnbd{}: {request}: no response for {seconds} s\n",
                 self.number
             );
@@ -201,7 +215,7 @@ impl Operations for Device {
     }
 
     fn open(&self, writable: bool) -> Result {
-        if !self.is_mapped() {
+        if !self.is_mapped() && !self.waits() {
             return Err(ENXIO);
         }
         if writable && !self.mode.writes() {

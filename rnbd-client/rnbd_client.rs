@@ -11,11 +11,11 @@
 use kernel::prelude::*;
 
 mod announce;
+mod background;
 mod block_session;
 mod capacity;
 mod control;
 mod control_messages;
-mod deferred_drop;
 mod device;
 mod disk_number;
 mod disk_sysfs;
@@ -26,6 +26,7 @@ mod module_resources;
 mod mq;
 mod open_devices;
 mod params;
+mod partition_scan;
 mod probe;
 mod requests;
 mod rtrs_session;

@@ -14,7 +14,10 @@ use kernel::{
 };
 
 use rnbd_proto::{
-    session_identity::Conflict,
+    session_identity::{
+        check_key,
+        Conflict, //
+    },
     tag_share::TagShare,
     text::map_device::MapOptions, //
 };
@@ -90,6 +93,7 @@ impl RtrsSession {
             paths: &paths,
             port: options.port(),
             nr_poll_queues: options.nr_poll_queues,
+            key: options.key,
             settings: options.settings.or(resources.defaults.session),
             module: &crate::LocalModule::THIS_MODULE,
         };
@@ -113,20 +117,22 @@ impl RtrsSession {
     ///
     /// # Errors
     ///
-    /// `ENOTUNIQ`, with a line in the log, when they name other addresses.
+    /// `ENOTUNIQ`, with a line in the log, when they name other addresses or another key.
     pub(crate) fn check_paths(&self, options: &MapOptions<'_>) -> Result {
         let conflict = self
             .conflict(options.paths(), options.dest_port)
             .inspect_err(|err| pr_err!("map_device: option path: {err:?}\n"))?;
+        let conflict = conflict.or(check_key(options.key, self.key()).err());
         let Some(conflict) = conflict else {
             return Ok(());
         };
-        let option = match conflict {
-            Conflict::Path => "path",
-            Conflict::Port => "dest_port",
+        let (option, with) = match conflict {
+            Conflict::Path => ("path", "with other addresses"),
+            Conflict::Port => ("dest_port", "with other addresses"),
+            Conflict::Key => ("key", "with another key, or without one"),
         };
         pr_err!(
-            "map_device: option {option}: session {} exists with other addresses, {} is not mapped; leave the option out, or use another sessname\n",
+            "map_device: option {option}: session {} exists {with}, {} is not mapped; leave the option out, or use another sessname\n",
             Plain(options.sessname),
             Plain(options.device_path)
         );

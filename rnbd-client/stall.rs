@@ -8,15 +8,14 @@
 
 #![deny(unsafe_code)]
 
+use core::sync::atomic::{
+    AtomicU32,
+    Ordering::Relaxed, //
+};
+
 use kernel::{
     prelude::*,
-    sync::{
-        atomic::{
-            Atomic,
-            Relaxed, //
-        },
-        Arc, //
-    }, //
+    sync::Arc, //
 };
 
 use rtrs::client::Permit;
@@ -30,13 +29,13 @@ use crate::{
 pub(crate) struct Stall {
     /// Number of its disk.
     number: u32,
-    withdrawn: Atomic<u32>,
+    withdrawn: AtomicU32,
 }
 
 impl Stall {
     /// Creates one without requests.
     pub(crate) fn new(number: u32) -> Result<Arc<Self>> {
-        let withdrawn = Atomic::new(0);
+        let withdrawn = AtomicU32::new(0);
         Ok(Arc::new(Self { number, withdrawn }, GFP_KERNEL)?)
     }
 

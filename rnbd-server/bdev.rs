@@ -40,6 +40,7 @@ pub(crate) use device::{
 pub(crate) use limits::Limits;
 pub(crate) use lookup::{
     find,
+    name_of,
     Location, //
 };
 pub(crate) use opf::{

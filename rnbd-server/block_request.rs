@@ -58,6 +58,7 @@ use crate::{
         MAX_ZEROES,
         SECTOR_SIZE, //
     },
+    params,
     submit_queue::SubmitQueue, //
 };
 
@@ -70,6 +71,8 @@ pub(crate) struct BackingDevice {
     client_flushes: ClientFlushes,
     mode: AccessMode,
     submit_queue: Arc<SubmitQueue>,
+    /// Whether its driver may sleep in the task that submits a bio.
+    driver_sleeps: bool,
     identity: Option<Identity>,
     latency: Arc<Latency>,
 }
@@ -88,6 +91,7 @@ impl BackingDevice {
         Ok(Self {
             id,
             identity: device.identity(),
+            driver_sleeps: device.driver_sleeps(),
             device,
             bio_set: BioSet::new()?,
             post_flush: PostFlush::new(queue)?,
@@ -214,6 +218,8 @@ impl BlockRequest {
     pub(crate) fn submit(mut self, command: BioCommand) {
         // Zeroes are many segments, which the device mostly cannot take without a wait.
         if command.data == BioData::Zeroes
+            || !command.opf.can_be_nowait()
+            || self.backing.driver_sleeps
             || self.backing.submit_queue.is_busy()
             || !self.backing.device.supports_nowait()
         {
@@ -226,8 +232,10 @@ impl BlockRequest {
             ..command
         };
 
-        if let Err((request, error)) = bdev::submit(self, &command) {
-            request.fail(error);
+        match bdev::submit(self, &command) {
+            Ok(()) => {}
+            Err((request, EAGAIN)) => request.wait_for_device(),
+            Err((request, error)) => request.fail(error),
         }
     }
 
@@ -265,6 +273,15 @@ impl BlockRequest {
         queue.push(self);
     }
 
+    /// Whether later requests of the device must not overtake this one while it waits.
+    ///
+    /// A range without data waits because it may have to, mostly without need; and a device may
+    /// take few discards at a time, but any number of reads.
+    #[inline]
+    pub(crate) fn holds_back_others(&self) -> bool {
+        matches!(self.op, BlockOp::Read | BlockOp::Write | BlockOp::Flush)
+    }
+
     /// Adds the latency of the request to the histograms.
     fn record_latency(&self) {
         let latency = &self.backing.latency;
@@ -293,22 +310,27 @@ impl BlockRequest {
 }
 
 impl bdev::BioOwner for BlockRequest {
+    #[inline]
     fn bio_set(&self) -> &BioSet<Self> {
         &self.backing.bio_set
     }
 
+    #[inline]
     fn device(&self) -> &BlockDevice {
         &self.backing.device
     }
 
-    fn pages(&self) -> &Pages {
+    #[inline]
+    fn pages(&self) -> Option<&Pages> {
         self.request.pages()
     }
 
+    #[inline]
     fn submitting(&mut self) {
         self.submitted_at = self.backing.latency.now().unwrap_or(0);
     }
 
+    #[inline]
     fn must_flush(&mut self) -> bool {
         let device = &self.backing.device;
         let flags = match self.fua {
@@ -333,8 +355,10 @@ impl bdev::BioOwner for BlockRequest {
         &self.backing.post_flush
     }
 
+    #[inline]
     fn complete(self, result: Result) {
-        if self.nowait && result == Err(EAGAIN) {
+        // A device can also have ceased to support `NOWAIT` since it was asked.
+        if self.nowait && matches!(result, Err(EAGAIN | EOPNOTSUPP)) {
             return self.wait_for_device();
         }
         let result = result.map_err(|error| self.client_error(error));
@@ -388,7 +412,7 @@ pub(crate) fn bio_command(
         opf: Opf::from(BlockCommand { flags, ..command }),
         sector: io.sector(),
         len: io.len(),
-        prio: io.prio(),
+        prio: params::prio_policy().apply(io.prio()),
         data,
     })
 }

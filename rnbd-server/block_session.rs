@@ -11,18 +11,22 @@ use kernel::{
 
 use rnbd_proto::{
     async_event::EventCount,
+    auth::KeyName,
     limits::QueueDepth,
     search_path::SearchPath,
-    wire::rnbd::{
-        BlockOp,
-        DescribeMsg,
-        DescribeRsp,
-        DevInfo,
-        Features,
-        IoMsg,
-        Message,
-        SessInfo,
-        OPEN_RSP_SIZE, //
+    wire::{
+        name::SessName,
+        rnbd::{
+            BlockOp,
+            DescribeMsg,
+            DescribeRsp,
+            DevInfo,
+            Features,
+            IoMsg,
+            Message,
+            SessInfo,
+            OPEN_RSP_SIZE, //
+        }, //
     }, //
 };
 
@@ -64,21 +68,29 @@ pub(crate) struct Target {
     pub(crate) disks: Arc<DiskRegistry>,
     /// The workqueue on which devices are opened and closed.
     pub(crate) queue: WorkqueueHandle,
-    /// The workqueue on which requests are submitted that have to wait for their device.
-    pub(crate) submissions: WorkqueueHandle,
+    /// The workqueue on which devices are flushed for clients that do not.
+    pub(crate) flushes: WorkqueueHandle,
 }
 
 impl Service for Target {
+    fn admit_peer(&self, peer: &SockAddr) -> Result {
+        self.rules.admit_peer(peer)
+    }
+
+    fn admit_session(&self, peer: &SockAddr, name: SessName<'_>, key: Option<KeyName>) -> Result {
+        self.rules.admit_session(peer, name, key)
+    }
+
     fn session_up(&self, info: SessionInfo) -> Result<Arc<dyn SessionService>> {
         let depth = QueueDepth::new(info.queue_depth()).map_err(|_| EINVAL)?;
-        let acl = ExportAcl::new(info.name(), self.rules.clone())?;
+        let acl = ExportAcl::new(info.name(), info.key(), self.rules.clone())?;
         let devices = Devices::new(
             acl,
             self.search,
             self.disks.clone(),
             depth,
             self.queue.clone(),
-            self.submissions.clone(),
+            self.flushes.clone(),
         )?;
         let session = Arc::new(
             BlockSession {
@@ -123,7 +135,7 @@ impl SessionService for BlockSession {
             }
             Ok(Message::Open(_) | Message::Close(_)) => self.open_close.submit(request),
             Err(reason) => {
-                rtrs::pr_warn_ratelimited!(
+                rtrs::pr_warn_ratelimited!(self.devices.acl() =>
                     "{}: refused a message: {}\n",
                     self.devices.name(),
                     Plain(reason)
@@ -181,7 +193,7 @@ impl BlockSession {
     /// Submits a block request to the block layer, or fails it.
     fn io(&self, request: Request, io: &IoMsg) {
         let Some(backing) = self.devices.backing(io.device()) else {
-            rtrs::pr_warn_ratelimited!(
+            rtrs::pr_warn_ratelimited!(self.devices.acl() =>
                 "{}: request for unknown device {}\n",
                 self.devices.name(),
                 Plain(io.device())
@@ -191,7 +203,7 @@ impl BlockSession {
         let command = match block_request::bio_command(io, &request, &backing) {
             Ok(command) => command,
             Err(error) => {
-                rtrs::pr_warn_ratelimited!(
+                rtrs::pr_warn_ratelimited!(self.devices.acl() =>
                     "{}: refused to {:?} {} bytes at sector {}: {:?}\n",
                     self.devices.name(),
                     io.op(),

@@ -23,6 +23,7 @@ use rnbd_proto::{
 
 use crate::bdev::{
     BlockDevice,
+    DevId,
     Location,
     Mode, //
 };
@@ -73,9 +74,22 @@ impl DevicePathname {
     ///
     /// Those of [`BlockDevice::open`].
     pub(crate) fn open(&self, mode: Mode) -> Result<BlockDevice> {
+        BlockDevice::open(&self.location()?, mode)
+    }
+
+    /// Looks up the device without opening it.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Location::find`].
+    pub(crate) fn find(&self) -> Result<DevId> {
+        self.location()?.find()
+    }
+
+    fn location(&self) -> Result<Location<'_>> {
         let path = self.path();
         let Some(dir) = &self.dir else {
-            return BlockDevice::open(&Location::Anywhere { path }, mode);
+            return Ok(Location::Anywhere { path });
         };
         let below = path
             .to_bytes_with_nul()
@@ -84,7 +98,7 @@ impl DevicePathname {
             .and_then(|below| CStr::from_bytes_with_nul(below).ok())
             .ok_or(EINVAL)?;
 
-        BlockDevice::open(&Location::Inside { dir, below, path }, mode)
+        Ok(Location::Inside { dir, below, path })
     }
 }
 

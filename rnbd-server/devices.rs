@@ -55,6 +55,7 @@ use rtrs::{
 
 use crate::{
     bdev::{
+        self,
         BlockDevice,
         Mode, //
     },
@@ -72,6 +73,7 @@ use crate::{
         OpenDevice,
         Resources, //
     },
+    params,
     rule_target::RuleTarget,
     submit_queue::SubmitQueue,
     sysfs, //
@@ -87,9 +89,10 @@ pub(crate) struct Devices {
     disks: Arc<DiskRegistry>,
     /// The workqueue on which devices are closed.
     queue: WorkqueueHandle,
-    /// The number of message ids, and the workqueue for requests that have to wait.
+    /// The number of message ids.
     depth: QueueDepth,
-    submissions: WorkqueueHandle,
+    /// The workqueue on which devices are flushed.
+    flushes: WorkqueueHandle,
     events: Arc<EventCounter>,
     /// The bits of the client's [`Features`].
     client_features: Atomic<u32>,
@@ -120,7 +123,7 @@ impl Devices {
         disks: Arc<DiskRegistry>,
         depth: QueueDepth,
         queue: WorkqueueHandle,
-        submissions: WorkqueueHandle,
+        flushes: WorkqueueHandle,
     ) -> Result<Arc<Self>> {
         let table = IdTable::new()?;
 
@@ -131,7 +134,7 @@ impl Devices {
                 disks,
                 queue,
                 depth,
-                submissions,
+                flushes,
                 events: Arc::new(EventCounter::new(), GFP_KERNEL)?,
                 client_features: Atomic::new(Features::NONE.bits()),
                 opening <- new_mutex!(false, "rnbd_devices_opening"),
@@ -177,7 +180,8 @@ impl Devices {
     /// # Errors
     ///
     /// - `EEXIST` if the session has the device open by another path or in another mode;
-    /// - `EBUSY` if the session has closed the device, which still has requests in flight;
+    /// - `EBUSY` if the session has closed the device, which still has requests in flight, or
+    ///   if this machine uses it and the parameter `refuse_in_use` is set;
     /// - `EPERM` if the mode of another opener excludes this one;
     /// - `EMFILE` if the session has too many devices open;
     /// - `ENODEV` if the session has ended;
@@ -202,9 +206,10 @@ impl Devices {
         let target = RuleTarget::opened(pathname.path(), &device)?;
         let grant = self.acl.grant(target, open.mode)?;
         self.check_supported(&device, open)?;
+        self.check_unused(&device, open)?;
         let device = Self::reopen_for_writing(device, &pathname, open.mode)?;
         let id = self.free_id(&device)?;
-        let (opener, parent) = self.disks.add_opener(&device, open.mode)?;
+        let (opener, parent, submissions) = self.disks.add_opener(&device, open.mode)?;
         let open_device = OpenDevice::new(
             open,
             &device,
@@ -214,14 +219,14 @@ impl Devices {
         )?;
         let files = sysfs::create(&open_device, &parent)?;
         let (latency, latency_file) = self.disks.show_latency(self.name(), &device)?;
-        let submit_queue = SubmitQueue::new(self.depth, self.submissions.clone())?;
+        let submit_queue = SubmitQueue::new(self.depth, submissions)?;
         let backing = BackingDevice::new(
             id,
             device,
             open.mode,
             submit_queue,
             latency,
-            self.submissions.clone(),
+            self.flushes.clone(),
         )?;
         let sectors = backing.device().sectors();
         let description = backing.describe()?;
@@ -235,7 +240,7 @@ impl Devices {
         }
         let backing = RefTableEntry::new(self.backings.clone(), id_table::index(id), backing)?;
 
-        rtrs::pr_info_ratelimited!(
+        rtrs::pr_info_ratelimited!(self.acl =>
             "{}: opened '{}' ({}) as {}\n",
             self.name(),
             Plain(open.path),
@@ -261,25 +266,36 @@ impl Devices {
         })
     }
 
-    /// Opens the block device at `pathname` for reading, unless the rules deny the client
-    /// everything.
+    /// Opens the block device at `pathname` for reading, if the rules allow it.
     ///
-    /// The device, and so the rules that match it, are known once it is open. Until then
-    /// it is not opened for writing, which other users may notice.
+    /// They are evaluated first for the device that the path leads to, as opening one can spin
+    /// up a disk, load a driver, or keep a device from being removed. The path may lead to
+    /// another device a moment later, so they are evaluated once more for the one that is open.
+    /// Until then it is not opened for writing, which other users may notice.
     fn open_for_reading(
         &self,
         pathname: &DevicePathname,
         mode: AccessMode,
     ) -> Result<BlockDevice, OpenError> {
-        self.acl.check_any(pathname.path(), mode)?;
+        let path = pathname.path();
+        // The error tells whether the device exists. A client that may not open it is told
+        // `ENOENT`.
+        let or_denied = |error: Error| -> OpenError {
+            match RuleTarget::missing(path) {
+                Ok(target) => match self.acl.check(&target, mode) {
+                    Ok(()) => error.into(),
+                    Err(denied) => denied,
+                },
+                Err(error) => error.into(),
+            }
+        };
 
-        pathname.open(Mode::Read).or_else(|error| {
-            // The error tells whether the device exists. A client that may not open it is
-            // told `ENOENT`.
-            self.acl
-                .check(&RuleTarget::unopened(pathname.path())?, mode)?;
-            Err(error.into())
-        })
+        self.acl.check_any(path, mode)?;
+        let id = pathname.find().map_err(or_denied)?;
+        if let Some(name) = bdev::name_of(id)? {
+            self.acl.check(&RuleTarget::found(path, id, &name)?, mode)?;
+        }
+        pathname.open(Mode::Read).map_err(or_denied)
     }
 
     /// Refuses a device that the protocol cannot pass on.
@@ -291,13 +307,39 @@ impl Devices {
         if !device.limits().flags.has(DeviceFlags::HOST_MANAGED) {
             return Ok(());
         }
-        rtrs::pr_err_ratelimited!(
+        rtrs::pr_err_ratelimited!(self.acl =>
             "{}: '{}' ({}) is a zoned device, which cannot be exported\n",
             self.name(),
             Plain(open.path),
             device.name()
         );
         Err(EOPNOTSUPP)
+    }
+
+    /// Looks whether this machine uses a device that the client wants to write to, and logs that.
+    ///
+    /// # Errors
+    ///
+    /// `EBUSY` if it does, and the parameter `refuse_in_use` is set.
+    fn check_unused(&self, device: &BlockDevice, open: &OpenMsg<'_>) -> Result {
+        if !open.mode.writes() || !device.is_claimed() {
+            return Ok(());
+        }
+        let refused = params::refuse_in_use();
+
+        rtrs::pr_warn_ratelimited!(
+            self.acl =>
+            "{}: '{}' ({}) is in use on this machine, and {} as {}\n",
+            self.name(),
+            Plain(open.path),
+            device.name(),
+            if refused { "refused" } else { "opened nonetheless" },
+            Plain(open.mode)
+        );
+        match refused {
+            true => Err(EBUSY),
+            false => Ok(()),
+        }
     }
 
     /// Opens `device` once more for writing, if `mode` writes.

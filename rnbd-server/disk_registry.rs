@@ -37,6 +37,11 @@ use rtrs::kernel_ext::{
     sysfs::{
         Link,
         SysfsDir, //
+    },
+    workqueue::{
+        OwnedWorkqueue,
+        WorkqueueHandle,
+        WorkqueueKind, //
     }, //
 };
 
@@ -45,6 +50,11 @@ use crate::bdev::{
     DevId, //
 };
 
+/// How many sessions submit requests that wait for a disk at a time.
+///
+/// Those of further sessions wait for the same disk. As long as it hangs, so many workers sleep.
+const MAX_SUBMITTERS: u16 = 4;
+
 /// A block device that at least one session has open. The last one to close it removes
 /// it.
 struct SharedDisk {
@@ -52,6 +62,8 @@ struct SharedDisk {
     openers: Openers,
     /// The directory that holds one directory per session.
     sessions: SysfsDir,
+    /// Where requests are submitted that have to wait for the disk.
+    submissions: OwnedWorkqueue,
     _block_dev: Link,
     _dir: SysfsDir,
 }
@@ -101,7 +113,8 @@ impl DiskRegistry {
     }
 
     /// Adds an opener of `device`. Also returns the directory for the opener's files,
-    /// which must be removed before the [`Opener`] is dropped.
+    /// which must be removed before the [`Opener`] is dropped, and the workqueue for its requests
+    /// that have to wait for the disk, of which none may be left then.
     ///
     /// # Errors
     ///
@@ -111,21 +124,21 @@ impl DiskRegistry {
         self: &Arc<Self>,
         device: &BlockDevice,
         mode: AccessMode,
-    ) -> Result<(Opener, SysfsParent)> {
+    ) -> Result<(Opener, SysfsParent, WorkqueueHandle)> {
         let id = device.id();
         let mut open = self.open.lock();
 
-        let parent = match open.iter_mut().find(|disk| disk.id == id) {
+        let (parent, submissions) = match open.iter_mut().find(|disk| disk.id == id) {
             Some(disk) => {
                 disk.openers.open(mode).map_err(denied)?;
-                disk.sessions.parent()
+                (disk.sessions.parent(), disk.submissions.handle())
             }
             None => {
                 let disk = SharedDisk::new(&self.dir, device, mode)?;
-                let parent = disk.sessions.parent();
+                let shared = (disk.sessions.parent(), disk.submissions.handle());
 
                 open.push(disk, GFP_KERNEL)?;
-                parent
+                shared
             }
         };
         let opener = Opener {
@@ -134,7 +147,7 @@ impl DiskRegistry {
             mode,
         };
 
-        Ok((opener, parent))
+        Ok((opener, parent, submissions))
     }
 }
 
@@ -149,6 +162,10 @@ impl SharedDisk {
             id: device.id(),
             openers,
             sessions: SysfsDir::bare(&dir, c"sessions")?,
+            submissions: OwnedWorkqueue::new(
+                c"rnbd_server_submit",
+                WorkqueueKind::UnboundAtMost(MAX_SUBMITTERS),
+            )?,
             _block_dev: Link::new(&dir, c"block_dev", device)?,
             _dir: dir,
         })
@@ -166,19 +183,26 @@ pub(crate) struct Opener {
     mode: AccessMode,
 }
 
+impl Opener {
+    /// Returns what is left to drop of the disk, if this was the last opener.
+    fn close(&self) -> Option<OwnedWorkqueue> {
+        let mut open = self.disks.open.lock();
+        let index = open.iter().position(|disk| disk.id == self.id)?;
+        let disk = open.get_mut(index)?;
+
+        disk.openers.close(self.mode);
+        if !disk.openers.is_empty() {
+            return None;
+        }
+        // Removes the directories under the lock, before another opener creates them.
+        let SharedDisk { submissions, .. } = open.remove(index).ok()?;
+        Some(submissions)
+    }
+}
+
 impl Drop for Opener {
     fn drop(&mut self) {
-        let mut open = self.disks.open.lock();
-
-        if let Some(index) = open.iter().position(|disk| disk.id == self.id) {
-            if let Some(disk) = open.get_mut(index) {
-                disk.openers.close(self.mode);
-                if !disk.openers.is_empty() {
-                    return;
-                }
-            }
-            // Removes the directories under the lock, before another opener creates them.
-            drop(open.remove(index));
-        }
+        // Waits for work items that are about to return, and so without the lock.
+        drop(self.close());
     }
 }

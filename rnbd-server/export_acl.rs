@@ -11,6 +11,11 @@
 
 #![deny(unsafe_code)]
 
+use core::sync::atomic::{
+    AtomicU64,
+    Ordering::Relaxed, //
+};
+
 use kernel::{
     new_mutex,
     prelude::*,
@@ -21,12 +26,18 @@ use kernel::{
     }, //
 };
 
-use rnbd_proto::wire::{
-    name::SessName,
-    rnbd::AccessMode, //
+use rnbd_proto::{
+    auth::KeyName,
+    wire::{
+        name::SessName,
+        rnbd::AccessMode, //
+    }, //
 };
 
-use rtrs::kernel_ext::net::SockAddr;
+use rtrs::kernel_ext::{
+    log::LogPeer,
+    net::SockAddr, //
+};
 
 use crate::{
     export_rules::{
@@ -42,7 +53,11 @@ use crate::{
 pub(crate) struct ExportAcl {
     /// The name of the session.
     name: CString,
+    /// The name of the key that its client has proven.
+    key: Option<KeyName>,
     rules: Arc<ExportRules>,
+    /// That of the peer of the first path.
+    log_key: AtomicU64,
     #[pin]
     state: Mutex<State>,
 }
@@ -66,7 +81,11 @@ pub(crate) struct AccessGrant {
 
 impl ExportAcl {
     /// Creates the access control of a session without paths and devices.
-    pub(crate) fn new(name: &CStr, rules: Arc<ExportRules>) -> Result<Arc<Self>> {
+    pub(crate) fn new(
+        name: &CStr,
+        key: Option<KeyName>,
+        rules: Arc<ExportRules>,
+    ) -> Result<Arc<Self>> {
         let name = CString::try_from(name)?;
         let state = State {
             peers: KVec::new(),
@@ -76,7 +95,9 @@ impl ExportAcl {
         Arc::pin_init(
             pin_init!(Self {
                 name,
+                key,
                 rules,
+                log_key: AtomicU64::new(0),
                 state <- new_mutex!(state, "rnbd_export_acl"),
             }),
             GFP_KERNEL,
@@ -108,6 +129,7 @@ impl ExportAcl {
         for Granted { target, mode } in state.granted.iter().map(|granted| &**granted) {
             let request = OpenRequest {
                 session,
+                key: self.key,
                 peer: *peer,
                 path: target.path(),
                 mode: *mode,
@@ -122,6 +144,10 @@ impl ExportAcl {
                 })?;
         }
         state.peers.push(*peer, GFP_KERNEL)?;
+        // Later ones change nothing: messages do not tell by which path a request came.
+        let _ = self
+            .log_key
+            .compare_exchange(0, peer.log_key(), Relaxed, Relaxed);
         Ok(())
     }
 
@@ -191,12 +217,19 @@ impl ExportAcl {
         for peer in &state.peers {
             check(&OpenRequest {
                 session,
+                key: self.key,
                 peer: *peer,
                 path,
                 mode,
             })?;
         }
         Ok(())
+    }
+}
+
+impl LogPeer for ExportAcl {
+    fn log_key(&self) -> u64 {
+        self.log_key.load(Relaxed).max(1)
     }
 }
 

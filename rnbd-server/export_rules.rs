@@ -21,6 +21,7 @@ use kernel::{
 };
 
 use rnbd_proto::{
+    auth::KeyName,
     export_rules::{
         line::Line,
         ClientIdentity,
@@ -58,7 +59,8 @@ const USAGE: &[u8] = b"\
 # There are no rules, so the parameter export_default decides. Lines to write, of which
 # those of one write take effect at once:
 #   clear        (from now on rules decide, and what none fits is denied)
-#   allow|deny [session=<pattern>] [from=<address>[/<bits>][,...]] [device=<pattern>] [ro]
+#   allow|deny [session=<pattern>] [from=<address>[/<bits>][,...]] [key=<name>]
+#              [device=<pattern>] [ro]
 #   default      (no rules)
 default
 ";
@@ -70,7 +72,7 @@ rtrs::sysfs_files! {
 }
 
 /// The text of the rules, one per line.
-type RuleText = KVec<u8>;
+pub(crate) type RuleText = KVec<u8>;
 
 /// The rules of all clients.
 #[pin_data]
@@ -107,6 +109,8 @@ impl From<AllocError> for OpenError {
 pub(crate) struct OpenRequest<'a> {
     /// Name of the session.
     pub(crate) session: SessName<'a>,
+    /// Name of the key that its client has proven.
+    pub(crate) key: Option<KeyName>,
     /// The address of one of its paths.
     pub(crate) peer: SockAddr,
     /// The requested path.
@@ -120,6 +124,7 @@ impl OpenRequest<'_> {
         Ok(ClientIdentity {
             session: self.session,
             peer: self.peer.addr().ok_or(EAFNOSUPPORT)?.into(),
+            key: self.key,
         })
     }
 
@@ -130,7 +135,7 @@ impl OpenRequest<'_> {
         };
         let error = Error::from_errno(-errno);
 
-        rtrs::pr_err_ratelimited!(
+        rtrs::pr_err_ratelimited!(self.peer =>
             "{}: '{}' as {} denied to {} {}: {:?}\n",
             Plain(self.session),
             Plain(self.path.escape_ascii()),
@@ -195,7 +200,13 @@ impl ExportRules {
         request.enforce(access, fmt!("{}", Plain(why)))
     }
 
-    fn list(&self) -> Option<Arc<RuleText>> {
+    /// The permission of each client while there are no rules.
+    pub(crate) fn default_permission(&self) -> Permission {
+        self.default
+    }
+
+    /// The rules, if there are any.
+    pub(crate) fn list(&self) -> Option<Arc<RuleText>> {
         self.list.lock().clone()
     }
 

@@ -140,7 +140,7 @@ impl OpenCloseQueue {
             Ok(opened) => Ok(opened.response.encode()),
             Err(OpenError::Denied(error)) => Err(error),
             Err(OpenError::Failed(error)) => {
-                rtrs::pr_err_ratelimited!(
+                rtrs::pr_err_ratelimited!(self.devices.acl() =>
                     "{}: opening '{}' as {} failed: {:?}\n",
                     self.devices.name(),
                     Plain(open.path),

@@ -322,7 +322,7 @@ impl OpenDevice {
             }
         };
 
-        rtrs::pr_info_ratelimited!(
+        rtrs::pr_info_ratelimited!(self.acl =>
             "{}: closing '{}' ({})\n",
             self.session(),
             Plain(self.path.escape_ascii()),

@@ -7,6 +7,7 @@
 use kernel::prelude::*;
 
 use rnbd_proto::{
+    block_command::PrioPolicy,
     export_rules::Permission,
     search_path::SearchPath, //
 };
@@ -20,6 +21,23 @@ rtrs::module_params! { module "rnbd_server";
     SEARCH = dev_search_path: str ("/"), "Directory that clients' device paths are relative to; %SESSNAME% stands for the name of the client's session (default: /)";
     /// The permission of all clients while there are no rules.
     EXPORT_DEFAULT = export_default: str ("allow"), "What clients may open as long as there are no export_rules: allow (everything below dev_search_path) or deny (nothing) (default: allow)";
+    /// Whether a device that this machine uses is kept from being written by clients.
+    REFUSE_IN_USE = refuse_in_use: bool (false), "Do not let clients write to a device that is mounted, or used by MD, device-mapper or as swap, on this machine (default: N)";
+    /// Whether clients may use the real-time class of I/O priorities.
+    REALTIME_IO = realtime_io: bool (false), "Let clients use the real-time class of I/O priorities; otherwise it becomes best-effort (default: N)";
+}
+
+/// Returns whether a device that this machine uses is kept from being written by clients.
+pub(crate) fn refuse_in_use() -> bool {
+    REFUSE_IN_USE.get()
+}
+
+/// Returns the real-time class's part in what clients may ask for.
+pub(crate) fn prio_policy() -> PrioPolicy {
+    match REALTIME_IO.get() {
+        true => PrioPolicy::All,
+        false => PrioPolicy::NoRealTime,
+    }
 }
 
 /// Returns the port to listen on.

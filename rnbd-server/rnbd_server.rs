@@ -32,6 +32,7 @@ use crate::{
     export_rules::ExportRules, //
 };
 
+mod admission;
 mod bdev;
 mod block_request;
 mod block_session;
@@ -67,7 +68,7 @@ struct RnbdServer {
     // removed, and the class with them.
     _server: Server,
     _queue: OwnedWorkqueue,
-    _submissions: OwnedWorkqueue,
+    _flushes: OwnedWorkqueue,
     _rules_file: Attrs,
     _disks: Arc<DiskRegistry>,
 }
@@ -83,13 +84,13 @@ impl kernel::Module for RnbdServer {
         let disks = DiskRegistry::new(&ctl)?;
         let file = rules.create_file(&ctl)?;
         let queue = OwnedWorkqueue::new(c"rnbd_server", WorkqueueKind::Unbound)?;
-        let submissions = OwnedWorkqueue::new(c"rnbd_server_submit", WorkqueueKind::Unbound)?;
+        let flushes = OwnedWorkqueue::new(c"rnbd_server_flush", WorkqueueKind::Unbound)?;
         let target = Target {
             search,
             rules,
             disks: disks.clone(),
             queue: queue.handle(),
-            submissions: submissions.handle(),
+            flushes: flushes.handle(),
         };
         let server = Server::start(port, Arc::new(target, GFP_KERNEL)?)?;
 
@@ -97,7 +98,7 @@ impl kernel::Module for RnbdServer {
         Ok(Self {
             _server: server,
             _queue: queue,
-            _submissions: submissions,
+            _flushes: flushes,
             _rules_file: file,
             _disks: disks,
         })

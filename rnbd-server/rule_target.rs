@@ -9,7 +9,10 @@ use kernel::{
     str::CString, //
 };
 
-use rnbd_proto::glob::Glob;
+use rnbd_proto::{
+    export_rules::DeviceMatch,
+    glob::Glob, //
+};
 
 use crate::bdev::{
     self,
@@ -21,7 +24,7 @@ use crate::bdev::{
 pub(crate) struct RuleTarget {
     /// The requested path on this machine.
     path: CString,
-    /// `None` until the device is open.
+    /// `None` if none was found.
     device: Option<Device>,
 }
 
@@ -33,7 +36,7 @@ struct Device {
 
 impl RuleTarget {
     /// Describes `path`, at which there may be no device.
-    pub(crate) fn unopened(path: &CStr) -> Result<Self> {
+    pub(crate) fn missing(path: &CStr) -> Result<Self> {
         Ok(Self {
             path: CString::try_from(path)?,
             device: None,
@@ -42,19 +45,22 @@ impl RuleTarget {
 
     /// Describes the open `device`, found at `path`.
     pub(crate) fn opened(path: &CStr, device: &BlockDevice) -> Result<Self> {
+        Self::found(path, device.id(), device.name())
+    }
+
+    /// Describes the device `id`, which the kernel calls `name` and which need not be open, found
+    /// at `path`.
+    pub(crate) fn found(path: &CStr, id: DevId, name: &CStr) -> Result<Self> {
         let mut node = KVec::new();
 
         node.extend_from_slice(b"/dev/", GFP_KERNEL)?;
-        for byte in device.name().to_bytes() {
+        for byte in name.to_bytes() {
             // As in the names of kobjects.
             node.push(if *byte == b'!' { b'/' } else { *byte }, GFP_KERNEL)?;
         }
         Ok(Self {
             path: CString::try_from(path)?,
-            device: Some(Device {
-                id: device.id(),
-                node,
-            }),
+            device: Some(Device { id, node }),
         })
     }
 
@@ -67,29 +73,33 @@ impl RuleTarget {
     ///
     /// It does if it matches the requested path, or the devtmpfs path, which does not
     /// depend on the requested one. A pattern without wildcards also matches the device
-    /// that it, as a path, leads to at this moment.
+    /// that it, as a path, leads to at this moment; if it leads to none, it may be a link to
+    /// this one that is missing.
     ///
     /// # Errors
     ///
     /// Errors of looking up such a path, except that it does not exist.
-    pub(crate) fn matches(&self, pattern: Glob<'_>) -> Result<bool> {
+    pub(crate) fn matches(&self, pattern: Glob<'_>) -> Result<DeviceMatch> {
         if pattern.matches(self.path()) {
-            return Ok(true);
+            return Ok(DeviceMatch::Yes);
         }
         let Some(device) = &self.device else {
-            return Ok(false);
+            return Ok(DeviceMatch::No);
         };
         if pattern.matches(&device.node) {
-            return Ok(true);
+            return Ok(DeviceMatch::Yes);
         }
         let Some(path) = pattern.literal() else {
-            return Ok(false);
+            return Ok(DeviceMatch::No);
         };
         let mut buf = KVec::with_capacity(path.len().saturating_add(1), GFP_KERNEL)?;
 
         buf.extend_from_slice(path, GFP_KERNEL)?;
         buf.push(0, GFP_KERNEL)?;
         let path = CStr::from_bytes_with_nul(&buf).map_err(|_| EINVAL)?;
-        Ok(bdev::find(path)? == Some(device.id))
+        Ok(match bdev::find(path)? {
+            Some(id) => DeviceMatch::from(id == device.id),
+            None => DeviceMatch::Unknown,
+        })
     }
 }

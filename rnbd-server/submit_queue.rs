@@ -7,19 +7,24 @@
 //! devices. So it submits with `REQ_NOWAIT`. A bio that would have had to wait fails with `EAGAIN`
 //! instead, and a work item of its device, which may sleep, submits it again. As long as it has
 //! any, further requests of the device go there, too, so that none overtakes those that wait for
-//! ever. Drivers without `REQ_NOWAIT` may sleep at any time, so all of their requests go there.
+//! ever. Drivers without `REQ_NOWAIT` may sleep at any time, so all of their requests go there, and
+//! so do all requests that the block layer may hold up in spite of it.
+//!
+//! The work items of all sessions that have a disk open are on a workqueue of the disk, which runs
+//! few of them at a time. So a disk that hangs has few workers, however many sessions use it.
 
 #![deny(unsafe_code)]
+
+use core::sync::atomic::{
+    AtomicBool,
+    Ordering::Relaxed, //
+};
 
 use kernel::{
     new_mutex,
     new_spinlock_irq,
     prelude::*,
     sync::{
-        atomic::{
-            Atomic,
-            Relaxed, //
-        },
         Arc,
         Mutex,
         SpinLockIrq, //
@@ -50,8 +55,8 @@ const SUBMIT: u64 = 0;
 /// Lock order: `batch`, then `waiting`.
 #[pin_data]
 pub(crate) struct SubmitQueue {
-    /// Whether a request waits, or is being submitted by the work item.
-    busy: Atomic<bool>,
+    /// Whether a request that holds back others waits, or is being submitted by the work item.
+    busy: AtomicBool,
     /// In order of arrival. Has capacity for all: a session has at most one request per message
     /// id.
     #[pin]
@@ -76,7 +81,7 @@ impl SubmitQueue {
 
         Arc::pin_init(
             pin_init!(Self {
-                busy: Atomic::new(false),
+                busy: AtomicBool::new(false),
                 waiting <- new_spinlock_irq!(waiting, "rnbd_submit_waiting"),
                 batch <- new_mutex!(batch, "rnbd_submit_batch"),
                 work <- new_owned_work!(queue, "rnbd_server_submit"),
@@ -94,7 +99,9 @@ impl SubmitQueue {
     /// Adds a request. Any context.
     pub(crate) fn push(self: &Arc<Self>, request: BlockRequest) {
         let mut waiting = self.waiting.lock();
-        self.busy.store(true, Relaxed);
+        if request.holds_back_others() {
+            self.busy.store(true, Relaxed);
+        }
         let pushed = waiting.push_within_capacity(request);
         drop(waiting);
 
@@ -118,6 +125,7 @@ impl OwnedWorkItem<SUBMIT> for SubmitQueue {
             request.submit_and_sleep();
         }
         let waiting = this.waiting.lock();
-        this.busy.store(!waiting.is_empty(), Relaxed);
+        let busy = waiting.iter().any(BlockRequest::holds_back_others);
+        this.busy.store(busy, Relaxed);
     }
 }

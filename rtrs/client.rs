@@ -14,6 +14,7 @@ use kernel::prelude::*;
 
 use crate::kernel_ext::class::Class;
 
+mod auth;
 mod conn;
 mod connect;
 mod control;

@@ -5,5 +5,7 @@
 #![deny(unsafe_code)]
 
 pub(crate) mod heartbeat;
+pub(crate) mod key_file;
 pub(crate) mod message;
+pub(crate) mod params;
 pub(crate) mod recv_buf;

@@ -4,8 +4,9 @@
 //!
 //! Memory named by a posted work request is owned by that request until the hardware has
 //! completed it. Posting consumes an [`op::HeldOp`], the completion returns it, and in
-//! between no safe function can free the memory or get mutable access to it. Where no
-//! completion is requested, the queue pair [keeps](op_set) the memory.
+//! between no safe function can free the memory or get mutable access to it. Queue pairs
+//! [keep](op_set) all operations that are posted on them until they are destroyed, which gives
+//! back what was not completed.
 //!
 //! Ownership chain: a [`connection::Connection`] owns its queue pair, completion queue and
 //! connection id. Memory regions and mapped buffers own a reference to their [`pd::Pd`], and
@@ -18,6 +19,7 @@
 pub(crate) mod cm;
 pub(crate) mod connection;
 pub(crate) mod connector;
+mod cq;
 pub(crate) mod device;
 pub(crate) mod dma;
 pub(crate) mod dma_pages;

@@ -26,14 +26,18 @@ crate::module_version!("rtrs");
 
 /// The module itself.
 struct Rtrs {
+    _keyring: kernel_ext::keyring::Registration,
     _link_down: Pin<KBox<rdma::LinkDownNotifier>>,
+    _callbacks: kernel_ext::sysfs::CallbacksReturned,
 }
 
 impl kernel::Module for Rtrs {
     fn init(_module: &'static ThisModule) -> Result<Self> {
         server::check_params()?;
         Ok(Self {
+            _keyring: kernel_ext::keyring::register()?,
             _link_down: rdma::LinkDownNotifier::register()?,
+            _callbacks: kernel_ext::sysfs::CallbacksReturned,
         })
     }
 }

@@ -17,16 +17,20 @@
 
 #![deny(unsafe_code)]
 
+mod auth;
 mod chunk;
 mod chunk_completion;
 mod config;
 mod dispatch_queue;
+mod eager_buf;
+mod early_requests;
 mod heartbeat;
 mod io;
 mod listen;
 mod params;
 mod path;
 mod path_table;
+mod receive;
 mod registry;
 mod request;
 mod resend_order;

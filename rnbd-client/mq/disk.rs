@@ -33,7 +33,10 @@ use super::{
         self,
         DiskCapacity, //
     },
-    disk_handle::DiskHandle,
+    disk_handle::{
+        DiskHandle,
+        NO_PARTITION_SCAN, //
+    },
     limits::Limits,
     operations::Operations,
     tag_set::TagSet,
@@ -79,8 +82,9 @@ unsafe impl<T: Operations> Sync for Disk<T> {}
 
 impl<T: Operations> Disk<T> {
     /// Creates a disk and makes it visible, by
-    /// [`device_add_disk`](srctree/block/genhd.c). The kernel reads its partition table
-    /// before this returns, so `device` must be ready for requests.
+    /// [`device_add_disk`](srctree/block/genhd.c). Programs that notice it may send requests
+    /// before this returns, so `device` must be ready for them. Its partition table is left to
+    /// [`DiskHandle::scan_partitions`].
     pub(crate) fn add(
         tag_set: Arc<TagSet<T>>,
         config: &DiskConfig<'_>,
@@ -105,6 +109,7 @@ impl<T: Operations> Disk<T> {
         // `blkext`, as those of NVMe: any number of partitions, and LVM knows them.
         disk.fops = VTables::<T>::DISK;
         disk.private_data = data;
+        disk.state |= NO_PARTITION_SCAN;
         // SAFETY: As above.
         unsafe {
             bindings::blk_queue_rq_timeout((*raw).queue, timeout);

@@ -5,9 +5,15 @@
 //!
 //! C header: [`include/linux/blkdev.h`](srctree/include/linux/blkdev.h)
 
-use core::ptr::{
-    self,
-    NonNull, //
+use core::{
+    ptr::{
+        self,
+        NonNull, //
+    },
+    sync::atomic::{
+        AtomicUsize,
+        Ordering::Relaxed, //
+    }, //
 };
 
 use kernel::{
@@ -17,6 +23,9 @@ use kernel::{
 };
 
 use super::LiveLimits;
+
+/// State of a disk whose partition table is not read when it is added.
+pub(super) const NO_PARTITION_SCAN: usize = 1 << bindings::GD_SUPPRESS_PART_SCAN;
 
 /// Most variables of a uevent.
 const MAX_VARIABLES: usize = 4;
@@ -77,6 +86,24 @@ impl DiskHandle {
     pub(crate) fn set_read_only(&self, read_only: bool) {
         // SAFETY: By the type invariant.
         unsafe { bindings::set_disk_ro(self.0.as_ptr(), read_only) };
+    }
+
+    /// Reads the partition table and adds the partitions, by
+    /// [`bdev_disk_changed`](srctree/block/partitions/core.c). Takes as long as the I/O of the
+    /// disk. Without effect once the disk is removed, which waits until this has returned.
+    pub(crate) fn scan_partitions(&self) {
+        // SAFETY: By the type invariant. All changes of the state of an added disk are atomic.
+        // The mutex is initialised; the disk is used under it, after a check whether it was
+        // removed, by the called function.
+        unsafe {
+            let disk = self.0.as_ptr();
+
+            AtomicUsize::from_ptr(&raw mut (*disk).state).fetch_and(!NO_PARTITION_SCAN, Relaxed);
+            bindings::mutex_lock(&raw mut (*disk).open_mutex);
+            // An error is in the log of the kernel; the disk has no partitions then.
+            bindings::bdev_disk_changed(disk, false);
+            bindings::mutex_unlock(&raw mut (*disk).open_mutex);
+        }
     }
 
     /// Sends a uevent that the disk has changed, with variables of the form `NAME=value`.

@@ -86,6 +86,10 @@ unsafe impl<T: Operations> Payload for RequestPayload<T> {
         unsafe { self.request.map_sg(table.as_mut_ptr(), capacity) }
     }
 
+    fn copy_in(&self, data: &[u8]) -> Result {
+        self.request.copy_in(data)
+    }
+
     fn done(self, result: Result) {
         self.complete(result)
     }

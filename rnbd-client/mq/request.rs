@@ -6,18 +6,21 @@
 
 use core::{
     mem::ManuallyDrop,
-    ptr::NonNull, //
+    ptr::NonNull,
+    sync::atomic::{
+        AtomicU32,
+        AtomicU64,
+        Ordering::{
+            Acquire,
+            Relaxed,
+            Release, //
+        }, //
+    }, //
 };
 
 use kernel::{
     bindings,
     prelude::*,
-    sync::atomic::{
-        Acquire,
-        Atomic,
-        Relaxed,
-        Release, //
-    },
     warn_on, //
 };
 
@@ -39,7 +42,7 @@ use super::{
 /// twice, but it crosses the transport as a raw pointer.
 pub(super) struct Pdu {
     /// `IDLE`, `STARTED`, or `COMPLETED` with the status in the low byte.
-    state: Atomic<u32>,
+    state: AtomicU32,
     timestamps: Timestamps,
 }
 
@@ -47,9 +50,9 @@ pub(super) struct Pdu {
 /// tag stay until they are overwritten.
 pub(crate) struct Timestamps {
     /// When the driver got the request.
-    pub(crate) queued: Atomic<u64>,
+    pub(crate) queued: AtomicU64,
     /// When it was sent, the last time.
-    pub(crate) sent: Atomic<u64>,
+    pub(crate) sent: AtomicU64,
 }
 
 /// Delay before a request that the driver requeued is issued again, in milliseconds.
@@ -62,10 +65,10 @@ const COMPLETED: u32 = 0x200;
 impl Pdu {
     pub(super) fn new() -> Self {
         Self {
-            state: Atomic::new(IDLE),
+            state: AtomicU32::new(IDLE),
             timestamps: Timestamps {
-                queued: Atomic::new(0),
-                sent: Atomic::new(0),
+                queued: AtomicU64::new(0),
+                sent: AtomicU64::new(0),
             },
         }
     }
@@ -219,6 +222,22 @@ impl Request {
         Ok(usize::try_from(count)?)
     }
 
+    /// Copies `data` to the pages of a READ.
+    ///
+    /// # Errors
+    ///
+    /// `EIO` unless it is a READ of so many bytes. Its pages may have been written then.
+    pub(super) fn copy_in(&self, data: &[u8]) -> Result {
+        let len = u32::try_from(data.len())?;
+        if self.op()? != BlockOp::Read {
+            return Err(EIO);
+        }
+        // SAFETY: The request is owned, and so are its pages; no more than `len` bytes are read.
+        let copied =
+            unsafe { rtrs::bindings::rtrs_copy_to_rq(self.rq.as_ptr(), data.as_ptr().cast(), len) };
+        copied.then_some(()).ok_or(EIO)
+    }
+
     /// Completes the request, by [`blk_mq_complete_request`](srctree/block/blk-mq.c). Any
     /// context.
     pub(crate) fn complete(self, result: Result) {
@@ -230,7 +249,7 @@ impl Request {
         let pdu = unsafe { Pdu::of(rq) };
         if pdu
             .state
-            .cmpxchg(STARTED, COMPLETED | u32::from(status), Release)
+            .compare_exchange(STARTED, COMPLETED | u32::from(status), Release, Relaxed)
             .is_err()
         {
             // Completed before: it has another owner by now, and must not be touched.
@@ -247,7 +266,11 @@ impl Request {
         let rq = ManuallyDrop::new(self).rq;
         // SAFETY: By the type invariant.
         let pdu = unsafe { Pdu::of(rq) };
-        if pdu.state.cmpxchg(STARTED, IDLE, Release).is_err() {
+        if pdu
+            .state
+            .compare_exchange(STARTED, IDLE, Release, Relaxed)
+            .is_err()
+        {
             // As in `complete`.
             warn_on!(true);
             return;

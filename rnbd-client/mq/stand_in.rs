@@ -23,6 +23,9 @@ pub(crate) fn new(flags: Flags, done: impl FnOnce(Result) + Send + 'static) -> R
     Ok(PayloadBox::new(StandIn(KBox::new(done, flags)?)))
 }
 
+// SAFETY: Shared references do not reach the function.
+unsafe impl<F: Send> Sync for StandIn<F> {}
+
 // SAFETY: It names no memory. The pointer is that of the box.
 unsafe impl<F: FnOnce(Result) + Send + 'static> Payload for StandIn<F> {
     fn into_raw(self) -> NonNull<c_void> {
@@ -41,6 +44,10 @@ unsafe impl<F: FnOnce(Result) + Send + 'static> Payload for StandIn<F> {
 
     fn fill(&self, _table: &mut SgTable) -> Result<usize> {
         Ok(0)
+    }
+
+    fn copy_in(&self, _data: &[u8]) -> Result {
+        Err(EINVAL)
     }
 
     fn done(self, result: Result) {

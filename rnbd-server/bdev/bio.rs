@@ -41,8 +41,8 @@ pub(crate) trait BioOwner: Send + Sized + 'static {
     /// The device that the bio is submitted to.
     fn device(&self) -> &BlockDevice;
 
-    /// The memory of the data, which begins at the start of the pages.
-    fn pages(&self) -> &Pages;
+    /// The memory of the data, which begins at the start of the pages; `None` if there is none.
+    fn pages(&self) -> Option<&Pages>;
 
     /// Called when the bio was allocated and is about to be submitted.
     fn submitting(&mut self);
@@ -192,15 +192,16 @@ impl<T> Drop for BioSet<T> {
 }
 
 /// Submits a bio for `owner`. [`BioOwner::complete`] is called when the bio has completed,
-/// which may be before this returns. May sleep.
+/// which may be before this returns. May sleep, unless `command` has
+/// [`OpFlag::NOWAIT`](super::OpFlag::NOWAIT).
 ///
 /// Wraps `bio_alloc_bioset`, which does not fail with `GFP_NOIO`: without memory it waits
-/// for a bio of the set's reserve to complete.
+/// for a bio of the set's reserve to complete, which a device that hangs does not.
 ///
 /// # Errors
 ///
-/// `EINVAL`, with the owner, if the pages are shorter than the data; `EOPNOTSUPP` for more than
-/// [`MAX_ZEROES`].
+/// With the owner: `EAGAIN` if there is no memory for a bio with `NOWAIT`; `EINVAL` if the pages
+/// are shorter than the data; `EOPNOTSUPP` for more than [`MAX_ZEROES`].
 pub(crate) fn submit<T: BioOwner>(owner: T, command: &BioCommand) -> Result<(), (T, Error)> {
     let zeroes = command.data == BioData::Zeroes;
     if zeroes && command.len > MAX_ZEROES {
@@ -209,17 +210,18 @@ pub(crate) fn submit<T: BioOwner>(owner: T, command: &BioCommand) -> Result<(), 
     let has_data = !zeroes && command.opf.has_data() && command.len > 0;
     let set = owner.bio_set().set.get();
     let device = owner.device().as_raw();
+    let gfp = match command.opf.is_nowait() {
+        true => bindings::GFP_NOWAIT,
+        false => bindings::GFP_NOIO,
+    };
     // SAFETY: The set is initialised by its type invariant, with vectors, and the device is
     // open; the owner keeps both.
     let bio = unsafe {
-        bindings::bio_alloc_bioset(
-            device,
-            command.vectors(),
-            command.opf.as_raw(),
-            bindings::GFP_NOIO,
-            set,
-        )
+        bindings::bio_alloc_bioset(device, command.vectors(), command.opf.as_raw(), gfp, set)
     };
+    if bio.is_null() {
+        return Err((owner, EAGAIN));
+    }
     // SAFETY: The front pad of a `BioSet<T>` makes its bios part of an `OwnedBio<T>`, which
     // is only used here until the bio is submitted.
     let slot =
@@ -234,7 +236,7 @@ pub(crate) fn submit<T: BioOwner>(owner: T, command: &BioCommand) -> Result<(), 
     let same = ptr::eq(owner.bio_set().set.get(), set) && ptr::eq(owner.device().as_raw(), device);
 
     // CAST: Lossless where Linux runs.
-    if !same || (has_data && command.len as usize > pages.len()) {
+    if !same || (has_data && command.len as usize > pages.map_or(0, Pages::len)) {
         // SAFETY: The owner was written above and is moved out once, before its memory is
         // freed with the bio, which was not submitted.
         return unsafe {
@@ -248,7 +250,7 @@ pub(crate) fn submit<T: BioOwner>(owner: T, command: &BioCommand) -> Result<(), 
     // SAFETY: The bio was allocated above, with vectors for the data. What it points to is
     // borrowed from the owner, which stays in place until `end_io`, or is the page of zeroes.
     unsafe {
-        if has_data {
+        if let (true, Some(pages)) = (has_data, pages) {
             bindings::bio_add_virt_nofail(bio, pages.as_ptr().cast(), command.len);
         } else if zeroes {
             add_zeroes(bio, command.len);

@@ -50,6 +50,21 @@ impl Mode {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct DevId(pub(super) bindings::dev_t);
 
+/// Bits of a minor number (`MINORBITS` of C).
+const MINOR_BITS: u32 = 20;
+
+impl DevId {
+    /// The major number.
+    pub(crate) fn major(self) -> u32 {
+        self.0 >> MINOR_BITS
+    }
+
+    /// The minor number.
+    pub(crate) fn minor(self) -> u32 {
+        self.0 & ((1 << MINOR_BITS) - 1)
+    }
+}
+
 /// An open block device, without an exclusive claim.
 ///
 /// Drop closes it. As with `fput`, a worker does so a moment later.
@@ -147,6 +162,21 @@ impl BlockDevice {
         unsafe { (*(*self.as_raw()).bd_queue).limits.features & bindings::BLK_FEAT_NOWAIT != 0 }
     }
 
+    /// Whether the driver may sleep when it gets a request (`BLK_MQ_F_BLOCKING`), as that of nbd
+    /// does until its server reads: in the task that submits the bio,
+    /// [`OpFlag::NOWAIT`](super::OpFlag::NOWAIT) or not. Does not change.
+    pub(crate) fn driver_sleeps(&self) -> bool {
+        // SAFETY: As above. The queue has a set of tags if its driver takes requests, which exists
+        // when the device is opened.
+        let flags = unsafe {
+            let tag_set = (*(*self.as_raw()).bd_queue).tag_set;
+
+            tag_set.as_ref().map_or(0, |tag_set| tag_set.flags)
+        };
+
+        flags & bindings::BLK_MQ_F_BLOCKING != 0
+    }
+
     /// Whether the device supports write zeroes, as its limits say at present.
     pub(crate) fn writes_zeroes(&self) -> bool {
         // SAFETY: As above.
@@ -175,6 +205,16 @@ impl BlockDevice {
     pub(crate) fn read_only(&self) -> bool {
         // SAFETY: The structure is valid while the device is open; the function reads flags.
         unsafe { bindings::bdev_read_only(self.as_raw()) }
+    }
+
+    /// Whether this machine uses the device, or the disk that it is a partition of, or a
+    /// partition of it: as a mounted file system, swap space, or a member of a volume.
+    ///
+    /// Only users that claim it are seen, as these do. A claim can come and go at any time.
+    pub(crate) fn is_claimed(&self) -> bool {
+        // SAFETY: The structure is valid while the device is open, as are its disk and the
+        // table of partitions.
+        unsafe { bindings::rtrs_bdev_is_claimed(self.as_raw()) }
     }
 
     /// The current limits of the device.

@@ -15,6 +15,7 @@ use core::{
 use kernel::{
     error::to_result,
     prelude::*,
+    str::CString,
     time::{
         delay::fsleep,
         Delta, //
@@ -107,6 +108,16 @@ impl Path {
 }
 
 impl Path {
+    /// Returns the name of the last component, of a directory in sysfs.
+    fn name(&self) -> Result<CString> {
+        // SAFETY: The reference keeps the entry. Its name is a C string, and only a rename would
+        // replace it: the directories of disks and partitions are never renamed.
+        let name =
+            unsafe { CStr::from_char_ptr((*self.0.dentry).__bindgen_anon_1.d_name.name.cast()) };
+
+        Ok(CString::try_from(name)?)
+    }
+
     /// Whether only root can create, rename and remove entries of this directory: it belongs
     /// to root, and others cannot write to it. Access control lists cannot allow more than the
     /// bits of the group do.
@@ -159,6 +170,23 @@ impl Location<'_> {
         }
     }
 
+    /// Looks up the device without opening it, so that its driver does not notice.
+    ///
+    /// # Errors
+    ///
+    /// - `ENOENT` if nothing exists by that name, `ENOTBLK` if it is no block device;
+    /// - `EXDEV` if symbolic links that not only root can make lead out of the directory.
+    pub(crate) fn find(&self) -> Result<DevId> {
+        let _fs = InitFs::enter();
+
+        match self.find_inside()? {
+            Some(id) => Ok(id),
+            None => Path::lookup(self.path(), bindings::LOOKUP_FOLLOW)?
+                .device()
+                .ok_or(ENOTBLK),
+        }
+    }
+
     /// Looks up the device by a walk that may not leave the directory; `None` if it may.
     pub(super) fn find_inside(&self) -> Result<Option<DevId>> {
         let Self::Inside { dir, below, path } = self else {
@@ -199,6 +227,19 @@ impl Location<'_> {
             dir.pop();
         }
         Ok(true)
+    }
+}
+
+/// Returns the kernel's name of a device that need not be open; `None` if there is no such
+/// device, or no sysfs at its usual place.
+pub(crate) fn name_of(id: DevId) -> Result<Option<CString>> {
+    let _fs = InitFs::enter();
+    let link = CString::try_from_fmt(fmt!("/sys/dev/block/{}:{}", id.major(), id.minor()))?;
+
+    match Path::lookup(&link, bindings::LOOKUP_FOLLOW) {
+        Ok(directory) => directory.name().map(Some),
+        Err(error) if error == ENOENT || error == ENOTDIR => Ok(None),
+        Err(error) => Err(error),
     }
 }
 

@@ -30,8 +30,13 @@ pub(crate) struct OpFlag(bindings::blk_opf_t);
 impl Opf {
     /// Reads sectors.
     pub(crate) const READ: Self = Self(bindings::req_op_REQ_OP_READ);
-    /// Writes sectors.
-    pub(crate) const WRITE: Self = Self(bindings::req_op_REQ_OP_WRITE);
+    /// Writes sectors, like a local task that waits for its direct I/O.
+    ///
+    /// A disk's writeback throttling (`block/blk-wbt.c`) makes the submitter of any other write
+    /// sleep, whatever [`OpFlag::NOWAIT`] says. The client throttles the writeback of its page
+    /// cache itself. Other targets of the kernel write so, too (`nvmet_bdev_execute_rw`).
+    pub(crate) const WRITE: Self =
+        Self(bindings::req_op_REQ_OP_WRITE | OpFlag::SYNC.0 | OpFlag::IDLE.0);
     /// Flushes the write cache: to the block layer, an empty write with a preflush.
     pub(crate) const FLUSH: Self = Self(Self::WRITE.0 | OpFlag::PREFLUSH.0);
     /// Discards sectors.
@@ -48,6 +53,21 @@ impl Opf {
         op == bindings::req_op_REQ_OP_READ || op == bindings::req_op_REQ_OP_WRITE
     }
 
+    /// Whether [`OpFlag::NOWAIT`] keeps the submitter from sleeping.
+    ///
+    /// It does not for ranges without data: they are split with an allocation that may sleep, and
+    /// writeback throttling limits the discards in flight.
+    #[inline]
+    pub(crate) fn can_be_nowait(self) -> bool {
+        self.has_data()
+    }
+
+    /// Whether a bio fails with `EAGAIN` rather than sleep.
+    #[inline]
+    pub(super) fn is_nowait(self) -> bool {
+        self.0 & OpFlag::NOWAIT.0 != 0
+    }
+
     /// Whether the data is durable on completion.
     pub(crate) fn is_fua(self) -> bool {
         self.0 & OpFlag::FUA.0 != 0
@@ -62,6 +82,8 @@ impl Opf {
 impl OpFlag {
     /// A task waits for completion.
     pub(crate) const SYNC: Self = Self(1 << bindings::req_flag_bits___REQ_SYNC);
+    /// The task submits more soon, if together with [`Self::SYNC`].
+    const IDLE: Self = Self(1 << bindings::req_flag_bits___REQ_IDLE);
     /// The data is durable on completion.
     pub(crate) const FUA: Self = Self(1 << bindings::req_flag_bits___REQ_FUA);
     /// The cache is flushed first.

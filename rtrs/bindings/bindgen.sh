@@ -14,13 +14,23 @@ set -eu
 
 objtree=$1 what=$2 input=$3 output=$4 depfile=$5
 
+# The names of the types of the kernel's crate. The folder that the package rnbd-dkms makes has
+# a list of them instead of the crate's source.
+known=$objtree/rust/bindings/types
+[ -f "$known" ] || known=$objtree/rust/bindings/bindings_generated.rs
+if [ ! -f "$known" ]; then
+	echo "$known: not found; prepare the kernel with CONFIG_RUST=y" >&2
+	exit 1
+fi
+
 # Types of other headers that the RDMA headers or our code need: those that the
 # kernel's crate lacks, which differ between versions.
 foreign=
-for type in dim dim_sample dim_stats ifla_vf_guid ifla_vf_info ifla_vf_stats in_addr iphdr \
+for type in __hmac_sha256_ctx __hmac_sha256_key __sha256_ctx dim dim_sample dim_stats \
+	hmac_sha256_ctx hmac_sha256_key ifla_vf_guid ifla_vf_info ifla_vf_stats in_addr iphdr \
 	irq_poll irq_poll_fn netdev_cmd netdevice_tracker possible_net_t rdma_cgroup \
-	rdmacg_device sockaddr_in tph_mem_type; do
-	grep -Eqs "pub (struct|type|union|enum|mod) $type( |:|\$)" "$objtree/rust/bindings/bindings_generated.rs" ||
+	rdmacg_device sha256_block_state sockaddr_in tph_mem_type user_key_payload; do
+	grep -Eq "pub (struct|type|union|enum|mod) $type( |:|\$)" "$known" ||
 		foreign="${foreign:+$foreign|}$type"
 done
 
@@ -30,6 +40,8 @@ headers)
 	set -- --allowlist-file '.*/(rdma|uapi/rdma)/.*' --allowlist-file '.*/linux/inet\.h' \
 		--allowlist-function 'kern_path|vfs_path_lookup|rtrs_trace_.*' \
 		--allowlist-function '(un)?register_netdevice_notifier_net' \
+		--allowlist-function 'hmac_sha256_(preparekey|final)|key_(put|revoke)' \
+		--allowlist-function 'keyring_(alloc|search)' --allowlist-var key_type_logon \
 		--allowlist-type "$foreign" --allowlist-var 'RUST_CONST_HELPER_.*' \
 		--no-recursive-allowlist
 	;;

@@ -5,6 +5,8 @@
  * `struct device` here is the same type as there; see bindgen.sh.
  */
 
+#include <crypto/sha2.h>
+#include <keys/user-type.h>
 #include <linux/bio.h>
 #include <linux/blk-mq.h>
 #include <linux/inet.h>
@@ -35,6 +37,8 @@ const blk_flags_t RUST_CONST_HELPER_BLK_FLAG_WRITE_CACHE_DISABLED = BLK_FLAG_WRI
 const blk_mode_t RUST_CONST_HELPER_BLK_OPEN_READ = BLK_OPEN_READ;
 const blk_mode_t RUST_CONST_HELPER_BLK_OPEN_WRITE = BLK_OPEN_WRITE;
 const gfp_t RUST_CONST_HELPER_GFP_NOIO = GFP_NOIO;
+const key_perm_t RUST_CONST_HELPER_RNBD_KEYRING_PERM =
+	(KEY_POS_ALL & ~KEY_POS_SETATTR) | (KEY_USR_ALL & ~KEY_USR_SETATTR);
 const unsigned int RUST_CONST_HELPER_LOOKUP_BENEATH = LOOKUP_BENEATH;
 const unsigned int RUST_CONST_HELPER_LOOKUP_DIRECTORY = LOOKUP_DIRECTORY;
 const unsigned int RUST_CONST_HELPER_LOOKUP_FOLLOW = LOOKUP_FOLLOW;

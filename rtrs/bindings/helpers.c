@@ -5,20 +5,29 @@
  * as generic and inlined Rust code ends up in the modules that use it.
  */
 
+#include <crypto/sha2.h>
+#include <keys/user-type.h>
+#include <linux/blk-mq.h>
 #include <linux/blkdev.h>
+#include <linux/cred.h>
 #include <linux/export.h>
 #include <linux/mm.h>
 #include <linux/netdevice.h>
 #include <linux/nsproxy.h>
 #include <linux/percpu-refcount.h>
+#include <linux/preempt.h>
+#include <linux/rcupdate.h>
 #include <rdma/ib_verbs.h>
 #include <rdma/rdma_cm.h>
 
 #include "compat.h"
 
+/* bad_wr must not be NULL: so the compiler leaves out what replaces it then. */
 int rust_helper_ib_post_send(struct ib_qp *qp, const struct ib_send_wr *wr,
 			     const struct ib_send_wr **bad_wr)
 {
+	if (!bad_wr)
+		__builtin_unreachable();
 	return ib_post_send(qp, wr, bad_wr);
 }
 EXPORT_SYMBOL_GPL(rust_helper_ib_post_send);
@@ -35,9 +44,12 @@ void rust_helper___revert_init_fs(struct fs_struct *old_fs)
 }
 EXPORT_SYMBOL_GPL(rust_helper___revert_init_fs);
 
+/* As above. */
 int rust_helper_ib_post_recv(struct ib_qp *qp, const struct ib_recv_wr *wr,
 			     const struct ib_recv_wr **bad_wr)
 {
+	if (!bad_wr)
+		__builtin_unreachable();
 	return ib_post_recv(qp, wr, bad_wr);
 }
 EXPORT_SYMBOL_GPL(rust_helper_ib_post_recv);
@@ -59,6 +71,47 @@ bool rust_helper_bdev_read_only(struct block_device *bdev)
 	return bdev_read_only(bdev);
 }
 EXPORT_SYMBOL_GPL(rust_helper_bdev_read_only);
+
+/*
+ * Not in the kernel: whether a device is claimed, as by a mounted file system,
+ * or the disk that it is a partition of, as by MD. A claim of a partition counts
+ * for its disk, too.
+ */
+bool rust_helper_rtrs_bdev_is_claimed(struct block_device *bdev)
+{
+	struct block_device *disk = bdev_whole(bdev), *part;
+	unsigned long index;
+	int claims = 0;
+
+	if (READ_ONCE(bdev->bd_holders))
+		return true;
+	rcu_read_lock();
+	xa_for_each_start(&bdev->bd_disk->part_tbl, index, part, 1)
+		claims += READ_ONCE(part->bd_holders);
+	rcu_read_unlock();
+	return READ_ONCE(disk->bd_holders) > claims;
+}
+EXPORT_SYMBOL_GPL(rust_helper_rtrs_bdev_is_claimed);
+
+/*
+ * Not in the kernel: copies all data of a request from memory of that length. Returns
+ * false, and may have copied a part, if the length is another one.
+ */
+bool rust_helper_rtrs_copy_to_rq(struct request *rq, const char *from, unsigned int len)
+{
+	struct req_iterator iter;
+	struct bio_vec bvec;
+
+	rq_for_each_segment(bvec, rq, iter) {
+		if (bvec.bv_len > len)
+			return false;
+		memcpy_to_bvec(&bvec, from);
+		from += bvec.bv_len;
+		len -= bvec.bv_len;
+	}
+	return !len;
+}
+EXPORT_SYMBOL_GPL(rust_helper_rtrs_copy_to_rq);
 
 bool rust_helper_ib_device_try_get(struct ib_device *dev)
 {
@@ -153,6 +206,31 @@ void rust_helper_percpu_ref_put(struct percpu_ref *ref)
 }
 EXPORT_SYMBOL_GPL(rust_helper_percpu_ref_put);
 
+unsigned long rust_helper_totalram_pages(void)
+{
+	return totalram_pages();
+}
+
+void *rust_helper_alloc_pages_exact(size_t size, gfp_t gfp_mask)
+{
+	return alloc_pages_exact(size, gfp_mask);
+}
+
+struct page *rust_helper_virt_to_page(const void *address)
+{
+	return virt_to_page(address);
+}
+
+bool rust_helper_rdma_protocol_roce(const struct ib_device *device, u32 port_num)
+{
+	return rdma_protocol_roce(device, port_num);
+}
+
+bool rust_helper_rdma_protocol_iwarp(const struct ib_device *device, u32 port_num)
+{
+	return rdma_protocol_iwarp(device, port_num);
+}
+
 /* Not in the kernel: the index of the interface that a notifier is called for. */
 int rust_helper_rtrs_notifier_ifindex(void *info)
 {
@@ -190,8 +268,69 @@ EXPORT_SYMBOL_GPL(rust_helper_rtrs_spin_unlock_irqrestore);
 
 #endif
 
+void rust_helper_preempt_disable(void)
+{
+	preempt_disable();
+}
+EXPORT_SYMBOL_GPL(rust_helper_preempt_disable);
+
+void rust_helper_preempt_enable(void)
+{
+	preempt_enable();
+}
+EXPORT_SYMBOL_GPL(rust_helper_preempt_enable);
+
+/* A macro in kernels that are not preemptible. */
+void rust_helper_synchronize_rcu_tasks(void)
+{
+	synchronize_rcu_tasks();
+}
+EXPORT_SYMBOL_GPL(rust_helper_synchronize_rcu_tasks);
+
 /* Not in the kernel: the network namespace of the calling task. */
 struct net *rust_helper_rtrs_caller_net(void)
 {
 	return current->nsproxy->net_ns;
 }
+
+const struct cred *rust_helper_current_cred(void)
+{
+	return current_cred();
+}
+EXPORT_SYMBOL_GPL(rust_helper_current_cred);
+
+key_ref_t rust_helper_make_key_ref(const struct key *key, bool possession)
+{
+	return make_key_ref(key, possession);
+}
+EXPORT_SYMBOL_GPL(rust_helper_make_key_ref);
+
+struct key *rust_helper_key_ref_to_ptr(key_ref_t key_ref)
+{
+	return key_ref_to_ptr(key_ref);
+}
+EXPORT_SYMBOL_GPL(rust_helper_key_ref_to_ptr);
+
+const struct user_key_payload *rust_helper_user_key_payload_rcu(const struct key *key)
+{
+	return user_key_payload_rcu(key);
+}
+EXPORT_SYMBOL_GPL(rust_helper_user_key_payload_rcu);
+
+void rust_helper_hmac_sha256_init(struct hmac_sha256_ctx *ctx, const struct hmac_sha256_key *key)
+{
+	hmac_sha256_init(ctx, key);
+}
+EXPORT_SYMBOL_GPL(rust_helper_hmac_sha256_init);
+
+void rust_helper_hmac_sha256_update(struct hmac_sha256_ctx *ctx, const u8 *data, size_t len)
+{
+	hmac_sha256_update(ctx, data, len);
+}
+EXPORT_SYMBOL_GPL(rust_helper_hmac_sha256_update);
+
+void rust_helper_memzero_explicit(void *s, size_t count)
+{
+	memzero_explicit(s, count);
+}
+EXPORT_SYMBOL_GPL(rust_helper_memzero_explicit);

@@ -8,18 +8,23 @@ use core::sync::atomic::{
 };
 
 use kernel::{
-    fmt,
     prelude::*,
     sync::Arc, //
 };
 
-use crate::rdma::cm::{
-    CmEvent,
-    CmEvents, //
+use rnbd_proto::recv_window::RecvWindow;
+
+use crate::{
+    kernel_ext::log::LogSubject,
+    rdma::cm::{
+        CmEvent,
+        CmEvents, //
+    }, //
 };
 
 use super::{
     link_state::LinkState,
+    negotiated::Negotiated,
     rdma_request::RequestConn,
     request_table::RequestTable, //
 };
@@ -38,6 +43,8 @@ pub(super) struct Conn {
     polled: bool,
     /// The requests of the link. The control connection carries none.
     requests: Option<Arc<RequestTable<Conn>>>,
+    /// What may be in flight, if that is less than all requests of the link.
+    window: Option<RecvWindow>,
     /// The key that the server invalidated since its last response: [`HAS_KEY`] and the
     /// key, or 0. Only one completion of a connection is handled at a time.
     invalidated: AtomicU64,
@@ -46,7 +53,7 @@ pub(super) struct Conn {
 impl Conn {
     /// Makes the context of the control connection.
     pub(super) fn control(link: &Arc<LinkState>) -> Result<Arc<Self>> {
-        Self::new(link, CONTROL_CONN, false, None)
+        Self::new(link, CONTROL_CONN, false, None, None)
     }
 
     /// Makes the context of connection `id` for I/O.
@@ -56,7 +63,10 @@ impl Conn {
         polled: bool,
         requests: &Arc<RequestTable<Conn>>,
     ) -> Result<Arc<Self>> {
-        Self::new(link, id, polled, Some(requests.clone()))
+        let Negotiated { window, depth, .. } = *requests.negotiated();
+        let window = window.filter(|window| *window < depth.get());
+        let window = window.map(RecvWindow::new);
+        Self::new(link, id, polled, Some(requests.clone()), window)
     }
 
     fn new(
@@ -64,6 +74,7 @@ impl Conn {
         id: u16,
         polled: bool,
         requests: Option<Arc<RequestTable<Conn>>>,
+        window: Option<RecvWindow>,
     ) -> Result<Arc<Self>> {
         Ok(Arc::new(
             Self {
@@ -71,6 +82,7 @@ impl Conn {
                 id,
                 polled,
                 requests,
+                window,
                 invalidated: AtomicU64::new(0),
             },
             GFP_KERNEL,
@@ -87,14 +99,24 @@ impl Conn {
         self.id == CONTROL_CONN
     }
 
-    /// Whether its completions are polled for.
-    pub(super) fn is_polled(&self) -> bool {
-        self.polled
-    }
-
     /// Returns the requests that the connection carries.
     pub(super) fn requests(&self) -> Option<&RequestTable<Conn>> {
         self.requests.as_deref()
+    }
+
+    /// Takes a place for a request that is about to be sent. Returns false if as many requests as
+    /// the server has receives for are in flight.
+    #[inline]
+    pub(super) fn take_place(&self) -> bool {
+        self.window.as_ref().is_none_or(RecvWindow::take)
+    }
+
+    /// Returns the place of a request that was not sent, or that the server responded to.
+    #[inline]
+    pub(super) fn put_back_place(&self) {
+        if let Some(window) = &self.window {
+            window.put_back();
+        }
     }
 
     /// Records that the server invalidated `rkey`.
@@ -122,11 +144,15 @@ impl RequestConn for Conn {
         self.id
     }
 
+    fn is_polled(&self) -> bool {
+        self.polled
+    }
+
     fn fail_link(&self, why: &str) {
         self.link.fail(why);
     }
 
-    fn path(&self) -> &dyn fmt::Display {
+    fn path(&self) -> &dyn LogSubject {
         &*self.link
     }
 }

@@ -3,16 +3,16 @@
 //! Control channel: messages of the session itself, one at a time.
 
 use kernel::{
-    new_mutex,
     prelude::*,
-    sync::{
-        Arc,
-        Mutex, //
-    },
+    sync::Arc,
     time::Delta, //
 };
 
-use crate::rdma::payload::LinearPayload;
+use crate::{
+    kernel_ext::noio_mutex::NoIoMutex,
+    new_noio_mutex,
+    rdma::payload::LinearPayload, //
+};
 
 use super::io_request::{
     Direction,
@@ -30,13 +30,13 @@ const TIMEOUT: Delta = Delta::from_secs(30);
 pub(super) struct ControlChannel {
     /// The message that still uses the id, though its sender has given up waiting.
     #[pin]
-    last: Mutex<Option<Arc<LinearPayload>>>,
+    last: NoIoMutex<Option<Arc<LinearPayload>>>,
 }
 
 impl ControlChannel {
     pub(super) fn new() -> impl PinInit<Self> {
         pin_init!(Self {
-            last <- new_mutex!(None, "rtrs_session_control"),
+            last <- new_noio_mutex!(None, "rtrs_session_control"),
         })
     }
 
@@ -64,7 +64,7 @@ impl ControlChannel {
             len,
             control: true,
             stand_in: false,
-            failed_over: false,
+            lost_paths: 0,
             payload: LinearPayload::launch(&payload).ok_or(EBUSY)?,
         };
         send(request).map_err(|(_, e)| e)?;

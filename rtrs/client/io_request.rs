@@ -67,8 +67,8 @@ pub(super) struct IoRequest {
     pub(super) control: bool,
     /// In place of a request that was withdrawn: not sent again.
     pub(super) stand_in: bool,
-    /// Was in flight on a path that was lost.
-    pub(super) failed_over: bool,
+    /// How many paths were lost with it in flight.
+    pub(super) lost_paths: u8,
     pub(super) payload: PayloadBox,
 }
 

@@ -19,7 +19,10 @@ use crate::{
     },
     kernel_ext::cpu,
     rdma::{
-        connection::Connection,
+        connection::{
+            Connection,
+            SpentId, //
+        },
         payload::PayloadBox, //
     }, //
 };
@@ -47,6 +50,8 @@ pub(super) struct Link {
     /// ones.
     connections: KVec<Connection<Conn>>,
     nr_polled: usize,
+    /// Space for the ids of all connections when the link ends.
+    spent: KVec<SpentId>,
 }
 
 impl Link {
@@ -57,14 +62,16 @@ impl Link {
         limits: PathLimits,
         connections: KVec<Connection<Conn>>,
         nr_polled: usize,
-    ) -> Self {
-        Self {
+    ) -> Result<Self> {
+        let spent = KVec::with_capacity(connections.len(), GFP_KERNEL)?;
+        Ok(Self {
             state,
             requests,
             limits,
             connections,
             nr_polled,
-        }
+            spent,
+        })
     }
 
     /// Returns the state that the connections share.
@@ -120,7 +127,7 @@ impl Link {
     /// # Errors
     ///
     /// `ENOTCONN` when the link is lost, `EBUSY` when the permit is in use,
-    /// `EINVAL` for a wrong one, `ENOMEM` when the device has no room.
+    /// `EINVAL` for a wrong one, `ENOMEM` or `ENOSPC` when the device has no room.
     pub(super) fn submit(&self, request: IoRequest) -> SubmitResult {
         let Some(connection) = self.connection(request.queue) else {
             return Err((request, ENOTCONN));
@@ -128,7 +135,26 @@ impl Link {
         if !self.state.is_alive() {
             return Err((request, ENOTCONN));
         }
-        self.requests.submit(&connection.qp(), request)
+        let connection = match connection.qp().context().take_place() {
+            true => connection,
+            false => match self.with_a_place() {
+                Some(connection) => connection,
+                None => return Err((request, ENOSPC)),
+            },
+        };
+        let qp = connection.qp();
+        self.requests
+            .submit(&qp, request)
+            .inspect_err(|_| qp.context().put_back_place())
+    }
+
+    /// Takes a place on any connection that an interrupt completes requests of.
+    #[cold]
+    #[inline(never)]
+    fn with_a_place(&self) -> Option<&Connection<Conn>> {
+        self.by_cpu()
+            .iter()
+            .find(|connection| connection.qp().context().take_place())
     }
 
     /// Counts one more timeout of a request in flight; see
@@ -174,14 +200,26 @@ impl Link {
 
     /// Ends the link: after this nothing is in flight, nothing can be posted, and no
     /// completion runs. Passes requests without a response to `unanswered`. Sleeps.
-    pub(super) fn shut_down(&self, unanswered: impl FnMut(IoRequest)) {
-        self.state.deactivate();
-        for connection in &self.connections {
+    pub(super) fn shut_down(self, unanswered: impl FnMut(IoRequest)) {
+        let Self {
+            state,
+            requests,
+            connections,
+            mut spent,
+            ..
+        } = self;
+        state.deactivate();
+        // All at once, as each waits for its peer.
+        for connection in &connections {
             connection.disconnect();
         }
-        for connection in &self.connections {
-            connection.drain();
+        // Ids are destroyed after the requests are given back, as that may wait for the peer.
+        for connection in connections {
+            // There is space for all.
+            let _ = spent.push_within_capacity(connection.destroy_queues());
         }
-        self.requests.take_unanswered(unanswered);
+        if requests.end(unanswered).is_err() {
+            pr_err!("{state}: requests in flight are lost with a queue pair\n");
+        }
     }
 }

@@ -24,12 +24,15 @@ use rnbd_proto::{
     session_state::Epoch, //
 };
 
-use crate::kernel_ext::completion::Completion;
+use crate::kernel_ext::{
+    completion::Completion,
+    log::LogPeer, //
+};
 
 use super::stats::Stats;
 
 /// Receiver of the events of a link. Displays as the path, for log lines.
-pub(super) trait LinkEvents: fmt::Display + Send + Sync {
+pub(super) trait LinkEvents: fmt::Display + LogPeer + Send + Sync {
     /// The link failed because of `why`. Called once at most, in any context.
     fn link_failed(self: Arc<Self>, why: &str);
 
@@ -121,6 +124,12 @@ impl LinkState {
     /// Waits until INFO_RSP was handled or the link failed. False after `limit`; killable.
     pub(super) fn wait_info(&self, limit: Delta) -> Result<bool> {
         self.info_received.wait_killable_timeout(limit)
+    }
+}
+
+impl LogPeer for LinkState {
+    fn log_key(&self) -> u64 {
+        self.events.log_key()
     }
 }
 

@@ -5,6 +5,7 @@
 use rnbd_proto::{
     imm::IoReqLayout,
     limits::QueueDepth,
+    recv_window::recv_window,
     wire::rtrs::{
         ConnAccept,
         NextKey, //
@@ -31,16 +32,28 @@ pub(super) struct Negotiated {
     pub(super) next_key: NextKey,
     /// Whether a response is one RDMA write, which leaves keys of the client alone.
     pub(super) short_responses: bool,
+    /// Requests in flight on one connection for I/O, if those that fit are eager.
+    pub(super) window: Option<u16>,
 }
 
 impl Negotiated {
-    /// Reads what the server accepted.
-    pub(super) fn new(accept: &ConnAccept) -> Self {
+    /// Reads what the server accepted for a path of `connections` connections.
+    pub(super) fn new(accept: &ConnAccept, connections: u16) -> Self {
         Self {
             layout: accept.layout(),
             depth: accept.queue_depth().of_client(),
             next_key: accept.next_key(),
             short_responses: accept.short_responses(),
+            // By the depth of the server, which posts its receives by the same rule.
+            window: accept
+                .eager()
+                .then(|| recv_window(accept.queue_depth(), connections)),
         }
+    }
+
+    /// Whether requests that fit are eager.
+    #[inline]
+    pub(super) fn is_eager(&self) -> bool {
+        self.window.is_some()
     }
 }

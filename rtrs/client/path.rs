@@ -10,7 +10,6 @@ mod lifecycle;
 
 use kernel::{
     fmt,
-    new_mutex,
     new_spinlock,
     prelude::*,
     sync::{
@@ -19,7 +18,6 @@ use kernel::{
             Guard, //
         },
         Arc,
-        Mutex,
         SpinLock, //
     }, //
 };
@@ -41,8 +39,12 @@ use rnbd_proto::{
 use crate::{
     impl_has_owned_work,
     kernel_ext::{
-        log::Plain,
+        log::{
+            LogPeer,
+            Plain, //
+        },
         net::SockAddr,
+        noio_mutex::NoIoMutex,
         random,
         rcu::RcuBox,
         trace::{
@@ -55,6 +57,7 @@ use crate::{
         },
         workqueue::WorkqueueHandle, //
     },
+    new_noio_mutex,
     new_owned_work,
     pr_warn_ratelimited,
     rdma::cm::Interrupt, //
@@ -129,7 +132,7 @@ pub(super) struct Path {
     endpoints: RcuBox<Endpoints>,
     /// Held while the path is connected or taken down.
     #[pin]
-    work: Mutex<Reconnect>,
+    work: NoIoMutex<Reconnect>,
     /// Ends an attempt to connect, together with `attempt`.
     #[pin]
     interrupt: Interrupt,
@@ -171,7 +174,7 @@ impl Path {
                 link: RcuBox::new(),
                 stats: Stats::new()?,
                 endpoints: RcuBox::new(),
-                work <- new_mutex!(Reconnect::new(), "rtrs_path_work"),
+                work <- new_noio_mutex!(Reconnect::new(), "rtrs_path_work"),
                 interrupt <- Interrupt::new(),
                 attempt <- new_spinlock!(None, "rtrs_path_attempt"),
                 lost <- new_owned_work!(queue.clone(), "rtrs_path_lost"),
@@ -302,15 +305,21 @@ impl Path {
 impl LinkEvents for Path {
     fn link_failed(self: Arc<Self>, why: &str) {
         match self.state.get() {
-            ClientState::Connected => pr_warn_ratelimited!("{self}: path lost: {why}\n"),
+            ClientState::Connected => pr_warn_ratelimited!(self => "{self}: path lost: {why}\n"),
             // The task that makes the attempt logs its outcome.
-            _ => pr_warn_ratelimited!("{self}: connection broke off: {why}\n"),
+            _ => pr_warn_ratelimited!(self => "{self}: connection broke off: {why}\n"),
         }
         work::schedule::<_, LOST>(&self);
     }
 
     fn event_count_received(self: Arc<Self>, count: EventCount) {
         self.owner.clone().event_count_received(count);
+    }
+}
+
+impl LogPeer for Path {
+    fn log_key(&self) -> u64 {
+        self.owner.params().name().log_key()
     }
 }
 

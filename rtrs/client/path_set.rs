@@ -10,15 +10,13 @@ use core::sync::atomic::{
 };
 
 use kernel::{
-    new_mutex,
     prelude::*,
     sync::{
         rcu::{
             self,
             Guard, //
         },
-        Arc,
-        Mutex, //
+        Arc, //
     }, //
 };
 
@@ -39,9 +37,11 @@ use rnbd_proto::{
 use crate::{
     kernel_ext::{
         net::SockAddr,
+        noio_mutex::NoIoMutex,
         percpu::PerCpu,
         rcu::RcuBox, //
     },
+    new_noio_mutex,
     rdma::payload::PayloadBox, //
 };
 
@@ -51,6 +51,7 @@ use super::{
         Permit,
         SubmitResult, //
     },
+    link::Link,
     path::Path,
     sysfs_dirs::{
         PathDir,
@@ -64,7 +65,7 @@ pub(super) struct PathSet {
     /// Copy of the list for submissions, replaced under `list`.
     active: RcuBox<KVec<Arc<Path>>>,
     #[pin]
-    list: Mutex<PathList>,
+    list: NoIoMutex<PathList>,
     /// Takes no more paths. Set under `list`.
     closed: AtomicBool,
     policy: AtomicU8,
@@ -91,7 +92,7 @@ impl PathSet {
     pub(super) fn new(policy: MpathPolicy) -> impl PinInit<Self, Error> {
         try_pin_init!(Self {
             active: RcuBox::new(),
-            list <- new_mutex!(
+            list <- new_noio_mutex!(
                 PathList { paths: KVec::new(), dir: None },
                 "rtrs_session_paths"
             ),
@@ -142,10 +143,15 @@ impl PathSet {
 
     /// Creates the directory of a path, or renames it if an address has become known.
     pub(super) fn show(&self, path: &Arc<Path>) -> Result {
-        match self.list.lock().dir.as_mut() {
+        let shown = match self.list.lock().dir.as_mut() {
             Some(dir) => dir.show(path),
-            None => Err(ESHUTDOWN),
-        }
+            None => Err((ESHUTDOWN, None)),
+        };
+        // Without the lock: it waits for callbacks, which may wait for the lock.
+        shown.map_err(|(e, rest)| {
+            drop(rest);
+            e
+        })
     }
 
     /// Takes a path that is shut down out of the set. The caller drops its directory without
@@ -213,50 +219,88 @@ impl PathSet {
     /// Sends a request by the path that the policy chooses; `ENOTCONN` if there is none. A
     /// link carries I/O if it came up in `open_epoch`, and control messages while it is
     /// alive.
-    pub(super) fn submit(&self, mut request: IoRequest, open_epoch: u64) -> SubmitResult {
+    pub(super) fn submit(&self, request: IoRequest, open_epoch: u64) -> SubmitResult {
         let section = rcu::read_lock();
         let Some(paths) = self.active(&section) else {
             return Err((request, ENOTCONN));
         };
-        let policy = self.policy();
-        let mut start = match (paths.len(), self.next.this()) {
-            (0 | 1, _) | (_, None) => 0,
-            (_, Some(next)) => next.fetch_add(1, Relaxed),
-        };
-        // A path may be lost after it was chosen.
-        for _ in paths {
-            let usable = |index: usize| {
-                let path = paths.get(index)?;
-                let link = path.link(&section)?.state();
-                let usable = match request.control {
-                    true => link.is_alive(),
-                    false => link.carries_io(open_epoch),
-                };
-                usable.then(|| PathLoad {
-                    inflight: path.stats().inflight(),
-                    latency_ns: link.heartbeat().latency_ns(),
-                })
-            };
-            let chosen = mpath_policy::choose(policy, paths.len(), start, usable);
-            let Some(path) = chosen.and_then(|index| paths.get(index)) else {
-                break;
-            };
-            let Some(link) = path.link(&section) else {
-                break;
-            };
-            let failed_over = request.failed_over;
-            match link.submit(request) {
-                Err((back, e)) if e == ENOTCONN => request = back,
-                other => {
-                    if failed_over {
-                        path.stats().failed_over();
-                    }
-                    return other;
-                }
+        let start = self.start(paths.len());
+        match self.submit_from(paths, start, request, open_epoch, &section) {
+            // The path was lost after it was chosen.
+            Err((request, e)) if e == ENOTCONN => {
+                self.submit_by_another(paths, start, request, open_epoch, &section)
             }
-            start = start.wrapping_add(1);
+            other => other,
+        }
+    }
+
+    /// Returns the index of the path at which the search for one begins.
+    #[inline]
+    fn start(&self, count: usize) -> usize {
+        match count {
+            0 | 1 => 0,
+            _ => self
+                .next
+                .this()
+                .map_or(0, |next| next.fetch_add(1, Relaxed)),
+        }
+    }
+
+    /// Sends a request as [`PathSet::submit`] does after a path was lost, while others are left.
+    #[cold]
+    #[inline(never)]
+    fn submit_by_another(
+        &self,
+        paths: &KVec<Arc<Path>>,
+        start: usize,
+        mut request: IoRequest,
+        open_epoch: u64,
+        section: &Guard,
+    ) -> SubmitResult {
+        for attempt in 1..paths.len() {
+            let start = start.wrapping_add(attempt);
+            match self.submit_from(paths, start, request, open_epoch, section) {
+                Err((back, e)) if e == ENOTCONN => request = back,
+                other => return other,
+            }
         }
         Err((request, ENOTCONN))
+    }
+
+    /// Sends a request by the path that the policy chooses in a search that begins at `start`.
+    #[inline]
+    fn submit_from(
+        &self,
+        paths: &KVec<Arc<Path>>,
+        start: usize,
+        request: IoRequest,
+        open_epoch: u64,
+        section: &Guard,
+    ) -> SubmitResult {
+        let usable = |path| usable_link(path, request.control, open_epoch, section);
+        let load = |index: usize| {
+            let path = paths.get(index)?;
+            let link = usable(path)?;
+            Some(PathLoad {
+                inflight: path.stats().inflight(),
+                latency_ns: link.state().heartbeat().latency_ns(),
+            })
+        };
+        let chosen = match paths.len() {
+            // There is nothing to choose.
+            1 => paths.first(),
+            count => mpath_policy::choose(self.policy(), count, start, load)
+                .and_then(|index| paths.get(index)),
+        };
+        let Some((path, link)) = chosen.and_then(|path| Some((path, usable(path)?))) else {
+            return Err((request, ENOTCONN));
+        };
+        let failed_over = request.lost_paths > 0;
+        let sent = link.submit(request);
+        if failed_over && !matches!(sent, Err((_, e)) if e == ENOTCONN) {
+            path.stats().failed_over();
+        }
+        sent
     }
 
     /// Handles completions of polled queue `number` on all paths; returns how many.
@@ -314,4 +358,20 @@ impl PathSet {
             path.fail_link(why);
         }
     }
+}
+
+/// Returns the link of `path` if it may carry a request; see [`PathSet::submit`].
+#[inline]
+fn usable_link<'a>(
+    path: &'a Path,
+    control: bool,
+    open_epoch: u64,
+    section: &'a Guard,
+) -> Option<&'a Link> {
+    let link = path.link(section)?;
+    let usable = match control {
+        true => link.state().is_alive(),
+        false => link.state().carries_io(open_epoch),
+    };
+    usable.then_some(link)
 }

@@ -4,8 +4,10 @@
 //!
 //! ```text
 //! submit    fills and maps the data, registers it for a READ,
-//!           writes header (and data) into the server's chunk   -> in flight
-//! in flight until the send completed and the server responded
+//!           writes header (and data) into the server's chunk,
+//!           or sends them, if the request is eager             -> in flight
+//! in flight until the send completed and the server responded;
+//!           data of a small READ come with the response, and are copied
 //! finish    invalidates the region, unless the server did so   -> in flight
 //!           (it does if responses are not short)
 //!           unmaps, releases the message id, completes the payload
@@ -25,7 +27,6 @@ use core::{
 };
 
 use kernel::{
-    fmt,
     prelude::*,
     sync::Arc, //
 };
@@ -36,6 +37,8 @@ use rnbd_proto::{
     wire::{
         rnbd::MAX_MSG_SIZE,
         rtrs::{
+            eager,
+            DataTransfer,
             RequestMsg,
             MAX_REQUEST_MSG_SIZE, //
         }, //
@@ -43,6 +46,7 @@ use rnbd_proto::{
 };
 
 use crate::{
+    kernel_ext::log::LogSubject,
     pr_err_ratelimited,
     rdma::{
         dma::{
@@ -79,6 +83,18 @@ use super::{
 /// Longest user message with the message of the transport behind it, in bytes.
 const HEADER_SIZE: usize = MAX_MSG_SIZE + MAX_REQUEST_MSG_SIZE;
 
+/// Work requests of a connection that are not signaled before one is, if the requests that they
+/// belong to need no completion.
+const MAX_UNSIGNALED: u32 = 32;
+
+/// A request as it is about to be sent.
+struct Prepared {
+    imm: u32,
+    /// Bytes of the header.
+    header: usize,
+    eager: bool,
+}
+
 /// The work request that is in flight.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Phase {
@@ -95,11 +111,14 @@ pub(super) trait RequestConn: Send + Sync + 'static {
     /// Returns the number of the connection within its link.
     fn id(&self) -> u16;
 
+    /// Whether its completions are handled only while a task polls for them.
+    fn is_polled(&self) -> bool;
+
     /// Ends the link because of `why`.
     fn fail_link(&self, why: &str);
 
     /// Returns the path, for log lines.
-    fn path(&self) -> &dyn fmt::Display;
+    fn path(&self) -> &dyn LogSubject;
 }
 
 /// The request of one message id on one link, on connections with context `C`.
@@ -110,6 +129,8 @@ pub(super) struct RdmaRequest<C> {
     phase: Phase,
     /// Number of the connection that it was sent over.
     conn: u16,
+    /// Bytes of data that come with the response.
+    in_response: u32,
     request: Option<IoRequest>,
     /// The payload that another one stands in for, while an adapter may access its data.
     withdrawn: Option<PayloadBox>,
@@ -118,6 +139,8 @@ pub(super) struct RdmaRequest<C> {
     errno: AtomicI32,
     /// Whether the server has invalidated the key.
     invalidated: AtomicBool,
+    /// Whether the server's response had other data than the request asked for.
+    malformed: AtomicBool,
     _conn: PhantomData<fn(C)>,
 }
 
@@ -136,20 +159,35 @@ impl<C: RequestConn> RdmaRequest<C> {
             data: RequestData::new(pd, units)?,
             phase: Phase::Request,
             conn: 0,
+            in_response: 0,
             request: None,
             withdrawn: None,
             stats,
             errno: AtomicI32::new(0),
             invalidated: AtomicBool::new(false),
+            malformed: AtomicBool::new(false),
             _conn: PhantomData,
         })
     }
 
-    /// Records the response, while in flight.
-    pub(super) fn record(&self, errno: i32, invalidated: bool) {
+    /// Records the response, while in flight, and copies the data that came with it. If they are
+    /// not those that the request asked for, the link is going to fail in place of the request.
+    pub(super) fn record(&self, errno: i32, invalidated: bool, data: &[u8]) {
+        let expected = match errno {
+            0 => self.in_response as usize,
+            _ => 0,
+        };
+        let malformed = match &self.request {
+            // Nobody wants the data of a request that was withdrawn.
+            Some(request) if request.stand_in => false,
+            _ if data.len() != expected => true,
+            Some(request) if expected > 0 => request.payload.copy_in(data).is_err(),
+            _ => false,
+        };
         self.errno
             .store(errno.saturating_abs().saturating_neg(), Relaxed);
         self.invalidated.store(invalidated, Relaxed);
+        self.malformed.store(malformed, Relaxed);
     }
 
     /// Returns the key under which the server may write the data.
@@ -158,12 +196,13 @@ impl<C: RequestConn> RdmaRequest<C> {
     }
 
     /// Sends a request on `qp`, or gives it back.
+    // Not inlined, so that callers pass the request on where it is.
+    #[inline(never)]
     pub(super) fn submit(
         mut this: HeldOp<Self>,
         qp: &QpRef<'_, C>,
         negotiated: &Negotiated,
         remote_buf: &RemoteBuf,
-        data_sges: usize,
         request: IoRequest,
     ) -> SubmitResult {
         let route = RequestRoute {
@@ -172,13 +211,16 @@ impl<C: RequestConn> RdmaRequest<C> {
             rkey: remote_buf.rkey(),
             len: request.len,
         };
-        let (imm, header) = match this.prepare(negotiated, data_sges, &request) {
+        // Beside the header.
+        let data_sges = (qp.send_queue().sges as usize).saturating_sub(1);
+        let Prepared { imm, header, eager } = match this.prepare(negotiated, data_sges, &request) {
             Ok(prepared) => prepared,
             Err(e) => {
                 this.unmap();
                 return Err((request, e));
             }
         };
+        remote_buf.set_written(!eager);
         this.stats.sending(request.dir, request.len);
         this.request = Some(request);
         this.conn = qp.context().id();
@@ -187,14 +229,26 @@ impl<C: RequestConn> RdmaRequest<C> {
             Direction::Read if this.data.is_registered() && negotiated.short_responses => {
                 AwaitedEvents::Response
             }
+            // Nothing but the header, which belongs to the connection. A polled connection has to
+            // bring its credits back now: nobody polls for the completion of a later nop.
+            _ if eager
+                && !this.data.is_mapped()
+                && !qp.context().is_polled()
+                && qp.deferred_credits() < MAX_UNSIGNALED =>
+            {
+                AwaitedEvents::Response
+            }
             // The device may still send the buffers again until the send completes.
             Direction::Read | Direction::Write => AwaitedEvents::SendAndResponse,
         };
         // Reserve a credit for the invalidation: without it the data cannot be given back.
         let reserved = u32::from(this.data.is_registered());
         let posted = qp.post_send_and_reserve(this, awaited, reserved, |req, chain| {
-            req.data
-                .build(chain, &route, req.header.sge(0, header)?, imm)
+            let header = req.header.sge(0, header)?;
+            match eager {
+                true => req.data.build_eager(chain, route.dir, header, imm),
+                false => req.data.build(chain, &route, header, imm),
+            }
         });
         match posted {
             Ok(()) => Ok(()),
@@ -205,14 +259,13 @@ impl<C: RequestConn> RdmaRequest<C> {
         }
     }
 
-    /// Maps the data, writes the header, and returns the immediate and the length of the
-    /// header.
+    /// Maps the data and writes the header.
     fn prepare(
         &mut self,
         negotiated: &Negotiated,
         data_sges: usize,
         request: &IoRequest,
-    ) -> Result<(u32, usize)> {
+    ) -> Result<Prepared> {
         let IoRequest {
             dir,
             len,
@@ -225,24 +278,42 @@ impl<C: RequestConn> RdmaRequest<C> {
             return Err(EMSGSIZE);
         }
         let invalidate = !negotiated.short_responses;
+        let (sent, wanted) = match dir {
+            Direction::Read => (0, len),
+            Direction::Write => (len, 0),
+        };
+        let fits = negotiated.is_eager() && eager::fits(msg_len, sent, wanted, negotiated.next_key);
         let transfer = self
             .data
-            .prepare(dir, len, payload, data_sges, invalidate)?;
+            .prepare(dir, len, payload, data_sges, invalidate, fits)?;
+        // Of more segments than the device sends with a message, data go to the chunk.
+        let eager = fits && !(dir == Direction::Write && self.data.is_registered());
+        self.in_response = match transfer {
+            DataTransfer::InResponse { len } => len,
+            _ => 0,
+        };
         let msg = RequestMsg::new(len, u16::try_from(msg_len)?, transfer).map_err(|_| EINVAL)?;
-        let tail = self
-            .header
-            .bytes_mut()?
-            .get_mut(msg_len..)
-            .ok_or(EMSGSIZE)?;
-        let tail_len = msg.encode(tail).map_err(|_| EINVAL)?;
-        let header = msg_len.checked_add(tail_len).ok_or(EINVAL)?;
+        let bytes = self.header.bytes_mut()?;
+        let header = if eager {
+            let header = bytes.first_chunk_mut().ok_or(EMSGSIZE)?;
+            eager::encode(&msg, header).map_err(|_| EINVAL)?;
+            header.len()
+        } else {
+            let tail = bytes.get_mut(msg_len..).ok_or(EMSGSIZE)?;
+            let tail_len = msg.encode(tail).map_err(|_| EINVAL)?;
+            msg_len.checked_add(tail_len).ok_or(EINVAL)?
+        };
         self.header.sync_for_device(0, header);
         let imm = negotiated
             .layout
             .encode(self.id, msg.offset())
             .map_err(|_| EMSGSIZE)?;
         self.phase = Phase::Request;
-        Ok((imm.encode(), header))
+        Ok(Prepared {
+            imm: imm.encode(),
+            header,
+            eager,
+        })
     }
 
     /// Unmaps the data.
@@ -264,8 +335,8 @@ impl<C: RequestConn> RdmaRequest<C> {
         Some(request)
     }
 
-    /// Takes out a request without a response. Only after the link was drained: the data
-    /// cannot be accessed any more, whatever keys are still valid.
+    /// Takes out a request without a response. Only once the connections of the
+    /// link are destroyed: the data cannot be accessed any more, whatever keys are still valid.
     pub(super) fn take_unanswered(mut this: HeldOp<Self>) -> Option<IoRequest> {
         this.take()
     }
@@ -279,7 +350,7 @@ impl<C: RequestConn> HeldOp<RdmaRequest<C>> {
         drop(self);
         if let Some(request) = request {
             if let Err(e) = result {
-                request.trace_error(conn.path(), e);
+                request.trace_error(&conn.path(), e);
             }
             request.payload.done(result);
         }
@@ -292,7 +363,7 @@ impl<C: RequestConn> Operation for RdmaRequest<C> {
     fn completed(&self, qp: &QpRef<'_, C>, wc: &Wc) {
         if !wc.is_ok() && !wc.is_flush() {
             let (path, status) = (qp.context().path(), wc.status_name());
-            pr_err_ratelimited!("{path}: sending a request failed: {status}\n");
+            pr_err_ratelimited!(path => "{path}: sending a request failed: {status}\n");
             qp.context().fail_link("sending a request failed");
         }
     }
@@ -305,6 +376,12 @@ impl<C: RequestConn> Operation for RdmaRequest<C> {
         if qp.context().id() != op.conn {
             // It does not tell whether the send completed. As below.
             qp.context().fail_link("response over another connection");
+            return;
+        }
+        if op.malformed.load(Relaxed) {
+            // As below. The request is sent again.
+            qp.context()
+                .fail_link("response with other data than the request asked for");
             return;
         }
         if matches!(op.phase, Phase::Withdrawal | Phase::Sink) {

@@ -3,6 +3,7 @@
 //! A chunk of the server's memory that requests are written to (C: `struct rtrs_rbuf`).
 
 use core::sync::atomic::{
+    AtomicBool,
     AtomicU32,
     Ordering::Relaxed, //
 };
@@ -14,6 +15,8 @@ pub(super) struct RemoteBuf {
     addr: u64,
     /// The server may renew it with every response.
     rkey: AtomicU32,
+    /// Whether the request in flight was written to it, so that its response moves the key on.
+    written: AtomicBool,
 }
 
 impl RemoteBuf {
@@ -21,6 +24,7 @@ impl RemoteBuf {
         Self {
             addr,
             rkey: AtomicU32::new(rkey),
+            written: AtomicBool::new(false),
         }
     }
 
@@ -40,9 +44,16 @@ impl RemoteBuf {
         self.rkey.store(rkey, Relaxed);
     }
 
-    /// Moves on to the next key by the rule that both sides know. Only one response for a
-    /// chunk is handled at a time.
+    /// Records whether the request that is about to be sent is written to the chunk.
+    pub(super) fn set_written(&self, written: bool) {
+        self.written.store(written, Relaxed);
+    }
+
+    /// Moves on to the next key by the rule that both sides know, after the response to a request
+    /// that was written to the chunk. Only one response for a chunk is handled at a time.
     pub(super) fn step_rkey(&self) {
-        self.set_rkey(next_key(self.rkey()));
+        if self.written.load(Relaxed) {
+            self.set_rkey(next_key(self.rkey()));
+        }
     }
 }

@@ -10,6 +10,7 @@ use kernel::{
 use rnbd_proto::{
     limits::REGISTRATION_UNIT,
     wire::rtrs::{
+        eager,
         DataTransfer,
         SgDesc, //
     }, //
@@ -75,6 +76,11 @@ impl RequestData {
         })
     }
 
+    /// Whether there are data that are mapped.
+    pub(super) fn is_mapped(&self) -> bool {
+        matches!(self.segments, Segments::Mapped(_))
+    }
+
     /// Whether the memory region is registered, or will be when the request is sent.
     pub(super) fn is_registered(&self) -> bool {
         self.registered
@@ -88,6 +94,8 @@ impl RequestData {
     /// Maps the `len` bytes of `payload`, and registers them for a READ, or if they have more
     /// than `data_sges` segments. Returns the transfer as the server is told of it;
     /// `invalidate` is whether it invalidates the key after a READ.
+    ///
+    /// The data of an `eager` READ that fit into the response are not mapped.
     pub(super) fn prepare(
         &mut self,
         dir: Direction,
@@ -95,12 +103,15 @@ impl RequestData {
         payload: &PayloadBox,
         data_sges: usize,
         invalidate: bool,
+        eager: bool,
     ) -> Result<DataTransfer> {
-        if len == 0 {
-            return Ok(match dir {
-                Direction::Read => DataTransfer::None,
-                Direction::Write => DataTransfer::ToServer,
-            });
+        match dir {
+            Direction::Read if len == 0 => return Ok(DataTransfer::None),
+            Direction::Write if len == 0 => return Ok(DataTransfer::ToServer),
+            Direction::Read if eager && len <= eager::DATA_SIZE => {
+                return Ok(DataTransfer::InResponse { len })
+            }
+            _ => {}
         }
         let segments = self.map(dir, payload)?;
         match dir {
@@ -182,8 +193,27 @@ impl RequestData {
         chain.reg_mr(&self.mr, Access::RemoteWrite)
     }
 
-    /// Builds the chain of work requests that sends the data and `header`, or the header
-    /// alone.
+    /// Builds the chain of work requests that sends `header`, and the data of a WRITE behind it, as
+    /// a message.
+    pub(super) fn build_eager<'a>(
+        &'a self,
+        chain: &mut SendChain<'a>,
+        dir: Direction,
+        header: Sge<'a>,
+        imm: u32,
+    ) -> Result {
+        match (&self.segments, dir) {
+            (Segments::Mapped(map), Direction::Write) => chain.send_imm_before(header, map, imm),
+            (Segments::Mapped(_), Direction::Read) => {
+                chain.reg_mr(&self.mr, Access::RemoteWrite)?;
+                chain.send_imm(&[header], imm)
+            }
+            _ => chain.send_imm(&[header], imm),
+        }
+    }
+
+    /// Builds the chain of work requests that writes the data and `header`, or the header
+    /// alone, to the server's memory.
     pub(super) fn build<'a>(
         &'a self,
         chain: &mut SendChain<'a>,

@@ -4,21 +4,20 @@
 
 use kernel::{
     prelude::*,
-    sync::{
-        Arc,
-        SetOnce, //
-    }, //
+    sync::Arc, //
 };
 
-use crate::rdma::{
-    op::{
-        HeldOp,
-        Op, //
-    },
-    op_set::OpSet,
-    pd::Pd,
-    qp::QpRef,
-    wr::MAX_DATA_SGES, //
+use crate::{
+    kernel_ext::set_once::SetOnce,
+    rdma::{
+        op::{
+            HeldOp,
+            Op, //
+        },
+        op_set::OpSet,
+        pd::Pd,
+        qp::QpRef, //
+    }, //
 };
 
 use super::{
@@ -39,8 +38,6 @@ use super::{
 /// The table. Link and connections for I/O share it.
 pub(super) struct RequestTable<C: RequestConn> {
     negotiated: Negotiated,
-    /// Segments that one send work request may name beside a header.
-    data_sges: usize,
     requests: Arc<OpSet<RdmaRequest<C>>>,
     /// Set when INFO_RSP arrives.
     remote_bufs: SetOnce<KVVec<RemoteBuf>>,
@@ -60,13 +57,9 @@ impl<C: RequestConn> RequestTable<C> {
             let request = RdmaRequest::new(pd, id, units, stats.clone())?;
             requests.push(request, GFP_KERNEL)?;
         }
-        let data_sges = (pd.attrs().max_send_sge as usize)
-            .saturating_sub(1)
-            .min(MAX_DATA_SGES);
         Ok(Arc::new(
             Self {
                 negotiated,
-                data_sges,
                 requests: OpSet::new(requests)?,
                 remote_bufs: SetOnce::new(),
             },
@@ -108,14 +101,7 @@ impl<C: RequestConn> RequestTable<C> {
         let Some(held) = rdma_request.begin() else {
             return Err((request, EBUSY));
         };
-        RdmaRequest::submit(
-            held,
-            qp,
-            &self.negotiated,
-            remote_buf,
-            self.data_sges,
-            request,
-        )
+        RdmaRequest::submit(held, qp, &self.negotiated, remote_buf, request)
     }
 
     /// Counts one more timeout of the request in flight; see
@@ -129,18 +115,16 @@ impl<C: RequestConn> RequestTable<C> {
         self.requests.get(permit.index())?.take_over()
     }
 
-    /// Passes all requests without a response to `f`. To be called once all queue pairs are
-    /// drained.
-    pub(super) fn take_unanswered(&self, mut f: impl FnMut(IoRequest)) {
-        for rdma_request in self.requests.iter() {
-            // In place of the server, which cannot respond any more.
-            rdma_request.record_response(None, |_| ());
-            let Some(held) = rdma_request.begin() else {
-                continue;
-            };
+    /// Passes all requests without a response to `f`, once all connections are gone.
+    ///
+    /// # Errors
+    ///
+    /// `EBUSY` while there is a connection.
+    pub(super) fn end(&self, mut f: impl FnMut(IoRequest)) -> Result {
+        self.requests.end(|held| {
             if let Some(request) = RdmaRequest::take_unanswered(held) {
                 f(request);
             }
-        }
+        })
     }
 }

@@ -61,6 +61,12 @@ impl StateSnapshot {
         state.copied().unwrap_or(SessionState::Failing)
     }
 
+    /// Returns whether I/O is sent.
+    #[inline]
+    pub(super) fn is_live(self) -> bool {
+        self.0 % (1 << STATE_BITS) == SessionState::Live as u32
+    }
+
     /// Returns the snapshot after one more change.
     fn next(self, state: SessionState) -> Self {
         // INVARIANT: Changes wrap above the bits of the state.

@@ -17,7 +17,8 @@ use super::{
     rdma_request::RequestConn as _, //
 };
 
-/// Handles a response, perhaps with a new key for the chunk in `message`.
+/// Handles a response, perhaps with a new key for the chunk in `message`, or with data if requests
+/// are eager.
 ///
 /// # Errors
 ///
@@ -39,7 +40,9 @@ pub(super) fn handle(
     let negotiated = table.negotiated();
     let depth = negotiated.depth;
     let id = rsp.id(depth).map_err(|_| "response with a wrong id")?;
+    let data = if negotiated.is_eager() { message } else { &[] };
     let renewed = match (negotiated.next_key, message) {
+        _ if negotiated.is_eager() => None,
         (NextKey::Stepped, [_, ..]) => return Err("response with a key where keys are stepped"),
         (_, []) => None,
         (_, message) => Some(RkeyRsp::parse(message, depth).map_err(|_| "malformed response")?),
@@ -51,7 +54,10 @@ pub(super) fn handle(
         return Err("response before the remote buffers are known");
     };
     let last_invalidated = conn.take_invalidated();
-    let awaited = request.record_response(Some(qp), |request| {
+    let awaited = request.record_response(qp, |request| {
+        // Before the request ends, after which its message id is used again. The server has posted
+        // its receive before it responded.
+        conn.put_back_place();
         match (negotiated.next_key, renewed) {
             (NextKey::Stepped, _) => remote_buf.step_rkey(),
             (_, Some(renewed)) => remote_buf.set_rkey(renewed.rkey),
@@ -64,7 +70,7 @@ pub(super) fn handle(
         // Do not trust the claim alone: data whose key is still valid must not be given
         // back.
         let invalidated = rsp.invalidated() && last_invalidated == Some(request.rkey());
-        request.record(rsp.errno(), invalidated);
+        request.record(rsp.errno(), invalidated, data);
     });
     if awaited {
         Ok(())

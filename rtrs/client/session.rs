@@ -17,14 +17,12 @@ mod submit;
 
 use kernel::{
     prelude::*,
-    sync::{
-        Arc,
-        Mutex, //
-    }, //
+    sync::Arc, //
 };
 
 use rnbd_proto::{
     async_event::EventListener,
+    auth::KeyName,
     session_settings::SessionSettings,
     session_state::SessionState, //
 };
@@ -37,6 +35,7 @@ use crate::{
         session_params::SessionParams, //
     },
     kernel_ext::{
+        noio_mutex::NoIoMutex,
         work::OwnedWork,
         workqueue::OwnedWorkqueue, //
     },
@@ -58,7 +57,7 @@ pub trait Events: Send + Sync {
     /// [`Session::call`]. I/O goes on after that. In a worker.
     ///
     /// On an error the path is given up, and connected again later.
-    fn reconnected(&self, session: &Arc<Session>) -> Result;
+    fn reconnected(self: Arc<Self>, session: &Arc<Session>) -> Result;
 
     /// All paths are up, after one was connected again: the server has executed all requests of
     /// the paths that were lost. In a worker.
@@ -86,7 +85,7 @@ pub struct Session {
     listener: EventListener,
     /// Held while the devices are opened again.
     #[pin]
-    reopening: Mutex<()>,
+    reopening: NoIoMutex<()>,
     #[pin]
     fail_queued: OwnedWork<Self, FAIL_QUEUED>,
     #[pin]
@@ -136,6 +135,11 @@ impl Session {
     /// Returns the number of connections of each path for polled I/O.
     pub fn nr_poll_queues(&self) -> u32 {
         self.params.nr_poll_queues()
+    }
+
+    /// Returns the name of the key that both sides have proven on each path, if they have.
+    pub fn key(&self) -> Option<KeyName> {
+        self.params.key()
     }
 
     /// Returns the name.

@@ -15,6 +15,7 @@ use kernel::{
 };
 
 use rnbd_proto::{
+    auth::KeyName,
     session_settings::SessionSettings,
     text::path_addr::PathAddr,
     wire::{
@@ -43,6 +44,8 @@ pub struct SessionConfig<'a> {
     pub port: u16,
     /// Connections of each path for polled I/O, beside those for the CPUs.
     pub nr_poll_queues: u32,
+    /// Name of the key that the client and the server must prove on each path, if there is one.
+    pub key: Option<KeyName>,
     /// Settings, which users can change later.
     pub settings: SessionSettings,
     /// The module that the code of the session's events and payloads belongs to.
@@ -55,6 +58,7 @@ pub(super) struct SessionParams {
     uuid: Uuid,
     port: u16,
     nr_poll_queues: u32,
+    key: Option<KeyName>,
     module: &'static ThisModule,
     /// Limits of the first path; other paths and later links must not offer less.
     depth: AtomicU32,
@@ -72,6 +76,7 @@ impl SessionParams {
             uuid: Uuid(random::uuid()),
             port: config.port,
             nr_poll_queues: config.nr_poll_queues,
+            key: config.key,
             module: config.module,
             depth: AtomicU32::new(0),
             max_io_size: AtomicU32::new(0),
@@ -99,6 +104,11 @@ impl SessionParams {
 
     pub(super) fn port(&self) -> u16 {
         self.port
+    }
+
+    /// Returns the name of the key of all paths.
+    pub(super) fn key(&self) -> Option<KeyName> {
+        self.key
     }
 
     /// Returns the module of the block driver.

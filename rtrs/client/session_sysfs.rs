@@ -22,6 +22,7 @@ use rnbd_proto::{
 };
 
 use crate::{
+    common::key_file,
     kernel_ext::{
         class::ClassDevice,
         log::Plain,
@@ -46,6 +47,7 @@ sysfs_files! {
             show(show_max_reconnect_attempts)
             store(set_max_reconnect_attempts);
         c"fast_io_fail_tmo" => show(show_fast_io_fail_tmo) store(set_fast_io_fail_tmo);
+        c"key" => show(show_key);
         c"mpath_policy" => show(show_policy) store(set_policy);
         c"add_path" => show(show_add_path) store(add_path);
     ];
@@ -82,6 +84,10 @@ fn set_max_reconnect_attempts(
     })?;
     session.set_max_reconnect_attempts(attempts);
     Ok(())
+}
+
+fn show_key(session: ArcBorrow<'_, Session>, buf: &mut Buf<'_>) -> Result {
+    key_file::show(session.key(), buf)
 }
 
 fn show_fast_io_fail_tmo(session: ArcBorrow<'_, Session>, buf: &mut Buf<'_>) -> Result {

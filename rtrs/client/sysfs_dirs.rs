@@ -52,7 +52,24 @@ impl SessionDir {
     }
 
     /// Creates the directory of a path, or renames it if an address has become known.
-    pub(super) fn show(&mut self, path: &Arc<Path>) -> Result {
+    ///
+    /// With an error it may return a directory to be dropped without a lock.
+    pub(super) fn show(
+        &mut self,
+        path: &Arc<Path>,
+    ) -> core::result::Result<(), (Error, Option<PathDir>)> {
+        let path_dir = match self.prepare(path) {
+            Ok(Some(path_dir)) => path_dir,
+            Ok(None) => return Ok(()),
+            Err(e) => return Err((e, None)),
+        };
+        // Last, as callbacks of these files, unlike those before, wait for locks.
+        let added = path_dir.dir.add_files(path.clone(), &PATH_FILES);
+        added.map_err(|e| (e, self.hide(path)))
+    }
+
+    /// Renames the directory of a path, or creates it, without the files of the path.
+    fn prepare(&mut self, path: &Arc<Path>) -> Result<Option<&mut PathDir>> {
         let name = CString::try_from_fmt(fmt!("{}", PathAddrs(path)))?;
         let shown = self
             .paths
@@ -63,10 +80,10 @@ impl SessionDir {
                 shown.dir.rename(&name)?;
                 shown.name = name;
             }
-            return Ok(());
+            return Ok(None);
         }
         self.paths.reserve(1, GFP_KERNEL)?;
-        let dir = SysfsDir::new(&self.paths_dir, &name, path.clone(), &PATH_FILES)?;
+        let dir = SysfsDir::bare(&self.paths_dir, &name)?;
         let stats = SysfsDir::new(&dir, c"stats", path.stats().clone(), &STATS_FILES)?;
         let path_dir = PathDir {
             path: path.clone(),
@@ -74,7 +91,8 @@ impl SessionDir {
             _stats: stats,
             dir,
         };
-        Ok(self.paths.push(path_dir, GFP_KERNEL)?)
+        self.paths.push(path_dir, GFP_KERNEL)?;
+        Ok(self.paths.last_mut())
     }
 
     /// Takes out the directory of a path, to be dropped without a lock.

@@ -15,7 +15,10 @@ use rnbd_proto::heartbeat::{
 };
 
 use crate::{
-    kernel_ext::clock,
+    kernel_ext::{
+        clock,
+        log::LogPeer, //
+    },
     pr_warn_ratelimited,
     rdma::Progress, //
 };
@@ -36,7 +39,7 @@ pub(crate) enum Failure {
 /// Does what is due at a tick of `path`, whose connections make `progress`, in the order of
 /// their ids. `send` sends a heartbeat to the peer.
 pub(crate) fn tick(
-    path: &dyn fmt::Display,
+    path: &(impl fmt::Display + LogPeer),
     state: &Heartbeat,
     progress: impl Iterator<Item = Progress>,
     send: impl FnOnce() -> Result,
@@ -45,7 +48,7 @@ pub(crate) fn tick(
         match progress {
             Progress::Fine => {}
             Progress::Nudged => {
-                pr_warn_ratelimited!("{path}: connection {id} made no progress, nudged\n");
+                pr_warn_ratelimited!(path => "{path}: connection {id} made no progress, nudged\n");
             }
             Progress::Broken => return Err(Failure::Stuck(id)),
         }

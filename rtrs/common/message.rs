@@ -18,9 +18,9 @@ use crate::rdma::{
     },
     op::{
         HeldOp,
-        Op,
         Operation, //
     },
+    op_set::OpSet,
     pd::Pd,
     qp::QpRef,
     wc::{
@@ -47,12 +47,11 @@ pub(crate) fn send<C: Send + Sync + 'static>(
     let mut buf = DmaBuf::new(pd, len, DmaDir::ToDevice)?;
     fill(buf.bytes_mut()?)?;
     buf.sync_for_device(0, len);
-    let message = Op::new(SentMessage { buf, completed })?;
-    qp.post_send(
-        message.begin().ok_or(EBUSY)?,
-        AwaitedEvents::Send,
-        |message, chain| chain.send(&[message.buf.sge(0, message.buf.len())?]),
-    )
+    let (set, message) = OpSet::of_one(SentMessage { buf, completed })?;
+    qp.keep(&set)?;
+    qp.post_send(message, AwaitedEvents::Send, |message, chain| {
+        chain.send(&[message.buf.sge(0, message.buf.len())?])
+    })
     .map_err(|(_, e)| e)
 }
 
@@ -82,14 +81,15 @@ where
     C: Send + Sync + 'static,
     F: FnMut(&QpRef<'_, C>, &Wc, &[u8]) + Send + Sync + 'static,
 {
-    let message = Op::new(AwaitedMessage {
+    let (set, message) = OpSet::of_one(AwaitedMessage {
         buf: DmaBuf::new(pd, size, DmaDir::FromDevice)?,
         bytes: KVec::zeroed(size, GFP_KERNEL)?,
         received,
         _context: PhantomData,
     })?;
-    qp.post_recv(message.begin().ok_or(EBUSY)?, |message| {
-        message.buf.sge(0, message.buf.len()).map(Some)
+    qp.keep(&set)?;
+    qp.post_recv(message, |message, segments| {
+        segments.push(message.buf.sge(0, message.buf.len())?)
     })
     .map_err(|(_, e)| e)
 }

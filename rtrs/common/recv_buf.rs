@@ -52,6 +52,16 @@ impl<const SIZE: usize> RecvBuf<SIZE> {
         self.buf.sge(self.offset, SIZE)
     }
 
+    /// Copies the beginning of a message that was [read](Self::read) before.
+    #[inline]
+    pub(crate) fn copy(&self, bytes: &mut [u8]) {
+        let len = bytes.len().min(SIZE);
+        if let Some(bytes) = bytes.get_mut(..len) {
+            // Cannot fail: as much is in the buffer.
+            let _ = self.buf.read(self.offset, bytes);
+        }
+    }
+
     /// Copies the message that arrived with `wc`, which succeeded, to `bytes` and returns it.
     /// It is empty if the peer wrote to other memory.
     #[inline]

@@ -20,8 +20,7 @@ use kernel::{
     prelude::*,
     sync::{
         Arc,
-        Mutex,
-        SetOnce, //
+        Mutex, //
     },
     uaccess::UserSliceReader, //
 };
@@ -35,7 +34,8 @@ use rnbd_proto::latency::{
 
 use super::{
     clock,
-    percpu::PerCpu, //
+    percpu::PerCpu,
+    set_once::SetOnce, //
 };
 
 /// Histograms of the requests of one device.

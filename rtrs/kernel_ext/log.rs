@@ -2,67 +2,107 @@
 
 //! Rate limits for messages that a peer can cause.
 //!
-//! Each call site prints at most [`BURST`] messages in [`WINDOW`] seconds; the first one after
-//! that says how many were suppressed.
+//! Each call site prints at most [`BURST`](rnbd_proto::log_budget::BURST) messages about a peer
+//! in [`WINDOW`](rnbd_proto::log_budget::WINDOW) seconds; the first one after that says how many
+//! were suppressed. A peer that floods the log so does not suppress messages about another one.
 //!
 //! Also [`Plain`], which lets the macros of the kernel print types of other crates.
 
 use kernel::{
     fmt,
-    sync::atomic::{
-        ordering,
-        Atomic, //
-    }, //
+    str::CStr,
+    sync::Arc, //
+};
+
+use rnbd_proto::{
+    peer_group::PeerGroup,
+    wire::name::SessName, //
 };
 
 use crate::bindings;
 
-/// Messages of one call site in one window.
-const BURST: u32 = 10;
+use super::net::SockAddr;
 
-/// Length of a window in seconds.
-const WINDOW: i64 = 5;
+pub use rnbd_proto::log_budget::LogBudget;
 
-/// The limit of one call site.
+/// The peer that a message is about.
 ///
-/// A race costs at most one message too many or too few.
-pub struct RateLimit {
-    /// Uptime in seconds when the window began.
-    begin: Atomic<i64>,
-    /// Messages asked for in the window.
-    count: Atomic<u32>,
+/// On a server it is whom quotas count as one peer, as clients choose the names of their
+/// sessions. On a client it is the session.
+pub trait LogPeer {
+    /// Returns a number that is not 0, and most likely another one for another peer.
+    fn log_key(&self) -> u64;
 }
 
-impl RateLimit {
-    /// Creates a limit that is not used up.
-    pub const fn new() -> Self {
-        Self {
-            begin: Atomic::new(-WINDOW),
-            count: Atomic::new(0),
-        }
-    }
+/// What messages of a peer begin with.
+pub trait LogSubject: fmt::Display + LogPeer {}
 
-    /// Returns `None` if the message must be suppressed, otherwise the number of messages
-    /// suppressed before it.
-    pub fn check(&self) -> Option<u32> {
-        // SAFETY: May be called from any context.
-        let now = unsafe { bindings::ktime_get_seconds() };
+impl<T: fmt::Display + LogPeer + ?Sized> LogSubject for T {}
 
-        let begin = self.begin.load(ordering::Relaxed);
-        let over = now.wrapping_sub(begin) >= WINDOW;
-        if over && self.begin.cmpxchg(begin, now, ordering::Relaxed).is_ok() {
-            let asked = self.count.xchg(1, ordering::Relaxed);
-            return Some(asked.saturating_sub(BURST));
-        }
-
-        (self.count.fetch_add(1, ordering::Relaxed) < BURST).then_some(0)
+impl<T: LogPeer + ?Sized> LogPeer for &T {
+    fn log_key(&self) -> u64 {
+        (**self).log_key()
     }
 }
 
-impl Default for RateLimit {
-    fn default() -> Self {
-        Self::new()
+impl<T: LogPeer + ?Sized> LogPeer for Arc<T> {
+    fn log_key(&self) -> u64 {
+        (**self).log_key()
     }
+}
+
+impl LogPeer for PeerGroup {
+    fn log_key(&self) -> u64 {
+        self.key()
+    }
+}
+
+impl LogPeer for SockAddr {
+    fn log_key(&self) -> u64 {
+        self.path_end()
+            .map_or(PeerGroup::UNKNOWN, PeerGroup::from)
+            .key()
+    }
+}
+
+impl LogPeer for [u8] {
+    fn log_key(&self) -> u64 {
+        // FNV-1a.
+        let hash = self.iter().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+            (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
+        });
+
+        hash.max(1)
+    }
+}
+
+impl LogPeer for CStr {
+    fn log_key(&self) -> u64 {
+        self.to_bytes().log_key()
+    }
+}
+
+impl LogPeer for SessName<'_> {
+    fn log_key(&self) -> u64 {
+        self.as_bytes().log_key()
+    }
+}
+
+/// A number that stands for a peer: of a disk, or that of [`LogPeer::log_key`].
+impl LogPeer for u64 {
+    fn log_key(&self) -> u64 {
+        (*self).max(1)
+    }
+}
+
+/// Takes a message about `peer` from `budget`; see [`LogBudget::take`]. Any context.
+#[doc(hidden)]
+pub fn take(budget: &LogBudget, peer: &impl LogPeer) -> Option<u32> {
+    // SAFETY: May be called from any context.
+    let now = unsafe { bindings::ktime_get_seconds() };
+
+    // Never negative.
+    budget.take(peer.log_key(), now.unsigned_abs())
 }
 
 /// Prints a value that has the `Display` of `core` where the macros of the kernel require
@@ -79,10 +119,10 @@ impl<T: core::fmt::Display> fmt::Display for Plain<T> {
 #[doc(hidden)]
 #[macro_export]
 macro_rules! print_ratelimited {
-    ($print:ident, $($arg:tt)*) => {{
-        static LIMIT: $crate::kernel_ext::log::RateLimit = $crate::kernel_ext::log::RateLimit::new();
+    ($print:ident, $peer:expr => $($arg:tt)*) => {{
+        static BUDGET: $crate::kernel_ext::log::LogBudget = $crate::kernel_ext::log::LogBudget::new();
 
-        if let Some(suppressed) = LIMIT.check() {
+        if let Some(suppressed) = $crate::kernel_ext::log::take(&BUDGET, &$peer) {
             if suppressed > 0 {
                 ::kernel::$print!("{suppressed} messages like the next were left out\n");
             }
@@ -91,19 +131,20 @@ macro_rules! print_ratelimited {
     }};
 }
 
-/// [`pr_err!`](kernel::pr_err), limited to 10 messages in 5 seconds for each call site.
+/// [`pr_err!`](kernel::pr_err), limited to 10 messages in 5 seconds for each call site and
+/// [peer](LogPeer), which is named first: `pr_err_ratelimited!(path => "{path}: lost\n")`.
 #[macro_export]
 macro_rules! pr_err_ratelimited {
     ($($arg:tt)*) => { $crate::print_ratelimited!(pr_err, $($arg)*) };
 }
 
-/// [`pr_warn!`](kernel::pr_warn), limited to 10 messages in 5 seconds for each call site.
+/// [`pr_warn!`](kernel::pr_warn), limited as [`pr_err_ratelimited!`] is.
 #[macro_export]
 macro_rules! pr_warn_ratelimited {
     ($($arg:tt)*) => { $crate::print_ratelimited!(pr_warn, $($arg)*) };
 }
 
-/// [`pr_info!`](kernel::pr_info), limited to 10 messages in 5 seconds for each call site.
+/// [`pr_info!`](kernel::pr_info), limited as [`pr_err_ratelimited!`] is.
 #[macro_export]
 macro_rules! pr_info_ratelimited {
     ($($arg:tt)*) => { $crate::print_ratelimited!(pr_info, $($arg)*) };

@@ -16,6 +16,15 @@ use kernel::{
 
 use crate::bindings;
 
+/// Returns the bytes of RAM that the kernel manages
+/// ([`totalram_pages`](srctree/include/linux/mm.h)).
+pub(crate) fn ram() -> u64 {
+    // SAFETY: Reads a counter.
+    let pages = unsafe { bindings::totalram_pages() };
+
+    (pages as u64).saturating_mul(PAGE_SIZE as u64)
+}
+
 /// A block of physically contiguous pages, zeroed when made.
 ///
 /// A device, and so a peer, may change the bytes at any time. So there are no references to
@@ -24,12 +33,12 @@ use crate::bindings;
 ///
 /// # Invariants
 ///
-/// `page` is the first page of a compound of order `order` in the kernel's linear
-/// mapping, owned by this object, and `data` its address there.
+/// `data` is the address, in the kernel's linear mapping, of what `alloc_pages_exact` has returned
+/// for `len` bytes, which are not zero, and `page` the first of its pages. This object owns it.
 pub struct Pages {
     page: NonNull<bindings::page>,
     data: NonNull<u8>,
-    order: u32,
+    len: usize,
 }
 
 // SAFETY: The block is owned; it may be freed by any task.
@@ -38,46 +47,53 @@ unsafe impl Send for Pages {}
 unsafe impl Sync for Pages {}
 
 impl Pages {
-    /// Allocates 2^`order` pages (`alloc_pages`). Sleeps; a failure is not logged.
+    /// Allocates `len` bytes (1 or more), in whole pages
+    /// ([`alloc_pages_exact`](srctree/include/linux/gfp.h)). Sleeps; a failure is not logged.
+    ///
+    /// They begin at a multiple of the next power of two.
     ///
     /// # Errors
     ///
-    /// `EINVAL` when `order` is above the largest of the kernel, `ENOMEM`.
-    pub fn new(order: u32) -> Result<Self> {
-        if order > bindings::MAX_PAGE_ORDER {
+    /// `EINVAL` when `len` is 0 or more than the kernel ever allocates at once, `ENOMEM`.
+    pub fn new(len: usize) -> Result<Self> {
+        if len == 0 || len > PAGE_SIZE << bindings::MAX_PAGE_ORDER {
             return Err(EINVAL);
         }
-        let flags = bindings::GFP_KERNEL
-            | bindings::__GFP_ZERO
-            | bindings::__GFP_NOWARN
-            | (1 << bindings::___GFP_COMP_BIT);
+        let flags = bindings::GFP_KERNEL | bindings::__GFP_ZERO | bindings::__GFP_NOWARN;
 
-        // SAFETY: The order is within bounds.
-        let page = unsafe { bindings::alloc_pages(flags, order) };
-        let page = NonNull::new(page).ok_or(ENOMEM)?;
+        // SAFETY: The length is within bounds.
+        let data = unsafe { bindings::alloc_pages_exact(len, flags) };
+        let data = NonNull::new(data).ok_or(ENOMEM)?;
 
-        // SAFETY: A valid page.
-        let data = unsafe { bindings::page_address(page.as_ptr()) }.cast();
+        // SAFETY: Without `__GFP_HIGHMEM` the memory is in the linear mapping.
+        let page = unsafe { bindings::virt_to_page(data.as_ptr()) };
 
-        // INVARIANT: Without `__GFP_HIGHMEM` all pages are in the linear mapping.
+        // INVARIANT: Just allocated. Memory in the linear mapping has pages.
         Ok(Self {
-            page,
-            data: NonNull::new(data).ok_or(ENOMEM)?,
-            order,
+            page: NonNull::new(page).ok_or(ENOMEM)?,
+            data: data.cast(),
+            len,
         })
     }
 
-    /// Returns the number of bytes.
-    pub fn len(&self) -> usize {
-        PAGE_SIZE << self.order
+    /// Returns the bytes of memory that a block of `len` bytes takes, in whole pages.
+    pub(crate) fn memory(len: usize) -> usize {
+        len.checked_next_multiple_of(PAGE_SIZE).unwrap_or(len)
     }
 
-    /// Returns false: a block has at least one page.
+    /// Returns the number of bytes.
+    #[inline]
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Returns false: a block has at least one byte.
     pub fn is_empty(&self) -> bool {
         false
     }
 
     /// Returns the address, valid for [`len`](Self::len) bytes.
+    #[inline]
     pub fn as_ptr(&self) -> *mut u8 {
         self.data.as_ptr()
     }
@@ -159,6 +175,6 @@ impl Pages {
 impl Drop for Pages {
     fn drop(&mut self) {
         // SAFETY: Owned by the type invariants.
-        unsafe { bindings::__free_pages(self.page.as_ptr(), self.order) };
+        unsafe { bindings::free_pages_exact(self.as_ptr().cast(), self.len) };
     }
 }

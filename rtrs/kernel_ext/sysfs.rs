@@ -228,6 +228,23 @@ struct Broken {
     _modules: [ModuleRef; 2],
 }
 
+/// Waits, when it is dropped, until no task is in a function of this module any more that was called
+/// before: to be dropped when the module is unloaded.
+///
+/// A callback that has broken the protection of its file lets go of the modules that it keeps
+/// loaded, this one among them, and then returns. The task may be preempted in between, and nothing
+/// but this waits for it: it neither sleeps nor is in an RCU section, and the file is gone.
+pub(crate) struct CallbacksReturned;
+
+impl Drop for CallbacksReturned {
+    fn drop(&mut self) {
+        // Waits until each task has slept, or is in user space.
+        //
+        // SAFETY: Modules are unloaded by a task that may sleep.
+        unsafe { bindings::synchronize_rcu_tasks() };
+    }
+}
+
 /// A reference that keeps a module loaded.
 ///
 /// # Invariants

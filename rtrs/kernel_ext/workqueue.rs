@@ -27,6 +27,7 @@ use core::ptr::NonNull;
 use kernel::{
     container_of,
     error::to_result,
+    ffi::c_int,
     prelude::*,
     sync::Arc,
     types::Opaque,
@@ -42,6 +43,8 @@ use super::completion::Completion;
 pub enum WorkqueueKind {
     /// Workers on any CPU (`WQ_UNBOUND`).
     Unbound,
+    /// At most so many workers at a time, on any CPU.
+    UnboundAtMost(u16),
     /// Workers of the CPU that queued the item, at high priority (`WQ_HIGHPRI`).
     Urgent,
 }
@@ -87,18 +90,24 @@ impl OwnedWorkqueue {
     ///
     /// [`alloc_workqueue`]: srctree/include/linux/workqueue.h
     pub fn new(name: &CStr, kind: WorkqueueKind) -> Result<Self> {
-        let kind = match kind {
-            WorkqueueKind::Unbound => bindings::wq_flags_WQ_UNBOUND,
-            WorkqueueKind::Urgent => bindings::wq_flags_WQ_PERCPU | bindings::wq_flags_WQ_HIGHPRI,
+        // 0 asks for the default number of concurrent items.
+        let (flags, max_active) = match kind {
+            WorkqueueKind::Unbound => (bindings::wq_flags_WQ_UNBOUND, 0),
+            WorkqueueKind::UnboundAtMost(count) => {
+                (bindings::wq_flags_WQ_UNBOUND, c_int::from(count))
+            }
+            WorkqueueKind::Urgent => (
+                bindings::wq_flags_WQ_PERCPU | bindings::wq_flags_WQ_HIGHPRI,
+                0,
+            ),
         };
 
-        // SAFETY: Format and argument agree; the name is copied. 0 asks for the
-        // default number of concurrent items.
+        // SAFETY: Format and argument agree; the name is copied.
         let wq = unsafe {
             bindings::alloc_workqueue_noprof(
                 c"%s".as_char_ptr(),
-                kind | bindings::wq_flags_WQ_MEM_RECLAIM,
-                0,
+                flags | bindings::wq_flags_WQ_MEM_RECLAIM,
+                max_active,
                 name.as_char_ptr(),
             )
         };

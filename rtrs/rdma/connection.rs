@@ -3,6 +3,8 @@
 //! A connection: queue pair, completion queue and connection id.
 
 use core::{
+    ffi::c_void,
+    mem::ManuallyDrop,
     ptr::NonNull,
     sync::atomic::{
         AtomicBool,
@@ -14,111 +16,108 @@ use core::{
 };
 
 use kernel::{
-    error::{
-        from_err_ptr,
-        to_result, //
-    },
+    error::to_result,
     prelude::*,
     sync::Arc, //
 };
 
-use rnbd_proto::device_caps::cq_entries;
+use rnbd_proto::send_queue_size::SendQueueSize;
 
 use crate::{
     bindings,
-    kernel_ext::{
-        log::Plain,
-        net::SockAddr, //
-    },
-    pr_err_ratelimited, //
+    kernel_ext::net::SockAddr, //
 };
 
 use super::{
     cm::CmId,
-    device::caller,
+    cq::Cq,
     pd::Pd,
     qp::{
-        PollContext,
         QpConfig,
         QpRef,
         QpShared, //
     }, //
 };
 
-/// Most completions that one call of [`Connection::poll`] handles.
-pub(super) const POLL_BUDGET: c_int = 64;
-
-/// An owned completion queue.
-struct Cq(NonNull<bindings::ib_cq>);
-
-// SAFETY: Completion queues have no thread affinity.
-unsafe impl Send for Cq {}
-// SAFETY: Shared references only read the pointer.
-unsafe impl Sync for Cq {}
-
-impl Cq {
-    fn new(pd: &Pd, config: &QpConfig) -> Result<Self> {
-        let attrs = pd.attrs();
-        attrs.check_cq(config.send, config.recv).map_err(|lack| {
-            pr_err_ratelimited!("RDMA device {} {}\n", pd.device_name(), Plain(lack));
-            EOPNOTSUPP
-        })?;
-        let entries = cq_entries(config.send, config.recv);
-        let poll = match config.poll {
-            // With PREEMPT_RT, softirqs of one CPU preempt each other, and irq_poll, by which
-            // the kernel implements this context, then polls one queue twice at once
-            // (`irq_poll_softirq` in lib/irq_poll.c of 7.3): its list breaks.
-            PollContext::Softirq if cfg!(CONFIG_PREEMPT_RT) => {
-                bindings::ib_poll_context_IB_POLL_WORKQUEUE
-            }
-            PollContext::Softirq => bindings::ib_poll_context_IB_POLL_SOFTIRQ,
-            PollContext::Worker => bindings::ib_poll_context_IB_POLL_WORKQUEUE,
-            PollContext::Caller => bindings::ib_poll_context_IB_POLL_DIRECT,
-        };
-        let vector = config.vector.checked_rem(attrs.num_comp_vectors);
-        // SAFETY: The device is alive as the PD is.
-        let cq = from_err_ptr(unsafe {
-            bindings::__ib_alloc_cq(
-                pd.device(),
-                core::ptr::null_mut(),
-                i32::try_from(entries)?,
-                i32::try_from(vector.unwrap_or(0))?,
-                poll,
-                caller().as_char_ptr(),
-            )
-        })?;
-        Ok(Self(NonNull::new(cq).ok_or(ENOMEM)?))
-    }
-}
-
-impl Drop for Cq {
-    fn drop(&mut self) {
-        // SAFETY: Owned; the queue pair that used it is destroyed.
-        unsafe { bindings::ib_free_cq(self.0.as_ptr()) };
-    }
-}
-
 /// A connection with context `C`.
 ///
-/// The drop disconnects, waits until every posted work request has completed, and destroys
-/// the parts in order. It sleeps, and must happen neither in a completion nor in a
-/// [`CmEvents`](super::cm::CmEvents) call of the connection itself: `C` must not own its
-/// connection.
+/// The drop disconnects, and destroys the parts in order. After that no completion is handled, and
+/// operations that were still posted are [given back](super::op_set). It sleeps, and must happen
+/// neither in a completion nor in a [`CmEvents`](super::cm::CmEvents) call of the connection
+/// itself: `C` must not own its connection.
 ///
 /// # Invariants
 ///
-/// `cm` has a queue pair whose context is the pointer of `shared`, and whose send and receive
-/// queues complete on `cq`.
+/// - `cm` has a queue pair, which is that of `shared`, and whose send and receive queues complete
+///   on `cq`.
+/// - `cq` and `shared` are there until `end_queues`.
 pub(crate) struct Connection<C: Send + Sync + 'static> {
-    // In the order of destruction, after `drop` destroyed the queue pair.
-    cq: Cq,
+    cq: ManuallyDrop<Cq>,
+    shared: ManuallyDrop<KBox<QpShared<C>>>,
     /// Whether a call of [`Connection::poll`] handles completions.
     polled: AtomicBool,
-    /// Whether everything posted has completed, and nothing can be posted.
-    drained: AtomicBool,
     cm: CmId,
-    shared: KBox<QpShared<C>>,
     pd: Arc<Pd>,
+}
+
+/// The id of a connection whose queues are destroyed. The drop waits for messages of the connection
+/// manager that are being sent, and for its handlers; as for the drop of a [`Connection`].
+pub(crate) struct SpentId {
+    _cm: CmId,
+    _pd: Arc<Pd>,
+}
+
+/// Creates the queue pair of `cm`, which must be destroyed before `cq`. Returns the size of the
+/// send queue.
+fn create_qp(cm: &CmId, pd: &Pd, cq: &Cq, config: &QpConfig) -> Result<SendQueueSize> {
+    let mut send = config.send;
+    loop {
+        let mut attr = bindings::ib_qp_init_attr {
+            event_handler: Some(qp_event),
+            qp_context: cm.as_ptr().cast(),
+            send_cq: cq.as_ptr(),
+            recv_cq: cq.as_ptr(),
+            cap: bindings::ib_qp_cap {
+                // One more each for draining.
+                max_send_wr: send.wrs.saturating_add(1),
+                max_recv_wr: config.recv.saturating_add(1),
+                max_send_sge: send.sges,
+                max_recv_sge: config.recv_sges,
+                ..Default::default()
+            },
+            sq_sig_type: bindings::ib_sig_type_IB_SIGNAL_REQ_WR,
+            qp_type: bindings::ib_qp_type_IB_QPT_RC,
+            ..Default::default()
+        };
+        // SAFETY: Id, PD and CQ are alive until the queue pair is destroyed, which waits for
+        // events.
+        let ret = unsafe { bindings::rdma_create_qp(cm.as_ptr(), pd.as_ptr(), &raw mut attr) };
+        let Err(e) = to_result(ret) else {
+            return Ok(send);
+        };
+        // Drivers use either for a queue that is too large.
+        let is_too_large = e == EINVAL || e == ENOMEM;
+        send = send
+            .smaller(config.least_send)
+            .filter(|_| is_too_large)
+            .ok_or(e)?;
+    }
+}
+
+/// # Safety
+///
+/// Called by the RDMA core with an event of a queue pair that [`create_qp`] has made.
+unsafe extern "C" fn qp_event(event: *mut bindings::ib_event, id: *mut c_void) {
+    // SAFETY: Valid for this call.
+    let event = unsafe { (*event).event };
+    // The peer sends already, but the message that says that it is ready was lost. Without this
+    // the connection manager would wait for it, and give up in the end. Completions tell of all
+    // other events that matter.
+    if event == bindings::ib_event_type_IB_EVENT_COMM_EST {
+        // SAFETY: The id lives longer than its queue pair. An error means that the connection
+        // manager knows.
+        unsafe { bindings::rdma_notify(id.cast(), event) };
+    }
 }
 
 impl<C: Send + Sync + 'static> Connection<C> {
@@ -130,46 +129,33 @@ impl<C: Send + Sync + 'static> Connection<C> {
         config: &QpConfig,
     ) -> core::result::Result<Self, (CmId, Error)> {
         // Other devices take the CPU addresses of inline immediates for DMA addresses.
-        if config.inline_imm && pd.attrs().immediates {
+        if config.inline_imm && !pd.attrs().immediates.is_inline() {
             return Err((cm, EINVAL));
         }
-        let shared = match KBox::new(QpShared::new(context, config), GFP_KERNEL) {
-            Ok(shared) => shared,
+        // Now, as nothing can fail once there is a queue pair.
+        let shared_box = match KBox::new_uninit(GFP_KERNEL) {
+            Ok(shared_box) => shared_box,
             Err(_) => return Err((cm, ENOMEM)),
         };
         let cq = match Cq::new(pd, config) {
             Ok(cq) => cq,
             Err(e) => return Err((cm, e)),
         };
-        let mut attr = bindings::ib_qp_init_attr {
-            qp_context: core::ptr::from_ref(&*shared).cast_mut().cast(),
-            send_cq: cq.0.as_ptr(),
-            recv_cq: cq.0.as_ptr(),
-            cap: bindings::ib_qp_cap {
-                // One more each for draining.
-                max_send_wr: config.send.saturating_add(1),
-                max_recv_wr: config.recv.saturating_add(1),
-                max_send_sge: config.send_sge,
-                max_recv_sge: 1,
-                ..Default::default()
-            },
-            sq_sig_type: bindings::ib_sig_type_IB_SIGNAL_REQ_WR,
-            qp_type: bindings::ib_qp_type_IB_QPT_RC,
-            ..Default::default()
+        let send = match create_qp(&cm, pd, &cq, config) {
+            Ok(send) => send,
+            Err(e) => return Err((cm, e)),
         };
-        // SAFETY: Id, PD and CQ are alive; the context lives as long as the
-        // queue pair, which `drop` destroys first.
-        let ret = unsafe { bindings::rdma_create_qp(cm.as_ptr(), pd.as_ptr(), &raw mut attr) };
-        if let Err(e) = to_result(ret) {
-            return Err((cm, e));
-        }
+        // SAFETY: Just created; `end_queues` closes the gate before it destroys it.
+        let shared = unsafe {
+            let qp = NonNull::new_unchecked((*cm.as_ptr()).qp);
+            QpShared::new(qp, context, config, send)
+        };
         // INVARIANT: Made above.
         Ok(Self {
-            cq,
+            cq: ManuallyDrop::new(cq),
+            shared: ManuallyDrop::new(KBox::write(shared_box, shared)),
             polled: AtomicBool::new(false),
-            drained: AtomicBool::new(false),
             cm,
-            shared,
             pd: pd.clone(),
         })
     }
@@ -177,22 +163,30 @@ impl<C: Send + Sync + 'static> Connection<C> {
     /// Undoes a connection in the handler of its connection request: destroys everything but
     /// the id, which the connection manager destroys when the handler returns an error.
     pub(super) fn undo(self) -> Arc<super::cm::Context> {
-        let this = core::mem::ManuallyDrop::new(self);
-        this.drain();
-        // SAFETY: Drained, and nothing else refers to the queue pair.
-        unsafe { this.cm.destroy_qp() };
-        // SAFETY: `this` is not dropped: each field is moved out once.
+        let mut this = ManuallyDrop::new(self);
+        // SAFETY: `this` is not dropped: the queues are destroyed once, and each of the other
+        // fields is moved out once.
         unsafe {
-            drop(core::ptr::read(&this.cq));
-            drop(core::ptr::read(&this.shared));
+            this.end_queues();
             drop(core::ptr::read(&this.pd));
             core::ptr::read(&this.cm).leave_to_handler()
         }
     }
 
-    fn raw_qp(&self) -> *mut bindings::ib_qp {
-        // SAFETY: The id is alive and has a queue pair by the type invariant.
-        unsafe { (*self.cm.as_ptr()).qp }
+    /// Destroys queue pair and completion queue, after which what was still posted is
+    /// [given back](super::op_set). Returns the rest, whose drop may take longer. As for the drop.
+    pub(crate) fn destroy_queues(self) -> SpentId {
+        let mut this = ManuallyDrop::new(self);
+        this.disconnect();
+        // SAFETY: `this` is not dropped: the queues are destroyed once, and each of the other
+        // fields is moved out once.
+        unsafe {
+            this.end_queues();
+            SpentId {
+                _cm: core::ptr::read(&this.cm),
+                _pd: core::ptr::read(&this.pd),
+            }
+        }
     }
 
     pub(super) fn cm(&self) -> &CmId {
@@ -201,8 +195,7 @@ impl<C: Send + Sync + 'static> Connection<C> {
 
     /// For posting.
     pub(crate) fn qp(&self) -> QpRef<'_, C> {
-        // SAFETY: The queue pair lives as long as `self` and has this context.
-        unsafe { QpShared::<C>::of(self.raw_qp()) }
+        QpRef::new(&self.shared)
     }
 
     /// Returns the protection domain.
@@ -226,10 +219,10 @@ impl<C: Send + Sync + 'static> Connection<C> {
         unsafe { bindings::rdma_disconnect(self.cm.as_ptr()) };
     }
 
-    /// Handles completions of a connection with [`PollContext::Caller`]
+    /// Handles completions of a connection with
+    /// [`PollContext::Caller`](super::qp::PollContext::Caller)
     /// ([`ib_process_cq_direct`](srctree/include/rdma/ib_verbs.h)); returns their number, at
-    /// most [`POLL_BUDGET`]. From any context but interrupts; not while the connection is
-    /// drained.
+    /// most 64. From any context but interrupts.
     ///
     /// Returns 0 while another call handles completions: they are handled one at a time and
     /// in order, as for every connection.
@@ -237,32 +230,49 @@ impl<C: Send + Sync + 'static> Connection<C> {
         if self.polled.swap(true, Acquire) {
             return 0;
         }
-        // SAFETY: The CQ is alive; nothing else handles its completions now.
-        let count = unsafe { bindings::ib_process_cq_direct(self.cq.0.as_ptr(), POLL_BUDGET) };
+        // SAFETY: No other call does. `end_queues` has the connection for itself.
+        let count = unsafe { self.cq.process() };
         self.polled.store(false, Release);
-        count.max(0).unsigned_abs()
+        count
     }
 
-    /// Ends posting and waits until every posted work request has completed
-    /// ([`ib_drain_qp`](srctree/include/rdma/ib_verbs.h)). No completion runs after this.
-    pub(crate) fn drain(&self) {
-        // Draining again would take long where completions are only polled.
-        if self.drained.load(Acquire) {
+    /// Ends posting and destroys queue pair and completion queue. After that the device accesses
+    /// no memory that was posted, and no completion is handled. What the drain has not ended is
+    /// given back.
+    ///
+    /// # Safety
+    ///
+    /// To be called once; of the fields, only `cm` and `pd` may be used after that.
+    unsafe fn end_queues(&mut self) {
+        self.shared.gate.close();
+        // SAFETY: The queue pair is alive and uses the completion queue. Nothing is posted, and
+        // `&mut self` proves that nothing polls.
+        unsafe { self.cq.drain(self.shared.qp()) };
+        // SAFETY: The id has a queue pair, which nothing posts on behind the gate. Completions do
+        // not use it.
+        unsafe { self.cm.destroy_qp() };
+        if self.cq.is_used() {
+            // Drivers do not fail here. If one does, its device may go on with what was posted.
+            pr_err!(
+                "RDMA device {} did not destroy a queue pair; its memory, and requests in flight, are lost\n",
+                self.pd.device_name()
+            );
+            core::mem::forget(self.pd.clone());
             return;
         }
-        self.shared.gate.close();
-        // SAFETY: The queue pair is alive. Its queues have an entry for the
-        // work requests that this posts, see `new`.
-        unsafe { bindings::ib_drain_qp(self.raw_qp()) };
-        self.drained.store(true, Release);
+        // SAFETY: Dropped once, as the caller promises. First the completion queue, which ends the
+        // handling of completions.
+        unsafe {
+            ManuallyDrop::drop(&mut self.cq);
+            ManuallyDrop::drop(&mut self.shared);
+        }
     }
 }
 
 impl<C: Send + Sync + 'static> Drop for Connection<C> {
     fn drop(&mut self) {
         self.disconnect();
-        self.drain();
-        // SAFETY: Drained; `&mut self` proves that there are no references.
-        unsafe { self.cm.destroy_qp() };
+        // SAFETY: Once, as this is the drop.
+        unsafe { self.end_queues() };
     }
 }

@@ -69,8 +69,8 @@ pub(crate) struct DmaBuf {
 
 // SAFETY: Plain memory and a mapping; neither has thread affinity.
 unsafe impl Send for DmaBuf {}
-// SAFETY: Shared access only copies bytes through raw pointers, as the device
-// does concurrently anyway; the protocol above decides what the bytes mean.
+// SAFETY: Shared access only copies bytes out through raw pointers. The device may write them
+// concurrently; the protocol above decides what the bytes mean.
 unsafe impl Sync for DmaBuf {}
 
 impl DmaBuf {
@@ -113,7 +113,7 @@ impl DmaBuf {
     }
 
     /// Copies `src` to offset `off`. `EINVAL` when it does not fit.
-    pub(crate) fn write(&self, off: usize, src: &[u8]) -> Result {
+    pub(crate) fn write(&mut self, off: usize, src: &[u8]) -> Result {
         self.check(off, src.len())?;
         // SAFETY: The range was checked against the allocation.
         unsafe { core::ptr::copy(src.as_ptr(), self.ptr.as_ptr().add(off), src.len()) };
@@ -128,6 +128,21 @@ impl DmaBuf {
         // SAFETY: By the type invariant these are `len` bytes, which were zeroed when the
         // buffer was made. `self` is borrowed mutably, and the device only reads.
         Ok(unsafe { core::slice::from_raw_parts_mut(self.ptr.as_ptr(), self.len) })
+    }
+
+    /// Passes the first `len` bytes to the CPU after the device wrote them, and returns them.
+    /// `EINVAL` when there are fewer, or when the device also reads the buffer.
+    pub(crate) fn received(&mut self, len: usize) -> Result<&[u8]> {
+        if self.dir != DmaDir::FromDevice {
+            return Err(EINVAL);
+        }
+        self.check(0, len)?;
+        if len > 0 {
+            self.sync_for_cpu(0, len);
+        }
+        // SAFETY: In range, and initialised when the buffer was made. `self` is borrowed mutably, so
+        // it is not posted, and the device does not write.
+        Ok(unsafe { core::slice::from_raw_parts(self.ptr.as_ptr(), len) })
     }
 
     /// Copies from offset `off` to fill `dst`. `EINVAL` when out of range.

@@ -2,7 +2,10 @@
 
 //! The passive side of making connections.
 
-use core::ptr::NonNull;
+use core::{
+    net::Ipv6Addr,
+    ptr::NonNull, //
+};
 
 use kernel::{
     error::{
@@ -84,6 +87,27 @@ impl Incoming<'_> {
     pub(crate) fn dst(&self) -> SockAddr {
         // SAFETY: As above.
         unsafe { SockAddr::from_raw((&raw const (*self.id.as_ptr()).route.addr.dst_addr).cast()) }
+    }
+
+    /// Returns the GID that the request came from, if GIDs are IP addresses here: over RoCE.
+    ///
+    /// Over iWARP there is none, and the address of the peer is that of a TCP connection. Over
+    /// InfiniBand a GID tells nothing about an IP address.
+    pub(crate) fn roce_gid(&self) -> Option<Ipv6Addr> {
+        let device = self.device().ok()?;
+        // SAFETY: The id is alive, and bound to a port of the device.
+        let roce =
+            unsafe { bindings::rdma_protocol_roce(device.as_ptr(), (*self.id.as_ptr()).port_num) };
+        if !roce {
+            return None;
+        }
+        // SAFETY: The request of an id over RoCE has a path record, constant while the handler
+        // runs. Its GIDs, of the local end and of the peer, are 16 bytes each.
+        let gid = unsafe {
+            let path = (*self.id.as_ptr()).route.path_rec.as_ref()?;
+            (&raw const path.dgid).cast::<[u8; 16]>().read()
+        };
+        Some(gid.into())
     }
 
     /// Accepts the request, with `private` as private data for the peer

@@ -14,6 +14,7 @@ use core::{
         DerefMut, //
     },
     sync::atomic::{
+        AtomicPtr,
         AtomicU32,
         AtomicUsize,
         Ordering::Relaxed, //
@@ -31,7 +32,10 @@ use rnbd_proto::op_state::{
     ResponseArrival, //
 };
 
-use crate::bindings;
+use crate::{
+    bindings,
+    kernel_ext::preempt, //
+};
 
 use super::{
     qp::{
@@ -57,8 +61,8 @@ pub(crate) trait Operation: Send + Sync + Sized + 'static {
 
     /// Called after the last awaited event.
     ///
-    /// `qp` is `None` if teardown responded in place of the peer; `wc` is `Some` if the last
-    /// event was this completion.
+    /// `qp` is `None` if teardown ended it in place of the peer or the hardware; `wc` is `Some`
+    /// if the last event was this completion.
     fn finish(op: HeldOp<Self>, qp: Option<&QpRef<'_, Self::Context>>, wc: Option<&Wc>);
 }
 
@@ -69,12 +73,15 @@ pub(crate) trait Operation: Send + Sync + Sized + 'static {
 /// - `cqe.done` is [`Op::<T>::done`].
 /// - While `state` is held, the holder has exclusive access to `value`; otherwise there are
 ///   only shared references to it.
-/// - While a send completion is awaited, the hardware owns one reference count.
+/// - While a send completion is awaited, the hardware owns one reference count, and `qp` is
+///   that of the queue pair that it was posted on.
 #[repr(C)]
-pub(crate) struct Op<T> {
+pub(crate) struct Op<T: Operation> {
     // First, so that the pointer that a completion carries is that of `Self`.
     cqe: UnsafeCell<bindings::ib_cqe>,
     state: OpState,
+    /// Written by the holder, and not valid once the queue pair is gone.
+    qp: AtomicPtr<QpShared<T::Context>>,
     /// Send queue credits that its completion returns.
     wrs: AtomicU32,
     /// Address of the [`OpSet`](super::op_set::OpSet) that it is in, or 0.
@@ -83,9 +90,9 @@ pub(crate) struct Op<T> {
 }
 
 // SAFETY: Ownership of the value moves with the state, see the invariants.
-unsafe impl<T: Send + Sync> Send for Op<T> {}
+unsafe impl<T: Operation> Send for Op<T> {}
 // SAFETY: As above.
-unsafe impl<T: Send + Sync> Sync for Op<T> {}
+unsafe impl<T: Operation> Sync for Op<T> {}
 
 impl<T: Operation> Op<T> {
     /// Creates an idle operation.
@@ -97,6 +104,7 @@ impl<T: Operation> Op<T> {
                     done: Some(Self::done),
                 }),
                 state: OpState::new(),
+                qp: AtomicPtr::new(core::ptr::null_mut()),
                 wrs: AtomicU32::new(0),
                 set: AtomicUsize::new(0),
                 value: UnsafeCell::new(value),
@@ -113,23 +121,46 @@ impl<T: Operation> Op<T> {
 
     /// Records the response that a posted operation awaits by calling `record`.
     ///
-    /// `qp` is the queue pair that the response arrived on, or `None` if teardown responds in
-    /// place of the peer. Returns false, without calling `record`, when no response is
-    /// awaited. If the response is the last event, the operation is finished before this
-    /// returns. If the operation was [taken over](Op::take_over), its data is not available.
+    /// `qp` is the queue pair that the response arrived on. Returns false, without calling
+    /// `record`, when no response is awaited. If the response is the last event, the operation
+    /// is finished before this returns. If the operation was [taken over](Op::take_over), its
+    /// data is not available.
     pub(crate) fn record_response(
         self: &Arc<Self>,
-        qp: Option<&QpRef<'_, T::Context>>,
-        record: impl FnOnce(Option<&T>),
+        qp: &QpRef<'_, T::Context>,
+        record: impl Fn(Option<&T>),
     ) -> bool {
-        match self.state.begin_response() {
-            ResponseArrival::Refused => return false,
-            ResponseArrival::Owed => {
-                record(None);
-                self.state.owed_recorded();
+        self.respond(Some(qp), record)
+    }
+
+    /// Responds in place of the peer, if a response is awaited.
+    pub(super) fn end_response(self: &Arc<Self>) {
+        self.respond(None, |_| ());
+    }
+
+    fn respond(
+        self: &Arc<Self>,
+        qp: Option<&QpRef<'_, T::Context>>,
+        record: impl Fn(Option<&T>),
+    ) -> bool {
+        loop {
+            match self.state.begin_response() {
+                ResponseArrival::Awaited => break,
+                ResponseArrival::Refused => return false,
+                ResponseArrival::Owed => {}
+            }
+            // The owner of the operation may wait in a loop for the end of recording.
+            let owed = preempt::without_preemption(|| {
+                let owed = self.state.begin_owed();
+                if owed {
+                    record(None);
+                    self.state.owed_recorded();
+                }
+                owed
+            });
+            if owed {
                 return true;
             }
-            ResponseArrival::Awaited => {}
         }
         // SAFETY: Between `begin_response` and `response_recorded` the operation is posted,
         // so by the type invariants there is no exclusive access.
@@ -163,8 +194,11 @@ impl<T: Operation> Op<T> {
         self.wrs.load(Relaxed)
     }
 
-    /// Only the holder may call this.
-    pub(super) fn set_wrs(&self, wrs: u32) {
+    /// Prepares a post on `qp` that takes `wrs` credits. Only the holder may call this.
+    pub(super) fn prepare_post(&self, qp: &QpRef<'_, T::Context>, wrs: u32) {
+        // INVARIANT: Before a send completion is awaited.
+        self.qp
+            .store(core::ptr::from_ref(qp.shared).cast_mut(), Relaxed);
         self.wrs.store(wrs, Relaxed);
     }
 
@@ -187,6 +221,26 @@ impl<T: Operation> Op<T> {
         &self.state
     }
 
+    /// Ends the wait for a completion that never comes, if one is awaited.
+    ///
+    /// # Safety
+    ///
+    /// The queue pair that the operation was posted on is destroyed, and none of its completions
+    /// is being handled or will be.
+    pub(super) unsafe fn give_back(self: &Arc<Self>) {
+        let outcome = self.state.send_completed();
+        if outcome == EventOutcome::Refused {
+            return;
+        }
+        // SAFETY: By the type invariants the hardware owned a reference count, as a completion
+        // was awaited. It does not use that any more, as the caller promises.
+        let op = unsafe { Arc::from_raw(Arc::as_ptr(self)) };
+        if outcome == EventOutcome::Last {
+            // INVARIANT: The last event makes this task the holder.
+            T::finish(HeldOp { op }, None, None);
+        }
+    }
+
     /// # Safety
     ///
     /// Called by the RDMA core with the completion of a work request that [`QpRef`] posted
@@ -195,9 +249,12 @@ impl<T: Operation> Op<T> {
         // SAFETY: The pointer is that of `cqe`, the first field of an `Op<T>`; the post
         // passed a reference count with it.
         let op = unsafe { Arc::from_raw((*(*wc).__bindgen_anon_1.wr_cqe.as_ref()).cast::<Self>()) };
-        // SAFETY: `QpRef` only posts on queue pairs whose context is a
-        // `QpShared` of the right type, which lives as long as the queue pair.
-        let qp = unsafe { QpShared::<T::Context>::of((*wc).qp) };
+        // Not the queue pair that the completion names, which may be destroyed already: what was
+        // completed before that is still handled.
+        //
+        // SAFETY: By the type invariants that of the queue pair that the operation was posted on,
+        // which stays until its completions are over.
+        let qp = unsafe { QpRef::new(&*op.qp.load(Relaxed)) };
         qp.release_credits(&op);
         // SAFETY: Valid for the duration of this call.
         let wc = unsafe { Wc::from_raw(wc) };

@@ -37,10 +37,11 @@ use super::{
 ///
 /// # Safety
 ///
-/// - The memory that [`Payload::fill`] puts into a table stays valid, and no other code
-///   accesses it, until [`Payload::done`] or [`Payload::later`] is called.
+/// - The memory that [`Payload::fill`] puts into a table, which is that of [`Payload::copy_in`],
+///   stays valid, and no other code accesses it, until [`Payload::done`] or [`Payload::later`] is
+///   called.
 /// - `from_raw(into_raw(x))` is `x`.
-pub unsafe trait Payload: Send + Sized + 'static {
+pub unsafe trait Payload: Send + Sync + Sized + 'static {
     /// Converts the value to a pointer.
     fn into_raw(self) -> NonNull<c_void>;
 
@@ -54,7 +55,7 @@ pub unsafe trait Payload: Send + Sized + 'static {
     /// Writes the message that goes with the data to `out`; returns its length.
     ///
     /// Called for each attempt of the transfer: the message may differ from that of the last
-    /// attempt, or be refused with an error.
+    /// attempt, or be refused with an error; with `EAGAIN` if the transfer can begin later.
     fn message(&self, out: &mut [u8]) -> Result<usize>;
 
     /// Fails if [`Payload::message`] is going to be refused, as far as that is known
@@ -66,11 +67,20 @@ pub unsafe trait Payload: Send + Sized + 'static {
     /// Puts the segments of the data into `table`; returns their number.
     fn fill(&self, table: &mut SgTable) -> Result<usize>;
 
+    /// Copies `data`, all of what the peer sent, to the memory of the transfer, in place of a device.
+    /// At most one call at a time, and none while the memory is mapped. In any context.
+    ///
+    /// # Errors
+    ///
+    /// Any if the memory is of another length, or not to be written.
+    fn copy_in(&self, data: &[u8]) -> Result;
+
     /// Called when the transfer has ended. In any context, softirq included.
     fn done(self, result: Result);
 
-    /// Called when the transfer could not begin as a device has no free resources. Runs in the
-    /// context of the submission; the owner may submit the transfer again after a while.
+    /// Called when the transfer could not begin as a device has no free resources, or as
+    /// [`Payload::message`] holds it back. Runs in the context of the submission; the owner may
+    /// submit the transfer again after a while.
     fn later(self) {
         self.done(Err(ENOMEM));
     }
@@ -80,6 +90,7 @@ struct VTable {
     message: unsafe fn(NonNull<c_void>, &mut [u8]) -> Result<usize>,
     check: unsafe fn(NonNull<c_void>) -> Result,
     fill: unsafe fn(NonNull<c_void>, &mut SgTable) -> Result<usize>,
+    copy_in: unsafe fn(NonNull<c_void>, &[u8]) -> Result,
     done: unsafe fn(NonNull<c_void>, Result),
     later: unsafe fn(NonNull<c_void>),
 }
@@ -97,8 +108,7 @@ pub struct PayloadBox {
 
 // SAFETY: Every `Payload` is `Send`.
 unsafe impl Send for PayloadBox {}
-// SAFETY: Nothing but `fill`, `check` and `message` goes through a shared reference, and only
-// the operation that has the data for itself calls them.
+// SAFETY: Every `Payload` is `Sync`, and its functions that take it by value consume the box.
 unsafe impl Sync for PayloadBox {}
 
 struct VTableOf<T>(core::marker::PhantomData<T>);
@@ -119,6 +129,11 @@ impl<T: Payload> VTableOf<T> {
             // SAFETY: `ptr` is of type `T`; the value is borrowed, not taken.
             let io = ManuallyDrop::new(unsafe { T::from_raw(ptr) });
             io.fill(table)
+        },
+        copy_in: |ptr, data| {
+            // SAFETY: `ptr` is of type `T`; the value is borrowed, not taken.
+            let io = ManuallyDrop::new(unsafe { T::from_raw(ptr) });
+            io.copy_in(data)
         },
         done: |ptr, result| {
             // SAFETY: `ptr` is of type `T`, and the box is consumed with this.
@@ -169,6 +184,12 @@ impl PayloadBox {
         }
     }
 
+    /// See [`Payload::copy_in`].
+    pub(crate) fn copy_in(&self, data: &[u8]) -> Result {
+        // SAFETY: By the type invariant.
+        unsafe { (self.vtable.copy_in)(self.ptr, data) }
+    }
+
     /// See [`Payload::done`].
     pub fn done(self, result: Result) {
         let this = ManuallyDrop::new(self);
@@ -205,8 +226,8 @@ pub(crate) struct LinearPayload {
     over: Completion,
 }
 
-// SAFETY: The memory is only accessed by the constructor, then by the device until `over` is
-// completed, and by waiters after that.
+// SAFETY: The memory is only accessed by the constructor, then by the device, or the transport in
+// its place, until `over` is completed, and by waiters after that.
 unsafe impl Send for LinearPayload {}
 // SAFETY: As above.
 unsafe impl Sync for LinearPayload {}
@@ -303,6 +324,17 @@ unsafe impl Payload for LinearPayloadRef {
         // SAFETY: kmalloc memory of `len` bytes, valid until `done`.
         unsafe { table.set_linear((*self.0.memory.get()).as_mut_ptr(), self.0.len) };
         Ok(1)
+    }
+
+    fn copy_in(&self, data: &[u8]) -> Result {
+        // SAFETY: Before `done` nothing but the transport accesses the memory, which does it once
+        // at a time.
+        let memory = unsafe { &mut *self.0.memory.get() };
+        if memory.len() != data.len() {
+            return Err(EIO);
+        }
+        memory.copy_from_slice(data);
+        Ok(())
     }
 
     fn done(self, result: Result) {

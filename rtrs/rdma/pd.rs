@@ -6,6 +6,7 @@ use core::ptr::NonNull;
 
 use kernel::{
     error::from_err_ptr,
+    page::PAGE_SIZE,
     prelude::*,
     str::CStr,
     sync::Arc, //
@@ -23,7 +24,7 @@ use super::{
         caller,
         CmDevice, //
     },
-    quirks::inline_imm::has_immediates, //
+    quirks::inline_imm::imm_support, //
 };
 
 /// An owned protection domain.
@@ -52,7 +53,7 @@ impl Pd {
     /// `ENODEV` when the device is being unregistered, otherwise those of the device.
     pub fn new(device: &CmDevice<'_>) -> Result<Arc<Self>> {
         let dev = device.0.as_ptr();
-        let sink = Pages::new(0)?;
+        let sink = Pages::new(PAGE_SIZE)?;
         // SAFETY: The device is alive as its connection id is.
         if !unsafe { bindings::ib_device_try_get(dev) } {
             return Err(ENODEV);
@@ -113,12 +114,18 @@ impl Pd {
                 max_qp_wr: limit((*attrs).max_qp_wr),
                 max_cqe: limit((*attrs).max_cqe),
                 max_send_sge: limit((*attrs).max_send_sge),
+                max_recv_sge: limit((*attrs).max_recv_sge),
                 max_fast_reg_pages: (*attrs).max_fast_reg_page_list_len,
+                page_sizes: (*attrs).page_size_cap,
                 num_comp_vectors: u32::try_from((*dev).num_comp_vectors).unwrap_or(1).max(1),
                 mem_mgt_ext: flags
                     & u64::from(bindings::ib_device_cap_flags_IB_DEVICE_MEM_MGT_EXTENSIONS as u32)
                     != 0,
-                immediates: has_immediates((*dev).ops.driver_id),
+                // Drivers do not mix fabrics on one device.
+                immediates: imm_support(
+                    (*dev).ops.driver_id,
+                    bindings::rdma_protocol_iwarp(dev, 1),
+                ),
             }
         }
     }

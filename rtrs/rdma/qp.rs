@@ -6,7 +6,6 @@ mod shared;
 
 use core::{
     cell::UnsafeCell,
-    ptr::NonNull,
     sync::atomic::Ordering::Relaxed, //
 };
 
@@ -16,12 +15,19 @@ use kernel::{
     sync::Arc, //
 };
 
-use rnbd_proto::op_state::{
-    AwaitedEvents,
-    EventOutcome, //
+use rnbd_proto::{
+    op_state::{
+        AwaitedEvents,
+        EventOutcome, //
+    },
+    send_queue_size::SendQueueSize, //
 };
 
-use crate::bindings;
+use crate::{
+    bindings,
+    kernel_ext::set_once::SetOnce,
+    pr_err_ratelimited, //
+};
 
 use super::{
     op::{
@@ -33,9 +39,12 @@ use super::{
         KeptOpSet,
         OpSet, //
     },
-    sge::Sge,
+    sge::RecvSegments,
     wr::SendChain, //
 };
+
+#[cfg(doc)]
+use super::sge::MAX_RECV_SGES;
 
 pub(super) use shared::QpShared;
 
@@ -55,15 +64,18 @@ pub(crate) enum PollContext {
 /// The size of a queue pair and its completion queue.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct QpConfig {
-    /// Send work requests that can be outstanding.
-    pub send: u32,
-    /// Of these, the number below which posts should be signaled, so that deferred credits
+    /// The send queue that is asked for. A device that has no space for it is asked for
+    /// [less](SendQueueSize::smaller), down to `least_send`.
+    pub send: SendQueueSize,
+    /// The least size of the send queue.
+    pub least_send: SendQueueSize,
+    /// Of its work requests, the number below which posts should be signaled, so that deferred credits
     /// return; see [`QpRef::is_low_on_credits`].
     pub reserve: u32,
     /// Receive work requests that can be outstanding.
     pub recv: u32,
-    /// Segments of one send work request.
-    pub send_sge: u32,
+    /// Segments of a receive, at most [`MAX_RECV_SGES`].
+    pub recv_sges: u32,
     /// Completion vector; taken modulo what the device has.
     pub vector: u32,
     /// Where completions are handled.
@@ -97,11 +109,14 @@ impl ReservedCredits {
 
 /// A queue pair on which operations with context `C` can be posted.
 pub(crate) struct QpRef<'a, C> {
-    qp: NonNull<bindings::ib_qp>,
     pub(super) shared: &'a QpShared<C>,
 }
 
 impl<'a, C: Send + Sync + 'static> QpRef<'a, C> {
+    pub(super) fn new(shared: &'a QpShared<C>) -> Self {
+        Self { shared }
+    }
+
     /// Returns the context that the queue pair was created with.
     pub(crate) fn context(&self) -> &'a Arc<C> {
         &self.shared.context
@@ -112,15 +127,33 @@ impl<'a, C: Send + Sync + 'static> QpRef<'a, C> {
         self.shared.inline_imm
     }
 
-    /// Keeps the operations of `set` alive, so that their chains can be posted
-    /// [unsignaled](Self::post_unsignaled). Returns false if another set is kept already.
-    pub(crate) fn keep<T: Operation<Context = C>>(&self, set: &Arc<OpSet<T>>) -> bool {
-        self.shared.keep.populate(KeptOpSet::new(set.clone()))
+    /// Returns the size of the send queue.
+    pub(crate) fn send_queue(&self) -> SendQueueSize {
+        self.shared.send
     }
 
+    /// Keeps the operations of `set` alive, so that they can be posted here. See [`op_set`].
+    ///
+    /// # Errors
+    ///
+    /// `ENOSPC` if too many sets are kept already, `ENOTCONN` if the queue pairs of the set are
+    /// being taken down.
+    ///
+    /// [`op_set`]: super::op_set
+    pub(crate) fn keep<T: Operation<Context = C>>(&self, set: &Arc<OpSet<T>>) -> Result {
+        let kept = &self.shared.kept;
+        let free = kept.iter().find(|slot| slot.as_ref().is_none());
+        let free = free.ok_or(ENOSPC)?;
+        // SAFETY: Either dropped here at once, before anything is posted, or by the owner of
+        // `shared`, when the queue pair is gone.
+        let set = unsafe { KeptOpSet::new(set.clone()) }.ok_or(ENOTCONN)?;
+        free.populate(set).then_some(()).ok_or(EBUSY)
+    }
+
+    #[inline]
     fn keeps<T: Operation<Context = C>>(&self, op: &HeldOp<T>) -> bool {
-        let keep = self.shared.keep.as_ref();
-        keep.is_some_and(|keep| keep.contains(op.op()))
+        let mut kept = self.shared.kept.iter().map_while(SetOnce::as_ref);
+        kept.any(|set| set.contains(op.op()))
     }
 
     /// Posts the chain that `build` makes of the data of an operation.
@@ -133,8 +166,9 @@ impl<'a, C: Send + Sync + 'static> QpRef<'a, C> {
     ///
     /// # Errors
     ///
-    /// `ENOTCONN` once the connection drains, `ENOSPC` when the queue is full, otherwise the
-    /// error of `build` or of the device. The operation is returned with the error.
+    /// `EPERM` if the queue pair does not [keep](Self::keep) the operation, `ENOTCONN` once the
+    /// connection is being destroyed, `ENOSPC` when the queue is full, otherwise the error of `build` or of
+    /// the device. The operation is returned with the error.
     pub(crate) fn post_send<T: Operation<Context = C>>(
         &self,
         op: HeldOp<T>,
@@ -185,15 +219,15 @@ impl<'a, C: Send + Sync + 'static> QpRef<'a, C> {
         build: impl for<'b> FnOnce(&'b T, &mut SendChain<'b>) -> Result,
     ) -> core::result::Result<(), (HeldOp<T>, Error)> {
         let signaled = awaited.has_send_completion();
-        if !signaled && !self.keeps(&op) {
+        if !self.keeps(&op) {
             return Err((op, EPERM));
         }
-        let mut chain = SendChain::new(self.shared.inline_imm);
+        let mut chain = SendChain::new(self.shared.inline_imm, self.shared.chained.get());
         if let Err(e) = build(&op, &mut chain) {
             return Err((op, e));
         }
         let cqe = signaled.then(|| op.op().cqe());
-        let first = match chain.link(cqe, self.shared.chained.get()) {
+        let first = match chain.finish(cqe) {
             Ok(first) => first,
             Err(e) => return Err((op, e)),
         };
@@ -207,8 +241,8 @@ impl<'a, C: Send + Sync + 'static> QpRef<'a, C> {
         credits.set_aside(reserved.new);
         credits.use_set_aside(reserved.used);
         let deferred = if signaled { credits.take_deferred() } else { 0 };
-        op.op().set_wrs(wrs.saturating_add(deferred));
-        // SAFETY: The chain is linked, does not move, and names memory that the posted
+        op.op().prepare_post(self, wrs.saturating_add(deferred));
+        // SAFETY: The chain does not move, and names memory that the posted
         // operation owns until the hardware has completed it, or that is kept alive.
         let post = || unsafe { self.post(first) };
         self.hand_over(op, awaited, post, || credits.defer(wrs))
@@ -226,18 +260,23 @@ impl<'a, C: Send + Sync + 'static> QpRef<'a, C> {
         self.shared.credits.is_below(self.shared.reserve)
     }
 
+    /// Returns how many credits are deferred: those of work requests that were not signaled, until
+    /// a later one is.
+    pub(crate) fn deferred_credits(&self) -> u32 {
+        self.shared.credits.deferred()
+    }
+
     /// Posts the chain that `build` makes of the data of an operation without requesting a
     /// completion; the caller still holds the operation.
     ///
     /// The device may access the memory that the chain names until a later work request of
-    /// this queue pair has completed, or the queue pair is drained. If the data is changed
+    /// this queue pair has completed, or the queue pair is destroyed. If the data is changed
     /// before, the peer may get either content. The memory is not freed before, as the queue
     /// pair must [keep](Self::keep) the operation.
     ///
     /// # Errors
     ///
-    /// `EPERM` if the operation is not kept, otherwise as for [`QpRef::post_send`]. Nothing
-    /// was posted then.
+    /// As for [`QpRef::post_send`]. Nothing was posted then.
     pub(crate) fn post_unsignaled<T: Operation<Context = C>>(
         &self,
         op: &HeldOp<T>,
@@ -246,14 +285,14 @@ impl<'a, C: Send + Sync + 'static> QpRef<'a, C> {
         if !self.keeps(op) {
             return Err(EPERM);
         }
-        let mut chain = SendChain::new(self.shared.inline_imm);
+        let mut chain = SendChain::new(self.shared.inline_imm, self.shared.chained.get());
         build(op, &mut chain)?;
-        let first = chain.link(None, self.shared.chained.get())?;
+        let first = chain.finish(None)?;
         let (credits, wrs) = (&self.shared.credits, chain.len());
         if !credits.reserve(wrs) {
             return Err(ENOSPC);
         }
-        // SAFETY: The chain is linked, does not move, and names memory that is kept alive.
+        // SAFETY: The chain does not move, and names memory that is kept alive.
         match self.gated(|| unsafe { self.post(first) }) {
             Posted::Nothing(e) => {
                 credits.release(wrs);
@@ -268,22 +307,38 @@ impl<'a, C: Send + Sync + 'static> QpRef<'a, C> {
 
     /// # Safety
     ///
-    /// `first` must be a linked chain. The memory that it names must stay valid until the
-    /// hardware has completed it.
+    /// `first` must be that of a chain, and the caller has passed the gate. The memory that the
+    /// chain names must stay valid until the hardware has completed it.
     unsafe fn post(&self, first: *mut bindings::ib_send_wr) -> Posted {
         let mut bad_wr: *const bindings::ib_send_wr = core::ptr::null();
-        // SAFETY: The queue pair is alive as `self` is, the rest as the caller promises.
-        let ret = unsafe { bindings::ib_post_send(self.qp.as_ptr(), first, &raw mut bad_wr) };
+        // SAFETY: The queue pair is alive while the gate is passed, the rest as the caller
+        // promises.
+        let ret =
+            unsafe { bindings::ib_post_send(self.shared.qp().as_ptr(), first, &raw mut bad_wr) };
         match to_result(ret) {
             Ok(()) => Posted::All,
-            Err(e) if core::ptr::eq(bad_wr, first) => Posted::Nothing(e),
+            Err(e) if core::ptr::eq(bad_wr, first) => {
+                self.log_refusal(e);
+                Posted::Nothing(e)
+            }
             // If the device does not say where it stopped, it may have taken the whole chain.
-            Err(_) => {
+            Err(e) => {
+                self.log_refusal(e);
                 pr_err!("RDMA device accepted only a part of a request; its connection will be closed\n");
                 self.shared.broken.store(true, Relaxed);
                 Posted::Part
             }
         }
+    }
+
+    /// Logs that the device refused a work request as it lacks a feature, if `e` says so.
+    #[cold]
+    fn log_refusal(&self, e: Error) {
+        if e != EINVAL && e != EOPNOTSUPP {
+            return;
+        }
+        let log_key = Arc::as_ptr(&self.shared.context).addr() as u64;
+        pr_err_ratelimited!(log_key => "RDMA device refused a work request: {e:?}; it may lack immediates\n");
     }
 
     /// Calls `post` unless the gate is closed.
@@ -294,7 +349,7 @@ impl<'a, C: Send + Sync + 'static> QpRef<'a, C> {
         }
     }
 
-    /// Posts a receive into the segment that `buffer` names, or without one
+    /// Posts a receive into the segments that `build` adds, which may be none
     /// ([`ib_post_recv`](srctree/include/rdma/ib_verbs.h)).
     ///
     /// # Errors
@@ -303,27 +358,31 @@ impl<'a, C: Send + Sync + 'static> QpRef<'a, C> {
     pub(crate) fn post_recv<T: Operation<Context = C>>(
         &self,
         op: HeldOp<T>,
-        buffer: impl for<'b> FnOnce(&'b T) -> Result<Option<Sge<'b>>>,
+        build: impl for<'b> FnOnce(&'b T, &mut RecvSegments<'b>) -> Result,
     ) -> core::result::Result<(), (HeldOp<T>, Error)> {
-        let sge = match buffer(&op) {
-            Ok(sge) => sge.map(|sge| sge.raw()),
-            Err(e) => return Err((op, e)),
-        };
-        let num_sge = i32::from(sge.is_some());
-        let mut list = sge.unwrap_or_default();
+        if !self.keeps(&op) {
+            return Err((op, EPERM));
+        }
+        let mut segments = RecvSegments::new();
+        if let Err(e) = build(&op, &mut segments) {
+            return Err((op, e));
+        }
+        let (mut list, num_sge) = segments.into_raw();
         let mut wr = bindings::ib_recv_wr {
-            sg_list: &raw mut list,
+            sg_list: list.as_mut_ptr(),
             num_sge,
             ..Default::default()
         };
         // SAFETY: Any pointer is valid for this member of the union.
         unsafe { *wr.__bindgen_anon_1.wr_cqe.as_mut() = op.op().cqe() };
-        op.op().set_wrs(0);
+        op.op().prepare_post(self, 0);
         let post = || {
             let mut bad_wr = core::ptr::null();
-            // SAFETY: As in `post_send`.
-            let ret =
-                unsafe { bindings::ib_post_recv(self.qp.as_ptr(), &raw const wr, &raw mut bad_wr) };
+            // SAFETY: The queue pair is alive while the gate is passed. The segments name memory
+            // that the posted operation owns.
+            let ret = unsafe {
+                bindings::ib_post_recv(self.shared.qp().as_ptr(), &raw const wr, &raw mut bad_wr)
+            };
             to_result(ret).map_or_else(Posted::Nothing, |()| Posted::All)
         };
         self.hand_over(op, AwaitedEvents::Send, post, || ())
@@ -341,14 +400,14 @@ impl<'a, C: Send + Sync + 'static> QpRef<'a, C> {
         cqe: &UnsafeCell<bindings::ib_cqe>,
         build: impl FnOnce(&mut SendChain<'static>) -> Result,
     ) -> Result {
-        let mut chain = SendChain::new(self.shared.inline_imm);
+        let mut chain = SendChain::new(self.shared.inline_imm, self.shared.chained.get());
         build(&mut chain)?;
         let cqe = cqe.get();
-        let first = chain.link(Some(cqe), cqe)?;
+        let first = chain.finish(Some(cqe))?;
         if !self.shared.credits.reserve(1) {
             return Err(ENOSPC);
         }
-        // SAFETY: The chain is linked and does not move; no memory is named.
+        // SAFETY: The chain does not move; no memory is named.
         match self.gated(|| unsafe { self.post(first) }) {
             Posted::Nothing(e) => {
                 self.shared.credits.release(1);
@@ -381,9 +440,8 @@ impl<'a, C: Send + Sync + 'static> QpRef<'a, C> {
             return match self.gated(post) {
                 // SAFETY: Made above, and not passed to the hardware.
                 Posted::Nothing(e) => Self::cancel(unsafe { Arc::from_raw(reference) }, e),
-                // The last work request of a part of a chain never completes. When the device no
-                // longer accesses the memory of that part is unknown, so it is never freed: the
-                // reference of the hardware is leaked.
+                // The last work request of a part of a chain never completes. Its operation is
+                // given back when its queue pairs are gone.
                 Posted::All | Posted::Part => Ok(()),
             };
         }

@@ -25,7 +25,12 @@ use super::{
 pub(crate) const MAX_SEGMENTS: usize = 128;
 
 /// A table of segments that is not mapped.
-pub struct SgTable {
+pub struct SgTable(
+    // In a box, as a table moves whenever it is mapped or unmapped.
+    KBox<Table>,
+);
+
+struct Table {
     list: KVec<bindings::scatterlist>,
     pd: Arc<Pd>,
 }
@@ -47,21 +52,19 @@ impl SgTable {
         }
         // SAFETY: `list` holds `capacity` entries, at most `MAX_SEGMENTS`.
         unsafe { bindings::sg_init_table(list.as_mut_ptr(), capacity as u32) };
-        Ok(Self {
-            list,
-            pd: pd.clone(),
-        })
+        let pd = pd.clone();
+        Ok(Self(KBox::new(Table { list, pd }, GFP_KERNEL)?))
     }
 
     /// Returns the number of segments that fit.
     pub fn capacity(&self) -> usize {
-        self.list.len()
+        self.0.list.len()
     }
 
     /// Returns the first entry, for C functions that fill tables. They must not access entries
     /// beyond [`SgTable::capacity`].
     pub fn as_mut_ptr(&mut self) -> *mut bindings::scatterlist {
-        self.list.as_mut_ptr()
+        self.0.list.as_mut_ptr()
     }
 
     /// Makes the block `pages` the only segment.
@@ -72,7 +75,7 @@ impl SgTable {
     pub(super) unsafe fn set_pages(&mut self, pages: &Pages) -> Result {
         let len = u32::try_from(pages.len())?;
         let page = pages.page_at(0)?.as_ptr();
-        let sg = self.list.first_mut().ok_or(EINVAL)?;
+        let sg = self.0.list.first_mut().ok_or(EINVAL)?;
         // SAFETY: `sg` was initialised by `sg_init_table`; the page is valid.
         unsafe {
             bindings::sg_set_page(sg, page, len, 0);
@@ -88,7 +91,7 @@ impl SgTable {
     /// `ptr` must be valid for `len` bytes in kmalloc memory for as long as the
     /// table names it.
     pub unsafe fn set_linear(&mut self, ptr: *mut u8, len: u32) {
-        if let Some(sg) = self.list.first_mut() {
+        if let Some(sg) = self.0.list.first_mut() {
             // SAFETY: `sg` is initialised and the memory valid, as the caller
             // promises.
             unsafe { bindings::sg_init_one(sg, ptr.cast(), len) };
@@ -112,14 +115,14 @@ impl SgTable {
     }
 
     fn fill_sink(&mut self, offset: usize, len: usize) -> Result<usize> {
-        let pd = self.pd.clone();
+        let pd = self.0.pd.clone();
         let (page, size) = (pd.sink().page_at(0)?.as_ptr(), pd.sink().len());
         // CAST: At most `MAX_SEGMENTS`.
-        let capacity = self.list.len() as u32;
+        let capacity = self.0.list.len() as u32;
         // SAFETY: `list` has so many entries. This clears the marks of the last use.
-        unsafe { bindings::sg_init_table(self.list.as_mut_ptr(), capacity) };
+        unsafe { bindings::sg_init_table(self.0.list.as_mut_ptr(), capacity) };
         let (mut offset, mut left, mut entries) = (offset % size, len, 0);
-        for sg in &mut self.list {
+        for sg in &mut self.0.list {
             if left == 0 {
                 break;
             }
@@ -171,8 +174,8 @@ impl MappedSg {
         // while the table is mapped, as the caller promises.
         let mapped = unsafe {
             bindings::ib_dma_map_sg(
-                table.pd.device(),
-                table.list.as_mut_ptr(),
+                table.0.pd.device(),
+                table.0.list.as_mut_ptr(),
                 count as i32,
                 dir.raw(),
             )
@@ -201,8 +204,8 @@ impl MappedSg {
         // SAFETY: By the type invariant mapped with these very values.
         unsafe {
             bindings::ib_dma_unmap_sg(
-                self.table.pd.device(),
-                self.table.list.as_mut_ptr(),
+                self.table.0.pd.device(),
+                self.table.0.list.as_mut_ptr(),
                 self.entries as i32,
                 self.dir.raw(),
             )
@@ -215,12 +218,12 @@ impl MappedSg {
     }
 
     pub(super) fn as_ptr(&self) -> *mut bindings::scatterlist {
-        self.table.list.as_ptr().cast_mut()
+        self.table.0.list.as_ptr().cast_mut()
     }
 
     /// Returns addresses and lengths of all segments.
     fn pieces(&self) -> impl Iterator<Item = (u64, u32)> + '_ {
-        self.table.list.iter().take(self.segments()).map(|sg| {
+        self.table.0.list.iter().take(self.segments()).map(|sg| {
             let sg = core::ptr::from_ref(sg).cast_mut();
             // SAFETY: A mapped entry; both functions only read it.
             unsafe { (bindings::sg_dma_address(sg), bindings::sg_dma_len(sg)) }
@@ -229,42 +232,49 @@ impl MappedSg {
 
     /// Names all segments in a work request.
     pub(super) fn sges(&self) -> impl Iterator<Item = Sge<'_>> {
-        let lkey = self.table.pd.lkey();
+        let lkey = self.table.0.pd.lkey();
         // No mapped segment is empty.
         self.pieces()
             .map(move |(addr, len)| Sge::of_segment(addr, len, lkey))
     }
 
-    /// Returns the address of `len` bytes from `off` of the first segment, if they are in it.
-    fn range_in_first(&self, off: usize, len: usize) -> Option<u64> {
-        let (addr, size) = self.pieces().next()?;
-        let end = off.checked_add(len)?;
-        (end <= size as usize).then(|| addr + off as u64)
+    /// Returns the address of the only segment. `None` if there are more.
+    pub(super) fn single(&self) -> Option<u64> {
+        let (addr, _) = self.pieces().next()?;
+        (self.mapped == 1).then_some(addr)
     }
 
-    /// Names `len` bytes from `off` of the first segment.
-    pub fn sge_in_first(&self, off: usize, len: usize) -> Result<Sge<'_>> {
-        let addr = self.range_in_first(off, len).ok_or(EINVAL)?;
-        Sge::new(addr, len, self.table.pd.lkey())
+    /// Names `len` bytes (1 or more) at `addr`.
+    ///
+    /// # Safety
+    ///
+    /// They must be in a mapped segment.
+    #[inline]
+    pub(super) unsafe fn sge(&self, addr: u64, len: usize) -> Result<Sge<'_>> {
+        Sge::new(addr, len, self.table.0.pd.lkey())
     }
 
-    /// Passes `len` bytes from `off` of the first segment to the device.
-    pub fn sync_for_device(&self, off: usize, len: usize) {
-        let Some(addr) = self.range_in_first(off, len) else {
-            return;
-        };
-        let (dev, dir) = (self.table.pd.device(), self.dir.raw());
-        // SAFETY: The range lies in the mapping.
+    /// Passes `len` bytes at `addr` to the device.
+    ///
+    /// # Safety
+    ///
+    /// They must be in a mapped segment.
+    #[inline]
+    pub(super) unsafe fn sync_for_device(&self, addr: u64, len: usize) {
+        let (dev, dir) = (self.table.0.pd.device(), self.dir.raw());
+        // SAFETY: As the caller promises.
         unsafe { bindings::ib_dma_sync_single_for_device(dev, addr, len, dir) };
     }
 
-    /// Passes `len` bytes from `off` of the first segment to the CPU.
-    pub fn sync_for_cpu(&self, off: usize, len: usize) {
-        let Some(addr) = self.range_in_first(off, len) else {
-            return;
-        };
-        let (dev, dir) = (self.table.pd.device(), self.dir.raw());
-        // SAFETY: The range lies in the mapping.
+    /// Passes `len` bytes at `addr` to the CPU.
+    ///
+    /// # Safety
+    ///
+    /// They must be in a mapped segment.
+    #[inline]
+    pub(super) unsafe fn sync_for_cpu(&self, addr: u64, len: usize) {
+        let (dev, dir) = (self.table.0.pd.device(), self.dir.raw());
+        // SAFETY: As the caller promises.
         unsafe { bindings::ib_dma_sync_single_for_cpu(dev, addr, len, dir) };
     }
 }

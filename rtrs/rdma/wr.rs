@@ -85,7 +85,11 @@ impl From<bindings::ib_reg_wr> for RawWr {
 ///
 /// # Invariants
 ///
-/// The first `wrs` slots and the first `sges` segments are initialised.
+/// - The first `wrs` slots and the first `sges` segments are initialised. Each slot points to
+///   the next one, and to its segments.
+/// - It does not move while it is not empty. This folder makes chains where they stay, and
+///   passes on references only; each has a lifetime of its own, so their chains cannot be
+///   exchanged.
 pub(crate) struct SendChain<'a> {
     slots: [MaybeUninit<RawWr>; MAX_WRS],
     segments: [MaybeUninit<bindings::ib_sge>; MAX_SGES],
@@ -95,11 +99,14 @@ pub(crate) struct SendChain<'a> {
     inline_imm: bool,
     /// The inline immediate of this chain; the device copies it while the chain is posted.
     imm: Option<[u8; INLINE_IMM_SIZE]>,
+    /// Where work requests complete that are not signaled; only with an error.
+    chained: *mut bindings::ib_cqe,
     _memory: PhantomData<&'a ()>,
 }
 
 impl<'a> SendChain<'a> {
-    pub(super) fn new(inline_imm: bool) -> Self {
+    /// Creates an empty chain, whose work requests complete at `chained` if they fail.
+    pub(super) fn new(inline_imm: bool, chained: *mut bindings::ib_cqe) -> Self {
         Self {
             slots: [const { MaybeUninit::uninit() }; MAX_WRS],
             segments: [const { MaybeUninit::uninit() }; MAX_SGES],
@@ -107,6 +114,7 @@ impl<'a> SendChain<'a> {
             sges: 0,
             inline_imm,
             imm: None,
+            chained,
             _memory: PhantomData,
         }
     }
@@ -119,14 +127,30 @@ impl<'a> SendChain<'a> {
 
     fn push(&mut self, slot: impl Into<RawWr>) -> Result {
         let entry = self.slots.get_mut(self.wrs).ok_or(ENOSPC)?;
-        // INVARIANT: One more slot is initialised.
         entry.write(slot.into());
+        let wr = entry.as_mut_ptr().cast();
+        if let Some(previous) = self.last() {
+            // SAFETY: Initialised, as `last` says.
+            unsafe { (*previous).next = wr };
+        }
+        // INVARIANT: One more slot is initialised, and the one before points to it.
         self.wrs += 1;
         Ok(())
     }
 
-    /// Copies segments in; returns the index of the first.
-    fn add_segments(&mut self, list: impl Iterator<Item = Sge<'a>>) -> Result<usize> {
+    /// Returns the last work request, which is initialised.
+    fn last(&mut self) -> Option<*mut bindings::ib_send_wr> {
+        let slot = self.slots.get_mut(self.wrs.checked_sub(1)?)?;
+        // Work requests of all opcodes begin with an `ib_send_wr`.
+        Some(slot.as_mut_ptr().cast())
+    }
+
+    /// Returns a work request with a copy of its segments.
+    fn request(
+        &mut self,
+        opcode: bindings::ib_wr_opcode,
+        list: impl Iterator<Item = Sge<'a>>,
+    ) -> Result<bindings::ib_send_wr> {
         let first = self.sges;
         for sge in list {
             let entry = self.segments.get_mut(self.sges).ok_or(ENOSPC)?;
@@ -134,24 +158,18 @@ impl<'a> SendChain<'a> {
             entry.write(sge.raw());
             self.sges += 1;
         }
-        Ok(first)
-    }
-
-    /// Returns a work request with its segments. `sg_list` holds the index of the first one;
-    /// [`link`](Self::link) makes it a pointer, once the chain no longer moves.
-    fn request(
-        &mut self,
-        opcode: bindings::ib_wr_opcode,
-        list: impl Iterator<Item = Sge<'a>>,
-    ) -> Result<bindings::ib_send_wr> {
-        let first = self.add_segments(list)?;
-        Ok(bindings::ib_send_wr {
-            sg_list: core::ptr::without_provenance_mut(first),
+        let count = self.sges.saturating_sub(first);
+        let mut wr = bindings::ib_send_wr {
+            // Beyond the last segment if there is none, and not read then.
+            sg_list: self.segments.as_mut_ptr().wrapping_add(first).cast(),
             // CAST: At most `MAX_SGES`.
-            num_sge: (self.sges - first) as i32,
+            num_sge: count as i32,
             opcode,
             ..Default::default()
-        })
+        };
+        // SAFETY: Any pointer is valid for this member of the union.
+        unsafe { *wr.__bindgen_anon_1.wr_cqe.as_mut() = self.chained };
+        Ok(wr)
     }
 
     fn with_imm(mut wr: bindings::ib_send_wr, imm: u32) -> bindings::ib_send_wr {
@@ -231,13 +249,27 @@ impl<'a> SendChain<'a> {
 
     /// Sends a message with an immediate (`IB_WR_SEND_WITH_IMM`).
     pub(crate) fn send_imm(&mut self, list: &[Sge<'a>], imm: u32) -> Result {
-        if self.inline_imm {
-            return self.push_inline_imm(list, imm);
+        match self.inline_imm {
+            true => self.push_inline_imm(list, imm),
+            false => self.push_send_imm(list.iter().copied(), imm),
         }
-        let wr = self.request(
-            bindings::ib_wr_opcode_IB_WR_SEND_WITH_IMM,
-            list.iter().copied(),
-        )?;
+    }
+
+    /// Sends `head`, followed by `data`, as a message with an immediate.
+    pub(crate) fn send_imm_before(
+        &mut self,
+        head: Sge<'a>,
+        data: &'a MappedSg,
+        imm: u32,
+    ) -> Result {
+        if self.inline_imm {
+            return Err(EOPNOTSUPP);
+        }
+        self.push_send_imm(Iterator::chain(iter::once(head), data.sges()), imm)
+    }
+
+    fn push_send_imm(&mut self, list: impl Iterator<Item = Sge<'a>>, imm: u32) -> Result {
+        let wr = self.request(bindings::ib_wr_opcode_IB_WR_SEND_WITH_IMM, list)?;
         self.push(Self::with_imm(wr, imm))
     }
 
@@ -257,13 +289,14 @@ impl<'a> SendChain<'a> {
     ///
     /// `EINVAL` when the chain has such a message already, `ENOSPC` when it is full.
     fn push_inline_imm(&mut self, list: &[Sge<'a>], imm: u32) -> Result {
-        if self.imm.replace(imm.to_be_bytes()).is_some() {
+        if self.imm.is_some() {
             return Err(EINVAL);
         }
-        let first = self.add_segments(iter::once(Sge::unplaced(INLINE_IMM_SIZE as u32)))?;
-        self.add_segments(list.iter().copied())?;
-        let count = i32::try_from(list.len())?.saturating_add(1);
-        self.push(inline_imm::send(first, count))
+        let imm = inline_imm::segment(self.imm.insert(imm.to_be_bytes()));
+        let list = Iterator::chain(iter::once(imm), list.iter().copied());
+        let mut wr = self.request(bindings::ib_wr_opcode_IB_WR_SEND, list)?;
+        wr.send_flags = inline_imm::INLINE;
+        self.push(wr)
     }
 
     fn push_rdma(&mut self, wr: bindings::ib_send_wr, to: Remote) -> Result {
@@ -274,44 +307,24 @@ impl<'a> SendChain<'a> {
         })
     }
 
-    /// Links the chain for posting and returns its first work request.
+    /// Returns the first work request, for posting. With `cqe`, the last one is signaled and
+    /// completes there.
     ///
-    /// With `cqe`, the last work request is signaled and completes there; the others
-    /// complete at `chained`, and only with an error. The pointer returned points into
-    /// `self`, which must not move until it is posted. `EINVAL` for an empty chain.
-    pub(super) fn link(
+    /// # Errors
+    ///
+    /// `EINVAL` for an empty chain.
+    pub(super) fn finish(
         &mut self,
         cqe: Option<*mut bindings::ib_cqe>,
-        chained: *mut bindings::ib_cqe,
     ) -> Result<*mut bindings::ib_send_wr> {
-        let mut next: *mut bindings::ib_send_wr = core::ptr::null_mut();
-        let segments = self.segments.as_mut_ptr().cast::<bindings::ib_sge>();
-        for slot in self.slots[..self.wrs].iter_mut().rev() {
-            // Work requests of all opcodes begin with an `ib_send_wr`.
-            let wr: *mut bindings::ib_send_wr = slot.as_mut_ptr().cast();
-            // SAFETY: The slot is initialised by the type invariant, and
-            // `sg_list` still holds an index below `sges`, or one past the
-            // last for an empty list.
+        let last = self.last().ok_or(EINVAL)?;
+        if let Some(cqe) = cqe {
+            // SAFETY: Initialised, as `last` says. Any pointer is valid for the union.
             unsafe {
-                let first = (*wr).sg_list.addr();
-                (*wr).sg_list = if (*wr).num_sge == 0 {
-                    core::ptr::null_mut()
-                } else {
-                    segments.add(first)
-                };
-                (*wr).next = next;
-                let own = cqe.filter(|_| next.is_null());
-                *(*wr).__bindgen_anon_1.wr_cqe.as_mut() = own.unwrap_or(chained);
-                inline_imm::place_imm(wr, &self.imm);
-                if own.is_some() {
-                    (*wr).send_flags |= bindings::ib_send_flags_IB_SEND_SIGNALED as c_int;
-                }
+                *(*last).__bindgen_anon_1.wr_cqe.as_mut() = cqe;
+                (*last).send_flags |= bindings::ib_send_flags_IB_SEND_SIGNALED as c_int;
             }
-            next = wr;
         }
-        if next.is_null() {
-            return Err(EINVAL);
-        }
-        Ok(next)
+        Ok(self.slots.as_mut_ptr().cast())
     }
 }

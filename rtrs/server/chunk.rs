@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
-//! Chunks: the memory that a client writes its requests to.
+//! Chunks: the memory that a client writes its requests to, and what a request needs that comes in
+//! a message.
 //!
 //! A chunk is one operation that is posted repeatedly: to register its memory, to invalidate the
 //! client's key, and to send the response. The owner of its [`HeldOp`] owns the chunk and the
@@ -9,10 +10,6 @@
 mod response;
 
 use kernel::{
-    page::{
-        PAGE_SHIFT,
-        PAGE_SIZE, //
-    },
     prelude::*,
     sync::Arc, //
 };
@@ -22,6 +19,7 @@ use rnbd_proto::{
         ChunkState,
         RequestLocation, //
     },
+    device_caps::ChunkPages,
     error::WireError,
     limits::{
         BufId,
@@ -31,6 +29,7 @@ use rnbd_proto::{
     wire::rtrs::{
         self,
         ConnAccept,
+        DataTransfer,
         NextKey,
         SgDesc,
         MAX_REQUEST_MSG_SIZE,
@@ -60,6 +59,11 @@ use crate::{
     }, //
 };
 
+use super::eager_buf::{
+    self,
+    EagerBuf, //
+};
+
 /// A chunk of a path, and whether it holds a request.
 pub(super) struct ChunkSlot {
     op: Arc<Op<Chunk>>,
@@ -81,15 +85,21 @@ pub(super) enum Stage {
 pub(super) struct Chunk {
     id: BufId,
     stage: Stage,
-    /// Where the request came in.
+    /// Where the request came in that was last written to it.
     location: RequestLocation,
     /// The connection in whose queue the memory was last registered, after set-up.
     home: Option<u16>,
+    /// The request, as [`Chunk::read`] found it, or as it came in a message.
+    request: rtrs::RequestMsg,
+    /// Whether the request came in a message, so that the client's key stayed valid.
+    eager: bool,
     /// The user message, copied to memory that the client cannot write; the rest is unused.
     user: KVec<u8>,
     user_len: usize,
     /// The new key as sent to the client, if keys are sent.
     key: Option<DmaBuf>,
+    /// The data for the response to an eager READ, if requests are eager. No client has a key.
+    reply: Option<DmaPages>,
     // Dropped before the memory that it describes.
     mr: Mr,
     mem: DmaPages,
@@ -102,10 +112,15 @@ impl ChunkSlot {
         limits: ServerLimits,
         offer: &ConnAccept,
     ) -> Result<KVec<Self>> {
+        // Checked when the first connection was accepted.
+        let region = pd
+            .attrs()
+            .chunk_pages(limits.chunk_size())
+            .map_err(|_| EOPNOTSUPP)?;
         let mut slots = KVec::with_capacity(limits.queue_depth().get().into(), GFP_KERNEL)?;
         for id in limits.queue_depth().buffers() {
             let slot = Self {
-                op: Op::new(Chunk::new(pd, limits, offer, id)?)?,
+                op: Op::new(Chunk::new(pd, limits, region, offer, id)?)?,
                 state: ChunkState::new(),
             };
             slots.push(slot, GFP_KERNEL)?;
@@ -140,29 +155,30 @@ impl ChunkSlot {
     }
 }
 
-/// Returns the page order of a chunk.
-fn order(limits: ServerLimits) -> u32 {
-    let size = limits.chunk_size();
-    size.checked_ilog2()
-        .unwrap_or(0)
-        .saturating_sub(PAGE_SHIFT as u32)
-}
-
-/// Returns the bytes of memory that a chunk takes.
+/// Returns the bytes of memory that a chunk takes, in whole pages.
 pub(super) fn memory(limits: ServerLimits) -> usize {
-    PAGE_SIZE << order(limits)
+    Pages::memory(limits.chunk_size() as usize)
 }
 
 impl Chunk {
-    fn new(pd: &Arc<Pd>, limits: ServerLimits, offer: &ConnAccept, id: BufId) -> Result<Self> {
-        let pages = Pages::new(order(limits))?;
-        let pages = Arc::new(pages, GFP_KERNEL)?;
+    fn new(
+        pd: &Arc<Pd>,
+        limits: ServerLimits,
+        region: ChunkPages,
+        offer: &ConnAccept,
+        id: BufId,
+    ) -> Result<Self> {
+        let pages = Pages::new(limits.chunk_size() as usize)?;
         let mem = DmaPages::new(pd, pages, DmaDir::Both)?;
-        let mut mr = Mr::new(pd, 1)?;
-        mr.map(mem.mapped(), limits.chunk_size())?;
+        let mut mr = Mr::new(pd, region.count)?;
+        mr.map(mem.mapped(), region.size)?;
         let key = match offer.next_key() {
             NextKey::Sent => Some(DmaBuf::new(pd, RKEY_RSP_SIZE, DmaDir::ToDevice)?),
             NextKey::Same | NextKey::Stepped => None,
+        };
+        let reply = match offer.eager() {
+            true => Some(eager_buf::data_pages(pd, DmaDir::ToDevice)?),
+            false => None,
         };
         Ok(Self {
             id,
@@ -172,47 +188,88 @@ impl Chunk {
                 offset: 0,
             },
             home: None,
+            request: rtrs::RequestMsg::EMPTY,
+            eager: false,
             user: KVec::zeroed(HEADER_SIZE as usize, GFP_KERNEL)?,
             user_len: 0,
             key,
+            reply,
             mr,
             mem,
         })
     }
 
     /// Returns its id, which is also the message id of the request in it.
+    #[inline]
     pub(super) fn id(&self) -> BufId {
         self.id
     }
 
     /// Returns the purpose for which it was last posted.
+    #[inline]
     pub(super) fn stage(&self) -> Stage {
         self.stage
     }
 
     /// Returns where the request in it came in.
+    #[inline]
     pub(super) fn location(&self) -> RequestLocation {
         self.location
     }
 
-    /// Records where the request in it came in.
+    /// Records that a request was written to it, and where it came in.
     pub(super) fn set_location(&mut self, location: RequestLocation) {
         self.location = location;
+        self.eager = false;
+    }
+
+    /// Takes over an eager request, but for the data of a WRITE.
+    pub(super) fn set_eager_request(&mut self, buf: &EagerBuf) {
+        self.request = *buf.request();
+        self.eager = true;
+        self.user_len = self.request.user_len();
+        if let Some(user) = self.user.get_mut(..self.user_len) {
+            buf.copy_user(user);
+        }
+    }
+
+    /// Returns whether the request in it is eager, and so was read when it arrived.
+    #[inline]
+    pub(super) fn is_eager(&self) -> bool {
+        self.eager
     }
 
     /// Returns the connection in whose queue the memory was last registered, after set-up.
+    #[inline]
     pub(super) fn home(&self) -> Option<u16> {
         self.home
     }
 
+    /// Returns the request.
+    #[inline]
+    pub(super) fn request(&self) -> &rtrs::RequestMsg {
+        &self.request
+    }
+
     /// Returns the user message of the request.
+    #[inline]
     pub(super) fn user(&self) -> &[u8] {
         self.user.get(..self.user_len).unwrap_or_default()
     }
 
-    /// Returns the memory.
-    pub(super) fn pages(&self) -> &Arc<Pages> {
-        self.mem.pages()
+    /// Returns the memory of the data, unless they are in a [receive](super::receive).
+    #[inline]
+    pub(super) fn pages(&self) -> &Pages {
+        self.data().pages()
+    }
+
+    /// Returns the same with its mapping.
+    #[inline]
+    fn data(&self) -> &DmaPages {
+        match (self.request.transfer(), &self.reply) {
+            (DataTransfer::InResponse { .. }, Some(reply)) => reply,
+            _ => &self.mem,
+        }
     }
 
     /// Sets the stage before a post.
@@ -232,7 +289,7 @@ impl Chunk {
 
     /// Copies and parses the request at [`Chunk::location`]. Reads the memory only once, as a
     /// client that has a key may change it at any time.
-    pub(super) fn read(&mut self) -> core::result::Result<rtrs::RequestMsg, WireError> {
+    pub(super) fn read(&mut self) -> core::result::Result<(), WireError> {
         let offset = self.location.offset;
         let beyond = |_| WireError::Offset(offset);
         let size = u32::try_from(self.mem.pages().len()).map_err(|_| WireError::Offset(offset))?;
@@ -256,7 +313,8 @@ impl Chunk {
             .read_at(range.start, user)
             .map_err(beyond)?;
         self.user_len = range.len();
-        Ok(request)
+        self.request = request;
+        Ok(())
     }
 }
 

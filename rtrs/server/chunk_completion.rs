@@ -27,6 +27,7 @@ use super::{
 impl Operation for Chunk {
     type Context = Conn;
 
+    #[inline]
     fn finish(chunk: HeldOp<Self>, qp: Option<&QpRef<'_, Conn>>, wc: Option<&Wc>) {
         let (Some(qp), Some(wc)) = (qp, wc) else {
             return;

@@ -4,6 +4,7 @@
 //! service, respond.
 
 pub(super) mod dispatch;
+pub(super) mod eager;
 pub(super) mod invalidate;
 pub(super) mod recv;
 pub(super) mod respond;

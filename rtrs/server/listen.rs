@@ -2,17 +2,23 @@
 
 //! The server: listens, and accepts connections.
 
+use core::net::Ipv6Addr;
+
 use kernel::{
     prelude::*,
     sync::Arc, //
 };
 
-use rnbd_proto::wire::rtrs::{
-    ConnAccept,
-    ConnReq, //
+use rnbd_proto::{
+    claimed_addr::belongs_to_gid,
+    wire::rtrs::{
+        ConnAccept,
+        ConnReq, //
+    }, //
 };
 
 use crate::{
+    common,
     kernel_ext::{
         class::Class,
         log::Plain,
@@ -36,6 +42,7 @@ use super::{
     path::Endpoints,
     registry::Shared,
     service::Service,
+    session::Registry,
     setup, //
 };
 
@@ -73,6 +80,8 @@ impl Server {
         let config = ServerConfig {
             limits,
             offer,
+            eager: common::params::eager_requests(),
+            quota: params::quota(),
             queue,
             requests,
         };
@@ -127,19 +136,42 @@ impl AcceptHandler for ConnectHandler {
             src: incoming.src(),
             dst: incoming.dst(),
         };
+        if let Err(e) = check_claim(&ends, incoming.roce_gid()) {
+            return incoming.reject(&setup::rejection(e));
+        }
+        if let Err(e) = self.0.service().admit_peer(&ends.peer()) {
+            return incoming.reject(&setup::rejection(e));
+        }
         let req = match ConnReq::parse(private) {
             Ok(req) => req,
             Err(e) => {
-                pr_err_ratelimited!("{ends}: connection refused: {}\n", Plain(e));
+                pr_err_ratelimited!(ends => "{ends}: connection refused: {}\n", Plain(e));
                 return incoming.reject(&setup::rejection(ECONNRESET));
             }
         };
         match self.0.admit(&req, incoming.device(), ends) {
-            Ok(path) => setup::accept(&path, &req, incoming),
+            Ok(path) => setup::accept(&path, &req, private, incoming),
             Err(e) => {
-                pr_err_ratelimited!("{ends}: connection {} refused: {e:?}\n", req.id());
+                pr_err_ratelimited!(ends => "{ends}: connection {} refused: {e:?}\n", req.id());
                 incoming.reject(&setup::rejection(e));
             }
         }
     }
+}
+
+/// Fails if the address that a request claims is not that of `gid`, which the request came from.
+///
+/// # Errors
+///
+/// `EACCES`, with a line in the log.
+fn check_claim(ends: &Endpoints, gid: Option<Ipv6Addr>) -> Result {
+    let (Some(addr), Some(gid)) = (ends.dst.addr(), gid) else {
+        return Ok(());
+    };
+    if belongs_to_gid(addr, gid) {
+        return Ok(());
+    }
+    let gid = Plain(gid);
+    pr_err_ratelimited!(ends => "{ends}: connection refused: it came from GID {gid}, not from that address\n");
+    Err(EACCES)
 }

@@ -14,29 +14,33 @@ use rnbd_proto::{
     },
     quota::{
         self,
+        MemoryLimits,
         Quota, //
     }, //
 };
 
 use crate::{
-    kernel_ext::log::Plain,
+    kernel_ext::{
+        log::Plain,
+        pages, //
+    },
     module_params, //
 };
 
 module_params! {
     module "rtrs";
-    /// Bytes of a chunk: the largest I/O and 4 KiB of headers.
+    /// Bytes of the largest I/O; a chunk has 4 KiB for headers in addition.
     MAX_CHUNK_SIZE = max_chunk_size: u32 (DEFAULT_CHUNK_SIZE),
-        "Server: bytes of a chunk, that is of the largest I/O and 4096 of headers; a power of two, at least 8192 (default: 131072)";
+        "Server: bytes of the largest I/O, a power of two, at least 8192; a chunk has 4096 more for headers (default: 131072)";
     /// Number of chunks of a path, each for one request in flight.
     SESS_QUEUE_DEPTH = sess_queue_depth: u32 (DEFAULT_QUEUE_DEPTH),
         "Server: requests in flight per session, 1 to 65535 (default: 512)";
-    /// Whether a client loses access to a chunk while its request is executed.
+    /// Whether a client loses access to a chunk while the request in it is executed.
     ALWAYS_INVALIDATE = always_invalidate: bool (true),
         "Server: invalidate a client's key before its request is read, and send a new one with the response (default: Y)";
     /// Maximum number of paths of all clients.
     MAX_PATHS = max_paths: u32 (quota::DEFAULT_PATHS),
-        "Server: paths of all clients, each with its own sess_queue_depth * max_chunk_size bytes of memory (default: 1024)";
+        "Server: paths of all clients, each with its own sess_queue_depth * (max_chunk_size + 4096) bytes of memory (default: 1024)";
     /// Maximum number of paths of the clients at one address.
     MAX_PATHS_PER_PEER = max_paths_per_peer: u32 (quota::DEFAULT_PEER_PATHS),
         "Server: paths of clients at one address, at most max_paths (default: 256)";
@@ -49,6 +53,12 @@ module_params! {
     /// Maximum number of connections of the clients at one address.
     MAX_CONNECTIONS_PER_PEER = max_connections_per_peer: u32 (quota::DEFAULT_PEER_CONNECTIONS),
         "Server: connections of clients at one address, at least 2; each has queues of sess_queue_depth requests (default: 16384)";
+    /// Memory of all clients.
+    MAX_MEMORY = max_memory: u32 (0),
+        "Server: MiB of memory for the paths of all clients, their queues included; 0: half of the RAM (default: 0)";
+    /// Memory of the clients at one address.
+    MAX_MEMORY_PER_PEER = max_memory_per_peer: u32 (0),
+        "Server: MiB of memory for the paths of clients at one address; 0: three quarters of max_memory (default: 0)";
 }
 
 /// Checks the parameters when the module is loaded.
@@ -90,16 +100,35 @@ pub(super) fn log() {
         SESS_QUEUE_DEPTH.get(),
         if ALWAYS_INVALIDATE.get() { 'Y' } else { 'N' }
     );
+    let memory = memory();
+    pr_info!(
+        "server: at most {} MiB for paths, {} MiB for those of one peer\n",
+        memory.bytes() >> 20,
+        memory.peer_bytes() >> 20
+    );
+}
+
+/// Returns the limits of memory.
+fn memory() -> MemoryLimits {
+    MemoryLimits {
+        mib: MAX_MEMORY.get(),
+        peer_mib: MAX_MEMORY_PER_PEER.get(),
+        ram: pages::ram(),
+    }
 }
 
 /// Returns the quotas of clients.
 pub(super) fn quota() -> Quota {
+    let memory = memory();
+
     Quota {
         paths: MAX_PATHS.get(),
         peer_paths: MAX_PATHS_PER_PEER.get(),
         peer_sessions: MAX_SESSIONS_PER_PEER.get(),
         connections: MAX_CONNECTIONS_PER_PATH.get(),
         peer_connections: MAX_CONNECTIONS_PER_PEER.get(),
+        bytes: memory.bytes(),
+        peer_bytes: memory.peer_bytes(),
     }
 }
 

@@ -21,13 +21,14 @@ use kernel::{
             Full, //
         },
         Arc,
-        Mutex,
-        SetOnce, //
+        Mutex, //
     }, //
 };
 
 use rnbd_proto::{
+    auth::Hello,
     heartbeat::Heartbeat,
+    path_memory::PathShape,
     path_state::{
         ServerState,
         StateCell, //
@@ -41,7 +42,11 @@ use rnbd_proto::{
 use crate::{
     impl_has_owned_work,
     kernel_ext::{
-        log::Plain,
+        log::{
+            LogPeer,
+            Plain, //
+        },
+        set_once::SetOnce,
         sysfs::SysfsDir,
         trace::{
             self,
@@ -71,6 +76,7 @@ use self::{
     progress::SetupProgress, //
 };
 use super::{
+    auth::PathAuth,
     config::ServerConfig,
     request::PendingRequest,
     service::SessionService,
@@ -93,12 +99,14 @@ pub(super) type PathDirs = [SysfsDir; 2];
 pub(super) struct Conn {
     path: Arc<Path>,
     id: u16,
+    /// Of a connection whose client asks for authentication.
+    hello: Option<Hello>,
 }
 
 impl Conn {
     /// Creates the context of connection `id` of `path`.
-    pub(super) fn new(path: Arc<Path>, id: u16) -> Self {
-        Self { path, id }
+    pub(super) fn new(path: Arc<Path>, id: u16, hello: Option<Hello>) -> Self {
+        Self { path, id, hello }
     }
 
     /// Returns the path.
@@ -111,11 +119,24 @@ impl Conn {
         self.id
     }
 
+    /// Returns the private data of both sides, if the client asked for authentication.
+    pub(super) fn hello(&self) -> Option<&Hello> {
+        self.hello.as_ref()
+    }
+
     /// Returns whether `wc`, of a `what`, succeeded. Closes the path otherwise.
+    #[inline]
     pub(super) fn check(&self, wc: &Wc, what: &str) -> bool {
-        if wc.is_ok() {
-            return true;
+        let ok = wc.is_ok();
+        if !ok {
+            self.failed(wc, what);
         }
+        ok
+    }
+
+    /// Closes the path because of `wc`, of a `what`, which failed.
+    #[cold]
+    fn failed(&self, wc: &Wc, what: &str) {
         if wc.is_flush() {
             // Closing a path flushes all work requests, and then this does nothing. Otherwise the
             // device has moved the queue pair to the error state. This may be the only sign of
@@ -128,7 +149,6 @@ impl Conn {
                 wc.status_name()
             ));
         }
-        false
     }
 }
 
@@ -164,6 +184,8 @@ pub(super) struct Path {
     state: StateCell<ServerState>,
     setup: SetupProgress,
     #[pin]
+    auth: PathAuth,
+    #[pin]
     links: Links<Conn>,
     #[pin]
     data: Data<PendingRequest>,
@@ -197,8 +219,7 @@ impl Path {
         first_vector: u32,
     ) -> Result<Arc<Self>> {
         let queue = &config.queue;
-        let offer = config.offer.with_inline_imm(req.inline_imm());
-        let offer = offer.with_short_responses(req.short_responses());
+        let offer = config.offer_for(req, pd.attrs().receives_eager());
         let (links, data) = (Links::new(req.count())?, Data::new()?);
         Arc::pin_init(
             pin_init!(Self {
@@ -212,6 +233,7 @@ impl Path {
                 pd,
                 state: StateCell::new(),
                 setup: SetupProgress::new(),
+                auth <- PathAuth::new(),
                 links <- links,
                 data <- data,
                 service: SetOnce::new(),
@@ -244,6 +266,11 @@ impl Path {
         &self.req
     }
 
+    /// Returns what decides the sizes of its queues.
+    pub(super) fn shape(&self) -> PathShape {
+        self.config.shape_of(&self.req, &self.offer)
+    }
+
     /// Returns the offer to its client.
     pub(super) fn offer(&self) -> &ConnAccept {
         &self.offer
@@ -267,6 +294,11 @@ impl Path {
     /// Returns the progress of its set-up.
     pub(super) fn setup(&self) -> &SetupProgress {
         &self.setup
+    }
+
+    /// Returns the proof that it owes its client.
+    pub(super) fn auth(&self) -> &PathAuth {
+        &self.auth
     }
 
     /// Returns its connections.
@@ -329,7 +361,7 @@ impl Path {
     /// runs later, and only once.
     pub(super) fn fail(self: &Arc<Self>, why: fmt::Arguments<'_>) {
         if self.enter(ServerState::Closing) {
-            pr_err_ratelimited!("{self}: closing: {why}\n");
+            pr_err_ratelimited!(self => "{self}: closing: {why}\n");
             work::schedule::<_, TEARDOWN>(self);
         }
     }
@@ -337,7 +369,7 @@ impl Path {
     /// Closes the path for a reason that is not a fault; see [`Path::fail`].
     pub(super) fn close(self: &Arc<Self>, why: &str) {
         if self.enter(ServerState::Closing) {
-            pr_info_ratelimited!("{self}: closing: {why}\n");
+            pr_info_ratelimited!(self => "{self}: closing: {why}\n");
             work::schedule::<_, TEARDOWN>(self);
         }
     }
@@ -352,6 +384,12 @@ impl Path {
         if self.is_closing() {
             self.data.chunk_returned();
         }
+    }
+}
+
+impl LogPeer for Path {
+    fn log_key(&self) -> u64 {
+        self.ends.log_key()
     }
 }
 

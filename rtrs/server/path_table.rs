@@ -8,6 +8,7 @@ use kernel::{
 };
 
 use rnbd_proto::{
+    auth::KeyName,
     path_state::ServerState,
     quota::PathUsage,
     wire::{
@@ -30,7 +31,6 @@ use crate::{
 
 use super::{
     config::ServerConfig,
-    params,
     path::{
         Endpoints,
         Path, //
@@ -40,6 +40,9 @@ use super::{
         Session, //
     }, //
 };
+
+/// Why a path is closed whose client has made another one.
+const REPLACED: &str = "replaced by a new connection of the client";
 
 /// All paths, each from its first connection to the end of its teardown.
 pub(super) struct PathTable {
@@ -84,9 +87,11 @@ impl PathTable {
         }
         let known = self.paths.iter().find(|path| {
             let known = path.req();
-            path.session().is(req.session())
+            path.session().is(req)
                 && known.path() == req.path()
                 && known.reconnects() == req.reconnects()
+                // Who has seen the ids does not get in the way of who can prove a key.
+                && (!req.auth() || path.ends().same_hosts(&ends))
         });
         if let Some(path) = known {
             let matches = path.state() == ServerState::Connecting
@@ -95,6 +100,7 @@ impl PathTable {
                 && path.ends().same_hosts(&ends)
                 && path.req().inline_imm() == req.inline_imm()
                 && path.req().short_responses() == req.short_responses()
+                && path.req().eager() == req.eager()
                 && !path.links().has(req.id());
             return if matches {
                 Ok(path.clone())
@@ -123,12 +129,15 @@ impl PathTable {
     ) -> Result<Arc<Session>> {
         let (mut session, mut replaced) = (None, None);
         for path in &self.paths {
-            if !path.session().is(req.session()) {
+            if !path.session().is(req) {
                 continue;
             }
             if path.req().path() == req.path() {
                 // The client has given this one up, which the server did not notice yet.
-                path.close("replaced by a new connection of the client");
+                // If it has a key, see [`PathTable::claim_key`].
+                if !req.auth() {
+                    path.close(REPLACED);
+                }
                 // It may take a while to close. Only one is not counted, as each has its chunks
                 // until it is gone.
                 replaced.get_or_insert(path);
@@ -137,11 +146,12 @@ impl PathTable {
             }
             session = Some(path.session().clone());
         }
-        self.admit_one_more(req, ends, replaced)?;
+        let half_open = !session.as_ref().is_some_and(|session| session.is_up());
+        self.admit_one_more(config, req, ends, half_open, replaced)?;
         match session {
             Some(session) => Ok(session),
             None if self.is_taken(req, ends) => Err(ENOTUNIQ),
-            None if req.first() => Session::new(&config.queue, req.session()),
+            None if req.first() => Session::new(&config.queue, req.session(), req.auth()),
             None => Err(ENXIO),
         }
     }
@@ -156,32 +166,42 @@ impl PathTable {
         else {
             return false;
         };
-        pr_err_ratelimited!("{ends}: the name of its session is in use: {owner}\n");
+        pr_err_ratelimited!(ends => "{ends}: the name of its session is in use: {owner}\n");
         true
     }
 
     /// Checks the quotas for another path, which takes the place of `replaced` if there is one.
+    /// `half_open` is whether its session is not up.
     fn admit_one_more(
         &self,
+        config: &ServerConfig,
         req: &ConnReq,
         ends: &Endpoints,
+        half_open: bool,
         replaced: Option<&Arc<Path>>,
     ) -> Result {
         let is_replaced = |path: &Arc<Path>| replaced.is_some_and(|old| Arc::ptr_eq(old, path));
-        let others = self.paths.iter().filter(|path| !is_replaced(path));
-        let others = others.map(|path| PathUsage {
-            session: path.req().session(),
-            peer: path.ends().peer(),
-            connections: path.links().count(),
-        });
+        let mut others = KVVec::with_capacity(self.paths.len(), GFP_KERNEL)?;
+        for path in self.paths.iter().filter(|path| !is_replaced(path)) {
+            let usage = PathUsage {
+                session: path.req().session(),
+                peer: path.ends().group(),
+                connections: path.links().count(),
+                bytes: config.memory_of(path.req()),
+                half_open: path.state() == ServerState::Connecting && !path.session().is_up(),
+            };
+            others.push(usage, GFP_KERNEL)?;
+        }
         let origin = PathUsage {
             session: req.session(),
-            peer: ends.peer(),
+            peer: ends.group(),
             connections: req.count(),
+            bytes: config.memory_of(req),
+            half_open,
         };
-        let admitted = params::quota().admit(others, &origin);
+        let admitted = config.quota.admit(&others, &origin);
         admitted.map_err(|exceeded| {
-            pr_err_ratelimited!("{ends}: {}\n", Plain(exceeded));
+            pr_err_ratelimited!(ends => "{ends}: {}\n", Plain(exceeded));
             ENOSPC
         })
     }
@@ -199,6 +219,8 @@ impl PathTable {
             Arc::ptr_eq(other.session(), path.session())
                 && !Arc::ptr_eq(other, path)
                 && other.is_closing()
+                // One that was never up has none. Anybody can make one that knows the ids.
+                && other.service().is_some()
         })
     }
 
@@ -227,17 +249,17 @@ impl PathTable {
             return Err(ENOTCONN);
         }
         if self.namesakes(path, name).next().is_some() {
-            pr_err_ratelimited!("{path}: session name '{}' is in use\n", Plain(name));
+            pr_err_ratelimited!(path => "{path}: session name '{}' is in use\n", Plain(name));
             return Err(EPERM);
         }
         if self.has_closing_sibling(path) {
-            pr_err_ratelimited!("{path}: requests of a lost path are still being executed\n");
+            pr_err_ratelimited!(path => "{path}: requests of a lost path are still being executed\n");
             return Err(EBUSY);
         }
         let session = path.session();
         session.set_name(name)?;
         if session.name().to_bytes() != name.as_bytes() {
-            pr_err_ratelimited!(
+            pr_err_ratelimited!(path =>
                 "{path}: the client now names its session '{}'\n",
                 Plain(name)
             );
@@ -263,6 +285,31 @@ impl PathTable {
             .filter(|path| Arc::ptr_eq(path.session(), session))
             .map(|path| path.data().pinned(path.config()))
             .sum()
+    }
+
+    /// Binds the session of `path` to `key`, which its client has proven. Closes the paths that the
+    /// client has given up, as it has made this one in their place, and those of others who claim
+    /// to be that: the ids of a path are no secret.
+    ///
+    /// # Errors
+    ///
+    /// `EKEYREJECTED`, with a line in the log, when another path of the session has another key.
+    pub(super) fn claim_key(&self, path: &Arc<Path>, key: KeyName) -> Result {
+        if !path.session().bind_key(key) {
+            pr_err_ratelimited!(path => "{path}: key rnbd:{} is not the one of the other paths of its session\n",
+                Plain(key)
+            );
+            return Err(EKEYREJECTED);
+        }
+        for other in &self.paths {
+            if Arc::ptr_eq(other.session(), path.session())
+                && other.req().path() == path.req().path()
+                && !Arc::ptr_eq(other, path)
+            {
+                other.close(REPLACED);
+            }
+        }
+        Ok(())
     }
 
     /// Closes all paths of `session`.

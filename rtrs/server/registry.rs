@@ -15,9 +15,12 @@ use kernel::{
     time::msecs_to_jiffies, //
 };
 
-use rnbd_proto::wire::{
-    name::SessName,
-    rtrs::ConnReq, //
+use rnbd_proto::{
+    auth::KeyName,
+    wire::{
+        name::SessName,
+        rtrs::ConnReq, //
+    }, //
 };
 
 use crate::{
@@ -129,6 +132,10 @@ impl Registry for Shared {
             }
         }
         table.claim_name(path, name)
+    }
+
+    fn claim_key(&self, path: &Arc<Path>, key: KeyName) -> Result {
+        self.table.lock().claim_key(path, key)
     }
 
     fn path_closing(&self) {

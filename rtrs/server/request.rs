@@ -19,45 +19,67 @@ use crate::{
 
 use super::{
     chunk::Chunk,
-    path::Conn, //
+    path::Conn,
+    receive::Receive, //
 };
 
-/// A request in its chunk, and the connection that it came by.
+/// A request with its chunk and the connection that it came by.
 ///
 /// Each stage from arrival to response owns this value and hands it on; see [`super::io`].
 /// Dropping it releases the chunk, and with it perhaps the last reference to the path: only the
 /// functions of [`super::io`] and a teardown do that.
 pub(super) struct PendingRequest {
+    /// The receive that has the data of an eager WRITE.
+    data: Option<HeldOp<Receive>>,
     chunk: HeldOp<Chunk>,
     conn: Arc<Conn>,
 }
 
 impl PendingRequest {
-    /// Combines a chunk with the connection that the request in it came by.
-    pub(super) fn new(chunk: HeldOp<Chunk>, conn: Arc<Conn>) -> Self {
-        Self { chunk, conn }
+    /// Combines a chunk with the connection that the request in it came by, and with the data of
+    /// an eager WRITE.
+    #[inline]
+    pub(super) fn new(
+        chunk: HeldOp<Chunk>,
+        conn: Arc<Conn>,
+        data: Option<HeldOp<Receive>>,
+    ) -> Self {
+        Self { data, chunk, conn }
     }
 
     /// Returns the chunk.
+    #[inline]
     pub(super) fn chunk(&self) -> &Chunk {
         &self.chunk
     }
 
     /// Returns the connection that the request came by.
+    #[inline]
     pub(super) fn conn(&self) -> &Arc<Conn> {
         &self.conn
     }
 
-    /// Copies and parses the request; see [`Chunk::read`].
-    pub(super) fn read(
-        &mut self,
-    ) -> core::result::Result<rtrs::RequestMsg, rnbd_proto::error::WireError> {
-        self.chunk.read()
+    /// Copies and parses the request, unless that was done when it arrived; see [`Chunk::read`].
+    #[inline]
+    pub(super) fn read(&mut self) -> core::result::Result<(), rnbd_proto::error::WireError> {
+        match self.chunk.is_eager() {
+            true => Ok(()),
+            false => self.chunk.read(),
+        }
     }
 
-    /// Splits it into chunk and connection.
-    pub(super) fn into_parts(self) -> (HeldOp<Chunk>, Arc<Conn>) {
-        (self.chunk, self.conn)
+    /// Returns the memory of the data.
+    #[inline]
+    fn pages(&self) -> &Pages {
+        match self.data.as_ref().and_then(|receive| receive.eager()) {
+            Some(buf) => buf.pages(),
+            None => self.chunk.pages(),
+        }
+    }
+
+    /// Splits it into chunk, connection, and the receive with the data.
+    pub(super) fn into_parts(self) -> (HeldOp<Chunk>, Arc<Conn>, Option<HeldOp<Receive>>) {
+        (self.chunk, self.conn, self.data)
     }
 }
 
@@ -67,28 +89,40 @@ impl PendingRequest {
 pub struct Request {
     /// Taken when the request is completed.
     pending: Option<PendingRequest>,
-    pages: Arc<Pages>,
-    msg: rtrs::RequestMsg,
 }
 
 impl Request {
-    /// Makes a request with the parsed message `msg` available to the service.
-    pub(super) fn new(pending: PendingRequest, msg: rtrs::RequestMsg) -> Self {
+    /// Makes a request, which was [read](PendingRequest::read), available to the service.
+    pub(super) fn new(pending: PendingRequest) -> Self {
         Self {
-            pages: pending.chunk().pages().clone(),
             pending: Some(pending),
-            msg,
         }
     }
 
-    /// Takes the request out, with its message. `None` if it was completed.
-    pub(super) fn take(&mut self) -> Option<(PendingRequest, rtrs::RequestMsg)> {
-        self.pending.take().map(|pending| (pending, self.msg))
+    /// Takes the request out. `None` if it was completed.
+    #[inline]
+    pub(super) fn take(&mut self) -> Option<PendingRequest> {
+        self.pending.take()
+    }
+
+    /// Returns the message of the transport.
+    #[inline]
+    fn msg(&self) -> &rtrs::RequestMsg {
+        self.pending
+            .as_ref()
+            .map_or(&rtrs::RequestMsg::EMPTY, |pending| pending.chunk.request())
+    }
+
+    /// Returns whether the response was sent, or is about to be.
+    #[inline]
+    pub(super) fn is_complete(&self) -> bool {
+        self.pending.is_none()
     }
 
     /// Returns whether the client wants data.
+    #[inline]
     pub fn is_read(&self) -> bool {
-        matches!(self.transfer(), DataTransfer::ToClient { .. })
+        self.transfer().is_to_client()
     }
 
     /// Returns whether the path is closing, so the response will be lost. A hint: the path may
@@ -100,11 +134,13 @@ impl Request {
     }
 
     /// Returns the direction of the data.
+    #[inline]
     pub fn transfer(&self) -> DataTransfer {
-        self.msg.transfer()
+        self.msg().transfer()
     }
 
     /// Returns the user message. The client cannot change it any more.
+    #[inline]
     pub fn message(&self) -> &[u8] {
         self.pending
             .as_ref()
@@ -112,21 +148,20 @@ impl Request {
     }
 
     /// Returns the number of bytes of data that the client wrote or wants.
+    #[inline]
     pub fn data_len(&self) -> usize {
-        let len = match self.msg.transfer() {
-            DataTransfer::ToServer => self.msg.data_len(),
-            DataTransfer::None => 0,
-            // At most the size of the chunk, see `rtrs::RequestMsg`.
-            DataTransfer::ToClient { desc, .. } => desc.len(),
-        };
-        len as usize
+        let msg = self.msg();
+        // One of them is 0. At most the size of the chunk, see `rtrs::RequestMsg`.
+        msg.len_to_server().max(msg.transfer().len_to_client()) as usize
     }
 
-    /// Returns the memory of the data, which begins at its start.
+    /// Returns the memory of the data, which begins at its start. `None` once the request was
+    /// completed.
     ///
     /// When a read completes with success, all [`Request::data_len`] bytes go to the client.
-    pub fn pages(&self) -> &Pages {
-        &self.pages
+    #[inline]
+    pub fn pages(&self) -> Option<&Pages> {
+        Some(self.pending.as_ref()?.pages())
     }
 
     /// Makes `reply` the data for the client, followed by zeroes.
@@ -139,7 +174,8 @@ impl Request {
             Some(rest) if self.is_read() => rest,
             _ => return Err(EMSGSIZE),
         };
-        self.pages().write_at(0, reply)?;
-        self.pages().zero(reply.len(), rest)
+        let pages = self.pages().ok_or(EMSGSIZE)?;
+        pages.write_at(0, reply)?;
+        pages.zero(reply.len(), rest)
     }
 }

@@ -17,7 +17,6 @@ use kernel::{
     prelude::*,
     sync::{
         Mutex,
-        SetOnce,
         SpinLockIrq, //
     }, //
 };
@@ -33,6 +32,8 @@ use rnbd_proto::{
         WaitOutcome, //
     }, //
 };
+
+use crate::kernel_ext::set_once::SetOnce;
 
 /// The order of one message id, in a cache line of its own: neighbours are used by different CPUs.
 #[repr(align(64))]

@@ -7,7 +7,11 @@ use kernel::{
     sync::Arc, //
 };
 
-use rnbd_proto::async_event::EventCount;
+use rnbd_proto::{
+    async_event::EventCount,
+    auth::KeyName,
+    wire::name::SessName, //
+};
 
 use crate::kernel_ext::net::SockAddr;
 
@@ -18,6 +22,18 @@ use super::{
 
 /// A user of the server side.
 pub trait Service: Send + Sync {
+    /// Called with the address of a peer that asks for a connection, without a port, before
+    /// anything is allocated for it. Process context.
+    ///
+    /// An error refuses the connection; the client sees it. The service logs the reason.
+    fn admit_peer(&self, peer: &SockAddr) -> Result;
+
+    /// Called when a client at `peer` has named its session, and has proven `key` or none, before
+    /// memory is allocated for its requests. Process context.
+    ///
+    /// An error closes the path; the client sees a reset connection. The service logs the reason.
+    fn admit_session(&self, peer: &SockAddr, name: SessName<'_>, key: Option<KeyName>) -> Result;
+
     /// Called when the first path of a session comes up. Process context.
     ///
     /// An error closes the path; the client sees a reset connection.

@@ -2,6 +2,11 @@
 
 //! Sessions: the state that the paths of one client share.
 
+use core::sync::atomic::{
+    AtomicBool,
+    Ordering::Relaxed, //
+};
+
 use kernel::{
     new_mutex,
     prelude::*,
@@ -11,19 +16,22 @@ use kernel::{
     },
     sync::{
         Arc,
-        Mutex,
-        SetOnce, //
+        Mutex, //
     }, //
 };
 
 use rnbd_proto::{
+    auth::KeyName,
     limits::{
         BufId,
         ServerLimits, //
     },
     wire::{
         name::SessName,
-        rtrs::Uuid, //
+        rtrs::{
+            ConnReq,
+            Uuid, //
+        }, //
     }, //
 };
 
@@ -37,6 +45,7 @@ use crate::{
         },
         log::Plain,
         net::SockAddr,
+        set_once::SetOnce,
         sysfs::{
             Attrs,
             SysfsDir, //
@@ -85,6 +94,10 @@ pub(super) trait Registry: Send + Sync {
     /// closing and in the way.
     fn claim_name(&self, path: &Arc<Path>, name: SessName<'_>) -> Result;
 
+    /// Binds the session of `path` to the key that its client has proven, and closes the paths
+    /// that the client has given up for this one.
+    fn claim_key(&self, path: &Arc<Path>, key: KeyName) -> Result;
+
     /// Ends the wait in [`Registry::claim_name`] of a path that is closing.
     fn path_closing(&self);
 
@@ -96,11 +109,18 @@ pub(super) trait Registry: Send + Sync {
 #[pin_data]
 pub(super) struct Session {
     uuid: Uuid,
+    /// Whether its client asks for authentication. Of two clients that call their sessions the
+    /// same, one that does not ask gets nothing of the other's session.
+    auth: bool,
+    /// Name of the key that each of its paths has proven; set by the first one.
+    key: SetOnce<KeyName>,
     /// Name that the client gave it; set by its first path, under the lock of the table.
     name: SetOnce<CString>,
     /// Held while the service is told of a path or session, so that it is told of one at a time.
     #[pin]
     upper: Mutex<Upper>,
+    /// Whether a path is up; set under `upper`, read without.
+    up: AtomicBool,
     #[pin]
     orders: ResendOrders<PendingRequest>,
     #[pin]
@@ -140,12 +160,15 @@ struct Upper {
 
 impl Session {
     /// Creates a session without a name and paths. Its work item runs on `queue`.
-    pub(super) fn new(queue: &WorkqueueHandle, uuid: Uuid) -> Result<Arc<Self>> {
+    pub(super) fn new(queue: &WorkqueueHandle, uuid: Uuid, auth: bool) -> Result<Arc<Self>> {
         Arc::pin_init(
             pin_init!(Self {
                 uuid,
+                auth,
+                key: SetOnce::new(),
                 name: SetOnce::new(),
                 upper <- new_mutex!(Upper { paths: 0, service: None, dir: None }, "rtrs_session"),
+                up: AtomicBool::new(false),
                 orders <- ResendOrders::new(),
                 serve <- new_owned_work!(queue.clone(), "rtrs_server_serve"),
             }),
@@ -153,9 +176,27 @@ impl Session {
         )
     }
 
-    /// Returns whether its client calls it `uuid`.
-    pub(super) fn is(&self, uuid: Uuid) -> bool {
-        self.uuid == uuid
+    /// Returns whether `req` is for it.
+    pub(super) fn is(&self, req: &ConnReq) -> bool {
+        self.uuid == req.session() && self.auth == req.auth()
+    }
+
+    /// Records that a path has proven `key`. Returns false if another one has proven another key.
+    /// The caller holds the lock of the table.
+    pub(super) fn bind_key(&self, key: KeyName) -> bool {
+        self.key.populate(key);
+        self.key() == Some(key)
+    }
+
+    /// Returns the name of the key that its paths have proven; `None` if its client does not ask
+    /// for authentication, or no path is up yet.
+    pub(super) fn key(&self) -> Option<KeyName> {
+        self.key.as_ref().copied()
+    }
+
+    /// Returns whether a path is up, or was a moment ago.
+    pub(super) fn is_up(&self) -> bool {
+        self.up.load(Relaxed)
     }
 
     /// Returns its name; empty before the client gave one.
@@ -216,6 +257,7 @@ impl Session {
             return Err(e);
         }
         upper.paths += 1;
+        self.up.store(true, Relaxed);
         Ok((service, paths))
     }
 
@@ -234,6 +276,7 @@ impl Session {
         if upper.paths > 0 {
             return;
         }
+        self.up.store(false, Relaxed);
         if let Some(service) = upper.service.take() {
             service.session_down();
             trace::session(Side::Server, self.name(), &Plain("Down"));
@@ -269,6 +312,11 @@ impl SessionInfo {
     /// and `.`.
     pub fn name(&self) -> &CStr {
         self.session.name()
+    }
+
+    /// Returns the name of the key that its client has proven, if it has.
+    pub fn key(&self) -> Option<KeyName> {
+        self.session.key()
     }
 
     /// Returns the maximum number of requests in flight.

@@ -50,7 +50,7 @@ impl OwnedWorkItem<TEARDOWN> for Path {
         if this.service().is_some() {
             this.session().path_down(&this.ends().peer());
         }
-        pr_info_ratelimited!("{this}: closed\n");
+        pr_info_ratelimited!(this => "{this}: closed\n");
         this.enter(ServerState::Closed);
         // Other sessions may use the name from here on.
         this.registry().remove(&this);

@@ -2,7 +2,7 @@
 
 //! Connecting a path, reconnecting it, and taking it down.
 //!
-//! All of this takes time, and happens under the mutex `work`.
+//! All of this takes time, and happens under the mutex `work`, as I/O may be waiting for it.
 
 use kernel::{
     prelude::*,
@@ -37,10 +37,7 @@ use crate::{
         }, //
         scoped_addr::ScopedAddr,
     },
-    kernel_ext::{
-        noio::NoIoScope,
-        work, //
-    },
+    kernel_ext::work,
     pr_warn_ratelimited, //
 };
 
@@ -107,8 +104,6 @@ impl Path {
 
     /// Makes one attempt to connect.
     fn try_connect_once(self: &Arc<Self>, work: &mut Reconnect) -> Result {
-        // I/O may be waiting for this path.
-        let _no_io = NoIoScope::begin();
         let link = LinkState::new(self.clone(), self.stats.clone())?;
         *self.attempt.lock() = Some(link.clone());
         let first = !self.owner.has_path_up();
@@ -121,6 +116,7 @@ impl Path {
                 session_name,
                 session_uuid: session.uuid(),
                 path_uuid: self.uuid,
+                key: session.key(),
                 src: src.as_ref(),
                 dst: &dst,
                 link,
@@ -172,8 +168,8 @@ impl Path {
         let link = self.link.replace(None);
         self.set_availability(availability);
         if let Some(link) = link {
-            link.shut_down(|mut request| {
-                request.failed_over = true;
+            KBox::into_inner(link).shut_down(|mut request| {
+                request.lost_paths = request.lost_paths.saturating_add(1);
                 self.owner.clone().resend(request);
             });
         }
@@ -314,7 +310,7 @@ impl Path {
         let result = self.try_connect(work);
         if let Err(e) = result {
             self.stats.connected(false);
-            pr_warn_ratelimited!("{self}: reconnect failed: {e:?}\n");
+            pr_warn_ratelimited!(self => "{self}: reconnect failed: {e:?}\n");
             self.attempt_failed(work);
         }
         result

@@ -150,7 +150,7 @@ impl<C: RequestConn> RdmaRequest<C> {
     /// Awaits the response that the request is owed, or ends it if there was one.
     fn await_response(this: HeldOp<Self>, qp: &QpRef<'_, C>) {
         if let Err(this) = this.park() {
-            this.record(0, false);
+            this.record(0, false, &[]);
             <Self as Operation>::finish(this, Some(qp), None);
         }
     }

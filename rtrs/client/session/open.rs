@@ -3,7 +3,6 @@
 //! Opening and closing a session.
 
 use kernel::{
-    new_mutex,
     prelude::*,
     sync::Arc, //
 };
@@ -30,6 +29,7 @@ use crate::{
             WorkqueueKind, //
         }, //
     },
+    new_noio_mutex,
     new_owned_work, //
 };
 
@@ -64,7 +64,7 @@ impl Session {
                 control <- ControlChannel::new(),
                 events,
                 listener: EventListener::new(),
-                reopening <- new_mutex!((), "rtrs_session_reopening"),
+                reopening <- new_noio_mutex!((), "rtrs_session_reopening"),
                 fail_queued <- new_owned_work!(queue.handle(), "rtrs_client_fail_queued"),
                 event_work <- new_owned_work!(queue.handle(), "rtrs_client_event"),
                 requeue_work <- new_owned_work!(queue.handle(), "rtrs_client_requeue"),

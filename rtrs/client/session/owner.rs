@@ -35,7 +35,6 @@ use crate::{
     kernel_ext::{
         log::Plain,
         net,
-        noio::NoIoScope,
         trace::{
             self,
             Side, //
@@ -133,13 +132,11 @@ impl Session {
     /// Has the devices opened again, if the server forgot them, as `path` is up. Returns false
     /// if that failed, and the link of the path is given up.
     fn reopen_devices(self: &Arc<Self>, path: &Path) -> bool {
-        // I/O may be waiting for this.
-        let _no_io = NoIoScope::begin();
         let _reopening = self.reopening.lock();
         let Some(epoch) = self.requeue_list.reopen_due() else {
             return true;
         };
-        match self.events.reconnected(self) {
+        match self.events.clone().reconnected(self) {
             Ok(()) => {
                 self.mark_reopened(epoch);
                 self.kick_requeue_list();

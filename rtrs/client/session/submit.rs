@@ -9,7 +9,7 @@ use kernel::{
     time::Delta, //
 };
 
-use rnbd_proto::session_state::SessionState;
+use rnbd_proto::failover_limit::may_resend;
 
 use crate::{
     client::{
@@ -20,13 +20,17 @@ use crate::{
             Queue,
             SubmitResult, //
         },
-        requeue_list::RequeueError, //
+        requeue_list::{
+            RequeueError,
+            StateSnapshot, //
+        }, //
     },
     impl_has_owned_work,
     kernel_ext::work::{
         self,
         OwnedWorkItem, //
     },
+    pr_err_ratelimited,
     rdma::payload::PayloadBox, //
 };
 
@@ -35,12 +39,13 @@ use super::{
     REQUEUE, //
 };
 
-/// Delay before a request is sent again that a device had no room for.
+/// Delay before a request is sent again that a device had no room for, or that its payload
+/// holds back.
 const RETRY_DELAY: Delta = Delta::from_millis(10);
 
 /// Whether a request that failed so may be sent again after a while.
 fn is_temporary(err: Error) -> bool {
-    err == ENOMEM || err == ENOSPC
+    [ENOMEM, ENOSPC, EAGAIN].contains(&err)
 }
 
 impl Session {
@@ -52,8 +57,8 @@ impl Session {
     ///
     /// `ENOTCONN` without a path, `EBUSY` when the permit is in use, `EINVAL` or
     /// `EMSGSIZE` for sizes that do not fit, or the error of the message.
-    /// `ENOMEM` or `ENOSPC` when the device has no room at the moment: the same request may be
-    /// sent after a while ([`PayloadBox::later`]).
+    /// `ENOMEM` or `ENOSPC` when the device has no room at the moment, and `EAGAIN` of the
+    /// message: the same request may be sent after a while ([`PayloadBox::later`]).
     pub fn submit(
         &self,
         dir: Direction,
@@ -75,15 +80,20 @@ impl Session {
             len,
             control: false,
             stand_in: false,
-            failed_over: false,
+            lost_paths: 0,
             payload,
         };
-        self.send_or_queue(request).map_err(|(request, e)| {
-            if !is_temporary(e) {
-                request.trace_error(&self.name(), e);
-            }
-            (request.payload, e)
-        })
+        self.send_or_queue(request)
+            .map_err(|failed| self.give_back(failed))
+    }
+
+    /// Gives the payload of a request back that was not sent.
+    #[cold]
+    fn give_back(&self, (request, e): (IoRequest, Error)) -> (PayloadBox, Error) {
+        if !is_temporary(e) {
+            request.trace_error(&self.name(), e);
+        }
+        (request.payload, e)
     }
 
     /// Handles completions of polled queue `number`; returns how many. Does not sleep.
@@ -147,6 +157,10 @@ impl Session {
     pub(super) fn resend_request(self: &Arc<Self>, request: IoRequest) {
         let sent = match request.control || request.stand_in {
             true => Err((request, ECONNABORTED)),
+            false if !may_resend(request.lost_paths, self.params().fast_io_fail_tmo()) => {
+                self.log_failover_limit(&request);
+                Err((request, ECONNABORTED))
+            }
             false => self.send_or_queue(request),
         };
         let queued = sent.or_else(|(request, e)| match is_temporary(e) {
@@ -158,6 +172,16 @@ impl Session {
             request.trace_error(&self.name(), e);
             request.payload.done(Err(e));
         }
+    }
+
+    #[cold]
+    fn log_failover_limit(&self, request: &IoRequest) {
+        pr_err_ratelimited!(self.name() =>
+            "{}: a request of {} bytes fails, as {} paths were lost with it in flight; check that the MTU is the same on both machines and in between\n",
+            self.name(),
+            request.len,
+            request.lost_paths
+        );
     }
 
     fn queue_for_retry(self: &Arc<Self>, mut request: IoRequest) -> SubmitResult {
@@ -173,19 +197,35 @@ impl Session {
         Ok(())
     }
 
-    fn send_or_queue(&self, mut request: IoRequest) -> SubmitResult {
+    #[inline]
+    fn send_or_queue(&self, request: IoRequest) -> SubmitResult {
+        let snapshot = self.requeue_list.snapshot();
+        if !snapshot.is_live() {
+            return self.queue_or_send(request, snapshot);
+        }
+        match self.send(request) {
+            Err((request, e)) if e == ENOTCONN => self.queue_or_send(request, snapshot),
+            other => other,
+        }
+    }
+
+    /// Queues a request that could not be sent in the state of `snapshot`, or sends it if the state
+    /// has changed.
+    #[cold]
+    #[inline(never)]
+    fn queue_or_send(&self, mut request: IoRequest, mut snapshot: StateSnapshot) -> SubmitResult {
         loop {
-            let snapshot = self.requeue_list.snapshot();
-            if snapshot.state() == SessionState::Live {
-                match self.send(request) {
-                    Err((back, e)) if e == ENOTCONN => request = back,
-                    other => return other,
-                }
-            }
             match self.requeue_list.push(request, snapshot) {
                 Ok(()) => return Ok(()),
                 Err(RequeueError::Failed(request, e)) => return Err((request, e)),
                 Err(RequeueError::Outdated(back)) => request = back,
+            }
+            snapshot = self.requeue_list.snapshot();
+            if snapshot.is_live() {
+                match self.send(request) {
+                    Err((back, e)) if e == ENOTCONN => request = back,
+                    other => return other,
+                }
             }
         }
     }

@@ -36,26 +36,36 @@ use super::{
 ///
 /// # Invariants
 ///
-/// The files of `set` are in the kobject of `parent`.
+/// The first `created` files of `set` are in the kobject of `parent`.
 struct Created {
     set: Arc<FileSet>,
     parent: SysfsParent,
+    created: usize,
 }
 
 impl Created {
+    /// Creates the files. If that fails, those that were created are there until the drop: removal
+    /// waits for callbacks, which the caller may not be able to.
+    ///
     /// # Safety
     ///
     /// The kobject of `parent` is that of a device exactly if `set` is of
     /// [`AttributeKind::Device`].
-    unsafe fn new(set: Arc<FileSet>, parent: SysfsParent) -> Result<Self> {
-        let kobj = NonNull::new(parent.as_kobj()).ok_or(EINVAL)?;
-
-        // SAFETY: `parent` keeps the kobject in sysfs until it is dropped with
-        // the object made here, whose drop removes the files first.
-        unsafe { set.create(kobj)? };
-
-        // INVARIANT: Created above.
-        Ok(Self { set, parent })
+    unsafe fn new(set: Arc<FileSet>, parent: SysfsParent) -> (Self, Result) {
+        let mut this = Self {
+            set,
+            parent,
+            created: 0,
+        };
+        let result = match NonNull::new(this.parent.as_kobj()) {
+            // INVARIANT: Counted by the call.
+            //
+            // SAFETY: `parent` keeps the kobject in sysfs until it is dropped with
+            // the object made here, whose drop removes the files first.
+            Some(kobj) => unsafe { this.set.create(kobj, &mut this.created) },
+            None => Err(EINVAL),
+        };
+        (this, result)
     }
 }
 
@@ -63,7 +73,7 @@ impl Drop for Created {
     fn drop(&mut self) {
         if let Some(kobj) = NonNull::new(self.parent.as_kobj()) {
             // SAFETY: The files are there by the type invariants.
-            unsafe { self.set.remove(kobj) };
+            unsafe { self.set.remove(kobj, self.created) };
         }
     }
 }
@@ -74,7 +84,7 @@ impl Drop for Created {
 /// is removed once nothing created below it is left.
 pub struct SysfsDir {
     // Dropped in this order.
-    _files: Option<Created>,
+    files: Option<Created>,
     dir: Arc<KobjectDir>,
 }
 
@@ -91,8 +101,9 @@ impl SysfsDir {
         data: Arc<T>,
         files: &'static Files<T>,
     ) -> Result<Self> {
-        let set = FileSet::new(AttributeKind::Plain, data, files)?;
-        Self::with(parent.parent(), name, Some(set))
+        let mut this = Self::bare(parent, name)?;
+        this.add_files(data, files)?;
+        Ok(this)
     }
 
     /// Creates the directory `name` without files.
@@ -101,7 +112,32 @@ impl SysfsDir {
     ///
     /// As [`new`](Self::new).
     pub fn bare(parent: &impl AsSysfsParent, name: &CStr) -> Result<Self> {
-        Self::with(parent.parent(), name, None)
+        let dir = KobjectDir::new(parent.parent(), name)?;
+        Ok(Self { files: None, dir })
+    }
+
+    /// Creates `files`, which show `data`, in a directory without files.
+    ///
+    /// If that fails, some of them may be there until the drop, which waits for their callbacks: a
+    /// caller that holds a lock that a callback takes must not drop the directory before it has
+    /// released the lock.
+    ///
+    /// # Errors
+    ///
+    /// `EEXIST` when there is an entry of one of the names, or the directory has files, `ENOMEM`.
+    pub(crate) fn add_files<T: Send + Sync>(
+        &mut self,
+        data: Arc<T>,
+        files: &'static Files<T>,
+    ) -> Result {
+        if self.files.is_some() {
+            return Err(EEXIST);
+        }
+        let set = FileSet::new(AttributeKind::Plain, data, files)?;
+        // SAFETY: The kobject is that of a plain directory, and the set is for one.
+        let (files, result) = unsafe { Created::new(set, SysfsParent::dir(&self.dir)) };
+        self.files = Some(files);
+        result
     }
 
     /// Renames the directory; its files, also open ones, stay as they are.
@@ -112,17 +148,6 @@ impl SysfsDir {
     pub(crate) fn rename(&mut self, name: &CStr) -> Result {
         // SAFETY: Only this function renames the directory, and `self` is exclusive.
         unsafe { self.dir.rename(name) }
-    }
-
-    fn with(parent: SysfsParent, name: &CStr, set: Option<Arc<FileSet>>) -> Result<Self> {
-        let dir = KobjectDir::new(parent, name)?;
-        let files = match set {
-            // SAFETY: The kobject is that of a plain directory, and the set is for one (`new`).
-            Some(set) => Some(unsafe { Created::new(set, SysfsParent::dir(&dir))? }),
-            None => None,
-        };
-
-        Ok(Self { _files: files, dir })
     }
 }
 
@@ -164,8 +189,8 @@ impl Attrs {
 
     fn with(device: SysfsParent, set: Arc<FileSet>) -> Result<Self> {
         // SAFETY: `attach` passes the directory of a device and a set for devices.
-        let files = unsafe { Created::new(set, device)? };
-        Ok(Self { _files: files })
+        let (files, result) = unsafe { Created::new(set, device) };
+        result.map(|()| Self { _files: files })
     }
 }
 

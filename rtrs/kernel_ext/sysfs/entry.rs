@@ -134,7 +134,8 @@ unsafe fn store(
     }
 
     // May be the last reference if the file is gone, and then runs code of the
-    // modules, which therefore are let go after it.
+    // modules, which therefore are let go after it. The unloading of this module waits for the
+    // return from here, see `CallbacksReturned`; this must not sleep before that.
     drop(set);
     drop(broken);
 

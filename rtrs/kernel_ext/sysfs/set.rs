@@ -155,38 +155,37 @@ impl FileSet {
         self.owner
     }
 
-    /// Creates the files in `kobj`; all or none.
+    /// Creates the files in `kobj`, and adds their number to `created`, in which those are counted
+    /// that were created before an error.
     ///
     /// # Safety
     ///
     /// `kobj` is in sysfs and stays there, and this set allocated, until
     /// [`remove`](Self::remove) has returned. It is the kobject of a device
     /// exactly if the set was made as [`AttributeKind::Device`].
-    pub(super) unsafe fn create(&self, kobj: NonNull<bindings::kobject>) -> Result {
-        for (done, node) in self.nodes.iter().enumerate() {
+    pub(super) unsafe fn create(
+        &self,
+        kobj: NonNull<bindings::kobject>,
+        created: &mut usize,
+    ) -> Result {
+        for node in &self.nodes {
             // SAFETY: The kobject is in sysfs; the attribute lives until removed.
-            let ret = unsafe {
+            to_result(unsafe {
                 bindings::sysfs_create_file_ns(kobj.as_ptr(), node.attr(), core::ptr::null())
-            };
-            if let Err(err) = to_result(ret) {
-                for node in self.nodes.iter().take(done) {
-                    // SAFETY: Created above.
-                    unsafe { node.remove(kobj) };
-                }
-                return Err(err);
-            }
+            })?;
+            *created += 1;
         }
         Ok(())
     }
 
-    /// Removes the files and waits for their callbacks, except those that broke their active
-    /// protection.
+    /// Removes the first `created` files and waits for their callbacks, except those that broke
+    /// their active protection.
     ///
     /// # Safety
     ///
-    /// The files were created in `kobj`.
-    pub(super) unsafe fn remove(&self, kobj: NonNull<bindings::kobject>) {
-        for node in &self.nodes {
+    /// These were created in `kobj`.
+    pub(super) unsafe fn remove(&self, kobj: NonNull<bindings::kobject>, created: usize) {
+        for node in self.nodes.iter().take(created) {
             // SAFETY: By the safety requirements.
             unsafe { node.remove(kobj) };
         }

@@ -13,7 +13,6 @@ use rnbd_proto::{
         ConnAccept,
         DataTransfer,
         RkeyRsp,
-        SgDesc,
         RKEY_RSP_SIZE, //
     }, //
 };
@@ -33,8 +32,8 @@ use super::{
 
 /// The parts of a response.
 pub(in crate::server) struct Response {
-    /// Destination of the data, if there is any.
-    data: Option<SgDesc>,
+    /// How data go to the client, if there are any.
+    data: DataTransfer,
     /// A key of the client to invalidate.
     invalidate: Option<u32>,
     /// Whether the client's key for the chunk was invalidated.
@@ -48,25 +47,27 @@ impl Chunk {
     /// Prepares the response to the request in it, to be posted in the queue of connection
     /// `home`. `errno` is positive, 0 for success.
     ///
-    /// The client gets access to the chunk under a new key. On success the response carries the
-    /// data that the client wants. It invalidates the client's key if the client asked for that.
+    /// The client gets access to the chunk under a new key, if it has lost it. On success the
+    /// response carries the data that the client wants. It invalidates the client's key if the
+    /// client asked for that.
     pub(in crate::server) fn prepare_response(
         &mut self,
         offer: &ConnAccept,
         home: u16,
-        transfer: DataTransfer,
         errno: i32,
     ) -> Result<Response> {
-        let (data, invalidate) = match transfer {
-            DataTransfer::ToClient { desc, invalidate } => {
-                ((errno == 0).then_some(desc), invalidate.then(|| desc.key()))
-            }
-            DataTransfer::ToServer | DataTransfer::None => (None, None),
+        let transfer = self.request.transfer();
+        let invalidate = match transfer {
+            DataTransfer::ToClient { desc, invalidate } => invalidate.then(|| desc.key()),
+            _ => None,
         };
         let response = Response {
-            data,
+            data: match errno {
+                0 => transfer,
+                _ => DataTransfer::None,
+            },
             invalidate,
-            new_rkey: offer.new_rkey(),
+            new_rkey: offer.new_rkey() && !self.eager,
             short: offer.short_responses(),
             imm: Imm::IoRsp(IoRsp::new(self.id, errno, invalidate.is_some())).encode(),
         };
@@ -74,7 +75,7 @@ impl Chunk {
         if response.new_rkey {
             self.mr.bump_key();
         }
-        if let Some(key) = &self.key {
+        if let Some(key) = &mut self.key {
             let message = RkeyRsp {
                 id: self.id,
                 rkey: self.mr.rkey(),
@@ -82,13 +83,16 @@ impl Chunk {
             key.write(0, &message.encode())?;
             key.sync_for_device(0, RKEY_RSP_SIZE);
         }
-        if let Some(desc) = data {
-            self.mem.sync_for_device(0, desc.len() as usize);
+        let len = response.data.len_to_client();
+        if len > 0 {
+            self.data().sync_for_device(0, len as usize);
         }
         self.stage = Stage::Respond;
-        // The invalidation for the next request is posted in the same queue, and so is executed
-        // after the registration in this response.
-        self.home = response.new_rkey.then_some(home);
+        // The next invalidation is posted in the same queue, and so is executed after the
+        // registration in this response.
+        if response.new_rkey {
+            self.home = Some(home);
+        }
         Ok(response)
     }
 }
@@ -104,8 +108,12 @@ impl Response {
         if self.new_rkey {
             chain.reg_mr(&chunk.mr, Access::RemoteWrite)?;
         }
-        if let Some(desc) = self.data {
-            let list = [chunk.mem.sge(0, desc.len() as usize)?];
+        if let DataTransfer::InResponse { len } = self.data {
+            let list = [chunk.data().sge(0, len as usize)?];
+            return chain.send_imm(&list, self.imm);
+        }
+        if let DataTransfer::ToClient { desc, .. } = self.data {
+            let list = [chunk.data().sge(0, desc.len() as usize)?];
             let to = Remote {
                 addr: desc.addr(),
                 rkey: desc.key(),

@@ -15,9 +15,7 @@ use crate::{
         log::Plain,
         work::OwnedWorkItem, //
     },
-    rdma::op::HeldOp,
     server::{
-        chunk::Chunk,
         dispatch_queue::Dispatch,
         path::Conn,
         request::{
@@ -32,14 +30,13 @@ use crate::{
     }, //
 };
 
-/// Sends the request in `chunk`, which the client cannot change any more, to the service as soon
-/// as no other request of its id is being executed: now, or later by the session's work item.
-pub(super) fn submit(conn: &Arc<Conn>, chunk: HeldOp<Chunk>) {
-    let id = chunk.id();
-    let request = PendingRequest::new(chunk, conn.clone());
+/// Sends a request, which the client cannot change any more, to the service as soon as no other
+/// request of its id is being executed: now, or later by the session's work item.
+pub(super) fn submit(request: PendingRequest) {
+    let (id, conn) = (request.chunk().id(), request.conn().clone());
     let orders = conn.path().session().orders();
     match orders.enter(id, request, |request| request.conn().path().is_closing()) {
-        Entry::Entered(request) => enqueue(conn, request),
+        Entry::Entered(request) => enqueue(&conn, request),
         Entry::Waits => {}
         Entry::Rejected(request, why) => give_up(request, why),
     }
@@ -60,8 +57,9 @@ fn enqueue(conn: &Conn, request: PendingRequest) {
 fn give_up(request: PendingRequest, why: &str) {
     // As at the end of a request: its references are not the last ones.
     let _section = rcu::read_lock();
-    let (chunk, conn) = request.into_parts();
+    let (chunk, conn, data) = request.into_parts();
     let id = chunk.id().get();
+    drop(data);
     drop(chunk);
     conn.path().fail(fmt!("message id {id}: {why}"));
     conn.path().chunk_returned();
@@ -73,15 +71,16 @@ impl Dispatch for PendingRequest {
     ///
     /// Called by work items that the teardown of the path waits for after it has waited for the
     /// chunks.
+    #[inline]
     fn dispatch(mut self) {
         let path = self.conn().path().clone();
         match (self.read(), path.service()) {
             _ if path.is_closing() => {}
-            (Ok(msg), Some(service)) => {
-                path.data().stats().count(&msg);
-                return service.request(Request::new(self, msg));
+            (Ok(()), Some(service)) => {
+                path.data().stats().count(self.chunk().request());
+                return service.request(Request::new(self));
             }
-            (Ok(_), None) => {}
+            (Ok(()), None) => {}
             (Err(e), _) => path.fail(fmt!("malformed request: {}", Plain(e))),
         }
         path.session().executed(self.chunk().id());

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
-//! Receives: the immediates, or inline immediates, that arrive on the connections of a path.
+//! What arrives on the connections of a path: immediates, which may be inline, and eager requests.
 
 use kernel::{
     prelude::*,
@@ -13,70 +13,42 @@ use rnbd_proto::{
         RequestLocation, //
     },
     imm::{
-        split_inline_imm,
         Imm,
-        IoReqPayload,
-        INLINE_IMM_SIZE, //
+        IoReqPayload, //
     },
+    limits::BufId,
     path_state::ServerState, //
 };
 
 use crate::{
-    common::recv_buf::{
-        RecvBuf,
-        RecvBufs, //
-    },
     kernel_ext::log::Plain,
     rdma::{
         op::{
             HeldOp,
-            Op,
             Operation, //
         },
         qp::QpRef,
-        wc::{
-            Wc,
-            WcKind, //
-        }, //
+        wc::Wc, //
     },
-    server::path::Conn, //
+    server::{
+        chunk::ChunkSlot,
+        path::Conn,
+        receive::{
+            Arrival,
+            Receive, //
+        }, //
+    }, //
 };
 
-use super::invalidate;
-
-/// Buffers for the inline immediates of a connection whose device has no immediates.
-pub(in crate::server) type InlineImmBufs = RecvBufs<INLINE_IMM_SIZE>;
-
-/// A posted receive of an immediate or an inline immediate.
-pub(in crate::server) struct Receive {
-    inline: Option<RecvBuf<INLINE_IMM_SIZE>>,
-}
-
-impl Receive {
-    /// Creates one to be posted, with a buffer where immediates are inline.
-    pub(in crate::server) fn new(inline: Option<RecvBuf<INLINE_IMM_SIZE>>) -> Result<HeldOp<Self>> {
-        Op::new(Self { inline })?.begin().ok_or(EBUSY)
-    }
-
-    /// Posts it.
-    pub(in crate::server) fn post(this: HeldOp<Self>, qp: &QpRef<'_, Conn>) -> Result {
-        qp.post_recv(this, |op| op.inline.as_ref().map(RecvBuf::sge).transpose())
-            .map_err(|(_, e)| e)
-    }
-
-    /// Returns the immediate that arrived with `wc`. `None` if the message is not one.
-    fn imm(&self, wc: &Wc) -> Option<u32> {
-        let Some(inline) = &self.inline else {
-            return wc.imm().filter(|_| wc.kind() == WcKind::RecvWriteImm);
-        };
-        let mut bytes = [0; INLINE_IMM_SIZE];
-        split_inline_imm(inline.read(wc, &mut bytes)).map(|(imm, _)| imm)
-    }
-}
+use super::{
+    eager,
+    invalidate, //
+};
 
 impl Operation for Receive {
     type Context = Conn;
 
+    #[inline]
     fn finish(op: HeldOp<Self>, qp: Option<&QpRef<'_, Conn>>, wc: Option<&Wc>) {
         let (Some(qp), Some(wc)) = (qp, wc) else {
             return;
@@ -87,17 +59,18 @@ impl Operation for Receive {
         if !conn.check(wc, "receive") {
             return;
         }
-        let imm = op.imm(wc);
+        path.heartbeat().received();
+        let imm = match op.arrival(wc) {
+            Some(Arrival::EagerRequest(imm)) => return eager::arrived(qp, op, imm, wc),
+            Some(Arrival::Imm(imm)) => imm,
+            None => return path.fail(fmt!("message without an immediate")),
+        };
         // Posted again before the response, as the client counts on it from then on.
         if let Err(e) = Self::post(op, qp) {
             path.fail(fmt!("receive not posted: {e:?}"));
             return;
         }
-        path.heartbeat().received();
-        match imm {
-            Some(imm) => handle(conn, qp, imm),
-            None => path.fail(fmt!("message without an immediate")),
-        }
+        handle(conn, qp, imm);
     }
 }
 
@@ -105,7 +78,7 @@ impl Operation for Receive {
 fn handle(conn: &Arc<Conn>, qp: &QpRef<'_, Conn>, imm: u32) {
     let path = conn.path();
     match Imm::decode(imm) {
-        Ok(Imm::IoReq(payload)) => request_arrived(conn, payload),
+        Ok(Imm::IoReq(payload)) => request_arrived(qp, payload),
         Ok(Imm::Heartbeat(_)) if conn.id() == 0 => {
             if let Err(e) = qp.post_imm(Imm::HeartbeatAck.encode()) {
                 path.fail(fmt!("heartbeat acknowledgement not posted: {e:?}"));
@@ -118,17 +91,9 @@ fn handle(conn: &Arc<Conn>, qp: &QpRef<'_, Conn>, imm: u32) {
 }
 
 /// Handles an immediate by which a client says that it wrote a request at `payload`.
-fn request_arrived(conn: &Arc<Conn>, payload: IoReqPayload) {
-    let path = conn.path();
-
-    if path.state() != ServerState::Connected {
-        return path.fail(fmt!("request before the session is up"));
-    }
-    let (id, offset) = match path.offer().layout().decode(payload) {
-        Ok(decoded) => decoded,
-        Err(e) => return path.fail(fmt!("{}", Plain(e))),
-    };
-    let Some(slot) = path.data().chunk(id) else {
+fn request_arrived(qp: &QpRef<'_, Conn>, payload: IoReqPayload) {
+    let conn = qp.context();
+    let Some((slot, id, offset)) = locate(conn, payload) else {
         return;
     };
     let location = RequestLocation {
@@ -136,8 +101,32 @@ fn request_arrived(conn: &Arc<Conn>, payload: IoReqPayload) {
         offset,
     };
     match slot.state().request_arrived(location) {
-        ArrivalAction::Serve => invalidate::start(conn, slot, location),
+        ArrivalAction::Serve => invalidate::start(qp, slot, location),
         ArrivalAction::Wait => {}
-        ArrivalAction::Violation => path.fail(fmt!("message id {} used while in flight", id.get())),
+        ArrivalAction::Violation => refuse_id(conn, id),
+    }
+}
+
+/// Closes the path of `conn`, whose client used message id `id` for two requests at a time.
+pub(super) fn refuse_id(conn: &Conn, id: BufId) {
+    conn.path()
+        .fail(fmt!("message id {} used while in flight", id.get()));
+}
+
+/// Returns chunk, message id and offset of the request that `payload` names. `None`, after closing
+/// the path, if there can be none.
+pub(super) fn locate(conn: &Conn, payload: IoReqPayload) -> Option<(&ChunkSlot, BufId, u32)> {
+    let path = conn.path();
+
+    if path.state() != ServerState::Connected {
+        path.fail(fmt!("request before the session is up"));
+        return None;
+    }
+    match path.offer().layout().decode(payload) {
+        Ok((id, offset)) => Some((path.data().chunk(id)?, id, offset)),
+        Err(e) => {
+            path.fail(fmt!("{}", Plain(e)));
+            None
+        }
     }
 }

@@ -36,11 +36,15 @@ use crate::{
             Conn,
             Path, //
         },
+        receive::Receive,
         request::Request, //
     }, //
 };
 
-use super::invalidate;
+use super::{
+    eager,
+    invalidate, //
+};
 
 impl Request {
     /// Sends the response to the client. Any context.
@@ -52,25 +56,29 @@ impl Request {
         // As soon as the chunk is released, the path may be freed. References to it that are
         // dropped in this section are not the last ones: the teardown holds its own until all
         // such sections are over.
-        let _section = rcu::read_lock();
-        let Some((pending, msg)) = self.take() else {
+        let section = rcu::read_lock();
+        let Some(pending) = self.take() else {
             return;
         };
-        let (chunk, conn) = pending.into_parts();
+        let (chunk, conn, data) = pending.into_parts();
         let path = conn.path();
         let errno = match result {
             Ok(()) => 0,
             Err(e) => {
-                trace_error(path, chunk.id(), &msg, e);
+                trace_error(path, chunk.id(), chunk.request(), e);
                 e.to_errno().checked_neg().unwrap_or(error::EINVAL)
             }
         };
 
         // Before the response, after which the client may use the id again.
         path.session().executed(chunk.id());
-        let posted = path
-            .links()
-            .with_qp(conn.id(), move |qp| post(chunk, qp, msg.transfer(), errno));
+        let posted = path.links().with_qp_in(&section, conn.id(), move |qp| {
+            // Before the response, as the client counts on it from then on.
+            if let Some(receive) = data {
+                Receive::post(receive, qp)?;
+            }
+            post(chunk, qp, errno)
+        });
         match posted {
             Some(Ok(())) => return,
             Some(Err(e)) => path.fail(fmt!("response not posted: {e:?}")),
@@ -83,19 +91,16 @@ impl Request {
 
 impl Drop for Request {
     fn drop(&mut self) {
-        self.respond(Err(EIO));
+        if !self.is_complete() {
+            self.respond(Err(EIO));
+        }
     }
 }
 
 /// Posts the response to the request in `chunk`.
-fn post(
-    mut chunk: HeldOp<Chunk>,
-    qp: &QpRef<'_, Conn>,
-    transfer: DataTransfer,
-    errno: i32,
-) -> Result {
+fn post(mut chunk: HeldOp<Chunk>, qp: &QpRef<'_, Conn>, errno: i32) -> Result {
     let (path, id) = (qp.context().path(), chunk.id());
-    let response = chunk.prepare_response(path.offer(), qp.context().id(), transfer, errno)?;
+    let response = chunk.prepare_response(path.offer(), qp.context().id(), errno)?;
     let slot = path.data().chunk(id);
     if !slot.is_some_and(|slot| slot.state().begin_response()) {
         return Err(EPROTO);
@@ -122,9 +127,12 @@ pub(in crate::server) fn response_sent(path: &Arc<Path>, id: BufId) {
     let Some(location) = slot.state().response_sent() else {
         return;
     };
-    if let Some(conn) = path.links().context(location.connection) {
-        invalidate::start(&conn, slot, location);
-    }
+    let early = path.data().early().take(id);
+    path.links()
+        .with_qp(location.connection, move |qp| match early {
+            Some(receive) => eager::start(qp, slot, receive),
+            None => invalidate::start(qp, slot, location),
+        });
 }
 
 /// Traces that a request of `path` completes with an error.
@@ -133,7 +141,7 @@ fn trace_error(path: &Path, id: BufId, msg: &rtrs::RequestMsg, error: Error) {
         place: path,
         op: match msg.transfer() {
             DataTransfer::ToServer => c"write",
-            DataTransfer::None | DataTransfer::ToClient { .. } => c"read",
+            _ => c"read",
         },
         id: id.get().into(),
         bytes: msg.data_len(),

@@ -5,10 +5,7 @@
 use kernel::{
     fmt,
     prelude::*,
-    sync::{
-        Arc,
-        SetOnce, //
-    },
+    sync::Arc,
     time::{
         Delta,
         Instant,
@@ -17,11 +14,19 @@ use kernel::{
     }, //
 };
 
-use rnbd_proto::limits::BufId;
+use rnbd_proto::limits::{
+    BufId,
+    QueueDepth, //
+};
 
 use crate::{
-    kernel_ext::completion::Completion,
+    kernel_ext::{
+        completion::Completion,
+        log::LogPeer,
+        set_once::SetOnce, //
+    },
     pr_warn_ratelimited,
+    rdma::op::HeldOp,
     server::{
         chunk::{
             self,
@@ -31,7 +36,9 @@ use crate::{
         dispatch_queue::{
             Dispatch,
             DispatchQueue, //
-        }, //
+        },
+        early_requests::EarlyRequests,
+        receive::Receive, //
     }, //
 };
 
@@ -48,6 +55,9 @@ pub(in crate::server) struct Data<R> {
     /// By connection id; set during set-up, once all connections are there: the client only asks
     /// for a number of connections, and queues are memory.
     queues: SetOnce<KVec<Arc<DispatchQueue<R>>>>,
+    /// Eager requests for chunks whose response is being sent.
+    #[pin]
+    early: EarlyRequests<HeldOp<Receive>>,
     stats: Stats,
     /// Completed by each request that ends while the path is torn down.
     #[pin]
@@ -61,13 +71,19 @@ impl<R: Dispatch> Data<R> {
         Ok(pin_init!(Self {
             chunks: SetOnce::new(),
             queues: SetOnce::new(),
+            early <- EarlyRequests::new(),
             stats,
             returned <- Completion::new(),
         }))
     }
 
     /// Sets the chunks; `EPROTO` if there are some already.
-    pub(in crate::server) fn set_chunks(&self, chunks: KVec<ChunkSlot>) -> Result {
+    pub(in crate::server) fn set_chunks(
+        &self,
+        chunks: KVec<ChunkSlot>,
+        depth: QueueDepth,
+    ) -> Result {
+        self.early.reserve(depth)?;
         self.chunks.populate(chunks).then_some(()).ok_or(EPROTO)
     }
 
@@ -103,6 +119,11 @@ impl<R: Dispatch> Data<R> {
         }
     }
 
+    /// Returns the eager requests that wait for the last response of their chunk.
+    pub(in crate::server) fn early(&self) -> &EarlyRequests<HeldOp<Receive>> {
+        &self.early
+    }
+
     /// Returns the statistics.
     pub(in crate::server) fn stats(&self) -> &Stats {
         &self.stats
@@ -121,7 +142,7 @@ impl<R: Dispatch> Data<R> {
 
     /// Waits until every chunk has been idle once. No request arrives any more, so they stay idle.
     /// Warns from time to time that requests of `path` are left.
-    pub(in crate::server) fn wait_for_requests(&self, path: &impl fmt::Display) {
+    pub(in crate::server) fn wait_for_requests(&self, path: &(impl fmt::Display + LogPeer)) {
         let Some(slots) = self.chunks.as_ref() else {
             return;
         };
@@ -132,7 +153,7 @@ impl<R: Dispatch> Data<R> {
                     let seconds = began.elapsed().as_nanos() / NSEC_PER_SEC;
                     let rest = slots.get(index..).unwrap_or_default();
                     let left = rest.iter().filter(|slot| slot.begin().is_none()).count();
-                    pr_warn_ratelimited!(
+                    pr_warn_ratelimited!(path =>
                         "{path}: still waiting for requests, {left} left, for {seconds} s\n"
                     );
                 }

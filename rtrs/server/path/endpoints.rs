@@ -7,7 +7,12 @@ use kernel::{
     prelude::*, //
 };
 
-use crate::kernel_ext::net::SockAddr;
+use rnbd_proto::peer_group::PeerGroup;
+
+use crate::kernel_ext::{
+    log::LogPeer,
+    net::SockAddr, //
+};
 
 /// The addresses of a path, as the server sees them.
 #[derive(Clone, Copy)]
@@ -24,10 +29,23 @@ impl Endpoints {
         self.dst.with_port(0)
     }
 
+    /// Returns what the client counts as for quotas and log budgets.
+    pub(in crate::server) fn group(&self) -> PeerGroup {
+        self.dst
+            .path_end()
+            .map_or(PeerGroup::UNKNOWN, PeerGroup::from)
+    }
+
     /// Returns whether both connect the same two hosts, whatever the ports.
     pub(in crate::server) fn same_hosts(&self, other: &Self) -> bool {
         self.src.with_port(0) == other.src.with_port(0)
             && self.dst.with_port(0) == other.dst.with_port(0)
+    }
+}
+
+impl LogPeer for Endpoints {
+    fn log_key(&self) -> u64 {
+        self.group().key()
     }
 }
 

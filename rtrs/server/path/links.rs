@@ -13,14 +13,20 @@ use kernel::{
     revocable::Revocable,
     sync::{
         lock::mutex::MutexGuard,
+        rcu::{
+            self,
+            Guard, //
+        },
         Arc,
-        Mutex,
-        SetOnce, //
+        Mutex, //
     }, //
 };
 
 use crate::{
-    kernel_ext::completion::Completion,
+    kernel_ext::{
+        completion::Completion,
+        set_once::SetOnce, //
+    },
     rdma::{
         connection::Connection,
         qp::QpRef, //
@@ -75,7 +81,17 @@ impl<C: Send + Sync + 'static> Links<C> {
         id: u16,
         f: impl FnOnce(&QpRef<'_, C>) -> R,
     ) -> Option<R> {
-        let links = self.links.try_access()?;
+        self.with_qp_in(&rcu::read_lock(), id, f)
+    }
+
+    /// As [`Links::with_qp`], for a caller in an RCU read section.
+    pub(in crate::server) fn with_qp_in<R>(
+        &self,
+        section: &Guard,
+        id: u16,
+        f: impl FnOnce(&QpRef<'_, C>) -> R,
+    ) -> Option<R> {
+        let links = self.links.try_access_with_guard(section)?;
         let link = links.get(usize::from(id))?.as_ref()?;
         Some(f(&link.qp()))
     }

@@ -34,7 +34,7 @@ impl Stats {
         let bytes = u64::from(request.offset());
         match request.transfer() {
             DataTransfer::ToServer => transfers.write(bytes),
-            DataTransfer::ToClient { .. } | DataTransfer::None => transfers.read(bytes),
+            _ => transfers.read(bytes),
         }
     }
 

@@ -8,6 +8,7 @@ use kernel::{
 };
 
 use rnbd_proto::{
+    auth::Hello,
     error,
     wire::rtrs::{
         ConnReq,
@@ -18,9 +19,12 @@ use rnbd_proto::{
 
 use crate::{
     rdma::listener::Incoming,
-    server::path::{
-        Conn,
-        Path, //
+    server::{
+        auth,
+        path::{
+            Conn,
+            Path, //
+        }, //
     }, //
 };
 
@@ -29,14 +33,20 @@ use super::{
     qp_config::qp_config, //
 };
 
-/// Adds the connection that `req` asks for to `path`. Closes the path on failure.
-pub(in crate::server) fn accept(path: &Arc<Path>, req: &ConnReq, incoming: Incoming<'_>) {
-    if let Err(e) = try_accept(path, req, incoming) {
+/// Adds the connection that `req` asks for to `path`. Closes the path on failure. `private` is
+/// the message that `req` was parsed from.
+pub(in crate::server) fn accept(
+    path: &Arc<Path>,
+    req: &ConnReq,
+    private: &[u8],
+    incoming: Incoming<'_>,
+) {
+    if let Err(e) = try_accept(path, req, private, incoming) {
         path.fail(fmt!("connection {} not accepted: {e:?}", req.id()));
     }
 }
 
-fn try_accept(path: &Arc<Path>, req: &ConnReq, incoming: Incoming<'_>) -> Result {
+fn try_accept(path: &Arc<Path>, req: &ConnReq, private: &[u8], incoming: Incoming<'_>) -> Result {
     let (id, links) = (req.id(), path.links());
     // The teardown of the path runs before or after this function.
     let _adding = links.lock();
@@ -51,7 +61,12 @@ fn try_accept(path: &Arc<Path>, req: &ConnReq, incoming: Incoming<'_>) -> Result
             return Err(e);
         }
     };
-    let context = match Arc::new(Conn::new(path.clone(), id), GFP_KERNEL) {
+    let response = ConnRsp::Accept(auth::with_nonce(*path.offer(), req)).encode();
+    let hello = match req.auth() {
+        true => Hello::new(private, &response),
+        false => None,
+    };
+    let context = match Arc::new(Conn::new(path.clone(), id, hello), GFP_KERNEL) {
         Ok(context) => context,
         Err(_) => {
             incoming.reject(&rejection(ENOMEM));
@@ -69,7 +84,7 @@ fn try_accept(path: &Arc<Path>, req: &ConnReq, incoming: Incoming<'_>) -> Result
             0 => info_req::post_receive(qp),
             _ => Ok(()),
         },
-        &ConnRsp::Accept(*path.offer()).encode(),
+        &response,
         rejection,
     )?;
     links.add(id, link).map_err(|link| {

@@ -13,6 +13,7 @@ use kernel::{
 
 use rnbd_proto::{
     op_state::AwaitedEvents,
+    path_memory::QueueSizes,
     path_state::ServerState,
     wire::name::SessName, //
 };
@@ -23,17 +24,18 @@ use crate::{
     pr_info_ratelimited,
     rdma::qp::QpRef,
     server::{
+        auth,
         chunk::{
             ChunkSlot,
             Stage, //
         },
-        io::recv::{
-            InlineImmBufs,
-            Receive, //
-        },
         path::{
             Conn,
             Path, //
+        },
+        receive::{
+            Receive,
+            ReceiveContent, //
         },
         service::SessionService,
         session::{
@@ -44,26 +46,36 @@ use crate::{
     }, //
 };
 
-use super::{
-    info_rsp,
-    qp_config, //
-};
+use super::info_rsp;
 
 /// Maximum number of registrations in flight.
 const WINDOW: usize = 64;
 
-/// Begins the set-up, when the client has named its session. Runs in a completion of the control
-/// connection.
-pub(super) fn begin(conn: &Arc<Conn>, qp: &QpRef<'_, Conn>, name: SessName<'_>) -> Result {
+/// Begins the set-up, when the client has named its session by `info_req`. Runs in a completion of
+/// the control connection.
+pub(super) fn begin(
+    conn: &Arc<Conn>,
+    qp: &QpRef<'_, Conn>,
+    name: SessName<'_>,
+    info_req: &[u8],
+) -> Result {
     let path = conn.path();
     let (config, links, data) = (path.config(), path.links(), path.data());
 
     if !links.all_announced() {
-        pr_err_ratelimited!("{path}: session named before all connections are up\n");
+        pr_err_ratelimited!(path => "{path}: session named before all connections are up\n");
         return Err(EPROTO);
     }
     // The client may know of the last connection before it was added here.
     links.wait_for_all()?;
+    // Before anything is allocated, or changed for other paths.
+    let key = auth::authenticate(path, info_req)?;
+    path.registry()
+        .service()
+        .admit_session(&path.ends().peer(), name, key)?;
+    if let Some(key) = key {
+        path.registry().claim_key(path, key)?;
+    }
     path.registry().claim_name(path, name)?;
     path.session()
         .orders()
@@ -71,7 +83,8 @@ pub(super) fn begin(conn: &Arc<Conn>, qp: &QpRef<'_, Conn>, name: SessName<'_>) 
     data.make_queues(links.count(), config)?;
     // Chunks belong to one path: if a path is lost while one of its requests is executed, the
     // data of that request must not be overwritten by the path that the client goes on with.
-    data.set_chunks(ChunkSlot::for_path(path.pd(), config.limits, path.offer())?)?;
+    let chunks = ChunkSlot::for_path(path.pd(), config.limits, path.offer())?;
+    data.set_chunks(chunks, config.limits.queue_depth())?;
     keep_chunks(path)?;
     // Before the response, as the client may send requests once it has that.
     for id in 0..links.count() {
@@ -87,22 +100,24 @@ pub(super) fn begin(conn: &Arc<Conn>, qp: &QpRef<'_, Conn>, name: SessName<'_>) 
 fn keep_chunks(path: &Path) -> Result {
     let ops = ChunkSlot::op_set(path.data().chunks()?)?;
     for id in 0..path.links().count() {
-        match path.links().with_qp(id, |qp| qp.keep(&ops)) {
-            Some(true) => {}
-            _ => return Err(ENOTCONN),
-        }
+        let keep = path.links().with_qp(id, |qp| qp.keep(&ops));
+        keep.ok_or(ENOTCONN)??;
     }
     Ok(())
 }
 
 fn post_receives(path: &Path, id: u16) -> Result {
-    let count = qp_config::receives(id, path.config().limits);
-    let bufs = match path.req().inline_imm() {
-        true => Some(InlineImmBufs::new(path.pd(), count)?),
-        false => None,
+    let count = QueueSizes::new(id, &path.shape()).receives;
+    let content = match path.offer() {
+        offer if offer.inline_imm() => ReceiveContent::InlineImm,
+        offer if offer.eager() && id != 0 => ReceiveContent::EagerRequest,
+        _ => ReceiveContent::Imm,
     };
-    for index in 0..count {
-        let receive = Receive::new(bufs.as_ref().map(|bufs| bufs.get(index)).transpose()?)?;
+    let receives = Receive::set(path.pd(), count, content)?;
+    let keep = path.links().with_qp(id, |qp| qp.keep(&receives));
+    keep.ok_or(ENOTCONN)??;
+    for receive in receives.iter() {
+        let receive = receive.begin().ok_or(EBUSY)?;
         path.links()
             .with_qp(id, move |qp| Receive::post(receive, qp))
             .ok_or(ENOTCONN)??;
@@ -151,7 +166,7 @@ fn finish(path: &Arc<Path>, qp: &QpRef<'_, Conn>) -> Result {
     let (service, parent) = path.session().path_up(&peer, || session_up(path))?;
     path.set_service(service);
     let dirs = sysfs::path::show(path, &parent).inspect_err(|e| {
-        pr_err_ratelimited!("{path}: not shown in sysfs: {e:?}\n");
+        pr_err_ratelimited!(path => "{path}: not shown in sysfs: {e:?}\n");
     })?;
     path.set_dirs(dirs);
     // From `Connecting`: there is no other way into this state.
@@ -159,15 +174,15 @@ fn finish(path: &Arc<Path>, qp: &QpRef<'_, Conn>) -> Result {
         return Err(ENOTCONN);
     }
     path.start_heartbeat();
-    pr_info_ratelimited!("{path}: up, {} connections\n", path.links().count());
-    info_rsp::send(qp, chunks.iter().copied())
+    pr_info_ratelimited!(path => "{path}: up, {} connections\n", path.links().count());
+    info_rsp::send(qp, chunks.iter().copied(), path.auth().take())
 }
 
 /// Brings the session of `path` up.
 fn session_up(path: &Path) -> Result<(Arc<dyn SessionService>, SessionDir)> {
     let (registry, session) = (path.registry(), path.session());
     let dir = sysfs::session::show(registry, session).inspect_err(|e| {
-        pr_err_ratelimited!(
+        pr_err_ratelimited!(path =>
             "session '{}' not shown in sysfs: {e:?}\n",
             Plain(session.name().to_bytes().escape_ascii())
         );

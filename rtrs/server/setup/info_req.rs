@@ -6,6 +6,7 @@ use kernel::prelude::*;
 
 use rnbd_proto::wire::rtrs::{
     InfoReq,
+    AUTH_INFO_REQ_SIZE,
     INFO_REQ_SIZE, //
 };
 
@@ -27,7 +28,12 @@ use super::bring_up;
 /// Posts the receive of INFO_REQ: once, before the control connection is accepted. A second
 /// INFO_REQ finds no receive.
 pub(super) fn post_receive(qp: &QpRef<'_, Conn>) -> Result {
-    message::receive(qp.context().path().pd(), qp, INFO_REQ_SIZE, received)
+    let path = qp.context().path();
+    let size = match path.req().auth() {
+        true => AUTH_INFO_REQ_SIZE,
+        false => INFO_REQ_SIZE,
+    };
+    message::receive(path.pd(), qp, size, received)
 }
 
 fn received(qp: &QpRef<'_, Conn>, wc: &Wc, message: &[u8]) {
@@ -42,7 +48,7 @@ fn received(qp: &QpRef<'_, Conn>, wc: &Wc, message: &[u8]) {
     }
     match InfoReq::parse(message) {
         Ok(info) => {
-            if let Err(e) = bring_up::begin(conn, qp, info.name) {
+            if let Err(e) = bring_up::begin(conn, qp, info.name, message) {
                 path.fail(fmt!("set-up failed: {e:?}"));
             }
         }

@@ -5,30 +5,23 @@
 use kernel::prelude::*;
 
 use rnbd_proto::{
-    limits::ServerLimits,
-    response_credits::ResponseCredits, //
+    path_memory::QueueSizes,
+    send_queue_size::SendQueueSize,
+    wire::rtrs::NextKey, //
 };
 
 use crate::{
     kernel_ext::log::Plain,
     pr_err_ratelimited,
-    rdma::qp::{
-        PollContext,
-        QpConfig, //
+    rdma::{
+        qp::{
+            PollContext,
+            QpConfig, //
+        },
+        sge::MAX_RECV_SGES, //
     },
     server::path::Path, //
 };
-
-/// Receives posted on the control connection.
-const CONTROL_DEPTH: u32 = 512;
-
-/// Returns the number of receives that connection `id` has posted once its path is up.
-pub(super) fn receives(id: u16, limits: ServerLimits) -> u32 {
-    match id {
-        0 => CONTROL_DEPTH,
-        _ => limits.queue_depth().get().into(),
-    }
-}
 
 /// Returns the configuration of the queues of connection `id` of `path`, as its client asked for
 /// and is offered.
@@ -41,35 +34,46 @@ pub(super) fn qp_config(path: &Path, id: u16) -> Result<QpConfig> {
     let name = path.pd().device_name();
     // The device copies inline immediates when they are posted, in a way that only software
     // devices understand. So a client may ask for them only where they are needed.
-    if inline_imm == device.immediates {
+    if inline_imm != device.immediates.is_inline() {
         match inline_imm {
-            true => pr_err_ratelimited!("{path}: RDMA device {name} has immediates, and the client asks to do without\n"),
-            false => pr_err_ratelimited!("{path}: RDMA device {name} has no immediates, and the client does not do without\n"),
+            true => {
+                pr_err_ratelimited!(path => "{path}: RDMA device {name} has immediates, and the client asks to do without\n")
+            }
+            false => {
+                pr_err_ratelimited!(path => "{path}: RDMA device {name} has no immediates, and the client does not do without\n")
+            }
         }
         return Err(EOPNOTSUPP);
     }
-    let receives = receives(id, path.config().limits);
-    let credits = match id {
-        // Control messages are few; enough for heartbeats and their acknowledgements.
-        0 => ResponseCredits {
-            capacity: 2 * CONTROL_DEPTH + 2,
-            low_watermark: CONTROL_DEPTH,
-        },
-        _ => ResponseCredits::new(receives, path.offer().new_rkey()),
-    };
-    let send = credits.capacity;
-    // One more for the INFO message.
-    let recv = receives + 1;
-    device.check_server(send, recv).map_err(|lack| {
-        pr_err_ratelimited!("{path}: RDMA device {name} {}\n", Plain(lack));
-        EOPNOTSUPP
-    })?;
+    let sizes = QueueSizes::new(id, &path.shape());
+    let (send, recv) = (sizes.send.capacity, sizes.recv);
+    let sends_keys = path.offer().next_key() == NextKey::Sent;
+    device
+        .check_server(send, recv, sends_keys)
+        .map_err(|lack| {
+            pr_err_ratelimited!(path => "{path}: RDMA device {name} {}\n", Plain(lack));
+            EOPNOTSUPP
+        })?;
+    device
+        .chunk_pages(path.config().limits.chunk_size())
+        .map_err(|lack| {
+            pr_err_ratelimited!(path => "{path}: RDMA device {name} {}\n", Plain(lack));
+            EOPNOTSUPP
+        })?;
+    // An inline immediate, and the new key behind it.
+    let sges = if inline_imm { 2 } else { 1 };
+    // Responses must not wait, so there is no less.
+    let send = SendQueueSize { wrs: send, sges };
     Ok(QpConfig {
         send,
-        reserve: credits.low_watermark,
+        least_send: send,
+        reserve: sizes.send.low_watermark,
         recv,
-        // An inline immediate, and the new key behind it.
-        send_sge: if inline_imm { 2 } else { 1 },
+        // Header and data of eager requests.
+        recv_sges: match path.offer().eager() {
+            true => MAX_RECV_SGES as u32,
+            false => 1,
+        },
         vector: path.vector(id),
         poll: match id {
             0 => PollContext::Worker,

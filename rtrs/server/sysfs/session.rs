@@ -11,6 +11,7 @@ use kernel::{
 };
 
 use crate::{
+    common::key_file,
     kernel_ext::{
         class::ClassDevice,
         sysfs::{
@@ -29,6 +30,7 @@ use crate::{
 
 sysfs_files! {
     static SESSION_FILES: Files<SessionFiles> = [
+        c"key" => show(SessionFiles::show_key);
         c"pinned_memory" => show(SessionFiles::show_pinned_memory);
     ];
 }
@@ -63,6 +65,10 @@ struct SessionFiles {
 }
 
 impl SessionFiles {
+    fn show_key(this: ArcBorrow<'_, Self>, buf: &mut Buf<'_>) -> Result {
+        key_file::show(this.session.key(), buf)
+    }
+
     /// Takes the lock of the table. No thread that waits for this to return holds that.
     fn show_pinned_memory(this: ArcBorrow<'_, Self>, buf: &mut Buf<'_>) -> Result {
         let bytes = this.registry.pinned(&this.session);
