@@ -15,7 +15,7 @@ named := $(if $(filter file,$(origin KVER)),newest,$(KVER))
 export RNBD_GOAL := $(strip make $(MAKECMDGOALS) $(if $(filter command,$(origin KVER)),KVER=$(KVER)))
 unexport MAKEFLAGS
 
-.PHONY: all modules install rnbdctl deb doc demo check check-long check-kernels check-packages bench format \
+.PHONY: all modules install rnbdctl deb doc demo picture check check-long check-kernels check-packages bench format \
 	sanitize c-drivers root update clean distclean help
 
 all: modules
@@ -44,13 +44,23 @@ demo: ## Show a disk of one machine on another, in two guests
 	@$(build)/prepare modules root
 	@$(build)/enter tools/testing/demo
 
+picture: ## Draw rnbdctl top at work again, in Documentation/images/top.svg
+	@$(build)/memory.sh 3100 "two guests"
+	@$(build)/prepare modules root
+	@$(build)/enter tools/testing/picture
+
 ##@ Test
 
 # The sanitizing kernel takes long to build, and tests on it ten times as long as others.
 sanitizing := $(if $(findstring sanitize,$(TESTS)),sanitize-modules)
 
+# Tests on Debian machines need their disk and the packages.
+debian := $(if $(TESTS),$(if $(or $(findstring debian,$(TESTS)),$(filter pair pair/,$(TESTS))),debian),debian)
+
 # Other kernels that the tests try, unless some tests are named.
-check check-long: export RNBD_KERNELS := $(if $(TESTS),,newest-rt-amd64 newest-arm64)
+others := newest-rt-amd64 newest-arm64
+check: export RNBD_KERNELS := $(if $(TESTS),,$(others))
+check-long: export RNBD_KERNELS := $(if $(TESTS),,$(others) newest-arm64-16k)
 
 check: ## Run the tests, except the long ones (TESTS="pair -k ...")
 	@$(build)/memory.sh $(if $(sanitizing),6200,3100) "two guests"
@@ -59,14 +69,15 @@ check: ## Run the tests, except the long ones (TESTS="pair -k ...")
 
 check-long: ## Run every test, on the stock and on the sanitizing kernel (takes TESTS)
 	@$(build)/memory.sh 6200 "two guests with the sanitizing kernel"
-	@$(build)/prepare modules sanitize-modules c-drivers kernels
+	@$(build)/prepare modules sanitize-modules c-drivers kernels $(debian)
+	@$(if $(debian),$(build)/deb.sh)
 	@$(build)/enter tools/testing/check --long $(TESTS)
 
 check-kernels: export RNBD_KERNELS := $(or $(KERNELS),all)
 check-kernels: ## Try the modules on each kernel of tools/build/kernels (KERNELS="7.3-arm64 ...")
 	@$(build)/memory.sh 1600 "a guest"
 	@$(build)/prepare root kernels
-	@$(build)/enter tools/testing/check loopback/test_kernels.py
+	@$(build)/enter tools/testing/check static/test_modules.py loopback/test_kernels.py -k "not stock"
 
 check-packages: ## Make the packages, and install and remove them in a fresh Debian
 	@$(build)/for-release "$(KVER)" $(build)/deb.sh

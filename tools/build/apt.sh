@@ -1,14 +1,14 @@
 # SPDX-License-Identifier: GPL-2.0-only
 #
 # Configures an apt with folders of its own, which leaves the apt sources and package
-# lists of this machine alone, for the architecture of the kernel. To be sourced after
+# lists of this machine alone, for suite and architecture of the kernel. To be sourced after
 # mirror.sh and paths.sh.
 
-apt=$RNBD_CACHE/apt-$RNBD_ARCH
+apt=$RNBD_CACHE/apt-$RNBD_BASE-$RNBD_ARCH
 
 apt_setup() {
 	mkdir -p "$apt"/{state/lists/partial,cache/archives/partial}
-	apt_lines >"$apt/sources.list"
+	apt_lines "$RNBD_BASE" >"$apt/sources.list"
 	printf '%s\n' \
 		"Dir::State \"$apt/state\";" \
 		'Dir::State::status "/dev/null";' \
@@ -23,6 +23,12 @@ apt_setup() {
 		'Acquire::Languages "none";' \
 		'Acquire::Retries "3";' >"$apt/apt.conf"
 	export APT_CONFIG=$apt/apt.conf
+}
+
+# Prints the version of the kernel RNBD_STOCK_RELEASE; nothing if the lists do not have it.
+kernel_version() {
+	{ apt-cache show "linux-headers-$RNBD_STOCK_RELEASE" 2>/dev/null || true; } |
+		sed -n 's/^Version: //p' | head -n 1
 }
 
 # Without the option, apt only warns of lists that it cannot download, and their

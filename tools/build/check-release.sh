@@ -10,5 +10,5 @@
 
 [ -n "$(kernel_of_release "$1")" ] ||
 	die "$1 is not a kernel of Debian that modules are built for, which are
-$(kernel_names | xargs | fold -s -w 80);
+$(xargs <<<"${kernel_names[*]}" | fold -s -w 80);
 to build for the newest of those, whatever runs here," "make KVER=newest"

@@ -5,7 +5,7 @@
 #
 #   deb-build.sh <folder with modules/>
 #
-# Runs in the root for that (see enter), which has no compiler: all is compiled already.
+# Runs in the root for that (see enter). All is compiled already.
 
 . "$(dirname "$0")/lib.sh"
 . "$(dirname "$0")/paths.sh"
@@ -17,7 +17,7 @@ export SOURCE_DATE_EPOCH=$RNBD_SECONDS
 rm -f "$made"/*.{deb,changes,buildinfo}
 cd "$made/rnbd"
 step deb-build "packing rnbd $RNBD_VERSION" \
-	dpkg-buildpackage --build=binary --no-sign --no-check-builddeps
+	dpkg-buildpackage --host-arch "$RNBD_ARCH" --build=binary --no-sign --no-check-builddeps
 cd "$made"
 checks=(--allow-root --fail-on "error,warning" --info)
 # Packages for machines of one's own need no address.

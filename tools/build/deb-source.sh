@@ -18,22 +18,28 @@ release=$RNBD_STOCK_RELEASE
 maintainer=${RNBD_MAINTAINER:-The RNBD in Rust authors <root@localhost>}
 
 # Upstream series of the kernels that DKMS builds modules for, the newest one first.
-mapfile -t series < <(kernel_table | cut -d ' ' -f 2 | uniq)
+mapfile -t series < <(printf '%s\n' "${kernel_names[@]%%-*}" | sort -Vru)
 
-# joined <separator> <prefix>: prints the series, each after the prefix.
+# Compilers of these kernels, the oldest one first.
+mapfile -t compilers < <(for name in "${kernel_names[@]}"; do suite_column "$name" compiler; done | sort -Vu)
+
+# joined <separator> <word...>: prints the words.
 joined() {
-	local found
-	found=$(printf "%s" "${series[@]/#/$1$2}")
-	echo "${found#"$1"}"
+	local separator=$1 found
+	shift
+	found=$(printf "%s" "${@/#/$separator}")
+	echo "${found#"$separator"}"
 }
 
 # fill <template> <file>: replaces the names between @.
 fill() {
 	local pattern
-	pattern=$(joined "|" "")
-	sed -e "s/@RELEASE@/$release/g" -e "s/@ARCH@/${release##*-}/g" \
+	pattern=$(joined "|" "${series[@]}")
+	sed -e "s/@RELEASE@/$release/g" -e "s/@ARCH@/$RNBD_ARCH/g" \
 		-e "s/@VERSION@/$RNBD_VERSION/g" -e "s/@MAINTAINER@/$maintainer/g" \
-		-e "s/@SERIES@/$(joined " or " "")/g" -e "s/@SOURCES@/$(joined " | " linux-source-)/g" \
+		-e "s/@SERIES@/$(joined " or " "${series[@]}")/g" \
+		-e "s/@SOURCES@/$(joined " | " "${series[@]/#/linux-source-}")/g" \
+		-e "s/@COMPILERS@/$(joined " | " "${compilers[@]}")/g" \
 		-e "s/@KERNELS@/^(${pattern//./[.]})[.]/g" "$1" >"$2"
 }
 
@@ -70,8 +76,9 @@ copy_source() {
 }
 
 copy_tools() {
-	local to=$folder/built/tools/usr made=$RNBD_TREE/build/rnbdctl
-	install -D -t "$to/bin" "$made/rnbdctl"
+	local to=$folder/built/tools/usr made=$RNBD_TREE/build/rnbdctl program=rnbdctl
+	[ "$RNBD_ARCH" = amd64 ] || program=$RNBD_ARCH/rnbdctl
+	install -D -t "$to/bin" "$made/$program"
 	install -D -m 644 -t "$to/share/man/man1" "$made"/man/*.1
 	install -D -m 644 "$made/completion/rnbdctl.bash" "$to/share/bash-completion/completions/rnbdctl"
 	install -D -m 644 "$made/completion/rnbdctl.zsh" "$to/share/zsh/vendor-completions/_rnbdctl"

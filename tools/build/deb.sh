@@ -20,5 +20,7 @@ step deb-modules "collecting the modules for $RNBD_STOCK_RELEASE" \
 	"$here/enter" "$here/modules.sh" stock INSTALL_MOD_PATH="$built/modules/usr" \
 	INSTALL_MOD_DIR=updates/rnbd INSTALL_MOD_STRIP=1 CONFIG_MODULE_SIG_ALL= modules_install
 say "building rnbdctl"
-"$here/enter" "$here/rnbdctl.sh"
+"$here/root.sh" test
+RNBD_ENTER=$RNBD_TEST_ROOT "$here/enter" "$here/rnbdctl.sh"
+[ "$RNBD_ARCH" = amd64 ] || RNBD_ENTER=$RNBD_DEB_ROOT "$here/enter" "$here/rnbdctl.sh" "$RNBD_ARCH"
 RNBD_ENTER=$RNBD_DEB_ROOT "$here/enter" "$here/deb-build.sh" "$built"

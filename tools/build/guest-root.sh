@@ -12,7 +12,7 @@ fill_root() {
 	local part=$1 packages options=$RNBD_CACHE/apt.options lines
 	packages=$(grep -vE '^(#|$)' "$here/packages-guest" | tr '\n' ' ')
 	apt_transport_options >"$options"
-	mapfile -t lines < <(apt_lines)
+	mapfile -t lines < <(apt_lines "$RNBD_SUITE")
 	step guest-root "making the root file system of arm64 guests" \
 		unshare --mount mmdebstrap --mode=root --variant=extract --architectures=arm64 \
 		--include="$packages" --aptopt="$options" "$RNBD_SUITE" "$part" "${lines[@]}"

@@ -56,7 +56,16 @@ fetch() {
 	rm -r "$debs"
 }
 
+if [ -e "$RNBD_SOURCE" ] && [ -e "$RNBD_STOCK_PACKAGES" ]; then
+	exit
+fi
+
 apt_setup
-version=$(apt-cache show "linux-headers-$RNBD_STOCK_RELEASE" | sed -n 's/^Version: //p' | head -n 1)
+version=$(kernel_version)
+# kernel-release.sh has not read the lists for a release of which a part is here already.
+if [ -z "$version" ]; then
+	apt_update
+	version=$(kernel_version)
+fi
 make_entry "$RNBD_SOURCE" fetch_source
 make_entry "$RNBD_STOCK_PACKAGES" fetch

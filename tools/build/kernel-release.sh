@@ -27,9 +27,8 @@ esac
 # Prints the newest release of the kernel. The flavour, which all of them have, is cut off
 # as it would take part in the order.
 newest_release() {
-	local flavour releases
-	flavour=$(kernel_column "$RNBD_KERNEL" flavour)
-	releases="${RNBD_SERIES//./\\.}\.[0-9.]+\+deb[0-9]+(\+[0-9]+)*-$flavour"
+	local flavour=$RNBD_FLAVOUR releases
+	releases="${RNBD_SERIES//./\\.}\.[0-9.]+\+deb$(suite_column "$RNBD_KERNEL" debian)(\+[0-9]+)*-$flavour"
 	apt-cache pkgnames "linux-headers-$RNBD_SERIES" | sed 's/^linux-headers-//' |
 		{ grep -Ex "$releases" || true; } | sed "s/-$flavour\$//" | sort -V | tail -n 1 |
 		sed "s/\$/-$flavour/"
@@ -39,8 +38,8 @@ look_up() {
 	local newest
 	apt_update
 	newest=$(newest_release)
-	[ -n "$newest" ] || die "Debian $RNBD_SUITE-backports has no kernel $RNBD_KERNEL" \
-		"RNBD_MIRROR=<a mirror that has $RNBD_SUITE-backports> ${RNBD_GOAL:-make}"
+	[ -n "$newest" ] || die "Debian $RNBD_KERNEL_SUITE has no kernel $RNBD_KERNEL" \
+		"RNBD_MIRROR=<a mirror that has $RNBD_KERNEL_SUITE> ${RNBD_GOAL:-make}"
 	echo "$newest" >"$RNBD_REMEMBERED"
 }
 
@@ -49,7 +48,7 @@ another_kernel() {
 	if [ "$wanted" = remembered ]; then
 		echo "make update$([ "$RNBD_KERNEL" = "$(kernel_called newest)" ] || echo " KVER=$RNBD_KERNEL")"
 	elif [ "$wanted" = "$(uname -r)" ]; then
-		echo "apt-get install -t $RNBD_SUITE-backports linux-image-$(kernel_column "$RNBD_KERNEL" flavour) && reboot"
+		echo "apt-get install -t $RNBD_KERNEL_SUITE linux-image-$RNBD_FLAVOUR && reboot"
 	else
 		echo "make KVER=newest"
 	fi
@@ -57,7 +56,7 @@ another_kernel() {
 
 check_offered() {
 	local version
-	version=$(apt-cache show "linux-headers-$RNBD_STOCK_RELEASE" 2>/dev/null | sed -n 's/^Version: //p' | head -n 1) || true
+	version=$(kernel_version)
 	[ -n "$version" ] || die "Debian does not offer kernel $RNBD_STOCK_RELEASE (any more)" "$(another_kernel)"
 	apt-cache show "linux-source-$RNBD_SERIES=$version" >/dev/null 2>&1 ||
 		die "the source of kernel $RNBD_STOCK_RELEASE ($version) is no longer offered by Debian" "$(another_kernel)"

@@ -1,45 +1,60 @@
 # SPDX-License-Identifier: GPL-2.0-only
 #
-# Reads the table of kernels. To be sourced after lib.sh.
+# Reads the tables of kernels and of suites. To be sourced after lib.sh.
 
-# Prints the columns of each kernel, its name first.
-kernel_table() {
-	sed -E '/^(#|$)/d; s/ +/ /g; s/^([^ ]+) ([^ ]+)/\1-\2 \1 \2/' "$RNBD_TREE/tools/build/kernels"
+# Fills the arrays: the names of all kernels in the order of the table, the columns of both
+# tables, as in `kernel_columns[7.3-amd64,suite]` and `suite_columns[sid,base]`, and the suites
+# that apt reads for a Debian, as in `apt_suites[trixie]`.
+read_kernels() {
+	local series flavour architecture suite tested name debian base compiler sources
+	declare -gA kernel_columns=() suite_columns=() apt_suites=()
+	declare -ga kernel_names=()
+	while read -r suite debian base compiler sources; do
+		suite_columns+=([$suite,debian]=$debian [$suite,base]=$base
+			[$suite,compiler]=$compiler)
+		apt_suites[$base]=${sources//,/ }
+	done < <(grep -vE '^(#|$)' "$RNBD_TREE/tools/build/suites")
+	while read -r series flavour architecture suite tested; do
+		name=$series-$flavour
+		[ "$suite" = trixie-backports ] || name=$series-$suite-$flavour
+		kernel_names+=("$name")
+		kernel_columns+=([$name,series]=$series [$name,flavour]=$flavour
+			[$name,architecture]=$architecture [$name,suite]=$suite [$name,tested]=$tested)
+	done < <(grep -vE '^(#|$)' "$RNBD_TREE/tools/build/kernels")
+}
+read_kernels
+
+# suite_column <name of a kernel> debian|base|compiler: prints what the table says
+# of the kernel's suite.
+suite_column() {
+	echo "${suite_columns[${kernel_columns[$1,suite]},$2]}"
 }
 
-# Prints the names of all kernels.
-kernel_names() {
-	kernel_table | cut -d ' ' -f 1
-}
-
-# kernel_column <name> series|flavour|architecture|suite|tested: prints what the table says.
-kernel_column() {
-	kernel_table | awk -v name="$1" -v column="$2" '
-		BEGIN {
-			count = split("name series flavour architecture suite tested", columns)
-			for (i = 1; i <= count; i++) number[columns[i]] = i
-		}
-		$1 == name { print $number[column] }
-	'
-}
-
-# Prints the name of the kernel that a release is of; nothing if the table has none.
+# Prints the name of the kernel that a release is of; nothing if the table has none. Of
+# several suites it is one that had this release at the last look-up, or the first one.
 kernel_of_release() {
-	local name
-	name=$(sed -nE 's/^([0-9]+\.[0-9]+)\.[0-9.]+\+deb[0-9]+(\+[0-9]+)*-([a-z].*)$/\1-\3/p' <<<"$1")
-	kernel_names | grep -Fx -e "${name:-none}" || true
+	local name pattern found=
+	for name in "${kernel_names[@]}"; do
+		pattern="^${kernel_columns[$name,series]//./\\.}\.[0-9.]+\+deb${suite_columns[${kernel_columns[$name,suite]},debian]}(\+[0-9]+)*-${kernel_columns[$name,flavour]}\$"
+		[[ $1 =~ $pattern ]] || continue
+		found=${found:-$name}
+		if [ "$(cat "$RNBD_CACHE/kernel-release-$name" 2>/dev/null)" = "$1" ]; then
+			found=$name
+			break
+		fi
+	done
+	echo "$found"
 }
 
 # Prints the name of the kernel that is called `newest` or `newest-<flavour>`, or by its
 # name; nothing if the table has none.
 kernel_called() {
-	local name=$1 newest
-	newest=$(kernel_names | head -n 1)
+	local name=$1
 	case $name in
-	newest) name=$newest ;;
-	newest-*) name=${newest%%-*}-${name#newest-} ;;
+	newest) name=${kernel_names[0]} ;;
+	newest-*) name=${kernel_names[0]%%-*}-${name#newest-} ;;
 	esac
-	kernel_names | grep -Fx -e "${name:-none}" || true
+	[ -z "${kernel_columns[${name:-none},series]:-}" ] || echo "$name"
 }
 
 # Prints the names of the kernels in RNBD_KERNELS, which has names or `all`.
@@ -47,7 +62,7 @@ kernels_asked() {
 	local name
 	for name in ${RNBD_KERNELS:-}; do
 		case $name in
-		all) kernel_names ;;
+		all) printf '%s\n' "${kernel_names[@]}" ;;
 		*) kernel_called "$name" ;;
 		esac
 	done

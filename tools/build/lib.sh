@@ -13,7 +13,8 @@ RNBD_CACHE=$(cd "$RNBD_CACHE" && pwd -P)
 RNBD_START=${RNBD_START:-$(date +%s)}
 export RNBD_TREE RNBD_CACHE RNBD_START
 
-# The Debian suite with the compilers of the kernels.
+# The Debian suite of everything but the compilers of the kernels, which come from the
+# suite of each kernel (see suites).
 RNBD_SUITE=trixie
 
 say() {
@@ -34,7 +35,7 @@ die() {
 die_of_compiler() {
 	local mend=$3
 	if [ -n "${RNBD_ON_HOST:-}" ]; then
-		mend="apt-get install --allow-downgrades rustc/$RNBD_SUITE rust-src/$RNBD_SUITE"
+		mend="apt-get install --allow-downgrades rustc/$RNBD_BASE rust-src/$RNBD_BASE"
 	elif [ -e "$RNBD_ROOT" ]; then
 		mend="sudo rm -rf $RNBD_ROOT && sudo ${RNBD_GOAL:-make}"
 	fi

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 #
-# Finds the mirror of packages: the one that this machine uses, for Debian trixie. To be
-# sourced after lib.sh.
+# Finds the mirror of packages: the one that this machine uses. To be sourced after
+# paths.sh.
 
 keyring=/usr/share/keyrings/debian-archive-keyring.gpg
 
@@ -33,27 +33,30 @@ find_mirror() {
 	fi
 	local codename
 	codename=$(. /etc/os-release && echo "${VERSION_CODENAME:-}")
+	# A machine of sid has the code name of the next release.
 	apt_sources | awk -v suite="$codename" '
-		{ for (i = 2; i <= NF; i++) if ($i == suite) { print $1; exit } }
+		{ for (i = 2; i <= NF; i++) if ($i ~ "^(" suite "|testing|sid|unstable)$") { print $1; exit } }
 	'
 }
 
-# Prints the machine's settings of how apt reaches it, such as proxies.
+# Prints the machine's settings of how apt reaches it, such as proxies, and, for a mirror that
+# is a snapshot, that old lists are valid.
 apt_transport_options() {
-	apt-config dump | grep -E '^Acquire::(https?|Retries|ForceIPv[46])' || true
+	apt-config dump | grep -E '^Acquire::(https?|Retries|ForceIPv[46]|Check-Valid-Until)' || true
 }
 
-# Prints one source line for each suite, in the form of sources.list.
+# apt_lines <base>: prints one source line for each suite that apt reads for a Debian, in
+# the form of sources.list.
 apt_lines() {
 	local mirror suite
 	mirror=$(find_mirror)
-	for suite in $RNBD_SUITE $RNBD_SUITE-updates $RNBD_SUITE-backports; do
+	for suite in ${apt_suites[$1]}; do
 		echo "deb [signed-by=$keyring] $mirror $suite main"
 	done
 }
 
 # die_of_network <log of apt>: exits with the errors of the log.
 die_of_network() {
-	die "the Debian mirror $(find_mirror) cannot be reached, or lacks a part of $RNBD_SUITE:
+	die "the Debian mirror $(find_mirror) cannot be reached, or lacks a part of $RNBD_BASE:
 $(grep -E '^(E|Err):?|^  ' "$1" | head -n 2)" "RNBD_MIRROR=<URL of a Debian mirror> ${RNBD_GOAL:-make}"
 }

@@ -9,6 +9,7 @@
 # `root` stands for a build root, `host` for the compilers of this machine.
 
 . "$(dirname "$0")/lib.sh"
+. "$(dirname "$0")/paths.sh"
 . "$(dirname "$0")/mirror.sh"
 
 check_machine() {
@@ -39,7 +40,7 @@ check_network() {
 	mirror=$(find_mirror)
 	[ -n "$mirror" ] || die "no Debian mirror was found in this machine's apt sources" \
 		"RNBD_MIRROR=<URL of a Debian mirror> ${RNBD_GOAL:-make}"
-	for suite in $RNBD_SUITE $RNBD_SUITE-updates $RNBD_SUITE-backports; do
+	for suite in ${apt_suites[$RNBD_BASE]}; do
 		/usr/lib/apt/apt-helper -o Acquire::Retries=2 download-file \
 			"$mirror/dists/$suite/InRelease" "$probe" >"$probe.log" 2>&1 ||
 			die_of_network "$probe.log"

@@ -13,12 +13,13 @@ rust_compiler() {
 # make_rust_metadata <object folder> <source> <folder of headers> <release>: fills an
 # object folder, with the metadata in its rust/.
 make_rust_metadata() {
-	local obj=$1 source=$2 headers=$3 release=$4 version arch kbuild
+	local obj=$1 source=$2 headers=$3 release=$4 version arch compiler kbuild
 	cp "$headers"/{.config,.kernelvariables,Module.symvers} "$obj/"
 	version=$(make -s -C "$source" kernelversion)
 	# The compiler is that of .kernelvariables, which is read too late to set ARCH.
 	arch=$(sed -n 's/^override ARCH = //p' "$headers/.kernelvariables")
-	kbuild=(make -C "$source" O="$obj" ARCH="$arch" HOSTCC=gcc-14
+	compiler=$(grep -oEm 1 'gcc-[0-9]+' "$headers/.kernelvariables")
+	kbuild=(make -C "$source" O="$obj" ARCH="$arch" HOSTCC="$compiler"
 		LOCALVERSION="${release#"$version"}" -j"$(nproc)")
 	step kernel-config "configuring kernel $release" "${kbuild[@]}" olddefconfig
 	step kernel-prepare "preparing kernel $release and its Rust crates (about 2 minutes)" \

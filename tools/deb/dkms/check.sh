@@ -41,7 +41,8 @@ check_compiler() {
 
 # Whether the metadata is there, of this kernel and this compiler.
 have_metadata() {
-	[ "$(cat "$cache/$release/made-of" 2>/dev/null)" = "$(made_of)" ]
+	[ "$(cat "$cache/$release/made-of" 2>/dev/null)" = "$(made_of)" ] &&
+		[ -e "$cache/$release/rust/bindings/types" ]
 }
 
 made_of() {
