@@ -98,6 +98,11 @@ pub(crate) enum Command {
         #[command(subcommand)]
         action: RulesAction,
     },
+    /// Make, load, list or remove keys that clients and servers prove to each other
+    Key {
+        #[command(subcommand)]
+        action: KeyAction,
+    },
     /// Map devices of /etc/rnbd/rnbdtab by their names
     Attach(Attach),
     /// Unmap devices of /etc/rnbd/rnbdtab by their names
@@ -127,6 +132,12 @@ pub(crate) enum Command {
         /// Such as rnbd0
         device: String,
     },
+    /// Let I/O of all sessions wait for a path this many seconds at most, as at shutdown
+    #[command(hide = true)]
+    LimitWaiting {
+        /// The limit
+        seconds: u32,
+    },
     /// Write the man pages to a directory
     #[command(hide = true)]
     Man {
@@ -149,6 +160,9 @@ pub(crate) struct Map {
     /// Port of the server [default: 1234]
     #[arg(long)]
     pub(crate) port: Option<u16>,
+    /// Name of a key that this machine and the server must prove, see `rnbdctl key`
+    #[arg(long, value_name = "NAME")]
+    pub(crate) key: Option<String>,
     #[command(flatten)]
     pub(crate) access: Access,
     /// Make queues for polled I/O, as many as CPUs if no number is given
@@ -278,7 +292,7 @@ pub(crate) enum RulesAction {
 }
 
 /// The file of the export rules.
-const EXPORTS: &str = "/etc/rnbd/exports";
+pub(crate) const EXPORTS: &str = "/etc/rnbd/exports";
 
 /// Options of `rules check`.
 #[derive(Args, Debug)]
@@ -292,6 +306,37 @@ pub(crate) struct CheckRules {
     /// The address of that client
     #[arg(long, value_name = "ADDRESS", requires = "session")]
     pub(crate) from: Option<String>,
+    /// The key that it has proven
+    #[arg(long, value_name = "NAME", requires = "session")]
+    pub(crate) key: Option<String>,
+}
+
+/// What to do with keys.
+#[derive(Debug, Subcommand)]
+pub(crate) enum KeyAction {
+    /// Make a key of 32 random bytes, in the directory /etc/rnbd/keys
+    New {
+        /// Its name
+        name: String,
+        /// Make a new value for a key that exists
+        #[arg(long)]
+        replace: bool,
+    },
+    /// Give the kernel the keys of /etc/rnbd/keys, in place of those that it has
+    ///
+    /// `map`, `attach` and `rules load` load a key that the kernel does not have by themselves.
+    Load {
+        /// Names of keys; without any, all keys that have a file
+        names: Vec<String>,
+    },
+    /// List keys: those that have a file, and those that the kernel has
+    List,
+    /// Remove keys from the kernel, but not their files. Paths that are up stay up
+    Unload {
+        /// Names of keys
+        #[arg(required = true)]
+        names: Vec<String>,
+    },
 }
 
 /// Options of `attach`.

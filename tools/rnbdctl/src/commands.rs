@@ -7,6 +7,7 @@ mod boot;
 mod doctor;
 mod find;
 mod generate;
+mod key;
 mod latency;
 mod list;
 mod map;
@@ -47,6 +48,7 @@ pub(crate) fn run(system: &System, cli: &Cli) -> Result<String> {
         }
         Command::Tune(options) => tune::tune(system, options, json),
         Command::Rules { action } => rules::rules(system, action, json),
+        Command::Key { action } => key::key(system, action, json),
         Command::Attach(options) => attach::attach(system, options),
         Command::Detach(options) => attach::detach(system, options),
         Command::Top(options) => top::top(system, options, json),
@@ -56,6 +58,7 @@ pub(crate) fn run(system: &System, cli: &Cli) -> Result<String> {
         Command::Completion { shell } => generate::completion(*shell),
         Command::Units { directory } => boot::units(system, directory),
         Command::Udev { device } => boot::udev(system, device),
+        Command::LimitWaiting { seconds } => tune::limit_waiting(system, *seconds),
         Command::Man { directory } => generate::man(directory),
     }
 }

@@ -72,8 +72,18 @@ fn of_attempt(attempt: Attempt, errno: Errno) -> Option<Explanation> {
         ),
         (Attempt::Map | Attempt::Remap, Errno::ACCESS) => Explanation(
             Exit::Denied,
-            "the device may only be read",
-            "map it with --ro, or have the rule on the server allow writing",
+            "the device may only be read, or this machine may not connect",
+            "map it with --ro, or have the rules on the server allow more; its log names the rule",
+        ),
+        (Attempt::Connect, Errno::ACCESS) => Explanation(
+            Exit::Denied,
+            "the rules of the server do not let this address connect",
+            "the log of the server says why",
+        ),
+        (Attempt::Map, Errno::NOSPC) => Explanation(
+            Exit::Failed,
+            "the server has no room for another session or path",
+            "the log of the server names the limit",
         ),
         (Attempt::Map | Attempt::Remap, Errno::PERM) => Explanation(
             Exit::Denied,
@@ -122,8 +132,8 @@ fn of_attempt(attempt: Attempt, errno: Errno) -> Option<Explanation> {
         ),
         (Attempt::Connect, Errno::NOSPC) => Explanation(
             Exit::Failed,
-            "the session has as many paths as it can",
-            "remove one with `rnbdctl path remove`",
+            "the session has as many paths as it can, or the server has no room for another",
+            "remove one with `rnbdctl path remove`; the log of the server names a limit of its own",
         ),
         (Attempt::Map | Attempt::Connect, Errno::HOSTUNREACH | Errno::NETUNREACH) => Explanation(
             Exit::TryAgain,
@@ -149,6 +159,31 @@ fn of_attempt(attempt: Attempt, errno: Errno) -> Option<Explanation> {
             Exit::Failed,
             "no RDMA device of this machine has the address, or leads to the server",
             "`rnbdctl doctor` shows the RDMA devices; `rdma link` makes soft ones",
+        ),
+        (Attempt::Map | Attempt::Connect, Errno::NOKEY) => Explanation(
+            Exit::NotFound,
+            "this machine does not have the key",
+            "copy its file from the server to /etc/rnbd/keys, or make one with `rnbdctl key new`",
+        ),
+        (Attempt::Map | Attempt::Connect, Errno::KEYREJECTED) => Explanation(
+            Exit::Denied,
+            "the key is not proven: that of the server differs, or is missing there",
+            "the kernel's log, `journalctl -k`, of both machines says why",
+        ),
+        (Attempt::Map | Attempt::Connect, Errno::KEYEXPIRED | Errno::KEYREVOKED) => Explanation(
+            Exit::Denied,
+            "the key is not valid any more",
+            "load it again, `rnbdctl key load`",
+        ),
+        (Attempt::Map, Errno::NOTUNIQ) => Explanation(
+            Exit::Failed,
+            "a session of this name exists with other addresses or another key, here or with another machine",
+            "leave --path, --port and --key out to use it, or choose another --session",
+        ),
+        (Attempt::Map, Errno::OPNOTSUPP) => Explanation(
+            Exit::Failed,
+            "an RDMA device, or the server, lacks what is asked for",
+            "the kernel's log says what; without --key a server needs no authentication",
         ),
         (Attempt::Map | Attempt::Connect, Errno::NOMEM) => Explanation(
             Exit::TryAgain,
@@ -218,6 +253,12 @@ fn name(errno: Errno) -> Option<&'static str> {
         Errno::TIMEDOUT => "ETIMEDOUT",
         Errno::CONNREFUSED => "ECONNREFUSED",
         Errno::HOSTUNREACH => "EHOSTUNREACH",
+        Errno::NOKEY => "ENOKEY",
+        Errno::KEYEXPIRED => "EKEYEXPIRED",
+        Errno::KEYREVOKED => "EKEYREVOKED",
+        Errno::KEYREJECTED => "EKEYREJECTED",
+        Errno::NOTUNIQ => "ENOTUNIQ",
+        Errno::OPNOTSUPP => "EOPNOTSUPP",
         Errno::ALREADY => "EALREADY",
         _ => return None,
     })
@@ -245,6 +286,10 @@ mod tests {
             (Attempt::Map, Errno::CONNRESET),
             (Attempt::Map, Errno::NOENT),
             (Attempt::Map, Errno::PERM),
+            (Attempt::Map, Errno::NOKEY),
+            (Attempt::Map, Errno::KEYREJECTED),
+            (Attempt::Map, Errno::NOTUNIQ),
+            (Attempt::Map, Errno::OPNOTSUPP),
             (Attempt::Unmap, Errno::BUSY),
             (Attempt::Unmap, Errno::ALREADY),
             (Attempt::Resize, Errno::RANGE),
@@ -255,6 +300,8 @@ mod tests {
             (Attempt::Remap, Errno::NODEV),
             (Attempt::Connect, Errno::EXIST),
             (Attempt::Connect, Errno::NOSPC),
+            (Attempt::Connect, Errno::ACCESS),
+            (Attempt::Map, Errno::NOSPC),
             (Attempt::Write, Errno::TOOBIG),
         ];
 

@@ -9,6 +9,7 @@ use rnbd_proto::{
             Rule, //
         },
         ClientIdentity,
+        DeviceMatch,
         Permission,
         Rules, //
     },
@@ -117,26 +118,55 @@ impl RuleList {
         }
     }
 
+    fn rules(&self) -> impl Iterator<Item = Rule<'_>> {
+        let lines = self.text.iter().flat_map(|text| text.lines());
+
+        lines.filter_map(|line| Rule::parse(line.as_bytes()).ok())
+    }
+
+    /// Returns the names of the keys that rules ask for.
+    pub(crate) fn keys(&self) -> Vec<String> {
+        let keys = self.rules().filter_map(|rule| rule.key());
+
+        keys.map(|key| key.to_string()).collect()
+    }
+
     /// Returns what each rule lets clients do.
     pub(crate) fn effects(&self, devices: &[BlockDevice]) -> Vec<RuleEffect> {
-        let lines = self.text.iter().flat_map(|text| text.lines());
-        let rules = (1..).zip(lines.filter_map(|line| Rule::parse(line.as_bytes()).ok()));
-
-        rules
+        (1..)
+            .zip(self.rules())
             .map(|(number, rule)| effect(number, &rule, devices))
             .collect()
     }
 
-    /// Returns what a client may do with each device.
+    /// Returns what a client may do with each device. `exists` returns whether there is a path.
     pub(crate) fn decide(
         &self,
         client: &ClientIdentity<'_>,
         devices: &[BlockDevice],
+        exists: impl Fn(&str) -> bool,
     ) -> Vec<Decision> {
         let rules = Rules::new(self.text.as_deref().unwrap_or_default().as_bytes());
+        let refused = rules.check_name(client).err();
         let decide = |device: &BlockDevice| {
-            let matches =
-                |pattern: Glob<'_>| Ok::<_, std::convert::Infallible>(device.matches(pattern));
+            if let Some(by) = refused {
+                return Decision {
+                    node: device.node.clone(),
+                    permission: word(Permission::Denied),
+                    reason: format!("the session may not have this name {by}"),
+                };
+            }
+            let matches = |pattern: Glob<'_>| {
+                let path = pattern
+                    .literal()
+                    .and_then(|path| std::str::from_utf8(path).ok());
+                let missing = path.is_some_and(|path| !exists(path));
+
+                Ok::<_, std::convert::Infallible>(match missing {
+                    true => DeviceMatch::Unknown,
+                    false => device.matches(pattern).into(),
+                })
+            };
             let Ok((permission, reason)) = rules.decide(client, matches);
 
             Decision {
@@ -248,12 +278,45 @@ mod tests {
         let client = |addr: &[u8]| ClientIdentity {
             session: SessName::new(b"s1").expect("a name"),
             peer: Addr::parse(addr).expect("an address").into(),
+            key: None,
         };
-        let near = list.decide(&client(b"ip:10.1.1.1"), &devices());
+        let near = list.decide(&client(b"ip:10.1.1.1"), &devices(), |_| true);
 
         assert_eq!((near[0].permission, near[1].permission), ("ro", "none"));
         assert!(near[0].reason.contains("rule 1"));
-        let far = list.decide(&client(b"ip:11.1.1.1"), &devices());
+        let far = list.decide(&client(b"ip:11.1.1.1"), &devices(), |_| true);
         assert_eq!((far[0].permission, far[1].permission), ("none", "none"));
+    }
+
+    #[test]
+    fn a_name_that_is_kept_for_others_opens_nothing() {
+        let list = RuleList::parse("allow session=s1 from=10.0.0.1\nallow\n").expect("rules");
+        let client = |addr: &[u8]| ClientIdentity {
+            session: SessName::new(b"s1").expect("a name"),
+            peer: Addr::parse(addr).expect("an address").into(),
+            key: None,
+        };
+        let other = list.decide(&client(b"ip:10.0.0.2"), &devices(), |_| true);
+
+        assert!(other.iter().all(|it| it.permission == "none"));
+        assert!(other[0].reason.contains("may not have this name by rule 1"));
+        let owner = list.decide(&client(b"ip:10.0.0.1"), &devices(), |_| true);
+        assert!(owner.iter().all(|it| it.permission == "rw"));
+    }
+
+    #[test]
+    fn a_denied_path_that_is_missing_denies_every_device() {
+        let list = RuleList::parse("deny device=/dev/vg/gone\nallow\n").expect("rules");
+        let client = ClientIdentity {
+            session: SessName::new(b"s1").expect("a name"),
+            peer: Addr::parse(b"ip:10.1.1.1").expect("an address").into(),
+            key: None,
+        };
+        let decided = list.decide(&client, &devices(), |path| path != "/dev/vg/gone");
+
+        assert!(decided.iter().all(|it| it.permission == "none"));
+        assert!(decided[0].reason.contains("leads to no device"));
+        let decided = list.decide(&client, &devices(), |_| true);
+        assert!(decided.iter().all(|it| it.permission == "rw"));
     }
 }

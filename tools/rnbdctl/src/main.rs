@@ -11,6 +11,7 @@
 //! - [`rates`]: what two samples of counters differ by.
 //! - [`commands`]: what each command does.
 //! - [`rnbdtab`], [`exports`]: files that administrators write.
+//! - [`signing`]: whether the kernel trusts the modules' signatures.
 //! - [`udev`]: properties of devices, for links.
 //! - [`output`]: tables, units, JSON.
 //! - [`explain`], [`failure`], [`kmsg`]: from an error number to a sentence.
@@ -20,11 +21,13 @@ mod commands;
 mod explain;
 mod exports;
 mod failure;
+mod keys;
 mod kmsg;
 mod model;
 mod output;
 mod rates;
 mod rnbdtab;
+mod signing;
 mod system;
 mod udev;
 

@@ -6,6 +6,8 @@
 //! Paths and options are separated by commas; `-` stands for none, or for the paths of another
 //! line of the session. Options may be left out.
 
+use rnbd_proto::auth::KeyName;
+
 /// Where the table is.
 pub(crate) const PATH: &str = "/etc/rnbd/rnbdtab";
 
@@ -48,6 +50,8 @@ pub(crate) struct Options {
     pub(crate) polled: Option<i32>,
     /// `port=<port>`
     pub(crate) port: Option<u16>,
+    /// `key=<name>`
+    pub(crate) key: Option<String>,
     /// Files of the session and what to write to them.
     pub(crate) settings: Vec<(&'static str, String)>,
 }
@@ -75,6 +79,7 @@ pub(crate) fn parse(text: &str) -> Table {
         }
     }
     table.share_paths();
+    table.share_keys();
     table
 }
 
@@ -100,6 +105,22 @@ impl Table {
                 entry.paths.clone_from(&other.paths);
                 entry.options.port = entry.options.port.or(other.options.port);
             }
+        }
+    }
+
+    /// Gives devices without a key that of their session, so that whichever is attached first
+    /// makes a session with the key.
+    fn share_keys(&mut self) {
+        let known: Vec<Entry> = self.entries.clone();
+        let without = self
+            .entries
+            .iter_mut()
+            .filter(|it| it.options.key.is_none());
+
+        for entry in without {
+            let mut same = known.iter().filter(|it| it.session == entry.session);
+
+            entry.options.key = same.find_map(|it| it.options.key.clone());
         }
     }
 
@@ -160,6 +181,10 @@ impl Options {
                 ("polled", Some(value)) => {
                     options.polled = Some(value.parse().map_err(|_| wrong())?);
                 }
+                ("key", Some(value)) if KeyName::new(value.as_bytes()).is_some() => {
+                    options.key = Some(value.into());
+                }
+                ("key", _) => return Err(wrong()),
                 ("port", Some(value)) => options.port = Some(value.parse().map_err(|_| wrong())?),
                 // Of other programs, as in fstab.
                 _ if key.starts_with("x-") || key == "_netdev" => {}
@@ -234,6 +259,18 @@ mod tests {
     }
 
     #[test]
+    fn a_session_has_one_key() {
+        let table = parse("a s - /dev/a\nb s - /dev/b key=web1\nc t - /dev/c\n");
+        let keys: Vec<_> = table
+            .entries
+            .iter()
+            .map(|it| it.options.key.as_deref())
+            .collect();
+
+        assert_eq!(keys, [Some("web1"), Some("web1"), None]);
+    }
+
+    #[test]
     fn wrong_lines_are_named() {
         for (line, reason) in [
             ("a b c", "has 3 fields"),
@@ -245,6 +282,8 @@ mod tests {
             ("a s - /dev/a policy", "'policy' is unknown"),
             ("a s - /dev/a policy=", "'policy='"),
             ("a s - /dev/a port=65536", "'port=65536'"),
+            ("a s - /dev/a key=", "'key='"),
+            ("a s - /dev/a key=a/b", "'key=a/b'"),
             ("a s - /dev/a polled=x", "'polled=x'"),
             ("a s - /dev/a ro,migration", "exclude"),
         ] {

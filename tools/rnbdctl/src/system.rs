@@ -45,6 +45,11 @@ impl System {
         self.read(path).ok()
     }
 
+    /// Reads a file that may not exist, and whose content is no text.
+    pub(crate) fn bytes(&self, path: &str) -> Option<Vec<u8>> {
+        fs::read(self.path(path)).ok()
+    }
+
     /// Reads a number from a file that may not exist.
     pub(crate) fn number<T: std::str::FromStr>(&self, path: &str) -> Option<T> {
         self.value(path)?.parse().ok()

@@ -104,6 +104,97 @@ fn doctor_finds_nothing() {
     assert!(!text.contains("note") && !text.contains("WRONG"), "{text}");
 }
 
+/// A machine with Secure Boot whose modules DKMS has built, and are not loaded.
+fn locked_down() -> Machine {
+    let machine = Machine::new();
+
+    machine.file("/proc/sys/kernel/osrelease", "7.3.4+deb13-amd64\n");
+    machine.file(
+        "/sys/kernel/security/lockdown",
+        "none [integrity] confidentiality\n",
+    );
+    machine.file(
+        "/sys/firmware/efi/efivars/SecureBoot-8be4df61-93ca-11d2-aa0d-00e098032b8c",
+        "\x06\0\0\0\x01",
+    );
+    machine.file("/lib/modules/7.3.4+deb13-amd64/updates/dkms/rtrs.ko.xz", "");
+    machine.bytes("/var/lib/dkms/mok.pub", b"\x30\x82\x01\x00key of DKMS");
+    machine
+}
+
+#[test]
+fn doctor_knows_whether_secure_boot_trusts_the_modules() {
+    let said = |change: &dyn Fn(&Machine)| {
+        let machine = locked_down();
+
+        change(&machine);
+        let text = machine.run(&["doctor"]).text();
+        let mut lines = text.lines().skip_while(|it| !it.contains("signatures:"));
+        let verdict = lines.next().unwrap_or_default().to_owned();
+
+        (verdict, lines.next().unwrap_or_default().to_owned())
+    };
+    let list = "/sys/firmware/efi/mok-variables/MokListRT";
+    let (verdict, advice) = said(&|_| ());
+
+    assert!(
+        verdict.starts_with("WRONG") && verdict.contains("Secure Boot refuses"),
+        "{verdict}"
+    );
+    assert!(
+        advice.contains("`mokutil --import /var/lib/dkms/mok.pub`"),
+        "{advice}"
+    );
+    let (verdict, _) = said(&|it| it.bytes(list, b"others\x30\x82\x01\x00key of somebody"));
+    assert!(verdict.starts_with("WRONG"), "{verdict}");
+    for list in [
+        list,
+        "/sys/firmware/efi/efivars/MokListRT1-605dab50-e046-4300-abb6-3dd810dd8b23",
+        "/sys/firmware/efi/efivars/db-d719b2cb-3d3a-4596-a3bc-dad00e67656f",
+    ] {
+        let (verdict, _) = said(&|it| it.bytes(list, b"others\x30\x82\x01\x00key of DKMS, more"));
+
+        assert!(
+            verdict.starts_with("ok") && verdict.contains("is enrolled"),
+            "{verdict}"
+        );
+    }
+    let (verdict, _) = said(&|it| it.file("/sys/module/rtrs/refcnt", "0\n"));
+    assert!(verdict.starts_with("ok"), "{verdict}");
+    // The key is another one.
+    let (_, advice) = said(&|it| {
+        it.file(
+            "/etc/dkms/framework.conf.d/key.conf",
+            "mok_certificate=/root/key.der\n",
+        );
+        it.bytes("/root/key.der", b"\x30\x82\x01\x00key of mine");
+    });
+    assert!(advice.contains("--import /root/key.der"), "{advice}");
+    let (verdict, _) = said(&|it| it.file("/var/lib/dkms/mok.pub", "-----BEGIN CERTIFICATE-----"));
+    assert!(
+        verdict.starts_with("note") && verdict.contains("DER"),
+        "{verdict}"
+    );
+    // Modules that DKMS did not build.
+    let (verdict, advice) =
+        said(&|it| it.remove("/lib/modules/7.3.4+deb13-amd64/updates/dkms/rtrs.ko.xz"));
+    assert!(verdict.starts_with("note"), "{verdict}");
+    assert!(advice.contains("rnbd-dkms"), "{advice}");
+    // Signatures are not required.
+    let (verdict, _) = said(&|it| {
+        it.file(
+            "/sys/kernel/security/lockdown",
+            "[none] integrity confidentiality\n",
+        );
+    });
+    assert_eq!(verdict, "");
+    let (verdict, _) = said(&|it| {
+        it.remove("/sys/kernel/security/lockdown");
+        it.file("/sys/module/module/parameters/sig_enforce", "Y\n");
+    });
+    assert!(verdict.contains("module.sig_enforce refuses"), "{verdict}");
+}
+
 #[test]
 fn doctor_names_what_is_wrong() {
     let wrong = |change: &dyn Fn(&Machine), words: &[&str]| {

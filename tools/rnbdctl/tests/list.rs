@@ -43,7 +43,7 @@ fn json_of_a_client() {
         "polled": 7,
     });
     let session = json!({
-        "side": "client", "name": "s1", "devices": ["rnbd0"], "policy": "min-inflight",
+        "side": "client", "name": "s1", "devices": ["rnbd0"], "key": "(none)", "policy": "min-inflight",
         "max_reconnect_attempts": -1, "fast_io_fail_tmo": "120", "pinned_memory": null,
         "paths": [path],
     });

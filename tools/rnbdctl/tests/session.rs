@@ -150,3 +150,20 @@ fn limits_are_shown_and_set() {
         .run(&["tune", "s1", "--fast-io-fail-tmo", "9"])
         .fails(5, &["fast_io_fail_tmo"]);
 }
+
+#[test]
+fn a_limit_lowers_settings_only() {
+    let machine = Machine::client();
+    let file = |session: &str| format!("/sys/class/rtrs-client/{session}/fast_io_fail_tmo");
+
+    for (before, after) in [("120", "20"), ("off", "20"), ("20", "20"), ("5", "5")] {
+        machine.file(&file("s1"), before);
+        machine.output(&["limit-waiting", "20"]);
+        assert_eq!(machine.content(&file("s1")), after);
+    }
+    // The C driver does not have the file; the other sessions have it.
+    machine.session("s2");
+    machine.remove(&file("s1"));
+    machine.output(&["limit-waiting", "20"]);
+    assert_eq!(machine.content(&file("s2")), "20");
+}

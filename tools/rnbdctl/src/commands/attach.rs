@@ -43,6 +43,7 @@ impl Entry {
                 ro: self.options.ro,
                 migration: self.options.migration,
             },
+            key: self.options.key.as_deref(),
             polled: self.options.polled,
         }
     }

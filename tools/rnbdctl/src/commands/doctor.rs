@@ -5,14 +5,18 @@
 use serde::Serialize;
 
 use crate::{
+    cli::EXPORTS,
+    exports::RuleList,
     failure::{
         Exit,
         Failure,
         Result, //
     },
+    keys,
     model,
     output,
     rnbdtab,
+    signing,
     system::System, //
 };
 
@@ -80,11 +84,13 @@ pub(super) fn doctor(system: &System, json: bool) -> Result<String> {
     let mut report = Report::default();
 
     modules(system, &mut report);
+    signatures(system, &mut report);
     rdma_devices(system, &mut report);
     server(system, &mut report);
     devices(system, &mut report);
     udev(system, &mut report);
     table(system, &mut report);
+    keys(system, &mut report);
 
     let text = if json {
         output::json([("checks", &report.0)])?
@@ -162,6 +168,48 @@ fn modules(system: &System, report: &mut Report) {
             "modules",
             format!("{names} without a version (C drivers), kernel {kernel}"),
         ),
+    }
+}
+
+/// The kernel trusts the modules' signatures, if it insists on some.
+fn signatures(system: &System, report: &mut Report) {
+    let what = "signatures";
+    let Some(reason) = signing::required_by(system) else {
+        return;
+    };
+    let kernel = system
+        .value("/proc/sys/kernel/osrelease")
+        .unwrap_or_default();
+    let dkms = system.names(&format!("/lib/modules/{kernel}/updates/dkms"));
+
+    if system.exists("/sys/module/rtrs/refcnt") {
+        report.ok(what, format!("{reason} requires them, and trusts rtrs"));
+    } else if dkms.iter().any(|name| name.starts_with("rtrs.ko")) {
+        let certificate = signing::certificate(system);
+        let import = format!("`mokutil --import {certificate}`, reboot, and choose Enroll MOK");
+
+        match signing::enrolled(system, &certificate) {
+            Some(true) => report.ok(
+                what,
+                format!("{reason} requires them, and DKMS's key is enrolled"),
+            ),
+            Some(false) => report.wrong(
+                what,
+                format!("{reason} refuses the modules, as DKMS's key is not enrolled"),
+                &import,
+            ),
+            None => report.note(
+                what,
+                format!("{reason} requires them, and {certificate} is no certificate in DER"),
+                "name that of DKMS's key by mok_certificate in /etc/dkms/framework.conf.d/",
+            ),
+        }
+    } else {
+        report.note(
+            what,
+            format!("{reason} refuses modules without a key that it trusts"),
+            "install rnbd-dkms, which signs them; `modinfo -F signer rtrs` names the key",
+        );
     }
 }
 
@@ -342,6 +390,37 @@ fn table(system: &System, report: &mut Report) {
             }
         }
         Err(failure) => report.wrong("rnbdtab", failure.message, &advice),
+    }
+}
+
+/// The keys that rnbdtab and the export rules name are there.
+fn keys(system: &System, report: &mut Report) {
+    let table = attach::read(system).unwrap_or_default();
+    let rules = system.value(EXPORTS).unwrap_or_default();
+    let entries = table.entries.into_iter();
+    let mut names: Vec<String> = entries.filter_map(|entry| entry.options.key).collect();
+
+    names.extend(RuleList::parse(&rules).unwrap_or_default().keys());
+    names.sort();
+    names.dedup();
+    let loaded = keys::loaded(system);
+
+    for name in names {
+        match keys::read(system, &name) {
+            Ok(_) => report.ok("key", keys::file(&name)),
+            Err(failure) if failure.exit == Exit::NotFound && loaded.contains(&name) => {
+                report.note(
+                    "key",
+                    format!("the kernel has {name}, but there is no file of it"),
+                    "it is gone after a reboot: copy the file from the other machine",
+                );
+            }
+            Err(failure) => report.wrong(
+                "key",
+                failure.message,
+                failure.advice.as_deref().unwrap_or_default(),
+            ),
+        }
     }
 }
 

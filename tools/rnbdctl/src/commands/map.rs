@@ -32,6 +32,7 @@ use crate::{
         Failure,
         Result, //
     },
+    keys,
     kmsg::Mark,
     output,
     system::System, //
@@ -55,6 +56,8 @@ pub(super) struct Request<'a> {
     pub(super) paths: &'a [String],
     /// Port of the server.
     pub(super) port: Option<u16>,
+    /// Name of the key to prove.
+    pub(super) key: Option<&'a str>,
     /// How to open it.
     pub(super) access: Access,
     /// Number of poll queues.
@@ -64,7 +67,11 @@ pub(super) struct Request<'a> {
 impl Request<'_> {
     /// Returns the line for `map_device`, or what is wrong with it.
     pub(super) fn line(&self, cpus: u32) -> std::result::Result<String, String> {
-        for (what, value) in [("session", self.session), ("device path", self.device_path)] {
+        for (what, value) in [
+            ("session", self.session),
+            ("device path", self.device_path),
+            ("key", self.key.unwrap_or_default()),
+        ] {
             if value.contains(|c: char| c.is_ascii_whitespace()) {
                 return Err(format!("the {what} '{value}' contains white space"));
             }
@@ -88,6 +95,9 @@ impl Request<'_> {
         if let Some(queues) = self.polled {
             line += &format!(" nr_poll_queues={queues}");
         }
+        if let Some(key) = self.key {
+            line += &format!(" key={key}");
+        }
         // The driver's own grammar, for a better message than its EINVAL.
         match MapOptions::parse(line.as_bytes(), cpus) {
             Ok(_) => Ok(line),
@@ -101,6 +111,9 @@ impl Request<'_> {
         let line = self.line(cpus(system)).map_err(|reason| {
             Failure::new(Exit::Usage, reason).advise("see `rnbdctl map --help`")
         })?;
+        if let Some(key) = self.key {
+            keys::load_if_missing(system, key)?;
+        }
         let log = Mark::now(system);
 
         if let Err(e) = system.write(MAP_DEVICE, &line) {
@@ -188,6 +201,7 @@ pub(super) fn map(system: &System, options: &Map, json: bool) -> Result<String> 
         device_path: &options.device_path,
         paths: &options.paths,
         port: options.port,
+        key: options.key.as_deref(),
         access: options.access,
         polled: options.polled,
     };
@@ -285,6 +299,7 @@ mod tests {
             device_path: "/dev/ram0",
             paths,
             port: None,
+            key: None,
             access: PLAIN,
             polled: None,
         }
@@ -302,11 +317,13 @@ mod tests {
         all.port = Some(4321);
         all.access.migration = true;
         all.polled = Some(-1);
+        all.key = Some("web1");
         assert_eq!(
             all.line(4).as_deref(),
             Ok(
                 "sessname=s1 path=ip:10.0.0.1@ip:10.0.0.2 path=ip:fd00::2 path=gid:fe80::1 \
-                device_path=/dev/ram0 dest_port=4321 access_mode=migration nr_poll_queues=-1"
+                device_path=/dev/ram0 dest_port=4321 access_mode=migration nr_poll_queues=-1 \
+                key=web1"
             )
         );
         assert_eq!(
@@ -329,6 +346,8 @@ mod tests {
         assert!(wrong(&|r| r.session = "a path=ip:1.2.3.4").contains("white space"));
         assert!(wrong(&|r| r.device_path = "a access_mode=ro").contains("white space"));
         assert!(wrong(&|r| r.polled = Some(3)).contains("nr_poll_queues"));
+        assert!(wrong(&|r| r.key = Some("a/b")).contains("key: 'a/b' is not"));
+        assert!(wrong(&|r| r.key = Some("a access_mode=ro")).contains("white space"));
         for path in ["", "host", "10.0.0.300", "a@b", "10.0.0.1@", "tcp:10.0.0.1"] {
             let paths = [path.to_owned()];
 

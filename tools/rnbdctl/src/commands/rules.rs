@@ -33,6 +33,7 @@ use crate::{
         Failure,
         Result, //
     },
+    keys,
     output::{
         self,
         cell, //
@@ -71,6 +72,10 @@ pub(super) fn rules(system: &System, action: &RulesAction, json: bool) -> Result
             need_rules(system)?;
             let list = read(system, file)?;
 
+            // Before the rules admit anybody who has to prove them.
+            for key in list.keys() {
+                keys::load_if_missing(system, &key)?;
+            }
             path::write(
                 system,
                 EXPORT_RULES,
@@ -124,7 +129,11 @@ fn check(system: &System, options: &CheckRules, json: bool) -> Result<String> {
     let devices = block_devices(system);
 
     if let (Some(session), Some(from)) = (&options.session, &options.from) {
-        let decisions = list.decide(&client(session, from)?, &devices);
+        let decisions = list.decide(
+            &client(session, from, options.key.as_deref())?,
+            &devices,
+            |path| system.exists(path),
+        );
 
         if json {
             return output::json([("decisions", &decisions)]);
@@ -149,7 +158,7 @@ fn check(system: &System, options: &CheckRules, json: bool) -> Result<String> {
     Ok(effect_table(&effects))
 }
 
-fn client<'a>(session: &'a str, from: &str) -> Result<ClientIdentity<'a>> {
+fn client<'a>(session: &'a str, from: &str, key: Option<&str>) -> Result<ClientIdentity<'a>> {
     let wrong = |what: String| Failure::new(Exit::Usage, what);
     let session = SessName::new(session.as_bytes())
         .map_err(|_| wrong(format!("no session can have the name '{session}'")))?;
@@ -158,9 +167,12 @@ fn client<'a>(session: &'a str, from: &str) -> Result<ClientIdentity<'a>> {
         .or_else(|_| Addr::parse(from.as_bytes()))
         .map_err(|e| wrong(format!("'{from}' {e}")))?;
 
+    let key = key.map(keys::check_name).transpose()?;
+
     Ok(ClientIdentity {
         session,
         peer: peer.into(),
+        key,
     })
 }
 

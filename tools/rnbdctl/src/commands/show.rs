@@ -92,6 +92,7 @@ fn show_session(session: Session) -> String {
         ("session", Some(session.name)),
         ("side", Some(session.side.as_str().into())),
         ("devices", Some(session.devices.join(" "))),
+        ("key", session.key),
         ("policy", session.policy),
         (
             "reconnects",

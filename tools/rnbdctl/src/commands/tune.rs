@@ -15,7 +15,10 @@ use crate::{
         Failure,
         Result, //
     },
-    model::Side,
+    model::{
+        self,
+        Side, //
+    },
     output,
     system::System, //
 };
@@ -113,6 +116,32 @@ fn seconds(text: &str) -> Result<String> {
         Failure::new(Exit::Usage, format!("'{text}' is no number of seconds"))
             .advise("give a number of seconds, or off"),
     )
+}
+
+/// Lowers `fast_io_fail_tmo` of all sessions of the client to this limit. What waits already
+/// waits that long from now.
+pub(super) fn limit_waiting(system: &System, limit: u32) -> Result<String> {
+    let mut result = Ok(String::new());
+
+    for session in model::sessions(system) {
+        // The C driver has no limit that could be lowered.
+        let Some(now) = session.fast_io_fail_tmo else {
+            continue;
+        };
+
+        if now.parse().is_ok_and(|seconds: u32| seconds <= limit) {
+            continue;
+        }
+        let one = set(
+            system,
+            &session.name,
+            "fast_io_fail_tmo",
+            &limit.to_string(),
+        );
+
+        result = result.and(one);
+    }
+    result
 }
 
 /// Writes to a file of a session.

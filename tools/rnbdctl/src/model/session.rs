@@ -24,6 +24,8 @@ pub(crate) struct Session {
     pub(crate) name: String,
     /// Names of its devices: mapped ones of a client, exported ones of a server.
     pub(crate) devices: Vec<String>,
+    /// Name of the key that both sides have proven, `(none)` without one; not with the C driver.
+    pub(crate) key: Option<String>,
     /// How paths are chosen; clients only.
     pub(crate) policy: Option<String>,
     /// Attempts to connect a lost path, -1 for no limit; clients only.
@@ -77,6 +79,7 @@ fn read(system: &System, side: Side, name: String) -> Session {
     Session {
         side,
         devices: Vec::new(),
+        key: value("key"),
         policy: value("mpath_policy").map(|text| stats::policy(&text)),
         max_reconnect_attempts: value("max_reconnect_attempts").and_then(|text| text.parse().ok()),
         fast_io_fail_tmo: value("fast_io_fail_tmo"),

@@ -62,8 +62,13 @@ impl Machine {
         machine
     }
 
-    /// Writes a file.
+    /// Writes a file of text.
     pub fn file(&self, path: &str, content: &str) {
+        self.bytes(path, content.as_bytes());
+    }
+
+    /// Writes a file.
+    pub fn bytes(&self, path: &str, content: &[u8]) {
         let path = self.path(path);
 
         fs::create_dir_all(path.parent().expect("a parent")).expect("a directory");
@@ -130,6 +135,7 @@ impl Machine {
         );
         self.file(&format!("{directory}/max_reconnect_attempts"), "-1\n");
         self.file(&format!("{directory}/fast_io_fail_tmo"), "120\n");
+        self.file(&format!("{directory}/key"), "(none)\n");
         self.file(&format!("{directory}/add_path"), "Usage: ...\n");
         self.directory(&format!("{directory}/paths"));
     }
