@@ -1,17 +1,22 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """The bench as a plugin of pytest: options, fixtures, distribution, results.
 
-A test that asks for one of `GUESTS` gets guests.  Marks say with which kernels and which
-drivers it runs:
+A test that asks for one of `combinations.GUESTS` gets guests.  Marks say with which kernels
+and which drivers it runs:
 
     @pytest.mark.kernels("stock", "sanitize")
     @pytest.mark.drivers("rust-c", "c-rust", "rust-rust")   # client-server
     @pytest.mark.fabrics("rxe", "siw")
+    @pytest.mark.cpus(4)                                    # of `loopback`, for a whole file
 
 Without marks: Rust on both sides, over soft-RoCE, on the stock kernel, and with
 `--long` on the sanitizing one as well, where everything takes ten times as long.
 Soft iWARP is for Rust on both sides, and with `--long` only.  So are the C drivers on both
 sides.
+
+A pair of guests has different kernels with a mark such as
+
+    @pytest.mark.kernels("7.3-arm64+stock")   # initiator+target
 
 With `-n 2`, tests run in two processes (`rnbdbench/schedule.py`), the workers of
 pytest-xdist; the process that was started only distributes them and reports.
@@ -26,26 +31,19 @@ from typing import Any
 
 import pytest
 
+from rnbdbench import combinations
 from rnbdbench import settings
-from rnbdbench import table
+from rnbdbench.debian import Debians
 from rnbdbench.lab import Lab
 from rnbdbench.lab import Pair
 from rnbdbench.logs import LogFolder
 from rnbdbench.rnbd import Device
 from rnbdbench.schedule import Batch
 from rnbdbench.schedule import Scheduler
+from rnbdbench.specification import CPUS
 
 ORDER = ["static", "host", "loopback", "pair"]
 """Folders, the cheap tests first."""
-
-GUESTS = ["loopback", "pair", "two_links"]
-"""Fixtures that provide guests, in the order of running."""
-
-BARE_KERNEL = "bare_kernel"
-"""The argument that gives a test the name of a kernel, for which it boots what it needs."""
-
-COMPILERS = 10
-"""Nice value of tests without guests: compilers use what processor time guests leave."""
 
 _items_key = pytest.StashKey[list[pytest.Item]]()
 _lab_key = pytest.StashKey[Lab]()
@@ -69,101 +67,22 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "kernels(name, …): kernels to run on")
     config.addinivalue_line("markers", "drivers(client-server, …): driver sets to run with")
     config.addinivalue_line("markers", "fabrics(name, …): kinds of RDMA to run over")
-
-
-def _arguments(metafunc: pytest.Metafunc, mark: str, default: list[str]) -> list[str]:
-    found = metafunc.definition.get_closest_marker(mark)
-    return list(found.args) if found else default
-
-
-def _kernels(metafunc: pytest.Metafunc) -> list[str]:
-    """Returns the kernels to run on.
-
-    A kernel of the table runs a test that names it, if it is prepared.  If `--kernel`
-    selects it, it is like `stock`.
-    """
-    kernels = _arguments(metafunc, "kernels", list(settings.OWN))
-    only = metafunc.config.getoption("kernel")
-    if only:
-        like = "stock" if only in table.names() else only
-        return [only] if {only, like} & {*kernels} else []
-    prepared = settings.available_kernels()
-    return [kernel for kernel in kernels if kernel in settings.OWN or kernel in prepared]
-
-
-def _fabrics(metafunc: pytest.Metafunc, drivers: str) -> list[str]:
-    fabrics = _arguments(metafunc, "fabrics", ["rxe"])
-    only = metafunc.config.getoption("fabric")
-    if only:
-        asked = metafunc.definition.get_closest_marker("fabrics")
-        fabrics = [only] if only in fabrics or not asked else []
-    # The C drivers need immediates, which soft iWARP does not have.
-    possible = {"rxe", "siw"} if drivers == "rust-rust" else {"rxe"}
-    return [fabric for fabric in fabrics if fabric in possible]
-
-
-def _name(combination: tuple[str, ...]) -> str:
-    *rest, fabric = combination
-    return "-".join(rest if fabric == "rxe" else combination)
-
-
-def _marks(metafunc: pytest.Metafunc, combination: tuple[str, ...]) -> list[pytest.MarkDecorator]:
-    """Marks a combination that needs `--long`, unless an option selects it."""
-    kernel, client, server, fabric = combination
-    option = metafunc.config.getoption
-    slow = kernel == "sanitize" and not option("kernel")
-    foreign = (client, server) == ("c", "c") and not option("drivers")
-    other = fabric == "siw" and not option("fabric")
-    return [pytest.mark.long] if slow or foreign or other else []
+    config.addinivalue_line("markers", "cpus(number): CPUs of the guest, for tests with one")
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Makes one test for each combination of kernel, drivers and fabric."""
-    if BARE_KERNEL in metafunc.fixturenames:
-        metafunc.parametrize(BARE_KERNEL, _kernels(metafunc))
-    for fixture in GUESTS:
-        if fixture not in metafunc.fixturenames:
-            continue
-        kernels = _kernels(metafunc)
-        drivers = _arguments(metafunc, "drivers", ["rust-rust"])
-        instead = metafunc.config.getoption("drivers")
-        if instead:
-            drivers = [instead]
-        combinations = [
-            (kernel, *pair.split("-"), fabric)
-            for kernel in kernels
-            for pair in drivers
-            for fabric in _fabrics(metafunc, pair)
-            # On the sanitizing kernel, the C drivers cause reports of their own. For other
-            # kernels they are not built.
-            if kernel == "stock" or pair == "rust-rust"
-        ]
-        parameters = [
-            pytest.param(made, marks=_marks(metafunc, made)) for made in combinations
-        ]
-        metafunc.parametrize(fixture, parameters, indirect=True, ids=map(_name, combinations))
-
-
-def _guests(item: pytest.Item) -> tuple[str, ...] | None:
-    """Returns the fixture that provides a test's guests, and its parameters, if it has any."""
-    values = getattr(getattr(item, "callspec", None), "params", {})
-    if not isinstance(values.get(BARE_KERNEL, ""), str):
-        return ()
-    for fixture in GUESTS:
-        if fixture in values:
-            # No tuple if `--kernel` leaves the test without guests.
-            return (fixture, *values[fixture]) if isinstance(values[fixture], tuple) else ()
-    return None
+    combinations.parametrize(metafunc)
 
 
 def _rank(item: pytest.Item) -> tuple[int, str, int]:
     folder = ORDER.index(item.path.relative_to(settings.TESTING).parts[0])
-    guests = _guests(item)
+    guests = combinations.guests(item)
     if not guests:
         return folder, "", 0
     fixture, *parameters = guests
     # Stock before sanitize, and tests with the same guests next to each other.
-    return folder, "-".join(parameters).replace("stock", "0"), GUESTS.index(fixture)
+    return folder, "-".join(parameters).replace("stock", "0"), combinations.GUESTS.index(fixture)
 
 
 @pytest.hookimpl(trylast=True)
@@ -172,7 +91,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
     It runs after `-k` and the like, so it counts the long tests among those selected.
     """
-    items[:] = [item for item in items if _guests(item) != ()]
+    items[:] = [item for item in items if combinations.guests(item) != ()]
     items.sort(key=_rank)
     if not config.getoption("long"):
         long = [item for item in items if item.get_closest_marker("long")]
@@ -183,14 +102,14 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 def _batch_key(item: pytest.Item) -> tuple[object, ...]:
     """Returns the key of a test's batch: its file and its guests."""
-    return item.path, _guests(item)
+    return item.path, combinations.guests(item)
 
 
 def _batches(items: list[pytest.Item]) -> list[Batch]:
     """Returns all batches: those without guests first, then those that take longest."""
     batches: dict[object, Batch] = {}
     for index, item in enumerate(items):
-        guests = _guests(item)
+        guests = combinations.guests(item)
         # Two guests of the sanitizing kernel take all of two processors.
         alone = guests is not None and guests[0] != "loopback" and "sanitize" in guests
         batch = batches.setdefault(_batch_key(item), Batch(guests, alone))
@@ -246,8 +165,9 @@ def lab(pytestconfig: pytest.Config) -> Iterator[Lab]:
 
 
 def _require(kernel: str) -> None:
-    if kernel not in settings.available_kernels():
-        pytest.skip(f"no kernel {kernel} is prepared")
+    for name in settings.ends(kernel):
+        if name not in settings.available_kernels():
+            pytest.skip(f"no kernel {name} is prepared")
 
 
 @pytest.fixture
@@ -256,7 +176,8 @@ def loopback(lab: Lab, request: pytest.FixtureRequest) -> Pair:
     kernel, client, server, fabric = request.param
     _require(kernel)
     assert client == server, "one guest cannot hold two driver sets"
-    return lab.loopback(kernel, client, fabric)
+    mark = request.node.get_closest_marker("cpus")
+    return lab.loopback(kernel, client, fabric, cpus=mark.args[0] if mark else CPUS)
 
 
 @pytest.fixture
@@ -276,9 +197,17 @@ def two_links(lab: Lab, request: pytest.FixtureRequest) -> Pair:
 
 
 @pytest.fixture
+def debians(lab: Lab, request: pytest.FixtureRequest) -> Debians:
+    """Two Debian machines joined by a cable, with the packages of build/deb."""
+    kernel, client, server, fabric = request.param
+    assert (kernel, client, server, fabric) == ("stock", "rust", "rust", "rxe"), request.param
+    return lab.debians()
+
+
+@pytest.fixture
 def device(request: pytest.FixtureRequest) -> Device:
     """A RAM disk of the target, mapped; the server and the client are loaded for it."""
-    (guests,) = (name for name in GUESTS if name in request.fixturenames)
+    (guests,) = (name for name in combinations.GUESTS if name in request.fixturenames)
     bench: Pair = request.getfixturevalue(guests)
     return bench.map()
 
@@ -290,7 +219,9 @@ def pytest_runtest_protocol(
     """Notes whether a test is the last one of its batch."""
     item.stash[_last_key] = nextitem is None or _batch_key(nextitem) != _batch_key(item)
     if hasattr(item.config, "workerinput"):
-        os.setpriority(os.PRIO_PROCESS, 0, 0 if _guests(item) else COMPILERS)
+        # Compilers use what processor time the guests of the other worker leave.
+        policy = os.SCHED_OTHER if combinations.guests(item) else os.SCHED_IDLE
+        os.sched_setscheduler(0, policy, os.sched_param(0))
     return (yield)
 
 

@@ -95,12 +95,13 @@ def units(program: Path, tmp_path: Path) -> Units:
 
 
 def test_systemd_accepts_the_units(units: Units) -> None:
-    """Those of a table, with the drop-in of nofail, and that of the server."""
+    """Those of a table, with the drop-in of nofail, and the others."""
     result = units.generate(TAB)
     assert (result.returncode, result.stdout) == (0, "")
     assert units.started() == {"rnbd-attach@data.service", "rnbd-attach@my-log.service"}
     names = ("data", "my-log", "hand")
-    units.verify(*(f"rnbd-attach@{name}.service" for name in names), "rnbd-server.service")
+    attach = (f"rnbd-attach@{name}.service" for name in names)
+    units.verify(*attach, "rnbd-server.service", "rnbd-shutdown.service")
 
 
 def test_units_link_to_an_installed_file(units: Units) -> None:

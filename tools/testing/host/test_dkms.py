@@ -5,6 +5,7 @@ The tests use a copy of the scripts whose absolute folders are below a temporary
 programs that replace those of Debian.
 """
 
+import os
 import re
 import shutil
 import subprocess
@@ -41,7 +42,8 @@ class Machine:
         for script in self.scripts.iterdir():
             text = script.read_text()
             text = text.replace("PATH=", f"PATH={self.programs}:")
-            text = re.sub(r"(?<=[= ])/(lib/modules|usr/src|var/cache)", rf"{folder}/\1", text)
+            moved = "lib/modules|usr/src|var/cache|var/lib/dkms|etc/dkms|sys/firmware"
+            text = re.sub(rf"(?<=[= ])/({moved})", rf"{folder}/\1", text)
             script.write_text(text)
         self.pretend("rustc", f"echo '{COMPILER}'")
         self.pretend("df", "echo 9999M")
@@ -128,7 +130,9 @@ def test_a_full_disk(machine: Machine) -> None:
 
 
 def test_metadata_that_is_there_needs_no_source(machine: Machine) -> None:
-    machine.metadata.mkdir(parents=True)
+    types = machine.metadata / "rust/bindings/types"
+    types.parent.mkdir(parents=True)
+    types.touch()
     made_of = machine.metadata / "made-of"
     made_of.write_text(f"7.3.12-1, {COMPILER}\n")
     machine.versions["linux-source-7.3"] = "7.3.13-1"
@@ -192,7 +196,9 @@ def test_what_the_newest_kernel_lacks_is_said(dkms: Machine) -> None:
     ("release", "command"),
     [
         ("7.10.1+deb13-amd64", "apt-get install rnbd-dkms"),
-        ("6.12.43+deb13-amd64", "apt-get install -t trixie-backports linux-image-amd64"),
+        ("6.12.43+deb13-amd64", "apt-get install -t trixie-backports linux-image-amd64 "),
+        ("6.12.43+deb13-rt-amd64", "apt-get install -t trixie-backports linux-image-rt-amd64 "),
+        ("6.1.0-37-cloud-amd64", "apt-get install -t trixie-backports linux-image-cloud-amd64 "),
     ],
 )
 def test_a_newest_kernel_of_another_series_is_named(
@@ -203,3 +209,46 @@ def test_a_newest_kernel_of_another_series_is_named(
     (modules / release / "kernel").mkdir(parents=True)
     (line,) = dkms.run("install-missing", "1").stderr.splitlines()
     assert f"kernel {release}: this version does not support it; mend it with: {command}" in line
+
+
+@pytest.mark.parametrize("own", [False, True], ids=["made-by-dkms", "own"])
+def test_a_key_that_is_not_enrolled_is_named(dkms: Machine, own: bool) -> None:
+    """With Secure Boot only."""
+    key = dkms.folder / ("root/own.der" if own else "var/lib/dkms/mok.pub")
+    settings = dkms.folder / "etc/dkms/framework.conf.d"
+    variables = dkms.folder / "sys/firmware/efi/efivars"
+    for made in (key.parent, settings, variables):
+        made.mkdir(parents=True)
+    key.touch()
+    if own:
+        (settings / "key.conf").write_text(f'# mok_certificate=/x\nmok_certificate="{key}"\n')
+    dkms.pretend("mokutil", f'[ "$2" = {key} ] && cat {dkms.folder}/answer')
+    answer = dkms.folder / "answer"
+    secure = variables / "SecureBoot-8be4df61-93ca-11d2-aa0d-00e098032b8c"
+
+    answer.write_text(f"{key} is not enrolled\n")
+    secure.write_bytes(b"\6\0\0\0\1")
+    (line,) = dkms.run("install-missing", "1").stderr.splitlines()
+    assert line.endswith(f"mend it with: apt-get install mokutil && mokutil --import {key} && reboot")
+    answer.write_text(f"{key} is already enrolled\n")
+    assert dkms.run("install-missing", "1").stderr == ""
+    answer.write_text("")
+    secure.write_bytes(b"\6\0\0\0\0")
+    assert dkms.run("install-missing", "1").stderr == ""
+
+
+def test_the_bindings_are_those_of_the_kernel_build(tmp_path: Path) -> None:
+    """Made against the folder that DKMS builds against, which has less than the kernel's own."""
+    build, modules = (Path(os.environ[f"RNBD_STOCK_{name}"]) for name in ("BUILD", "RUST"))
+    folder, made = tmp_path / "folder", tmp_path / "bindings_generated.rs"
+    (folder / "scripts").mkdir(parents=True)
+    for name in ("arch", "include"):
+        (folder / name).symlink_to(build / name)
+    script = f". {TREE}/tools/deb/dkms/metadata.sh && add_rust_metadata {folder} {build} /- {build}"
+    subprocess.run(["bash", "-euc", script], check=True)
+    bindings = TREE / "rtrs/bindings"
+    subprocess.run(
+        ["sh", bindings / "bindgen.sh", folder, "headers", bindings / "bindings.h", made, f"{made}.d"],
+        check=True,
+    )
+    assert made.read_text() == (modules / "rtrs/bindings/bindings_generated.rs").read_text()

@@ -7,7 +7,7 @@ from typing import cast
 
 from rnbdbench import drivers
 from rnbdbench.guest import Guest
-from rnbdbench.guest import Specification
+from rnbdbench.specification import Specification
 
 LOADED = "rtrs\nrnbd_server\nrnbd_client\n"
 

@@ -77,10 +77,31 @@ def test_packages_depend_on_their_kernel_and_on_compilers(folder: Path) -> None:
     assert "rnbd-dkms" in words(modules["Conflicts"])
     assert packages["rnbd-dkms"]["Architecture"] == "all"
     # What builds them here builds them there.
-    here = set(re.findall(r"^[a-z].*", (TREE / "tools/build/packages-build").read_text(), re.M))
+    here = {"gcc-14", *re.findall(r"^[a-z].*", (TREE / "tools/build/packages-build").read_text(), re.M)}
     there = words(packages["rnbd-dkms"]["Depends"])
     assert {name for name in there if not name.startswith(("linux-source-", "$"))} <= here
     assert {"rustc", "rust-src", "bindgen", "gcc-14", "linux-source-7.3"} <= there
+
+
+@pytest.mark.parametrize(
+    ("release", "architecture"),
+    [
+        ("7.3.12+deb13-rt-amd64", "amd64"),
+        ("7.3.12+deb13-arm64", "arm64"),
+        ("7.3.12+deb13-arm64-16k", "arm64"),
+        ("7.2.13+deb14-cloud-arm64", "arm64"),
+    ],
+)
+def test_modules_have_the_architecture_of_their_kernel(
+    tmp_path: Path, release: str, architecture: str
+) -> None:
+    variables = {"RNBD_STOCK_RELEASE": release, "RNBD_VERSION": VERSION, "RNBD_SECONDS": "0"}
+    made = tmp_path / "rnbd"
+    subprocess.run(
+        [TREE / "tools/build/deb-source.sh", made, ""], env={**os.environ, **variables}, check=True
+    )
+    modules = control(made)[f"rnbd-modules-{release}"]
+    assert modules["Architecture"] == architecture
 
 
 def test_changelog_has_version_and_maintainer(folder: Path) -> None:
@@ -118,7 +139,8 @@ def test_the_source_is_what_is_compiled_and_nothing_else(folder: Path) -> None:
         capture_output=True,
         text=True,
     ).stdout.split()
-    scripts = {"prepare", "check.sh", "kernel.sh", "remove", "install-missing", "rust-metadata.sh"}
+    scripts = {"prepare", "check.sh", "kernel.sh", "metadata.sh", "remove", "install-missing"}
+    scripts.add("rust-metadata.sh")
     wanted = {*map(Path, tracked), *(Path("dkms") / name for name in scripts)}
     assert found == wanted
 

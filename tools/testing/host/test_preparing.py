@@ -117,6 +117,7 @@ def scripts() -> Iterator[Scripts]:
         "7.3.12+deb13+1-amd64",
         "7.3.4+deb13-cloud-amd64",
         "7.2.12+deb13-rt-arm64",
+        "7.2.12+deb14-rt-arm64",
         "7.3.4+deb13-arm64-16k",
     ],
 )
@@ -130,6 +131,7 @@ def test_releases_of_the_table_are_taken(scripts: Scripts, release: str) -> None
     [
         "6.12.43+deb13-amd64",
         "7.30.1+deb13-amd64",
+        "7.3.4+deb12-amd64",
         "7.3.4+deb13-riscv64",
         "7.3.4-arch1-1",
         "7.3-amd64-unsigned",
@@ -146,16 +148,18 @@ def test_other_kernels_are_refused(scripts: Scripts, release: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("version", "kernel", "architecture"),
+    ("version", "kernel", "architecture", "root"),
     [
-        ("newest", "7.3-amd64", "amd64"),
-        ("newest-rt-arm64", "7.3-rt-arm64", "arm64"),
-        ("7.2-arm64-16k", "7.2-arm64-16k", "arm64"),
-        ("7.2.12+deb13-cloud-amd64", "7.2-cloud-amd64", "amd64"),
+        ("newest", "7.3-amd64", "amd64", "root-"),
+        ("newest-rt-arm64", "7.3-rt-arm64", "arm64", "root-trixie-arm64-"),
+        ("7.2-arm64-16k", "7.2-arm64-16k", "arm64", "root-trixie-arm64-"),
+        ("7.2.12+deb13-cloud-amd64", "7.2-cloud-amd64", "amd64", "root-"),
+        ("7.2-sid-amd64", "7.2-sid-amd64", "amd64", "root-sid-amd64-"),
+        ("7.2.12+deb14-rt-amd64", "7.2-forky-rt-amd64", "amd64", "root-forky-amd64-"),
     ],
 )
 def test_kernels_have_short_names(
-    scripts: Scripts, version: str, kernel: str, architecture: str
+    scripts: Scripts, version: str, kernel: str, architecture: str, root: str
 ) -> None:
     """A release has one, too, and the newest release of each kernel is remembered."""
     (scripts.cache / f"kernel-release-{kernel}").write_text("remembered\n")
@@ -166,9 +170,18 @@ def test_kernels_have_short_names(
     assert result.returncode == 0, result.stderr
     names, made = result.stdout.splitlines()
     assert names == f"{kernel} {architecture}"
-    release, root = made.split()
+    release, folder = made.split()
     assert release == ("remembered" if "+" not in version else version)
-    assert ("root-arm64-" in root) == (architecture == "arm64")
+    assert re.fullmatch(f"{root}[0-9a-f]{{12}}", Path(folder).name), folder
+
+
+def test_a_release_is_of_the_suite_that_had_it_last(scripts: Scripts) -> None:
+    """Kernels of sid and of the next release have the same names."""
+    release = "7.2.13+deb14-amd64"
+    (scripts.cache / "kernel-release-7.2-forky-amd64").write_text("7.2.12+deb14-amd64\n")
+    (scripts.cache / "kernel-release-7.2-sid-amd64").write_text(f"{release}\n")
+    result = scripts.run("for-release", release, "sh", "-c", "echo $RNBD_KERNEL")
+    assert result.stdout == "7.2-sid-amd64\n", result.stderr
 
 
 def test_an_unreachable_mirror_is_named(scripts: Scripts) -> None:
@@ -322,7 +335,7 @@ def test_installing_the_newest_needs_to_know_its_release(scripts: Scripts) -> No
 
 
 def test_distclean_removes_only_what_it_made(scripts: Scripts) -> None:
-    names = "apt.options apt-amd64/x source-1/x guest-arm64-1/x kernel-release-7.3-amd64 root-1.lock fuzz/x bench/x build-1/x log/x cargo/x mine"
+    names = "apt.options apt-trixie-amd64/x source-1/x guest-arm64-1/x kernel-release-7.3-amd64 root-1.lock fuzz/x bench/x build-1/x log/x cargo/x mine"
     for name in names.split():
         path = scripts.cache / name
         path.parent.mkdir(exist_ok=True)

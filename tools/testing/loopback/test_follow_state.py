@@ -3,17 +3,12 @@
 
 from rnbdbench import disks
 from rnbdbench import uevents
-from rnbdbench.disks import PAGE
 from rnbdbench.file_disk import FileDisk
 from rnbdbench.lab import Pair
 from rnbdbench.marks import REMOVES_DISKS
 
 FOLLOWED = 15.0
 """Seconds until the initiator's disk has a new state: a heartbeat, and a margin."""
-
-
-def _write(node: str) -> str:
-    return f"dd if=/dev/zero of={node} bs={PAGE} count=1 oflag=direct conv=notrunc status=none"
 
 
 def test_a_disk_is_read_only_while_that_of_the_target_is(loopback: Pair) -> None:
@@ -23,14 +18,14 @@ def test_a_disk_is_read_only_while_that_of_the_target_is(loopback: Pair) -> None
     device = loopback.map(disk)
     with uevents.recorded(guest) as events:
         guest.run(f"blockdev --setro {disk}")
-        result = guest.run(_write(device.node), check=False)
+        result = guest.run(disks.write_block(device.node), check=False)
         assert result.code != 0
         guest.wait_until(lambda: device.read("ro") == "1", "the disk to be read-only", FOLLOWED)
         events.wait_for(device.name, "DISK_RO=1")
         guest.run(f"blockdev --setrw {disk}")
         guest.wait_until(lambda: device.read("ro") == "0", "the disk to be writable", FOLLOWED)
         events.wait_for(device.name, "DISK_RO=0")
-    guest.run(_write(device.node))
+    guest.run(disks.write_block(device.node))
     assert device.unmap() is None
 
 
@@ -44,7 +39,7 @@ def test_a_disk_with_other_blocks_is_stopped(loopback: Pair) -> None:
         lambda: device.read("rnbd/state") == "closed", "the disk to be stopped", FOLLOWED
     )
     assert f"{device.name}: the server's device has larger blocks now" in guest.output("dmesg")
-    assert guest.run(_write(device.node), check=False).code != 0
+    assert guest.run(disks.write_block(device.node), check=False).code != 0
     assert device.unmap() is None
     assert loopback.target.exports() == []
     again = loopback.initiator.map(disk.node)
@@ -53,7 +48,7 @@ def test_a_disk_with_other_blocks_is_stopped(loopback: Pair) -> None:
 
 
 def test_a_disk_is_offline_without_its_device(loopback: Pair) -> None:
-    """A device that lost its size with the path is lost, not empty; it comes back by hand."""
+    """A device that lost its size with the path is lost, not empty, and comes back with it."""
     guest = loopback.target.guest
     disk = FileDisk.make(guest, 16)
     device = loopback.map(disk.node)
@@ -67,11 +62,9 @@ def test_a_disk_is_offline_without_its_device(loopback: Pair) -> None:
         device.wait_for_state("closed")
         assert device.read("size") == size
         guest.run(f"losetup {disk.node} {disk.file}")
-        remap = f"/sys/block/{device.name}/rnbd/remap_device"
-        assert guest.write(remap, "1") is None
         events.wait_for(device.name, "ACTION=online")
     assert device.read("rnbd/state") == "open"
-    guest.run(_write(device.node))
+    guest.run(disks.write_block(device.node))
     assert device.unmap() is None
 
 
@@ -93,13 +86,13 @@ def test_another_disk_under_the_same_name_is_refused(loopback: Pair) -> None:
         lambda: f"{device.name}: the server's device is another disk now" in guest.output("dmesg"),
         "the refusal",
     )
-    assert guest.run(_write(device.node), check=False).code != 0
+    assert guest.run(disks.write_block(device.node), check=False).code != 0
     assert guest.write(remap, "1") == "ESTALE"
     assert loopback.target.exports() == []
 
     guest.run(f"ln -sf {first} {name}")
     assert guest.write(remap, "1") is None
     assert device.read("rnbd/state") == "open"
-    guest.run(_write(device.node))
+    guest.run(disks.write_block(device.node))
     assert device.unmap() is None
     guest.run(f"rm {name}")

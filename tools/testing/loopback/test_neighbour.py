@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Two disks of one session, one of which hangs: the other one does not notice."""
+"""Two disks of one session, one of which hangs or fails: the other one does not notice."""
 
 import pytest
 
 from rnbdbench import dmesg
 from rnbdbench import fio
+from rnbdbench.commands import Job
 from rnbdbench.guest import Guest
-from rnbdbench.guest import Job
 from rnbdbench.lab import Pair
 from rnbdbench.rnbd import Device
 from rnbdbench.rnbd import MAP_DEVICE
@@ -47,13 +47,17 @@ class Disks:
         file = f"/sys/block/{self.hung.name}/queue/io_timeout"
         assert self.guest.write(file, str(PERIOD_MS)) is None
 
-    def begin_full_queue(self, rw: str = "randread") -> Job:
-        """Starts as many requests as the disk takes."""
-        job = self.guest.begin(
+    def begin_io(self, rw: str) -> Job:
+        """Starts as many requests as the disk takes; they end at the first error."""
+        return self.guest.begin(
             f"taskset -c 0 fio --name=full --thread --filename={self.hung.node} --direct=1"
             f" --ioengine=io_uring --rw={rw} --bs=4k --size={MEGABYTES}m --iodepth={FULL}"
             " --minimal"
         )
+
+    def begin_full_queue(self, rw: str = "randread") -> Job:
+        """Starts as many requests as the disk takes, which hangs."""
+        job = self.begin_io(rw)
         self.guest.wait_until(lambda: self.in_flight() > 8, "the queue to fill")
         return job
 
@@ -151,6 +155,23 @@ def test_a_flush_that_hangs(loopback: Pair) -> None:
     disks.below.go_on()
     disks.hung.wait_for_state("open")
     assert disks.path_was_kept()
+
+
+def test_a_disk_that_fails(disks: Disks) -> None:
+    """Its errors are those of its own requests, and end when it works again."""
+    load = fio.begin_verify(disks.guest, disks.neighbour.node)
+    fio.wait_for_io(disks.guest, disks.neighbour.name)
+    disks.below.fail()
+    for rw in ("randread", "randwrite"):
+        assert disks.begin_io(rw).wait().code != 0
+        fio.wait_for_io(disks.guest, disks.neighbour.name)
+    assert disks.hung.read("rnbd/state") == "open"
+    disks.below.work_again()
+    assert disks.hung.begin_read().wait().code == 0
+    load.end()
+    assert disks.path_was_kept()
+    assert disks.hung.unmap() is None
+    assert disks.neighbour.unmap() is None
 
 
 def test_the_client_is_unloaded_beside_a_hung_disk(disks: Disks) -> None:

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """I/O that is polled for goes by connections of its own, and ends by polling alone."""
 
+import math
+
 import pytest
 
 from rnbdbench import dmesg
@@ -61,6 +63,50 @@ def test_polled_io_goes_on_over_the_other_path(loopback: Pair) -> None:
     first.force_connection()
     first.wait_for_traffic(0)
     verify.end()
+    assert device.unmap() is None
+
+
+@pytest.mark.long
+def test_a_polled_connection_may_be_idle(loopback: Pair) -> None:
+    """Nobody handles its completions then, and the path does not take that for a lost request."""
+    guest = loopback.initiator.guest
+    device = loopback.map(path=IPV4, nr_poll_queues=1)
+    (path,) = loopback.initiator.transport().paths()
+    fio.read_blocks(guest, device.node, 200, polled=True)
+    mark, connected = guest.console.mark(), path.reconnects()
+    # A path is given up at the eighth heartbeat at last.
+    for _ in range(10):
+        before = path.latency()
+        guest.wait_until(lambda before=before: path.latency() != before, "a heartbeat", 30)
+    # The last one; those of the control connection may be under way whenever that is looked at.
+    polled = int(guest.output("nproc")) + 1
+    assert f"connection {polled} made no progress" not in guest.console.since(mark)
+    assert path.reconnects() == connected, "the path was lost"
+    assert device.unmap() is None
+
+
+@pytest.mark.kernels("stock")
+def test_a_path_is_disconnected_without_waiting_for_polled_queues(loopback: Pair) -> None:
+    """`ib_drain_qp` would look for completions of each queue after 0.2 s, one after the other.
+
+    On the sanitizing kernel everything takes as long.
+    """
+    guest = loopback.initiator.guest
+    device = loopback.map(path=IPV4, nr_poll_queues=-1)
+    queues = int(device.read("rnbd/nr_poll_queues"))
+    (path,) = loopback.initiator.transport().paths()
+    shortest = math.inf
+    # The machine may be busy, so the best of some attempts counts.
+    for _ in range(10):
+        began, ended = guest.output(
+            f"date +%s%N; echo 1 > {path.folder}/disconnect; date +%s%N"
+        ).split()
+        assert path.state() == "disconnected"
+        shortest = min(shortest, (int(ended) - int(began)) / 1e9)
+        path.force_connection()
+        if shortest < 0.2 * queues:
+            break
+    assert shortest < 0.2 * queues
     assert device.unmap() is None
 
 

@@ -3,6 +3,7 @@
 
 import pytest
 
+from rnbdbench import drivers
 from rnbdbench import network
 from rnbdbench.lab import Pair
 from rnbdbench.rnbdctl import Rnbdctl
@@ -81,3 +82,54 @@ def test_errors_say_what_to_do(loopback: Pair) -> None:
     guest.run("(sleep 1; kill $(cat /run/sleep)) > /dev/null 2>&1 &")
     program.output("unmap", "rnbd0")
     program.fails(3, "rnbdctl list", "unmap", "rnbd0")
+
+
+def test_keys_are_made_loaded_and_replaced(loopback: Pair) -> None:
+    """As authentication.md says; `map` and `rules load` load what is missing."""
+    guest = loopback.initiator.guest
+    program = Rnbdctl(guest)
+    program.output("key", "new", "web1")
+    program.fails(5, "modprobe rtrs", "key", "load")
+    loopback.target.ram_disk(16)
+    loopback.load()
+    with_key = ("map", "--session", "web1", "--path", ADDRESS, "--key", "web1", "/dev/ram0")
+    guest.run("echo 'allow session=web1 key=web1 device=/dev/ram0' > /etc/rnbd/exports")
+    program.output("rules", "load")
+    assert program.json("key", "list")["keys"] == [
+        {"name": "web1", "file": "/etc/rnbd/keys/web1", "problem": None, "loaded": True}
+    ]
+    program.output("key", "unload", "web1")
+    assert not program.json("key", "list")["keys"][0]["loaded"]
+    assert program.output(*with_key) == "/dev/rnbd0\n"
+    assert program.json("sessions")["sessions"][0]["key"] == "web1"
+    # The server and the client have one keyring here, so both prove the new value.
+    program.output("key", "new", "--replace", "web1")
+    program.output("key", "load")
+    program.output("path", "connect", "web1", ADDRESS)
+    program.output("unmap", "rnbd0")
+    program.output("key", "unload", "web1")
+    program.fails(3, "no key web1", "key", "unload", "web1")
+    guest.run("rm -r /etc/rnbd")
+    said = program.fails(3, "rnbdctl key new", *with_key)
+    assert "no valid key rnbd:web1" in said
+
+
+@pytest.mark.kernels("stock")
+@pytest.mark.long
+def test_the_doctor_says_why_the_kernel_refuses_modules(loopback: Pair) -> None:
+    """The kernel is locked down, as with Secure Boot, and ours have no signature."""
+    guest = loopback.initiator.guest
+    program = Rnbdctl(guest)
+    drivers.unload(guest)
+    folder = "/sys/kernel/security"
+    guest.run(f"mountpoint -q {folder} || mount -t securityfs securityfs {folder}")
+    assert "signatures" not in program.run("doctor").stdout
+    assert guest.write(f"{folder}/lockdown", "integrity") is None
+    assert guest.run("modprobe rnbd_client", check=False).code != 0
+    # Debian's own are signed.
+    loopback.target.ram_disk(16)
+    said = program.run("doctor").stdout
+    assert "signatures: the kernel's lockdown refuses modules without a key" in said
+    assert "rnbd-dkms" in said
+    # It is locked down until the next boot.
+    guest.kill()

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 import pytest
 
 from rnbdbench import fio
+from rnbdbench import network
 from rnbdbench import peer
 from rnbdbench.guest import Guest
 from rnbdbench.lab import Pair
@@ -54,13 +55,55 @@ IMMEDIATES = {
     "heartbeat-on-io": ("closed", "immediate 0x80000000 on connection 1"),
     "chunk-beyond": ("closed", "message id 13 out of range"),
     "offset-beyond": ("closed", "message offset 16777215 out of range"),
-    "offset-at-end": ("closed", "message offset 131070 out of range"),
+    "offset-at-end": ("closed", "message offset 135166 out of range"),
     "message-of-nothing": ("closed", "message without an immediate"),
     "message": ("closed", "receive on connection 1 failed"),
     "name-again": ("closed", "receive on connection 0 failed"),
     "chunk-in-use": ("closed", "message id 0 used while in flight"),
+    "one-id-on-two-paths": ("response [0, 0]", ""),
+    "one-of-two-paths-broken": ("response 0", "unexpected immediate type 5"),
 }
 """The same on a path that is connected."""
+
+ONE_KEY = {
+    "eager-read-to-buffer": ("closed", "unexpected number of descriptors 1"),
+    "key-used-up": ("closed", "the connection broke"),
+    "request-overwritten": ("closed", "the connection broke"),
+}
+"""The same where a key is good for one request."""
+
+SAME_KEY = {
+    "eager-read-to-buffer": ("response 0, data written", ""),
+    "key-used-up": ("response 0", ""),
+    "request-overwritten": ("response [(0, 0), (1, 0)]", ""),
+}
+"""And where it stays: the server has read a request before it executes it."""
+
+EAGER = {
+    "eager": ("response 0, message 1 of 36 bytes", ""),
+    "eager-write-and-read": ("response 0, 0, same data", ""),
+    "eager-and-in-chunk": ("response [0]", ""),
+    "eager-read-fails": ("response 5, 0 bytes", "at sector 1099511627776: EIO"),
+    "eager-chunk-written": ("response 0", ""),
+    "eager-without-short-responses": ("response 0", ""),
+    "eager-not-agreed": ("closed", "receive on connection 1 failed"),
+    "eager-id-twice": ("closed", "message id 0 used while in flight"),
+    "eager-short": ("closed", "message of 63 bytes, expected 64"),
+    "eager-of-nothing": ("closed", "message of 0 bytes, expected 64"),
+    "eager-of-no-type": ("closed", "unexpected message type 9"),
+    "eager-write-shorter-than-said": ("closed", "message of 575 bytes, expected 576"),
+    "eager-write-longer-than-said": ("closed", "message of 577 bytes, expected 576"),
+    "eager-write-too-long": ("closed", "receive on connection 1 failed"),
+    "eager-read-with-data": ("closed", "message of 72 bytes, expected 64"),
+    "eager-read-too-long": ("closed", "message offset 4133 out of range"),
+    "eager-read-flags": ("closed", "unknown flags 0x4"),
+    "eager-user-too-long": ("closed", "user message of 41 bytes before offset 41"),
+    "eager-user-before-message": ("closed", "user message of 40 bytes before offset 39"),
+    "eager-without-immediate": ("closed", "message without an immediate"),
+    "eager-heartbeat": ("closed", "message with immediate 0x80000000"),
+    "eager-of-no-kind": ("closed", "unexpected immediate type 5"),
+}
+"""The same for requests that are messages."""
 
 REQUESTS = {
     "request-of-no-type": ("closed", "unexpected message type 9"),
@@ -142,7 +185,8 @@ def _signs(guest: Guest, disk: str) -> str:
     "cases",
     [
         pytest.param(CONNECTIONS, id="connections"),
-        pytest.param({**NAMES, **IMMEDIATES, **REQUESTS}, id="paths"),
+        pytest.param({**NAMES, **IMMEDIATES, **REQUESTS, **ONE_KEY}, id="paths"),
+        pytest.param(EAGER, id="eager"),
         pytest.param(MESSAGES, id="messages"),
         pytest.param(DISK, id="disk"),
     ],
@@ -151,9 +195,23 @@ def test_a_rogue_client_is_refused_and_harms_nobody(
     loopback: Pair, cases: Mapping[str, tuple[str, str]]
 ) -> None:
     """Each of its steps ends as documented, its disk stays as it is, and others go on."""
+    _misbehave(loopback, cases)
+
+
+def test_it_is_refused_as_well_where_keys_stay_valid(loopback: Pair) -> None:
+    """Without `always_invalidate`, when it can write to a chunk at any time."""
+    # A client does not see that the key of a READ is not invalidated then.
+    requests = {name: end for name, end in REQUESTS.items() if name != "key-not-to-invalidate"}
+    cases = {**IMMEDIATES, **EAGER, **requests, **SAME_KEY, **DISK}
+    _misbehave(loopback, cases, always_invalidate=0)
+
+
+def _misbehave(
+    loopback: Pair, cases: Mapping[str, tuple[str, str]], **transport: int
+) -> None:
     guest = loopback.target.guest
     disk = loopback.target.ram_disk(16, count=2)
-    loopback.load(transport={"sess_queue_depth": DEPTH})
+    loopback.load(transport={"sess_queue_depth": DEPTH, **transport})
     before = _signs(guest, disk)
     device = loopback.initiator.map("/dev/ram1")
     load = fio.begin_verify(guest, device.node, depth=4)
@@ -169,3 +227,40 @@ def test_a_rogue_client_is_refused_and_harms_nobody(
     )
     assert loopback.target.transports() == ["bench"]
     assert device.unmap() is None
+
+
+def test_a_flood_of_lines_leaves_those_about_another_peer(loopback: Pair) -> None:
+    """Each peer has lines of its own in the log; another address is another peer."""
+    guest = loopback.target.guest
+    disk = loopback.target.ram_disk(16)
+    loopback.load(transport={"sess_queue_depth": DEPTH})
+    path = f"{network.INITIATOR.path(6)}@{network.TARGET.path(6)}"
+    keeper = loopback.initiator.map(disk, session="quiet", path=path, access_mode="ro")
+    expected = {"flood": ("response 2", "opening '/dev/nothing' as rw failed: ENOENT")}
+    mark = guest.console.mark()
+    found = peer.misbehave(guest, disk, expected)
+    error = loopback.initiator.request(f"sessname=quiet path={path} device_path=/dev/none")
+    wrong = peer.differences(expected, found)
+    assert not wrong, wrong
+    assert error == "ENOENT"
+    guest.sync_console()
+    log = guest.console.since(mark)
+    assert log.count("opening '/dev/nothing' as rw failed") < 30, "there was no flood"
+    assert "quiet: opening '/dev/none' as rw failed: ENOENT" in log
+    assert keeper.unmap() is None
+
+
+def test_paths_that_are_begun_leave_room_for_sessions_that_are_up(loopback: Pair) -> None:
+    """Three quarters of the paths can be begun; a session that is up gets one of the rest."""
+    disk = loopback.target.ram_disk(16)
+    eight = {"max_paths": 8, "max_paths_per_peer": 8, "max_sessions_per_peer": 8}
+    loopback.load(transport={"sess_queue_depth": DEPTH, **eight})
+    expected = {
+        "crowd": (
+            "refused 28 after 6, its own path accepted",
+            "more than 6 paths are being set up; the rest of max_paths is for sessions that are up",
+        )
+    }
+    found = peer.misbehave(loopback.target.guest, disk, expected)
+    wrong = peer.differences(expected, found)
+    assert not wrong, wrong

@@ -71,6 +71,17 @@ RESPONSES = {
 }
 """The same for cases of later messages."""
 
+EAGER = {
+    "eager": (None, ""),
+    "eager-without-short-responses": (None, ""),
+    "eager-response-short": ("ECONNABORTED", "path lost: response with other data than the request"),
+    "eager-response-long": ("ECONNABORTED", "path lost: response with other data than the request"),
+    "eager-response-too-long": ("ECONNABORTED", "path lost: the connection broke"),
+    "eager-response-of-nothing": ("ECONNABORTED", "path lost: response with other data than the request"),
+    "eager-data-with-error": ("ECONNABORTED", "path lost: response with other data than the request"),
+}
+"""The same where requests are messages, and data come with responses."""
+
 DISKS = {
     "huge-block-size": (None, ""),
     "no-sectors": (None, ""),
@@ -105,6 +116,7 @@ def _use(guest: Guest, disk: Device, words: str) -> None:
         pytest.param(CONNECTIONS, id="connections"),
         pytest.param(CHUNKS, id="chunks"),
         pytest.param(RESPONSES, id="responses"),
+        pytest.param(EAGER, id="eager"),
         pytest.param(DISKS, id="disks"),
     ],
 )

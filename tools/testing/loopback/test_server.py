@@ -160,6 +160,31 @@ def test_clients_get_no_more_than_the_parameters_say(
     assert loopback.initiator.find(disk, "second").unmap() is None
 
 
+def _only_one_session_fits(
+    loopback: Pair, disk: str, limit: dict[str, int], exceeded: str
+) -> None:
+    """A second session is refused, once with the limit in the log, until the first one is gone."""
+    guest = loopback.target.guest
+    first = loopback.map(disk, transport=limit, session="first", access_mode="ro")
+    line = f"sessname=second path={network.TARGET.path()} device_path={disk} access_mode=ro"
+    assert loopback.initiator.request(line) == "ENOSPC"
+    told = guest.output(f"dmesg | grep -c 'more than {exceeded}'")
+    assert told == "1", f"the server told the reason {told} times"
+    assert first.unmap() is None
+    guest.wait_until(lambda: loopback.initiator.request(line) is None, "room for another")
+    assert loopback.initiator.find(disk, "second").unmap() is None
+
+
+@pytest.mark.parametrize("parameter", ["max_memory", "max_memory_per_peer"])
+def test_clients_get_no_more_memory_than_the_parameter_says(
+    loopback: Pair, parameter: str
+) -> None:
+    """A path of 64 chunks takes 8 MiB for these and 1 to 3 for its queues, once it is up."""
+    disk = loopback.target.ram_disk(16)
+    limit = {"sess_queue_depth": 64, parameter: 16}
+    _only_one_session_fits(loopback, disk, limit, f"{parameter}=16 MiB")
+
+
 def test_a_path_that_comes_back_is_not_one_more(loopback: Pair) -> None:
     """What is left of its old connections does not count."""
     guest = loopback.target.guest
@@ -195,14 +220,7 @@ def test_a_peer_has_no_more_connections_than_the_parameter_says(loopback: Pair) 
     connections = 1 + int(guest.output("nproc"))
     most = 2 * connections - 1
     limit = {"max_connections_per_peer": most}
-    first = loopback.map(disk, transport=limit, session="first", access_mode="ro")
-    line = f"sessname=second path={network.TARGET.path()} device_path={disk} access_mode=ro"
-    assert loopback.initiator.request(line) == "ENOSPC"
-    told = guest.output(f"dmesg | grep -c 'more than max_connections_per_peer={most} '")
-    assert told == "1", f"the server told the reason {told} times"
-    assert first.unmap() is None
-    guest.wait_until(lambda: loopback.initiator.request(line) is None, "room for another")
-    assert loopback.initiator.find(disk, "second").unmap() is None
+    _only_one_session_fits(loopback, disk, limit, f"max_connections_per_peer={most} ")
 
 
 def test_an_infiniband_address_needs_infiniband(loopback: Pair) -> None:

@@ -55,6 +55,8 @@ def test_module_parameters_are_readable(loopback: Pair) -> None:
     expected = {
         "rnbd_server/parameters/port_nr": "1234",
         "rnbd_server/parameters/dev_search_path": "/",
+        "rnbd_server/parameters/refuse_in_use": "N",
+        "rnbd_server/parameters/realtime_io": "N",
         "rtrs/parameters/max_chunk_size": "131072",
         "rtrs/parameters/sess_queue_depth": "512",
         "rtrs/parameters/always_invalidate": "Y",
@@ -63,6 +65,8 @@ def test_module_parameters_are_readable(loopback: Pair) -> None:
         "rtrs/parameters/max_sessions_per_peer": "128",
         "rtrs/parameters/max_connections_per_path": "4096",
         "rtrs/parameters/max_connections_per_peer": "16384",
+        "rtrs/parameters/max_memory": "0",
+        "rtrs/parameters/max_memory_per_peer": "0",
     }
     found = {name: guest.read(f"/sys/module/{name}") for name in expected}
     assert found == expected

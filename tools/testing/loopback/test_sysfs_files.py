@@ -107,6 +107,7 @@ CLIENT_SESSION: Folder = {
         "644",
         {"nowhere": "EINVAL", "ip:10.50.100": "EINVAL", "gid:": "EINVAL"},
     ),
+    "key": File(r"\(none\)\n", beyond=True),
     "fast_io_fail_tmo": File(
         r"120\n",
         "644",
@@ -157,6 +158,7 @@ EXPORT: Folder = {
 }
 
 SERVER_SESSION: Folder = {
+    "key": File(r"\(none\)\n", beyond=True),
     "pinned_memory": File(r"\d+\n", beyond=True),
 }
 

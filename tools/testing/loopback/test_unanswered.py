@@ -4,8 +4,8 @@
 import pytest
 
 from rnbdbench import dmesg
+from rnbdbench.commands import Job
 from rnbdbench.guest import Guest
-from rnbdbench.guest import Job
 from rnbdbench.lab import Pair
 from rnbdbench.rnbd import Device
 from rnbdbench.rnbd import MAP_DEVICE

@@ -33,13 +33,14 @@ said() {
 	grep -qF "$1" <<<"$output"
 }
 
-# Whether modprobe finds all modules, built for the kernel.
+# modules_there [<release>]: whether modprobe finds all modules, built for the kernel.
 modules_there() {
-	local name
+	local name kernel=${1:-$release}
 	for name in "${modules[@]}"; do
-		[ "$(modinfo -k "$release" -F vermagic "$name" | cut -d ' ' -f 1)" = "$release" ] || return
+		[ "$(modinfo -k "$kernel" -F vermagic "$name" | cut -d ' ' -f 1)" = "$kernel" ] || return
 	done
-	modprobe -S "$release" --show-depends rnbd_client | grep -q "^insmod $updates/.*/rtrs\.ko"
+	modprobe -S "$kernel" --show-depends rnbd_client |
+		grep -q "^insmod /lib/modules/$kernel/updates/.*/rtrs\.ko"
 }
 
 # Whether there is no file of ours, with or without its contents.

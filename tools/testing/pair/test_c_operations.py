@@ -4,6 +4,7 @@
 import pytest
 
 from rnbdbench import blktrace
+from rnbdbench import direct
 from rnbdbench import disks
 from rnbdbench.blktrace import Arrival
 from rnbdbench.clock import Clock
@@ -48,6 +49,19 @@ def test_durable_writes_are_durable(pair: Pair) -> None:
     # Linux ends an O_DSYNC write with fsync().
     assert [(each.operation, each.fua) for each in arrived] == [("write", True), ("flush", False)]
     assert disks.picture(target, disk, 2) == "#."
+    assert device.unmap() is None
+
+
+def test_the_largest_request_is_that_of_the_server(pair: Pair) -> None:
+    """A chunk of the C server has the space for headers within, one of ours in addition."""
+    guest = pair.initiator.guest
+    disk = pair.target.ram_disk(16)
+    device = pair.map(disk)
+    largest = 128 if pair.target.guest.specification.drivers == "rust" else 124
+    assert device.read("queue/max_hw_sectors_kb") == str(largest)
+    with blktrace.arrivals(pair.target.guest, disk) as arrived:
+        direct.write_and_read(guest, device.node, largest // 4, PAGE)
+    assert arrived == [Arrival("write", 0, largest * 2), Arrival("read", 0, largest * 2)]
     assert device.unmap() is None
 
 

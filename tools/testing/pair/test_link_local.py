@@ -3,7 +3,7 @@
 
 from rnbdbench import network
 from rnbdbench import rtrs
-from rnbdbench.guest import CommandFailed
+from rnbdbench.commands import CommandFailed
 from rnbdbench.lab import Pair
 
 TARGET = "fe80::5054:ff:fe50:42"

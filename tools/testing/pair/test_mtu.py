@@ -16,6 +16,9 @@ SMALL = 1500
 LIMIT = 30.0
 """Seconds within which an operator is told."""
 
+ENDLESS = 120.0
+"""Seconds after which a read has not ended: five reconnects, and a margin."""
+
 
 def _set_mtu(bench: Pair, mtu: int) -> None:
     bench.target.guest.run(f"ip link set {network.card_name()} mtu {mtu}")
@@ -49,4 +52,24 @@ def test_mapping_names_the_mtu_as_the_cause(small_target: Pair) -> None:
     _set_mtu(small_target, network.MTU)
     device = initiator.map(disk)
     fio.verify(initiator.guest, device.node, block="64k", size="4m")
+    assert device.unmap() is None
+
+
+def test_a_request_that_no_path_carries_fails(pair: Pair) -> None:
+    """The MTU is lowered below a mapped disk: the path comes up, and is lost with each read."""
+    guest = pair.initiator.guest
+    # As above, short enough that a session comes up.
+    device = pair.map(transport={"sess_queue_depth": 64})
+    mark = guest.console.mark()
+    _set_mtu(pair, SMALL)
+    try:
+        read = f"dd if={device.node} of=/dev/null bs=64k count=1 iflag=direct status=none"
+        assert guest.run(read, check=False, timeout=ENDLESS).code != 0
+        guest.sync_console()
+        said = guest.console.since(mark)
+        assert "fails, as 5 paths were lost with it in flight; check that the MTU" in said
+    finally:
+        _set_mtu(pair, network.MTU)
+    device.wait_for_state("open")
+    fio.verify(guest, device.node, block="64k", size="4m")
     assert device.unmap() is None

@@ -3,7 +3,7 @@
 
 import pytest
 
-from rnbdbench.guest import Job
+from rnbdbench.commands import Job
 from rnbdbench.lab import Pair
 from rnbdbench.rnbd import Device
 from rnbdbench.stalling import StallingDisk

@@ -7,10 +7,15 @@ import verbs
 class End:
     """One end of a path. It sends messages from the start of a connection's memory."""
 
+    slots, slot = 1, 0
+    """How many messages have a place of their own there, so that one that is posted does not
+    change what an earlier one sends; and the bytes of such a place."""
+
     def __init__(self, seconds):
         """`seconds` limits every wait."""
         self.seconds = seconds
         self.connections, self.memories = [], []
+        self.sent = 0
 
     def add(self, connection, room):
         """Takes in the next connection, with so many bytes of memory."""
@@ -26,24 +31,30 @@ class End:
 
     def send(self, number, message, immediate=None):
         """Sends a message, with an immediate if there is one."""
-        memory = self.memories[number]
-        memory.bytes[: len(message)] = message
+        memory, start = self._place(number, message)
         opcode = verbs.SEND if immediate is None else verbs.SEND_WITH_IMMEDIATE
         self.connections[number].post(
-            opcode, memory, 0, len(message), immediate=immediate or 0
+            opcode, memory, start, len(message), immediate=immediate or 0
         )
 
     def write(self, number, message, address, key, immediate=None):
         """Writes to the peer's memory, with an immediate if there is one."""
-        memory = self.memories[number]
-        memory.bytes[: len(message)] = message
+        memory, start = self._place(number, message)
         opcode = verbs.WRITE if immediate is None else verbs.WRITE_WITH_IMMEDIATE
         self.connections[number].post(
-            *(opcode, memory, 0, len(message)),
+            *(opcode, memory, start, len(message)),
             remote=address,
             rkey=key,
             immediate=immediate or 0,
         )
+
+    def _place(self, number, message):
+        """Copies a message to where it is sent from; returns the memory and the offset."""
+        assert self.slots == 1 or len(message) <= self.slot, f"{len(message)} bytes"
+        memory, start = self.memories[number], self.sent % self.slots * self.slot
+        self.sent += 1
+        memory.bytes[start : start + len(message)] = message
+        return memory, start
 
     def say(self, number, immediate):
         """Sends an immediate without data."""

@@ -43,6 +43,8 @@ struct peer_completion {
 	/* In host order, if there is one. */
 	uint32_t immediate;
 	uint32_t has_immediate;
+	/* Whether something was written to other memory, and not sent. */
+	uint32_t written;
 };
 
 /* What the other side said with an event. */
@@ -261,6 +263,7 @@ int peer_poll(struct rdma_cm_id *id, int sent, struct peer_completion *completio
 	completion->length = wc.byte_len;
 	completion->immediate = ntohl(wc.imm_data);
 	completion->has_immediate = !!(wc.wc_flags & IBV_WC_WITH_IMM);
+	completion->written = wc.opcode == IBV_WC_RECV_RDMA_WITH_IMM;
 	return 1;
 }
 

@@ -1,35 +1,39 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """A client that breaks the protocol in many ways, one after the other.
 
-    rogue_client.py <address> <port> <seconds> <disk> <case>...
+    rogue_client.py <address>,<address> <port> <seconds> <disk> <case>...
 
 Says what became of each case, in a line of JSON: `refused <errno>` for a connection,
 `closed` for a path, `response <errno>` for a request, or what it was if it was none of
 these. A case begins with a line in the kernel's log that has its name.
 """
 
+import dataclasses
 import json
 import struct
 import sys
 import time
 from functools import partial
 
+import auth
+import eager
 import messages
 import transport
 import verbs
 
 BURST, WINDOW = 10, 5.1
-"""The most lines that a place in the server's code logs, in this many seconds."""
+"""The most lines that a place in the server's code logs about a peer, in this many seconds."""
 
 CASES = {}
 """The cases by name: functions of a `Target` and a session that return the outcome."""
 
 
 class Target:
-    """The server, and one of its disks."""
+    """The server, at two addresses, and one of its disks."""
 
-    def __init__(self, address, port, seconds, disk):
-        self.server, self.seconds, self.disk = (address, port), float(seconds), disk.encode()
+    def __init__(self, addresses, port, seconds, disk):
+        self.server, self.other_server = ((each, port) for each in addresses.split(","))
+        self.seconds, self.disk = float(seconds), disk.encode()
 
 
 def outcome(target, act):
@@ -120,6 +124,30 @@ case("connection-again", partial(connect_twice, connection=0))
 case("other-count", partial(connect_twice, count=3))
 
 
+def crowd(target, session):
+    """Begins paths until the server refuses one; then reconnects the path of its session."""
+    session.bring_up(b"rogue")
+    others = []
+    try:
+        while len(others) < 64:
+            others.append(transport.Session(target.server, target.seconds))
+            others[-1].connect()
+        return "accepted"
+    except verbs.Refused as refused:
+        error = -struct.unpack_from("<h", refused.private, 4)[0]
+        again = transport.Session(target.server, target.seconds)
+        others.append(again)
+        again.request = dataclasses.replace(session.request, reconnects=1, flags=0)
+        again.connect()
+        return f"refused {error} after {len(others) - 2}, its own path accepted"
+    finally:
+        for other in others:
+            other.close()
+
+
+case("crowd", crowd)
+
+
 # Names.
 
 
@@ -160,12 +188,10 @@ case("name-in-use", partial(introduce, message=transport.info_req(b"bench")))
 
 def say_again(target, session):
     """Sends a slow request again before its response."""
-    device = opened(session, target.disk)
-    size = 240 * messages.SECTOR
-    session.begin(messages.io(device, messages.OP_READ, size=size), room=size)
+    begin_slowly(session, opened(session, target.disk))
     # One of these arrives in time, whatever becomes of the rest.
     for _ in range(16):
-        session.say(1, session.place(0, size + messages.IO_SIZE))
+        session.say(1, session.place(0, SLOW + messages.IO_SIZE))
     session.wait_for_end()
 
 
@@ -174,16 +200,82 @@ def say(number, kind, payload):
     return lambda session: session.say(number, transport.immediate(kind, payload))
 
 
+SLOW = 240 * messages.SECTOR
+"""Bytes of a READ that takes a while."""
+
+
+def begin_slowly(session, device, chunk=0):
+    """Sends a READ, which the server executes for a while."""
+    session.begin(messages.io(device, messages.OP_READ, size=SLOW), room=SLOW, chunk=chunk)
+
+
+def write_with_old_key(_, session):
+    """Writes to a chunk with the key that a request has used up."""
+    old = dataclasses.replace(session.chunks[0])
+    session.ask(messages.sess_info(), room=messages.SESS_INFO_SIZE)
+    session.write(1, b"later", old.address, old.key)
+    return f"response {session.ask(messages.sess_info(), room=messages.SESS_INFO_SIZE)}"
+
+
+def write_in_service(target, session):
+    """Overwrites a request that the server executes."""
+    device = opened(session, target.disk)
+    there = dataclasses.replace(session.chunks[0])
+    begin_slowly(session, device)
+    session.begin(messages.sess_info(), room=messages.SESS_INFO_SIZE, chunk=1)
+    # Whichever it is for: the server has begun both requests.
+    first = session.response()
+    session.write(1, b"\xff" * (messages.IO_SIZE + 64), there.address + SLOW, there.key)
+    both = sorted([first, session.response()])
+    session.ask(messages.sess_info(), room=messages.SESS_INFO_SIZE)
+    return f"response {both}"
+
+
+def on_two_paths(target, session, act):
+    """Adds a path by the ids of a session, which are all that it takes without a key."""
+    other = transport.Session(target.other_server, target.seconds)
+    other.request = transport.Request(session=session.request.session, flags=0)
+    try:
+        other.bring_up(b"rogue")
+        return act(target, session, other)
+    finally:
+        other.close()
+
+
+def same_id_twice(target, session, other):
+    """Has a request in one chunk on each of two paths: the second waits for the first."""
+    device = opened(session, target.disk)
+    begin_slowly(session, device)
+    begin_slowly(other, device)
+    return f"response {[session.answer_of(0), other.answer_of(0)]}"
+
+
+def leave_the_other(target, session, other):
+    """Ends one of two paths by breaking the protocol."""
+    other.say(1, transport.immediate(5, 0))
+    try:
+        other.wait_for_end()
+    except verbs.Ended:
+        return f"response {session.ask(messages.sess_info(), room=messages.SESS_INFO_SIZE)}"
+
+
 path_case("immediate-of-no-type", say(1, 5, 0))
 path_case("response-to-server", say(1, transport.IO_RSP, 0))
 path_case("heartbeat-on-io", say(1, transport.HEARTBEAT, 0))
 path_case("chunk-beyond", lambda session: session.say(1, session.place(13, 0)))
 path_case("offset-beyond", lambda session: session.say(1, session.place(0, 0xFFFFFF)))
-path_case("offset-at-end", lambda session: session.say(1, session.place(0, 131072 - 2)))
+path_case(
+    "offset-at-end",
+    lambda session: session.say(1, session.place(0, session.chunks[0].length - 2)),
+)
 path_case("message-of-nothing", lambda session: session.send(1, b""))
 path_case("message", lambda session: session.send(1, b"message"))
 path_case("name-again", lambda session: session.send(0, transport.info_req(b"rogue")))
 up_case("chunk-in-use", say_again)
+up_case("key-used-up", write_with_old_key)
+up_case("request-overwritten", write_in_service)
+up_case("one-id-on-two-paths", partial(on_two_paths, act=same_id_twice))
+up_case("one-of-two-paths-broken", partial(on_two_paths, act=leave_the_other))
 
 
 # Requests.
@@ -272,6 +364,13 @@ def read_only(operation, data=b""):
     return act
 
 
+def flood(_, session):
+    """Asks for what the server logs a line about, more often than it logs that."""
+    for _ in range(30):
+        error = session.ask(messages.open_device(b"/dev/nothing"), room=messages.OPEN_RSP_SIZE)
+    return f"response {error}"
+
+
 def describe(room, agreed=True, known=True):
     """Asks for the description of the disk, or of a disk that is not open."""
 
@@ -316,6 +415,7 @@ up_case("open-as-write", open_of(room=None))
 up_case("open", reply(lambda target: messages.open_device(target.disk), messages.OPEN_RSP_SIZE))
 up_case("open-no-device", open_of(path=b"/dev/null"))
 up_case("open-twice", open_twice)
+up_case("flood", flood)
 up_case("describe", describe(messages.DESCRIBE_RSP_SIZE))
 up_case("describe-for-a-newer-client", describe(4096))
 up_case("describe-for-an-older-client", describe(28))
@@ -346,6 +446,131 @@ request_case("discard-with-data", io(messages.OP_DISCARD, BLOCK))
 request_case("beyond-the-end", io(messages.OP_WRITE, BLOCK, sector=1 << 40))
 request_case("around-the-end", io(messages.OP_WRITE, BLOCK, sector=(1 << 64) - 1))
 request_case("priority-of-no-class", io(messages.OP_READ, room=messages.SECTOR, prio=0xFFFF))
+
+
+# Proofs of keys.
+
+ASK = transport.FIRST | auth.ASK
+
+
+def prove(_, session, **fields):
+    """Proves a key, or does not."""
+    session.request = transport.Request(flags=ASK)
+    session.connect_all()
+    session.send(0, auth.info_req(transport.info_req(b"rogue"), session.hellos, **fields))
+    session.wait_for_end()
+
+
+def prove_what_was_changed(_, session, connection, at):
+    """Proves other messages than the server has seen: someone on the way has changed a bit."""
+    session.request = transport.Request(flags=ASK)
+    session.connect_all()
+    changed = bytearray(session.hellos[connection])
+    changed[at] ^= 1
+    session.hellos[connection] = bytes(changed)
+    session.send(0, auth.info_req(transport.info_req(b"rogue"), session.hellos))
+    session.wait_for_end()
+
+
+def ask_only(_, session):
+    """Asks for authentication, and sends no proof."""
+    session.request = transport.Request(flags=ASK)
+    introduce(None, session, transport.info_req(b"rogue"))
+
+
+def ask_once(_, session):
+    """Asks with the first connection only."""
+    session.request = transport.Request(flags=ASK)
+    session.connect()
+    session.connect(flags=transport.FIRST)
+    return "accepted"
+
+
+def keyed(target):
+    """Returns a session that has proven its key, and its INFO_REQ."""
+    session = transport.Session(target.server, target.seconds)
+    session.request = transport.Request(flags=ASK)
+    return session, session.bring_up_with_key(b"rogue")
+
+
+def with_key(target, _):
+    """Proves a key as it should be, checks the server's proof, and sends a request."""
+    session, _ = keyed(target)
+    try:
+        error = session.ask(messages.sess_info(), room=messages.SESS_INFO_SIZE)
+        return f"response {error}"
+    finally:
+        session.close()
+
+
+def replay(target, session):
+    """Sends the first message of an earlier session once more."""
+    earlier, message = keyed(target)
+    earlier.close()
+    session.request = transport.Request(flags=ASK)
+    introduce(None, session, message)
+
+
+def intrude(target, session, act, **fields):
+    """Claims, by its ids, to be the client of another session; returns what that gets then."""
+    other, _ = keyed(target)
+    try:
+        ids = {"session": other.request.session, "path": other.request.path}
+        session.request = transport.Request(**{"flags": ASK, "reconnects": 1, **ids, **fields})
+        session.connect_all()
+        outcome = "not closed"
+        try:
+            act(session)
+        except verbs.Ended:
+            outcome = "closed"
+        error = other.ask(messages.sess_info(), room=messages.SESS_INFO_SIZE)
+        return f"{outcome}, the other {error}"
+    finally:
+        other.close()
+
+
+def introduce_as(key=auth.KEY, name=auth.NAME):
+    """Sends INFO_REQ with a proof."""
+
+    def act(session):
+        message = auth.info_req(transport.info_req(b"rogue"), session.hellos, name, key)
+        session.send(0, message)
+        session.wait_for_end()
+
+    return act
+
+
+def introduce_plainly(session):
+    """Sends INFO_REQ without a proof."""
+    session.send(0, transport.info_req(b"rogue"))
+    session.wait_for_end()
+
+
+case("key", with_key)
+case("key-wrong", partial(prove, key=b"another key of 32 bytes, no more"))
+case("key-unknown", partial(prove, name=b"nobody"))
+case("key-too-short", partial(prove, name=b"short", key=b"short"))
+case("key-of-no-name", partial(prove, name=b""))
+case("key-of-bad-name", partial(prove, name=b"../rogue"))
+case("proof-missing", ask_only)
+case("proof-replayed", replay)
+case("proof-reflected", partial(prove, label=auth.SERVER))
+case("proof-of-other-version", partial(prove_what_was_changed, connection=0, at=4))
+case("proof-of-other-flags", partial(prove_what_was_changed, connection=0, at=44))
+case("proof-of-other-accept", partial(prove_what_was_changed, connection=0, at=56 + 16))
+case("proof-of-other-connection", partial(prove_what_was_changed, connection=1, at=56 + 20))
+case("asked-once", ask_once)
+case("intruder-without-proof", partial(intrude, act=introduce_as(key=bytes(32))))
+case("intruder-with-other-key", partial(intrude, act=introduce_as(b"x" * 32, b"other")))
+case("intruder-without-asking", partial(intrude, act=introduce_plainly, flags=transport.FIRST))
+case(
+    "intruder-with-other-path",
+    partial(intrude, act=introduce_plainly, flags=transport.FIRST, path=bytes(16)),
+)
+
+
+for name_, act_ in eager.CASES.items():
+    case(name_, act_)
 
 
 def main():

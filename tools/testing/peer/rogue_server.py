@@ -7,9 +7,11 @@ Clients that map a disk get one case each, in the order in which they come.  Wha
 of them they know themselves. A line in the kernel's log says when they can come.
 """
 
+import os
 import struct
 import sys
 
+import auth
 import messages
 import server
 import transport
@@ -129,6 +131,76 @@ def respond_twice(peer, request):
 
 case("io-response-twice", io=respond_twice)
 case("well-behaved")
+
+# Responses to eager requests.
+
+EAGER = put(16, "<I", transport.SHORT_AGREED | transport.EAGER_AGREED)
+AGREED = {"first": EAGER, "second": EAGER, "other": EAGER}
+
+case("eager", **AGREED)
+case("eager-without-short-responses", first=put(16, "<I", transport.EAGER_AGREED))
+case("eager-response-short", **AGREED, message=lambda data: data[1:])
+case("eager-response-long", **AGREED, message=lambda data: data + b"\0")
+case("eager-response-too-long", **AGREED, message=lambda _: bytes(transport.EAGER_DATA + 1))
+case("eager-response-of-nothing", **AGREED, message=lambda _: b"")
+case("eager-data-with-error", **AGREED, error=lambda _: 5)
+
+
+# Proofs of keys.
+
+
+def agree(response):
+    """Changes an accept: the server agrees to authentication."""
+    changed = bytearray(response)
+    flags = struct.unpack_from("<I", changed, 16)[0]
+    struct.pack_into("<I32s", changed, 16, flags | auth.AGREE, os.urandom(auth.SIZE))
+    return bytes(changed)
+
+
+EVERY = {"first": agree, "second": agree, "other": agree}
+"""Agrees with each connection."""
+
+EARLIER = []
+"""Proofs of earlier cases."""
+
+
+def prove(key=auth.KEY, label=auth.SERVER, change=None):
+    """Returns a change that adds a proof to INFO_RSP."""
+
+    def add(hellos, info_req, info):
+        proof = auth.proof(label, hellos, info_req, info, key=key)
+        EARLIER.append(proof)
+        return (change or bytes)(info) + proof
+
+    return add
+
+
+def reflect(_, info_req, info):
+    """Sends the client's proof back."""
+    return info + info_req[-auth.SIZE :]
+
+
+def replay(_hellos, _info_req, info):
+    """Sends a proof of an earlier session."""
+    return info + EARLIER[0]
+
+
+def end_instead(*_):
+    """Ends the connection instead of a response."""
+    raise verbs.Ended
+
+
+case("key", **EVERY, prove=prove())
+case("key-unasked", first=agree)
+case("key-not-agreed")
+case("key-not-agreed-later", first=agree)
+case("key-refused", **EVERY, prove=end_instead)
+case("key-wrong", **EVERY, prove=prove(key=b"another key of 32 bytes, no more"))
+case("proof-missing", **EVERY)
+case("proof-reflected", **EVERY, prove=reflect)
+case("proof-of-client", **EVERY, prove=prove(label=auth.CLIENT))
+case("proof-replayed", **EVERY, prove=replay)
+case("proof-of-other-chunks", **EVERY, prove=prove(change=put(8, "<Q", 1 << 20)))
 
 
 def main():

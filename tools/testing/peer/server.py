@@ -8,6 +8,7 @@ import errno
 import struct
 from dataclasses import dataclass
 
+import auth
 import end
 import messages
 import transport
@@ -20,8 +21,8 @@ HEADER = 4096
 INBOX = CHUNK
 """The offset of received messages; messages to send are before it."""
 
-RECEIVE = 512
-"""Bytes for each received message."""
+RECEIVE = 64 + transport.EAGER_DATA
+"""Bytes for each received message, of which eager requests are the longest."""
 
 CHUNKS = INBOX + transport.RECEIVES * RECEIVE
 """The offset of the chunks in memory."""
@@ -47,6 +48,8 @@ class Request:
     key: int
     length: int
     user: bytes
+    eager_room: int = 0
+    """Bytes of data that are to come with the response."""
 
 
 class Server(end.End):
@@ -56,6 +59,7 @@ class Server(end.End):
         """`seconds` limits every wait."""
         super().__init__(seconds)
         self.listener, self.changes = listener, changes
+        self.hellos = []
 
     def change(self, what, said):
         """Returns the change of a message, if a case has one."""
@@ -68,8 +72,12 @@ class Server(end.End):
             self.admit(first)
             while len(self.connections) < count:
                 self.admit(self.wait_for(self.listener.take))
-            self.next_message(0)
-            self.send(0, self.change("info", self.info()))
+            _, found = self.next_message(0)
+            message = self.memories[0].bytes[found.id : found.id + found.length]
+            info = self.change("info", self.info())
+            if "prove" in self.changes:
+                info = self.changes["prove"](self.hellos, message, info)
+            self.send(0, info)
             while True:
                 self.handle(self.next_request())
         except (verbs.Ended, TimeoutError):
@@ -86,6 +94,7 @@ class Server(end.End):
             connection.refuse(response)
             raise verbs.Ended
         self.add(connection, CHUNKS + DEPTH * CHUNK)
+        self.hellos.append(auth.hello(connection.said, response))
         self.receive(number, INBOX, RECEIVE, transport.RECEIVES)
         connection.accept(response)
 
@@ -109,15 +118,35 @@ class Server(end.End):
         while True:
             number, found = self.next_message(*range(len(self.connections)))
             kind, payload = found.immediate >> transport.PAYLOAD_BITS, found.immediate
+            if kind == transport.IO_REQ and not found.written:
+                content = self.memories[number].bytes[found.id : found.id + found.length]
+                return self.read_eager(number, payload, content)
             if kind == transport.IO_REQ:
                 return self.read_request(number, payload)
             if kind == transport.HEARTBEAT:
                 self.say(number, transport.immediate(transport.HEARTBEAT_ACK, 0))
 
+    def place(self, payload):
+        """Returns chunk and offset of an immediate."""
+        offset_bits = transport.PAYLOAD_BITS - (DEPTH - 1).bit_length()
+        return payload >> offset_bits, payload & (1 << offset_bits) - 1
+
+    def read_eager(self, number, payload, content):
+        """Returns the request in a message."""
+        chunk, offset = self.place(payload)
+        kind, usr_len, _, count = struct.unpack_from("<HHHH", content, transport.EAGER_USER)
+        address, key, length, room = 0, 0, 0, 0
+        if kind == transport.READ and count:
+            address, key, length = struct.unpack_from(
+                "<QII", content, transport.EAGER_USER + 8
+            )
+        elif kind == transport.READ:
+            room = offset - usr_len
+        return Request(number, chunk, address, key, length, content[:usr_len], room)
+
     def read_request(self, number, payload):
         """Returns the request of an immediate."""
-        offset_bits = transport.PAYLOAD_BITS - (DEPTH - 1).bit_length()
-        chunk, offset = payload >> offset_bits, payload & (1 << offset_bits) - 1
+        chunk, offset = self.place(payload)
         start = CHUNKS + chunk * CHUNK + offset
         # The chunks are in the memory of the first connection, whichever wrote to them.
         content = self.memories[0].bytes
@@ -137,11 +166,19 @@ class Server(end.End):
         elif kind == messages.OPEN:
             data = self.change("open", messages.open_rsp())
         elif kind == messages.IO:
-            data = bytes(request.length)
+            data = bytes(request.length or request.eager_room)
         if data and request.length:
             self.write(request.connection, data, request.address, request.key)
         names = {messages.SESS_INFO: "respond", messages.IO: "io"}
-        if act := self.changes.get(names.get(kind)):
+        if request.eager_room:
+            data = data[: request.eager_room].ljust(request.eager_room, b"\0")
+            if names.get(kind) in ("respond", "io"):
+                data = self.change("message", data)
+            self.send(
+                *(request.connection, data),
+                transport.immediate(transport.IO_RSP, self.change("error", 0) << 19 | request.chunk),
+            )
+        elif act := self.changes.get(names.get(kind)):
             act(self, request)
         else:
             self.respond(request)

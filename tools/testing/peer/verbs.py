@@ -36,7 +36,7 @@ class Completion(ctypes.Structure):
         ("id", ctypes.c_uint64),
         *(
             (name, ctypes.c_uint32)
-            for name in ("status", "length", "immediate", "has_immediate")
+            for name in ("status", "length", "immediate", "has_immediate", "written")
         ),
     ]
 

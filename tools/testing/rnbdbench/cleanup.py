@@ -7,6 +7,7 @@ starting one takes a second on the sanitizing kernel.
 
 from rnbdbench import disks
 from rnbdbench import drivers
+from rnbdbench import nbd
 from rnbdbench import rnbd
 from rnbdbench.guest import Guest
 
@@ -15,6 +16,7 @@ for folder in /sys/block/dm-*/dm/; do
 	[ -e $folder ] && [ $(<$folder/suspended) = 1 ] || continue
 	{disks.DMSETUP} resume $(<$folder/name)
 done
+[ ! -e {nbd.SERVER} ] || kill -CONT $(<{nbd.SERVER})
 """
 """Resumes devices that a test stopped: the other steps would wait for them."""
 

@@ -148,11 +148,27 @@ def partition(guest: Guest, node: str, start: int, length: int) -> str:
     return _appears(guest, f"{node}p1" if node[-1].isdigit() else f"{node}1")
 
 
+def second_partition(guest: Guest, node: str, start: int) -> str:
+    """Adds a partition of 32768 blocks of 512 bytes behind the one that `partition` made."""
+    entry = struct.pack("<4x4B2I", 0x83, 0xFE, 0xFF, 0xFF, start, 32768)
+    words = "".join(f"\\x{byte:02x}" for byte in entry)
+    guest.run(
+        f"printf '{words}' | dd of={node} bs=1 seek=462 conv=notrunc,fsync status=none"
+        f" && blockdev --rereadpt {node}"
+    )
+    return _appears(guest, f"{node}p2" if node[-1].isdigit() else f"{node}2")
+
+
 _PICTURE = (
     "import sys; data = sys.stdin.buffer.read();"
     f" parts = [data[at:at + {PAGE}] for at in range(0, len(data), {PAGE})];"
     " print(str().join(chr(35) if any(part) else chr(46) for part in parts))"
 )
+
+
+def write_block(node: str) -> str:
+    """Returns the command that writes zeroes to the first block of a device."""
+    return f"dd if=/dev/zero of={node} bs={PAGE} count=1 oflag=direct conv=notrunc status=none"
 
 
 def fill(guest: Guest, node: str, pages: int) -> None:

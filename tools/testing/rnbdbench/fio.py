@@ -4,9 +4,9 @@
 import json
 from dataclasses import dataclass
 
-from rnbdbench.guest import CommandFailed
+from rnbdbench.commands import CommandFailed
+from rnbdbench.commands import Job
 from rnbdbench.guest import Guest
-from rnbdbench.guest import Job
 
 _COMMON = "--direct=1 --ioengine=io_uring --group_reporting --minimal"
 

@@ -8,20 +8,19 @@ import socket
 import subprocess
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
-from dataclasses import field
 from pathlib import Path
 from typing import Any
 
-from rnbdbench import image
-from rnbdbench import machine
-from rnbdbench import modules
 from rnbdbench import settings
 from rnbdbench.channel import Channel
 from rnbdbench.channel import GuestGone
+from rnbdbench.commands import CommandFailed
+from rnbdbench.commands import Job
+from rnbdbench.commands import Result
 from rnbdbench.console import Console
 from rnbdbench.process import spawn
 from rnbdbench.qmp import Monitor
+from rnbdbench.specification import Specification
 from rnbdbench.waiting import Timeout
 from rnbdbench.waiting import wait_until
 
@@ -34,81 +33,10 @@ SILENCE_TIMEOUT = 45.0
 RESTARTS = 2
 """How often a guest that prints nothing at all is power-cycled."""
 
-MEMORY = "1536M"
 PATIENCE = 1.0
 """Factor for every limit of time."""
 
-SANITIZE_MEMORY = "3G"
 SANITIZE_PATIENCE = 3.0
-
-
-@dataclass(frozen=True)
-class Result:
-    """Exit code and output of a command."""
-
-    command: str
-    code: int
-    stdout: str
-    stderr: str
-
-
-class CommandFailed(AssertionError):
-    """A command in a guest failed."""
-
-    def __init__(self, guest: str, result: Result) -> None:
-        super().__init__(
-            f"{guest}# {result.command}\nended with code {result.code}\n"
-            f"{result.stdout}{result.stderr}"
-        )
-        self.result = result
-
-
-@dataclass(frozen=True)
-class Specification:
-    """The configuration of a guest."""
-
-    name: str
-    """Its host name, and the stem of its log files."""
-    kernel: str
-    """`stock`, `sanitize`, or a name of the table of kernels."""
-    drivers: str
-    """The RNBD modules that modprobe finds: `rust` or `c`."""
-    fabric: str = "rxe"
-    """The kind of RDMA device: soft-RoCE (`rxe`) or soft iWARP (`siw`)."""
-    cpus: int = 2
-    network: list[str] = field(default_factory=list)
-    """QEMU options that make eth0, eth1, …"""
-    disks: list[str] = field(default_factory=list)
-    """QEMU options that make disks."""
-    counted: bool = False
-    """Whether an instruction takes a nanosecond of its time; with one CPU only."""
-    options: list[str] = field(default_factory=list)
-    """More options for QEMU."""
-
-
-class Job:
-    """A command that runs in a guest while the test goes on."""
-
-    def __init__(self, guest: "Guest", command: str, number: int) -> None:
-        self._guest = guest
-        self._command = command
-        self._number = number
-        self._start = time.monotonic()
-
-    @property
-    def running(self) -> bool:
-        """Whether the command has not ended yet."""
-        return self._guest.channel.pending(self._number)
-
-    def wait(self, timeout: float = 60.0) -> Result:
-        """Waits for the end of the command and returns its result, even if it failed."""
-        reply = self._guest.channel.reply(self._number, timeout * self._guest.patience)
-        self._guest.note(self._start, self._command)
-        return Result(self._command, reply["code"], reply["stdout"], reply["stderr"])
-
-    def cancel(self) -> None:
-        """Kills the command and its child processes."""
-        self._guest.channel.ask({"do": "cancel", "target": self._number}, 30.0)
 
 
 class Guest:
@@ -130,6 +58,8 @@ class Guest:
         """The loaded modules that an earlier test left, see `drivers`."""
         stem = f"{self.name}-{next(self._count)}"
         self.console = Console(folder / f"{stem}.console")
+        self._off = 0
+        """The end of the console when the guest was powered on."""
         self._log = folder / f"{stem}.qemu"
         self._commands = folder / f"{stem}.commands"
         self._process: subprocess.Popen[bytes] | None = None
@@ -150,12 +80,12 @@ class Guest:
 
     def start(self) -> None:
         """Powers the guest on and returns at once."""
-        drivers = modules.with_drivers(self.kernel, self.specification.drivers)
+        self._off = self.console.mark()
         agent, agent_end = socket.socketpair()
         monitor, monitor_end = socket.socketpair()
         with agent_end, monitor_end:
-            command = self._command(drivers, agent_end.fileno(), monitor_end.fileno())
             descriptors = (agent_end.fileno(), monitor_end.fileno())
+            command = self.specification.command(self.kernel, self.console.path, *descriptors)
             self._process = spawn(command, self._log, descriptors)
         self._channel = Channel(agent)
         self._monitor = Monitor(monitor)
@@ -164,7 +94,7 @@ class Guest:
         """Waits for the first message of the guest; returns whether it came in time."""
         try:
             wait_until(
-                lambda: not self.alive or self.console.mark() > 0,
+                lambda: not self.alive or self.console.mark() > self._off,
                 "the first message",
                 SILENCE_TIMEOUT * self.patience,
             )
@@ -313,54 +243,3 @@ class Guest:
         start = self.console.mark()
         self.write("/dev/kmsg", f"{text}\n")
         self.wait_until(lambda: text in self.console.since(start), "the console", 20)
-
-    def _command(self, drivers: Path, agent: int, monitor: int) -> list[str]:
-        parameters = [
-            "console=hvc0",
-            "ignore_loglevel",
-            "log_buf_len=4M",
-            "panic=-1",
-            "mitigations=off",
-            "net.ifnames=0",
-            "random.trust_cpu=on",
-            f"bench.name={self.name}",
-        ]
-        if self.kernel.name == "sanitize":
-            # Its RAM disks are built in.
-            parameters += ["brd.rd_nr=16", "brd.rd_size=65536", "watchdog_thresh=60"]
-        share = "security_model=none,readonly=on,multidevs=remap"
-        memory = SANITIZE_MEMORY if self.kernel.name == "sanitize" else MEMORY
-        return [
-            *machine.command(self.kernel.architecture),
-            *self._processor(),
-            *("-smp", str(self.specification.cpus), "-m", memory),
-            # A guest reboots only if it crashed: let it end instead.
-            "-no-reboot",
-            *("-kernel", str(self.kernel.vmlinuz)),
-            *("-initrd", str(image.initramfs(self.kernel))),
-            *("-append", " ".join(parameters)),
-            *("-virtfs", f"local,path={self.kernel.root},mount_tag=root,{share}"),
-            *("-virtfs", f"local,path={drivers},mount_tag=modules,{share}"),
-            # Two ports. The default of 31 has 64 queues, and QEMU looks at each at every timer.
-            *("-device", "virtio-serial-pci,max_ports=2"),
-            *("-chardev", f"file,id=console,path={self.console.path}"),
-            *("-device", "virtconsole,chardev=console"),
-            *("-chardev", f"socket,id=agent,fd={agent}"),
-            *("-device", "virtserialport,chardev=agent,name=agent"),
-            *("-chardev", f"socket,id=monitor,fd={monitor}"),
-            *("-mon", "chardev=monitor,mode=control"),
-            *("-device", "virtio-rng-pci"),
-            *self.specification.network,
-            *self.specification.disks,
-            *self.specification.options,
-        ]
-
-    def _processor(self) -> list[str]:
-        if self.specification.counted:
-            # A string instruction counts once for each byte here, unlike on a real
-            # processor: let the kernel copy by words. Idle time is skipped.
-            return [
-                *("-accel", "tcg", "-icount", "shift=0,sleep=off"),
-                *("-cpu", "max,erms=off,fsrm=off,fsrs=off,fzrm=off"),
-            ]
-        return machine.processor(self.kernel.architecture)

@@ -15,17 +15,22 @@ from pathlib import Path
 from typing import Any
 
 from rnbdbench import cleanup
+from rnbdbench import debian
 from rnbdbench import disks
 from rnbdbench import dmesg
 from rnbdbench import network
 from rnbdbench import rnbd
+from rnbdbench import settings
 from rnbdbench.channel import GuestGone
 from rnbdbench.guest import Guest
-from rnbdbench.guest import Specification
 from rnbdbench.kmemleak import LeakCheck
+from rnbdbench.specification import Specification
 
 GUESTS = "guests"
 """Folder for the whole consoles, below that of the logs; each worker has its own in it."""
+
+DISKS = "disks"
+"""Folder for disks of Debian machines, in that one. Their size is that of what they have."""
 
 MOST_CABLES = len(network.TARGETS)
 """Cables between two guests at most."""
@@ -100,9 +105,11 @@ class Lab:
         self._memory_fails = False
         self._cables = [network.Cable(self._sockets, number) for number in range(MOST_CABLES)]
 
-    def loopback(self, kernel: str, drivers: str, fabric: str) -> Pair:
+    def loopback(self, kernel: str, drivers: str, fabric: str, cpus: int) -> Pair:
         """Provides one guest that is both initiator and target."""
-        specification = Specification("loopback", kernel, drivers, fabric, disks=self._disks)
+        specification = Specification(
+            "loopback", kernel, drivers, fabric, cpus, disks=self._disks
+        )
         if self._provide([specification]):
             network.loop_back(self._guest("loopback"))
         return self._begin("loopback", "loopback")
@@ -111,17 +118,37 @@ class Lab:
         self, kernel: str, client: str, server: str, fabric: str, cables: int = 1
     ) -> Pair:
         """Provides two guests, connected by one cable or more."""
+        kernels = settings.ends(kernel)
         cards = [
-            [option for cable in self._cables[:cables] for option in cable.card(end, kernel)]
-            for end in (0, 1)
+            [option for cable in self._cables[:cables] for option in cable.card(end, name)]
+            for end, name in enumerate(kernels)
         ]
         specifications = [
-            Specification("initiator", kernel, client, fabric, network=cards[0]),
-            Specification("target", kernel, server, fabric, network=cards[1]),
+            Specification("initiator", kernels[0], client, fabric, network=cards[0]),
+            Specification("target", kernels[1], server, fabric, network=cards[1]),
         ]
         if self._provide(specifications):
             network.join(self._guest("initiator"), self._guest("target"), cables)
         return self._begin("initiator", "target")
+
+    def debians(self) -> debian.Debians:
+        """Provides two Debian machines, connected by one cable, with the packages installed."""
+        folder = self._consoles / DISKS
+        folder.mkdir(exist_ok=True)
+        addresses = {"initiator": network.INITIATOR, "target": network.TARGET}
+        specifications = [
+            debian.Specification(
+                name, "stock", "rust", network=self._cables[0].card(end, "stock"), folder=folder
+            )
+            for end, name in enumerate(addresses)
+        ]
+        fresh = self._provide(specifications)
+        self._begin(*addresses)
+        made = debian.Debians(*(debian.Debian(self._guest(name)) for name in addresses))
+        if fresh:
+            made.set_up(*addresses.values())
+        made.install()
+        return made
 
     def replace(self, guest: Guest) -> Guest:
         """Boots a guest that replaces a dead one, within a test."""
@@ -158,7 +185,10 @@ class Lab:
         for machine in machines:
             guest = machine.guest
             try:
-                cleanup.clean(guest, failed or last)
+                if isinstance(guest.specification, debian.Specification):
+                    debian.clean(guest)
+                else:
+                    cleanup.clean(guest, failed or last)
                 machine.unchecked.append(test)
                 if failed or last:
                     problems += _leaks(machine)
@@ -178,7 +208,8 @@ class Lab:
         """Powers off all guests."""
         for machine in list(self._machines.values()):
             self._discard(machine)
-        shutil.rmtree(self._sockets, ignore_errors=True)
+        for folder in (self._sockets, self._consoles / DISKS):
+            shutil.rmtree(folder, ignore_errors=True)
 
     def _guest(self, name: str) -> Guest:
         return self._machines[name].guest
@@ -202,6 +233,7 @@ class Lab:
         for specification in specifications:
             guest = Guest(specification, self._consoles)
             self._machines[specification.name] = Machine(guest)
+            specification.prepare()
             guest.start()
         for machine in self._machines.values():
             machine.guest.wait_ready()

@@ -9,9 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rnbdbench.channel import GuestGone
-from rnbdbench.guest import CommandFailed
+from rnbdbench.commands import Job
 from rnbdbench.guest import Guest
-from rnbdbench.guest import Job
 from rnbdbench.rtrs import TransportPath
 
 MTU = 4200
@@ -190,9 +189,7 @@ def _wait_active(guest: Guest, number: int) -> None:
 
 
 def _finish(guest: Guest, job: Job, cards: int) -> None:
-    result = job.wait(120)
-    if result.code != 0:
-        raise CommandFailed(guest.name, result)
+    job.check(120)
     for number in range(cards):
         _wait_active(guest, number)
 

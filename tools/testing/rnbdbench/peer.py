@@ -17,12 +17,12 @@ CASE = 30.0
 """The most seconds that a case may take."""
 
 
-def _command(guest: Guest, program: str, port: int, *arguments: str) -> str:
-    """Returns the command that runs a peer, which uses the target's address."""
+def _command(guest: Guest, program: str, address: str, port: int, *arguments: str) -> str:
+    """Returns the command that runs a peer, which uses an address of the target."""
     seconds = 10.0 * guest.patience
     return (
         f"modprobe rdma_ucm && {image.program(program)}"
-        f" {network.TARGET.v4} {port} {seconds} {' '.join(arguments)}"
+        f" {address} {port} {seconds} {' '.join(arguments)}"
     )
 
 
@@ -33,7 +33,8 @@ def misbehave(guest: Guest, disk: str, cases: Iterable[str]) -> dict[str, tuple[
     """
     names = list(cases)
     mark = guest.console.mark()
-    command = _command(guest, "rogue_client.py", PORT, disk, *names)
+    addresses = f"{network.TARGET.v4},{network.TARGET.v6}"
+    command = _command(guest, "rogue_client.py", addresses, PORT, disk, *names)
     output = guest.output(command, timeout=CASE * len(names))
     guest.sync_console()
     log = guest.console.since(mark)
@@ -50,7 +51,7 @@ def misbehave(guest: Guest, disk: str, cases: Iterable[str]) -> dict[str, tuple[
 def rogue_server(guest: Guest, cases: Iterable[str]) -> Iterator[None]:
     """Runs a server at `ROGUE_PORT` that breaks the protocol, for the duration of the block."""
     mark = guest.console.mark()
-    job = guest.begin(_command(guest, "rogue_server.py", ROGUE_PORT, *cases))
+    job = guest.begin(_command(guest, "rogue_server.py", network.TARGET.v4, ROGUE_PORT, *cases))
     guest.wait_until(
         lambda: not job.running or "the rogue server listens" in guest.console.since(mark),
         "the rogue server to listen",

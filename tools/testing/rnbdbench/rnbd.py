@@ -9,8 +9,8 @@ from rnbdbench import disks
 from rnbdbench import drivers
 from rnbdbench import network
 from rnbdbench import rtrs
+from rnbdbench.commands import Job
 from rnbdbench.guest import Guest
-from rnbdbench.guest import Job
 
 CONTROL = "/sys/class/rnbd-client/ctl"
 MAP_DEVICE = f"{CONTROL}/map_device"

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from rnbdbench import cargo
+from rnbdbench.commands import Result
 from rnbdbench.guest import Guest
-from rnbdbench.guest import Result
 from rnbdbench.settings import TREE
 
 CRATE = TREE / "tools/rnbdctl"

@@ -5,6 +5,9 @@ The tests of a file that use the same guests are a batch.  A worker runs a batch
 in guests of its own.  It then takes a batch for the guests that it has, as other guests
 would have to be booted.
 
+Tests without guests are mostly compilers, which use what processor time the guests leave:
+one worker runs them while the others have guests.
+
 A worker tells each test which one comes next, so it starts the last of its tests only when
 it has been given more, or has been told that there are none.  A worker that has one test
 left is therefore idle.
@@ -46,7 +49,7 @@ class Batch:
     guests: Guests
     """Which guests they use; None if they use none."""
     alone: bool
-    """Whether no other test may run at the same time."""
+    """Whether no other test with guests may run at the same time."""
     tests: list[int] = field(default_factory=list)
     """Their indices among all tests."""
 
@@ -57,6 +60,7 @@ class Scheduler:
     def __init__(self, names: Sequence[str], batches: Sequence[Batch], workers: int) -> None:
         self._names = list(names)
         self._alone = {test for batch in batches if batch.alone for test in batch.tests}
+        self._plain = {test for batch in batches if not batch.guests for test in batch.tests}
         self._waiting = list(batches)
         self._expected = workers
         self._ready: set[Worker] = set()
@@ -129,42 +133,56 @@ class Scheduler:
     def _busy(self, node: Worker) -> bool:
         return len(self._left[node]) > KEEP
 
+    def _runs_guests(self, node: Worker) -> bool:
+        """Whether a worker runs a test with guests, or is about to."""
+        runs = self._busy(node) or node.shutting_down
+        return runs and not self._plain.issuperset(self._left[node])
+
     def _give(self, node: Worker) -> bool:
         """Gives an idle worker its next batch; False if there is none, or it has to wait."""
         others = [other for other in self._left if other is not node]
-        if any(not self._alone.isdisjoint(self._left[other]) for other in others):
+        reserved = any(not self._alone.isdisjoint(self._left[other]) for other in others)
+        # Whatever it is given, it begins the test that it has kept.
+        if reserved and not self._plain.issuperset(self._left[node]):
             return False
         if not self._waiting:
             node.shutdown()
             return False
-        batch = self._choose(node, others)
-        if batch.alone and any(self._busy(other) or other.shutting_down for other in others):
+        guests_run = any(map(self._runs_guests, others))
+
+        def may_run(batch: Batch) -> bool:
+            return batch.guests is None or not (reserved or (batch.alone and guests_run))
+
+        possible = list(filter(may_run, self._waiting))
+        if not possible:
             return False
+        batch = self._choose(node, others, possible)
         self._waiting.remove(batch)
         self._left[node] += batch.tests
         self._guests[node] = batch.guests
         node.send_runtest_some(batch.tests)
         return True
 
-    def _choose(self, node: Worker, others: Sequence[Worker]) -> Batch:
+    def _choose(self, node: Worker, others: Sequence[Worker], batches: Sequence[Batch]) -> Batch:
         """The batch that a worker takes next.
 
-        Those without guests come first, then those that run alone.  Of all others it takes
-        one for the guests it has, else one for guests that no other worker has.  While
-        another worker has two machines it takes one machine, as long as there are tests for
-        that: four machines on two processors are slower than three.
+        Those without guests come first, but for one worker only, then those that run alone.
+        Of all others it takes one for the guests it has, else one for guests that no other
+        worker has.  While another worker has two machines it takes one machine, as long as
+        there are tests for that: four machines on two processors are slower than three.
         """
+        plain_runs = any(not self._plain.isdisjoint(self._left[other]) for other in others)
         taken = {self._guests.get(other) for other in others}
         pair_taken = any(guests is not None and guests[0] != SINGLE for guests in taken)
 
         def rank(batch: Batch) -> tuple[bool, ...]:
             side_by_side = batch.guests is not None and not batch.alone
             return (
-                batch.guests is not None,
+                (batch.guests is None) == plain_runs,
                 side_by_side,
                 side_by_side and batch.guests != self._guests.get(node),
                 side_by_side and pair_taken and batch.guests[0] != SINGLE,
                 side_by_side and batch.guests in taken,
             )
 
-        return min(self._waiting, key=rank)
+        return min(batches, key=rank)

@@ -47,6 +47,12 @@ class KernelFiles:
     """The root file system of its guests."""
 
 
+def ends(kernel: str) -> tuple[str, str]:
+    """Returns the kernels of initiator and target: `7.3-arm64+stock` names one for each."""
+    initiator, _, target = kernel.partition("+")
+    return initiator, target or initiator
+
+
 def _path(variable: str) -> Path:
     value = os.environ.get(variable)
     if not value:

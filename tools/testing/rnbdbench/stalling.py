@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""A disk of a target that can be stopped: requests wait until it is resumed."""
+"""A disk of a target that can be stopped, so that requests wait, or fail."""
 
 from dataclasses import dataclass
 
@@ -16,6 +16,9 @@ class StallingDisk:
     guest: Guest
     node: str
     """Such as `/dev/dm-0`."""
+    sectors: str
+    below: str
+    """The other device."""
 
     @classmethod
     def make(cls, guest: Guest, below: str) -> "StallingDisk":
@@ -24,7 +27,7 @@ class StallingDisk:
         table = f"0 {sectors} linear {below} 0"
         guest.run(f"modprobe dm-mod && dmsetup create {NAME} --noudevsync --table '{table}'")
         name = guest.output(f"dmsetup info -c --noheadings -o blkdevname {NAME}")
-        return cls(guest, f"/dev/{name}")
+        return cls(guest, f"/dev/{name}", sectors, below)
 
     @property
     def name(self) -> str:
@@ -38,3 +41,16 @@ class StallingDisk:
     def go_on(self) -> None:
         """Executes requests again, those that waited first."""
         self.guest.run(f"dmsetup resume {NAME} --noudevsync")
+
+    def fail(self) -> None:
+        """Makes requests fail."""
+        self._change("error")
+
+    def work_again(self) -> None:
+        """Ends what `fail` began."""
+        self._change(f"linear {self.below} 0")
+
+    def _change(self, target: str) -> None:
+        self.guest.run(f"dmsetup load {NAME} --table '0 {self.sectors} {target}'")
+        self.stop()
+        self.go_on()

@@ -24,6 +24,7 @@ UNITS = "/usr/lib/systemd/system"
 INSTALLED = {
     "systemd/rnbd-attach@.service": UNITS,
     "systemd/rnbd-server.service": UNITS,
+    "systemd/rnbd-shutdown.service": UNITS,
     "systemd/rnbd-generator": "/usr/lib/systemd/system-generators",
     "udev/60-rnbd.rules": "/usr/lib/udev/rules.d",
 }
@@ -41,12 +42,52 @@ MASKED = (
 """Units that take time and that no test is about."""
 
 
-class Machine:
+def network_unit(address: Address) -> str:
+    """Returns the file of systemd-networkd for a machine's network card."""
+    return (
+        f"[Match]\nName={card_name()}\n[Link]\nMTUBytes={MTU}\n"
+        f"[Network]\nAddress={address.v4}/24\nAddress={address.v6}/64\n"
+        "IPv6AcceptRA=no\nKeepConfiguration=yes\n"
+    )
+
+
+class Systemd:
+    """Commands for a guest that systemd runs."""
+
+    def __init__(self, guest: Guest) -> None:
+        self.guest = guest
+
+    def file(self, path: str, text: str) -> None:
+        """Writes a file."""
+        self.guest.run(
+            f"mkdir -p $(dirname '{path}') && printf %s {shlex.quote(text)} > '{path}'"
+        )
+
+    def systemctl(self, *words: str) -> int:
+        """Returns the exit code of systemctl."""
+        return self.guest.run(f"systemctl {shlex.join(words)}", check=False).code
+
+    def is_active(self, unit: str) -> bool:
+        """Returns whether a unit is active."""
+        return self.systemctl("-q", "is-active", unit) == 0
+
+    def wait_active(self, unit: str, timeout: float = 90.0) -> None:
+        """Waits until a unit is active."""
+        self.guest.wait_until(lambda: self.is_active(unit), unit, timeout)
+
+    def journal(self, *arguments: str) -> list[str]:
+        """Returns lines of the journal, without times."""
+        return self.guest.output(
+            f"journalctl --no-pager -q -o cat {shlex.join(arguments)}"
+        ).splitlines()
+
+
+class Machine(Systemd):
     """A guest that systemd runs."""
 
     def __init__(self, guest: Guest, address: Address) -> None:
         """Installs files in a guest, which has the network already."""
-        self.guest = guest
+        super().__init__(guest)
         self._fstab = FSTAB.format(release=guest.kernel.release)
         self.file("/etc/machine-id", f"{'0' * 31}1\n")
         self.file("/etc/fstab", self._fstab)
@@ -56,12 +97,7 @@ class Machine:
             "[Service]\nExecStart=/usr/bin/python3 -I -S /run/programs/agent.py\n"
             "[Install]\nWantedBy=multi-user.target\n",
         )
-        self.file(
-            "/etc/systemd/network/bench.network",
-            f"[Match]\nName={card_name()}\n[Link]\nMTUBytes={MTU}\n"
-            f"[Network]\nAddress={address.v4}/24\nAddress={address.v6}/64\n"
-            "IPv6AcceptRA=no\nKeepConfiguration=yes\n",
-        )
+        self.file("/etc/systemd/network/bench.network", network_unit(address))
         # The console, not the journal, which ends before some units do.
         self.file(
             "/etc/systemd/system.conf.d/bench.conf", "[Manager]\nShowStatus=no\nLogTarget=kmsg\n"
@@ -81,19 +117,9 @@ class Machine:
         self.file(f"{folder}/{source.name}", source.read_text(encoding="utf-8"))
         self.guest.run(f"chmod {source.stat().st_mode & 0o777:o} '{folder}/{source.name}'")
 
-    def file(self, path: str, text: str) -> None:
-        """Writes a file."""
-        self.guest.run(
-            f"mkdir -p $(dirname '{path}') && printf %s {shlex.quote(text)} > '{path}'"
-        )
-
     def fstab(self, lines: str) -> None:
         """Writes lines of /etc/fstab."""
         self.file("/etc/fstab", self._fstab + lines)
-
-    def systemctl(self, *words: str) -> int:
-        """Returns the exit code of systemctl."""
-        return self.guest.run(f"systemctl {shlex.join(words)}", check=False).code
 
     def boot(self) -> None:
         """Lets systemd take over, and waits until it has started the agent."""
@@ -110,17 +136,3 @@ class Machine:
 
     def _wait(self) -> None:
         self.guest.channel.reply(0, BOOT_TIMEOUT * self.guest.patience)
-
-    def is_active(self, unit: str) -> bool:
-        """Returns whether a unit is active."""
-        return self.systemctl("-q", "is-active", unit) == 0
-
-    def wait_active(self, unit: str, timeout: float = 90.0) -> None:
-        """Waits until a unit is active."""
-        self.guest.wait_until(lambda: self.is_active(unit), unit, timeout)
-
-    def journal(self, *arguments: str) -> list[str]:
-        """Returns lines of the journal, without times."""
-        return self.guest.output(
-            f"journalctl --no-pager -q -o cat {shlex.join(arguments)}"
-        ).splitlines()

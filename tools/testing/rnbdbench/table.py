@@ -19,8 +19,9 @@ class Kernel:
 
     @property
     def name(self) -> str:
-        """Its name, such as `7.3-rt-amd64`."""
-        return f"{self.series}-{self.flavour}"
+        """Its name, such as `7.3-rt-amd64` or `7.2-sid-rt-amd64`."""
+        suite = "" if self.suite == "trixie-backports" else f"{self.suite}-"
+        return f"{self.series}-{suite}{self.flavour}"
 
 
 def kernels() -> list[Kernel]:

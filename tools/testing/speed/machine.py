@@ -8,7 +8,7 @@ from pathlib import Path
 
 from rnbdbench import dmesg
 from rnbdbench.guest import Guest
-from rnbdbench.guest import Specification
+from rnbdbench.specification import Specification
 
 
 @contextmanager

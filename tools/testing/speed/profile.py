@@ -11,6 +11,7 @@ from dataclasses import field
 from rnbdbench.guest import Guest
 from speed import counting
 from speed import jobs
+from speed import kinds
 from speed.report import table
 from speed.symbols import USER
 from speed.symbols import Symbols
@@ -61,7 +62,8 @@ EVENTS = {
     "polls of completion queues": r"rdma_rxe:rxe_poll_cq",
     "notifications asked of them": r"rdma_rxe:rxe_req_notify_cq",
     "memory registrations": r"rdma_rxe:rxe_reg_fast_mr",
-    "wake-ups": r":try_to_wake_up",
+    # Not try_to_wake_up, which is also called for tasks that are awake.
+    "wake-ups": r":enqueue_task",
     "switches of tasks": r":finish_task_switch\S*",
     "work items queued": r":__queue_work",
     "softirqs raised": r":(__)?raise_softirq_irqoff",
@@ -83,6 +85,10 @@ class Profile:
     """Instructions by part."""
     functions: Counter[str] = field(default_factory=Counter)
     """Instructions by `<module>:<function>`."""
+    calls: Counter[str] = field(default_factory=Counter)
+    """Calls by `<module>:<function>`."""
+    kinds: Counter[str] = field(default_factory=Counter)
+    """Instructions in the modules of RNBD by kind."""
     events: Counter[str] = field(default_factory=Counter)
     """Counts of events."""
     locked: Counter[str] = field(default_factory=Counter)
@@ -112,8 +118,13 @@ def difference(later: counting.Counts, earlier: counting.Counts) -> counting.Cou
     return {block: times - earlier.get(block, 0) for block, times in later.items()}
 
 
-def attribute(counts: counting.Counts, symbols: Symbols, requests: int) -> Profile:
-    """Attributes the counts of `requests` requests to functions and parts, per request."""
+def attribute(
+    counts: counting.Counts, symbols: Symbols, requests: int, code: dict[str, kinds.Code]
+) -> Profile:
+    """Attributes the counts of `requests` requests to functions and parts, per request.
+
+    `code` is that of the modules of RNBD, whose instructions are told apart by kind.
+    """
     profile = Profile()
     locked: Counter[str] = Counter()
     calls: Counter[str] = Counter()
@@ -125,12 +136,17 @@ def attribute(counts: counting.Counts, symbols: Symbols, requests: int) -> Profi
         locked[function] += times * block.locked
         if start == block.address:
             calls[function] += times
+        if known := code.get(module, {}).get(name):
+            found = kinds.count(known, block.address - start, block.instructions)
+            for kind, instructions in found.items():
+                profile.kinds[kind] += times * instructions / requests
     for function, instructions in total.items():
         part = part_of(function)
         profile.parts[part] += instructions / requests
         profile.locked[part] += locked[function] / requests
         module, name = function.split(":", 1)
         profile.functions[f"{module}:{readable(name)}"] += instructions / requests
+        profile.calls[f"{module}:{readable(name)}"] += calls[function] / requests
     for event, pattern in EVENTS.items():
         matches = re.compile(pattern)
         profile.events[event] = sum(
@@ -139,7 +155,13 @@ def attribute(counts: counting.Counts, symbols: Symbols, requests: int) -> Profi
     return profile
 
 
-def take(guest: Guest, counter: counting.Counter, node: str, job: jobs.Job) -> Profile:
+def take(
+    guest: Guest,
+    counter: counting.Counter,
+    node: str,
+    job: jobs.Job,
+    code: dict[str, kinds.Code],
+) -> Profile:
     """Runs a job with few and with many requests; returns the profile of the difference."""
     symbols = Symbols(guest.output("cat /proc/kallsyms", timeout=120).splitlines())
     readings = []
@@ -149,13 +171,13 @@ def take(guest: Guest, counter: counting.Counter, node: str, job: jobs.Job) -> P
         readings.append(counter.read(guest.patience))
     few = difference(readings[1], readings[0])
     many = difference(readings[2], readings[1])
-    return attribute(difference(many, few), symbols, MANY - FEW)
+    return attribute(difference(many, few), symbols, MANY - FEW, code)
 
 
 OWN = r"(rtrs|rnbd)\w*:"
 """Functions of either set of RNBD drivers."""
 
-MOST = 25
+MOST = 40
 """The number of functions that a report lists."""
 
 
@@ -169,22 +191,28 @@ def tables(job: jobs.Job, profiles: dict[str, Profile]) -> str:
     events = [
         [event, *(f"{profile.events[event]:.2f}" for profile in each)] for event in EVENTS
     ]
+    sorts = [
+        [kind, *(f"{profile.kinds[kind]:.0f}" for profile in each)]
+        for kind in [*kinds.KINDS, kinds.OTHER]
+    ]
     locked = [f"{sum(profile.locked.values()):.0f}" for profile in each]
     events.append(["locked instructions", *locked])
     own = []
     for title, profile in profiles.items():
         found = [
-            f"    {instructions:8.1f}  {function}"
+            f"    {instructions:8.1f} {profile.calls[function]:6.2f}  {function}"
             for function, instructions in profile.functions.most_common()
             if re.match(OWN, function)
         ]
         if found:
-            own.append(f"Functions of {title}:\n\n" + "\n".join(found[:MOST]))
+            header = f"Functions of {title}: instructions and calls per I/O"
+            own.append(f"{header}\n\n" + "\n".join(found[:MOST]))
     return "\n\n".join(
         [
             f"## {job.title}",
             table(["instructions per I/O in", *profiles], parts),
             table(["times per I/O", *profiles], events),
+            table([OWN_PART, *profiles], sorts),
             *own,
         ]
     )

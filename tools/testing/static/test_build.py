@@ -13,7 +13,6 @@ from pathlib import Path
 
 import pytest
 
-from rnbdbench import settings
 from rnbdbench.settings import TREE
 
 SOURCES = ("Kbuild", "Kconfig", "proto", "rtrs", "rnbd-client", "rnbd-server")
@@ -129,27 +128,6 @@ def test_a_change_builds_what_depends_on_it(build: Build, file: str, objects: se
 def test_clippy_has_nothing_to_say(build: Build) -> None:
     # Clippy is another compiler, so everything is built again.
     expect_silence(build.make("CLIPPY=1", "modules"))
-
-
-@pytest.mark.parametrize("kernel", settings.available_kernels())
-def test_exports_are_in_sections_that_stay(kernel: str) -> None:
-    """The loader drops `.modinfo` and what runs once: on arm64 it then refuses the export."""
-    folder = settings.kernel_files(kernel).drivers.get("rust")
-    if not folder:
-        pytest.skip(f"no modules are built for kernel {kernel}")
-    listed = (folder / "rtrs/bindings/exports_generated.h").read_text()
-    exports = set(re.findall(r"\((\w+)\)", listed))
-    assert len(exports) > 100
-
-    def readelf(option: str) -> list[list[str]]:
-        command = ["readelf", "-W", option, folder / "rtrs.ko"]
-        output = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-        return [line.replace("[ ", "[").split() for line in output.splitlines()]
-
-    sections = {words[0].strip("[]"): words[1] for words in readelf("-S") if len(words) > 6}
-    homes = {words[7]: sections.get(words[6], words[6]) for words in readelf("-s") if len(words) > 7}
-    dropped = re.compile(r"\.modinfo|__param|\.(init|exit)\.|UND|ABS|COM")
-    assert [name for name in exports if dropped.match(homes[name])] == []
 
 
 def test_bindings_are_made_without_rustfmt(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ QUOTED = re.compile(r"`([^`\n]+)`")
 LINK = re.compile(r"\]\(([^)#\s]*)(?:#([^)\s]*))?\)")
 PATH = re.compile(rf"(?:{'|'.join(FOLDERS)})/[\w./<>-]*")
 TYPE = re.compile(r"[A-Z][a-z0-9]+[A-Za-z0-9]*(?:<\w+>)?(?:::\w+)*(?:\(\))?")
-LOCK = re.compile(r"(\w+) <- new_(?:mutex|spinlock|spinlock_irq)!")
+LOCK = re.compile(r"(\w+) <- new_(?:mutex|noio_mutex|spinlock|spinlock_irq)!")
 
 
 @cache
