@@ -40,6 +40,7 @@ from rnbdbench.logs import LogFolder
 from rnbdbench.rnbd import Device
 from rnbdbench.schedule import Batch
 from rnbdbench.schedule import Scheduler
+from rnbdbench.schedule import processor_policy
 from rnbdbench.specification import CPUS
 
 ORDER = ["static", "host", "loopback", "pair"]
@@ -219,9 +220,7 @@ def pytest_runtest_protocol(
     """Notes whether a test is the last one of its batch."""
     item.stash[_last_key] = nextitem is None or _batch_key(nextitem) != _batch_key(item)
     if hasattr(item.config, "workerinput"):
-        # Compilers use what processor time the guests of the other worker leave.
-        policy = os.SCHED_OTHER if combinations.guests(item) else os.SCHED_IDLE
-        os.sched_setscheduler(0, policy, os.sched_param(0))
+        os.sched_setscheduler(0, processor_policy(item.path), os.sched_param(0))
     return (yield)
 
 

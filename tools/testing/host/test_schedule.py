@@ -1,10 +1,15 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """The bench: which tests run side by side."""
 
+import os
 from collections.abc import Sequence
 
+import pytest
+
+from rnbdbench import settings
 from rnbdbench.schedule import Batch
 from rnbdbench.schedule import Scheduler
+from rnbdbench.schedule import processor_policy
 
 LOOPBACK = ("loopback", "stock")
 PAIR = ("pair", "stock")
@@ -179,3 +184,19 @@ def test_one_worker_has_two_machines_and_the_other_one() -> None:
     ]
     _, workers = _begin(batches)
     assert [worker.running for worker in workers] == [0, 4]
+
+
+@pytest.mark.parametrize(
+    ("file", "policy"),
+    [
+        ("static/test_build.py", os.SCHED_IDLE),
+        ("host/test_proto.py", os.SCHED_IDLE),
+        ("pair/test_demo.py", os.SCHED_OTHER),
+        ("loopback/test_kernels.py", os.SCHED_OTHER),
+    ],
+)
+def test_only_compilers_wait_for_guests(file: str, policy: int) -> None:
+    """Whatever boots a guest gets its share, also without a fixture."""
+    path = settings.TESTING / file
+    assert path.exists(), file
+    assert processor_policy(path) == policy

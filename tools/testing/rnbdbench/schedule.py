@@ -13,9 +13,11 @@ it has been given more, or has been told that there are none.  A worker that has
 left is therefore idle.
 """
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from dataclasses import field
+from pathlib import Path
 from typing import Protocol
 
 Guests = tuple[str, ...] | None
@@ -26,6 +28,19 @@ SINGLE = "loopback"
 
 KEEP = 1
 """Tests that a worker keeps until it has been given more."""
+
+
+COMPILING = ("host", "static")
+"""Folders of tests without virtual machines, which are mostly compilers."""
+
+
+def processor_policy(test: Path) -> int:
+    """Returns the scheduling policy of a test file.
+
+    Some tests have no fixture for their guests and boot them all the same, such as that of the
+    demo.  With what processor time others leave, these would not boot in time.
+    """
+    return os.SCHED_IDLE if test.parent.name in COMPILING else os.SCHED_OTHER
 
 
 class Worker(Protocol):
