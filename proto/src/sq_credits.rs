@@ -23,6 +23,7 @@ mod progress;
 
 use crate::atomic::{
     AtomicU32,
+    AtomicU64,
     Ordering::{
         self,
         Acquire,
@@ -38,6 +39,21 @@ use self::progress::{
 
 pub use self::progress::QueueProgress;
 
+/// One release of credits, in [`SqCredits::free`].
+const RELEASE: u64 = 1 << 32;
+
+/// Returns the free credits in a value of [`SqCredits::free`].
+#[inline]
+const fn free(value: u64) -> u32 {
+    // CAST: The lower half.
+    value as u32
+}
+
+/// Returns how often credits were released, in a value of [`SqCredits::free`]; wraps around.
+const fn releases(value: u64) -> u32 {
+    (value >> 32) as u32
+}
+
 /// The credits of one send queue.
 ///
 /// # Invariants
@@ -47,7 +63,9 @@ pub use self::progress::QueueProgress;
 #[derive(Debug)]
 pub struct SqCredits {
     capacity: u32,
-    free: AtomicU32,
+    /// The number of free credits and, in the upper half, how often some were released. Together,
+    /// so that counting takes no atomic operation of its own.
+    free: AtomicU64,
     /// Reserved for work requests that will be posted after the response of a peer.
     set_aside: AtomicU32,
     deferred: AtomicU32,
@@ -61,7 +79,7 @@ impl SqCredits {
     pub const fn new(capacity: u32) -> Self {
         Self {
             capacity,
-            free: AtomicU32::new(capacity),
+            free: AtomicU64::new(capacity as u64),
             set_aside: AtomicU32::new(0),
             deferred: AtomicU32::new(0),
             nop: AtomicU32::new(0),
@@ -73,14 +91,25 @@ impl SqCredits {
     #[inline]
     pub fn reserve(&self, wrs: u32) -> bool {
         self.free
-            .fetch_update(Acquire, Relaxed, |free| free.checked_sub(wrs))
+            .fetch_update(Acquire, Relaxed, |now| match free(now) >= wrs {
+                true => now.checked_sub(wrs.into()),
+                false => None,
+            })
             .is_ok()
     }
 
-    /// Releases reserved credits.
+    /// Returns reserved credits, whose work requests were not posted.
+    #[inline]
+    pub fn unreserve(&self, wrs: u32) {
+        self.free.fetch_add(wrs.into(), Release);
+    }
+
+    /// Releases reserved credits, whose work requests have completed.
     #[inline]
     pub fn release(&self, wrs: u32) {
-        add(&self.free, wrs, Release);
+        if wrs > 0 {
+            self.free.fetch_add(RELEASE | u64::from(wrs), Release);
+        }
     }
 
     /// Sets `wrs` reserved credits aside for later: no work request is outstanding for them yet.
@@ -108,7 +137,7 @@ impl SqCredits {
     /// request should be signaled, to bring deferred credits back.
     #[inline]
     pub fn is_below(&self, low_watermark: u32) -> bool {
-        self.free.load(Relaxed) < low_watermark
+        free(self.free.load(Relaxed)) < low_watermark
     }
 
     /// Returns the number of deferred credits.
@@ -157,9 +186,11 @@ impl SqCredits {
 
     /// Checks the progress since the last check, some seconds ago. Calls must not overlap.
     pub fn check_progress(&self) -> QueueProgress {
+        let now = self.free.load(Relaxed);
         self.last_check.compare(&Snapshot {
             capacity: self.capacity,
-            free: self.free.load(Relaxed),
+            free: free(now),
+            releases: releases(now),
             set_aside: self.set_aside.load(Relaxed),
             deferred: self.deferred.load(Relaxed),
             nop_in_flight: self.nop.load(Relaxed) != 0,
@@ -185,6 +216,8 @@ mod tests {
         assert!(credits.reserve(3));
         assert!(!credits.reserve(3));
         assert!(credits.reserve(2), "a failure reserves nothing");
+        credits.unreserve(2);
+        assert!(credits.reserve(2), "what was not posted is free");
         credits.release(3);
         assert!(credits.reserve(3));
         assert!(!credits.reserve(1));

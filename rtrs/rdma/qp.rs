@@ -208,7 +208,7 @@ impl<'a, C: Send + Sync + 'static> QpRef<'a, C> {
     /// Returns a credit that was reserved for a work request that is not going to follow.
     pub(crate) fn release_reserved(&self) {
         self.shared.credits.use_set_aside(1);
-        self.shared.credits.release(1);
+        self.shared.credits.unreserve(1);
     }
 
     fn post_chain<T: Operation<Context = C>>(
@@ -249,7 +249,7 @@ impl<'a, C: Send + Sync + 'static> QpRef<'a, C> {
             .inspect_err(|_| {
                 credits.set_aside(reserved.used);
                 credits.use_set_aside(reserved.new);
-                credits.release(needed);
+                credits.unreserve(needed);
                 credits.defer(deferred);
             })
     }
@@ -295,7 +295,7 @@ impl<'a, C: Send + Sync + 'static> QpRef<'a, C> {
         // SAFETY: The chain does not move, and names memory that is kept alive.
         match self.gated(|| unsafe { self.post(first) }) {
             Posted::Nothing(e) => {
-                credits.release(wrs);
+                credits.unreserve(wrs);
                 Err(e)
             }
             Posted::All | Posted::Part => {
@@ -410,7 +410,7 @@ impl<'a, C: Send + Sync + 'static> QpRef<'a, C> {
         // SAFETY: The chain does not move; no memory is named.
         match self.gated(|| unsafe { self.post(first) }) {
             Posted::Nothing(e) => {
-                self.shared.credits.release(1);
+                self.shared.credits.unreserve(1);
                 Err(e)
             }
             Posted::All | Posted::Part => Ok(()),

@@ -10,7 +10,7 @@ use crate::atomic::{
 /// Progress of a queue since the last check.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum QueueProgress {
-    /// Nothing is outstanding, or the number of free credits has changed.
+    /// Nothing is outstanding, or work requests were posted or have completed.
     Moving,
     /// No change, but only work requests with deferred credits are outstanding.
     OnlyDeferred,
@@ -29,6 +29,8 @@ const MAX_STALLED_CHECKS: u32 = 6;
 pub(super) struct Snapshot {
     pub(super) capacity: u32,
     pub(super) free: u32,
+    /// How often credits were released; wraps around.
+    pub(super) releases: u32,
     pub(super) set_aside: u32,
     pub(super) deferred: u32,
     pub(super) nop_in_flight: bool,
@@ -38,6 +40,7 @@ pub(super) struct Snapshot {
 #[derive(Debug)]
 pub(super) struct LastCheck {
     free: AtomicU32,
+    releases: AtomicU32,
     /// Checks in a row that found the NOP in flight and no credits released.
     stalled_checks: AtomicU32,
 }
@@ -47,6 +50,7 @@ impl LastCheck {
     pub(super) const fn new(capacity: u32) -> Self {
         Self {
             free: AtomicU32::new(capacity),
+            releases: AtomicU32::new(0),
             stalled_checks: AtomicU32::new(0),
         }
     }
@@ -60,8 +64,11 @@ impl LastCheck {
     /// Returns the progress since the last check, which `now` becomes.
     pub(super) fn compare(&self, now: &Snapshot) -> QueueProgress {
         let last_free = self.free.swap(now.free, Relaxed);
+        // The number of free credits alone does not tell: when both peers check at the same
+        // moment, as many may be outstanding at each check.
+        let released = self.releases.swap(now.releases, Relaxed) != now.releases;
         let idle = now.free.saturating_add(now.set_aside);
-        let stalled_checks = match now.nop_in_flight && now.free <= last_free {
+        let stalled_checks = match now.nop_in_flight && !released {
             true => self.stalled_checks.load(Relaxed).saturating_add(1),
             false => 0,
         };
@@ -69,7 +76,7 @@ impl LastCheck {
 
         if stalled_checks >= MAX_STALLED_CHECKS {
             QueueProgress::Dead
-        } else if idle == now.capacity || now.free != last_free {
+        } else if idle == now.capacity || released || now.free != last_free {
             QueueProgress::Moving
         } else if idle.saturating_add(now.deferred) == now.capacity {
             QueueProgress::OnlyDeferred
@@ -166,6 +173,22 @@ mod tests {
         );
         credits.release(3);
         assert_eq!(credits.check_progress(), QueueProgress::Moving);
+    }
+
+    #[test]
+    fn a_queue_with_as_many_outstanding_at_each_check_is_moving() {
+        let credits = SqCredits::new(9);
+        for _ in 0..10 {
+            assert!(credits.reserve(1));
+            assert_eq!(credits.check_progress(), QueueProgress::Moving);
+            credits.release(1);
+        }
+        assert!(credits.reserve(1));
+        assert_eq!(credits.check_progress(), QueueProgress::Moving);
+        // Posts that fail are no progress.
+        assert!(credits.reserve(1));
+        credits.unreserve(1);
+        assert_eq!(credits.check_progress(), QueueProgress::Stalled);
     }
 
     #[test]
