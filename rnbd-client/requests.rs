@@ -72,6 +72,7 @@ fn io_flags(op: BlockOp, flags: Flags) -> IoFlags {
     when(sync, IoFlags::SYNC)
         | when(flags.fua(), IoFlags::FUA)
         | when(flags.preflush(), IoFlags::PREFLUSH)
+        | when(flags.atomic(), IoFlags::ATOMIC)
         | when(
             op == BlockOp::WriteZeroes && flags.nounmap(),
             IoFlags::NOUNMAP,

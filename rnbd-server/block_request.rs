@@ -153,11 +153,13 @@ impl BackingDevice {
             false => range(limits.max_write_zeroes_sectors),
         };
 
+        let atomic_writes = limits.atomic_writes.filter(|_| self.mode.writes());
         Ok(Description {
             generation: Generation::FIRST,
             flags: limits
                 .flags
-                .with(DeviceFlags::ZEROES_WRITTEN, zeroes_written),
+                .with(DeviceFlags::ZEROES_WRITTEN, zeroes_written)
+                .with(DeviceFlags::ATOMIC_REQUESTS, atomic_writes.is_some()),
             io_min: limits.io_min,
             io_opt: limits.io_opt,
             alignment_offset: limits.alignment_offset,
@@ -170,7 +172,7 @@ impl BackingDevice {
             max_write_zeroes_sectors,
             max_write_zeroes_unmap_sectors: range(limits.max_write_zeroes_unmap_sectors),
             zones: limits.zones,
-            atomic_writes: limits.atomic_writes.filter(|_| self.mode.writes()),
+            atomic_writes,
             partition: self.device.partition(),
             identity: self.identity,
             ..Description::new(geometry)

@@ -174,9 +174,16 @@ fn flags(io: &IoMsg) -> Result<IoFlags, CommandError> {
     match io.op() {
         // Clients set various flags, which have no effect.
         BlockOp::Flush => Ok(IoFlags::NONE),
-        BlockOp::Write => Ok(keep(IoFlags::SYNC) | keep(IoFlags::FUA) | keep(IoFlags::PREFLUSH)),
-        // The block layer warns if any operation other than a write has these flags.
-        _ if io.flags().contains(IoFlags::FUA) || io.flags().contains(IoFlags::PREFLUSH) => {
+        BlockOp::Write => Ok(keep(IoFlags::SYNC)
+            | keep(IoFlags::FUA)
+            | keep(IoFlags::PREFLUSH)
+            | keep(IoFlags::ATOMIC)),
+        // The block layer warns if any operation other than a write has the first two of these
+        // flags, and refuses to split any with the last one.
+        _ if [IoFlags::FUA, IoFlags::PREFLUSH, IoFlags::ATOMIC]
+            .into_iter()
+            .any(|flag| io.flags().contains(flag)) =>
+        {
             Err(CommandError::Flags)
         }
         BlockOp::WriteZeroes => Ok(keep(IoFlags::SYNC) | keep(IoFlags::NOUNMAP)),
@@ -310,31 +317,49 @@ mod tests {
     #[test]
     fn flags_that_an_operation_cannot_have_are_refused_or_dropped() {
         let (none, sync) = (IoFlags::NONE, IoFlags::SYNC);
-        // The operation, and the results with SYNC, FUA, PREFLUSH and NOUNMAP.
+        // The operation, and the results with SYNC, FUA, PREFLUSH, NOUNMAP and ATOMIC.
         let table = [
             (
                 BlockOp::Read,
-                [Ok(sync), Err(EINVAL), Err(EINVAL), Ok(none)],
+                [Ok(sync), Err(EINVAL), Err(EINVAL), Ok(none), Err(EINVAL)],
             ),
             (
                 BlockOp::Write,
-                [Ok(sync), Ok(IoFlags::FUA), Ok(IoFlags::PREFLUSH), Ok(none)],
+                [
+                    Ok(sync),
+                    Ok(IoFlags::FUA),
+                    Ok(IoFlags::PREFLUSH),
+                    Ok(none),
+                    Ok(IoFlags::ATOMIC),
+                ],
             ),
-            (BlockOp::Flush, [Ok(none), Ok(none), Ok(none), Ok(none)]),
+            (BlockOp::Flush, [Ok(none); 5]),
             (
                 BlockOp::Discard,
-                [Ok(sync), Err(EINVAL), Err(EINVAL), Ok(none)],
+                [Ok(sync), Err(EINVAL), Err(EINVAL), Ok(none), Err(EINVAL)],
             ),
             (
                 BlockOp::SecureErase,
-                [Ok(sync), Err(EINVAL), Err(EINVAL), Ok(none)],
+                [Ok(sync), Err(EINVAL), Err(EINVAL), Ok(none), Err(EINVAL)],
             ),
             (
                 BlockOp::WriteZeroes,
-                [Ok(sync), Err(EINVAL), Err(EINVAL), Ok(IoFlags::NOUNMAP)],
+                [
+                    Ok(sync),
+                    Err(EINVAL),
+                    Err(EINVAL),
+                    Ok(IoFlags::NOUNMAP),
+                    Err(EINVAL),
+                ],
             ),
         ];
-        let flags = [sync, IoFlags::FUA, IoFlags::PREFLUSH, IoFlags::NOUNMAP];
+        let flags = [
+            sync,
+            IoFlags::FUA,
+            IoFlags::PREFLUSH,
+            IoFlags::NOUNMAP,
+            IoFlags::ATOMIC,
+        ];
         for (op, expected) in table {
             for (flag, expected) in flags.into_iter().zip(expected) {
                 let result = check(op, flag, 0, 4096, DISK);

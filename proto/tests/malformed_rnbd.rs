@@ -60,7 +60,7 @@ fn rnbd_messages() {
     assert_eq!(io(16, &[6]), Some(WireError::Operation(6)));
     assert_eq!(io(16, &[255]), Some(WireError::Operation(255)));
     assert_eq!(io(17, &[0x0f]), None);
-    assert_eq!(io(17, &[0x10]), Some(WireError::Flags(0x1000)));
+    assert_eq!(io(17, &[0x20]), Some(WireError::Flags(0x2000)));
     assert_eq!(io(19, &[0x80]), Some(WireError::Flags(0x8000_0000)));
     assert_eq!(io(20, &[1]), Some(WireError::SectorRange));
     assert_eq!(io(20, &[0, 0]), Some(WireError::SectorRange));

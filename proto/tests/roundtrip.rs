@@ -106,6 +106,7 @@ fn flags() -> impl Strategy<Value = IoFlags> {
             Just(IoFlags::FUA),
             Just(IoFlags::PREFLUSH),
             Just(IoFlags::NOUNMAP),
+            Just(IoFlags::ATOMIC),
         ],
         0..4,
     )

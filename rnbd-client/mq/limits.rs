@@ -10,11 +10,13 @@ use kernel::{
 };
 
 use rnbd_proto::wire::rnbd::{
+    AtomicWrites,
     Description,
     DeviceFlags, //
 };
 
 use rtrs::bindings::{
+    BLK_FEAT_ATOMIC_WRITES,
     BLK_FEAT_FUA,
     BLK_FEAT_RAID_PARTIAL_STRIPES_EXPENSIVE,
     BLK_FEAT_ROTATIONAL,
@@ -89,6 +91,8 @@ pub(crate) struct LiveLimits {
     pub(crate) max_write_zeroes_sectors: u32,
     /// WRITE ZEROES may free the space.
     pub(crate) write_zeroes_unmap: bool,
+    /// WRITE may happen as a whole or not at all.
+    pub(crate) atomic_writes: Option<AtomicWrites>,
 }
 
 impl LiveLimits {
@@ -110,6 +114,24 @@ impl LiveLimits {
             true => self.max_write_zeroes_sectors,
             false => 0,
         };
+        self.set_atomic_writes_in(limits);
+    }
+
+    /// Sets the limits of atomic writes, which are sent in one request each.
+    fn set_atomic_writes_in(&self, limits: &mut bindings::queue_limits) {
+        let largest = limits.max_hw_sectors.saturating_mul(SECTOR_SIZE);
+        let atomic = self.atomic_writes.and_then(|it| it.limited_to(largest));
+
+        limits.features &= !BLK_FEAT_ATOMIC_WRITES;
+        if atomic.is_some() {
+            limits.features |= BLK_FEAT_ATOMIC_WRITES;
+        }
+        limits.atomic_write_hw_unit_min = atomic.map_or(0, |it| it.unit_min());
+        limits.atomic_write_hw_unit_max = atomic.map_or(0, |it| it.unit_max());
+        // The server passes each request on as one bio, of which the largest unit is the limit, also
+        // if this side has merged several.
+        limits.atomic_write_hw_max = atomic.map_or(0, |it| it.unit_max());
+        limits.atomic_write_hw_boundary = atomic.map_or(0, |it| it.boundary());
     }
 }
 
@@ -124,6 +146,7 @@ impl From<&Description> for LiveLimits {
             max_secure_erase_sectors: device.max_secure_erase_sectors,
             max_write_zeroes_sectors: device.max_write_zeroes_sectors,
             write_zeroes_unmap: device.max_write_zeroes_unmap_sectors > 0,
+            atomic_writes: device.requestable_atomic_writes(),
         }
     }
 }

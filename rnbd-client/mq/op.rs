@@ -59,6 +59,11 @@ impl Flags {
         self.has(bindings::req_flag_bits___REQ_PREFLUSH)
     }
 
+    /// The data must be written as a whole or not at all.
+    pub(crate) fn atomic(self) -> bool {
+        self.has(bindings::req_flag_bits___REQ_ATOMIC)
+    }
+
     /// WRITE ZEROES must keep the blocks allocated.
     pub(crate) fn nounmap(self) -> bool {
         self.has(bindings::req_flag_bits___REQ_NOUNMAP)

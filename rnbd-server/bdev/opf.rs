@@ -92,6 +92,8 @@ impl OpFlag {
     pub(crate) const NOWAIT: Self = Self(1 << bindings::req_flag_bits___REQ_NOWAIT);
     /// Zeroed blocks stay allocated.
     pub(crate) const NOUNMAP: Self = Self(1 << bindings::req_flag_bits___REQ_NOUNMAP);
+    /// The data are written as a whole or not at all.
+    pub(crate) const ATOMIC: Self = Self(1 << bindings::req_flag_bits___REQ_ATOMIC);
 }
 
 impl BitOr<OpFlag> for Opf {
@@ -109,6 +111,7 @@ impl From<BlockCommand> for Opf {
             (IoFlags::FUA, OpFlag::FUA),
             (IoFlags::PREFLUSH, OpFlag::PREFLUSH),
             (IoFlags::NOUNMAP, OpFlag::NOUNMAP),
+            (IoFlags::ATOMIC, OpFlag::ATOMIC),
         ];
         let op = match command.op {
             BlockOp::Read => Self::READ,

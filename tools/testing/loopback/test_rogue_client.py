@@ -161,6 +161,9 @@ DISK = {
     "discard-read-only": ("response 30", "refused to Discard 512 bytes at sector 0: EROFS"),
     "zeroes-read-only": ("response 30", "refused to WriteZeroes 512 bytes at sector 0: EROFS"),
     "fua-to-read": ("response 22", "refused to Read 512 bytes at sector 0: EINVAL"),
+    "atomic-read": ("response 22", "refused to Read 512 bytes at sector 0: EINVAL"),
+    # The disk has no atomic writes: refused by the block layer.
+    "atomic-write": ("response 22", ""),
     "read-as-write": ("response 22", "refused to Read 512 bytes at sector 0: EINVAL"),
     "write-as-read": ("response 22", "refused to Write 512 bytes at sector 0: EINVAL"),
     "read-less-than-said": ("response 22", "refused to Read 4096 bytes at sector 0: EINVAL"),

@@ -20,7 +20,7 @@ SCSI = "scsi/scsi_dispatch_cmd_start"
 """Every command that a SCSI disk gets."""
 
 # The letters of blk_fill_rwbs(), in its order.
-_LETTERS = re.compile(r"(F?)(DE|WZ|D|W|F|R|N)(F?)A?(S?)M?U?$")
+_LETTERS = re.compile(r"(F?)(DE|WZ|D|W|F|R|N)(F?)A?(S?)M?(U?)$")
 _OPERATIONS = {
     "R": "read",
     "W": "write",
@@ -43,6 +43,7 @@ class Arrival:
     sectors: int
     preflush: bool = False
     fua: bool = False
+    atomic: bool = False
     priority: str = ""
     """Class, hint and level, such as `rt,0,3`; of requests only."""
 
@@ -90,6 +91,7 @@ def _arrival(text: str) -> Arrival:
         int(line[3]),
         preflush=bool(letters[1]),
         fua=bool(letters[3]),
+        atomic=bool(letters[5]),
         priority=line[4] or "",
     )
 

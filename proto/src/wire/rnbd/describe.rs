@@ -204,8 +204,10 @@ impl DeviceFlags {
     pub const PARTIAL_STRIPES_EXPENSIVE: Self = Self(1 << 7);
     /// The server writes the zeroes of WRITE_ZEROES, as the device cannot.
     pub const ZEROES_WRITTEN: Self = Self(1 << 8);
+    /// The server takes requests with [`IoFlags::ATOMIC`](super::IoFlags::ATOMIC).
+    pub const ATOMIC_REQUESTS: Self = Self(1 << 9);
 
-    const ALL: u32 = (1 << 9) - 1;
+    const ALL: u32 = (1 << 10) - 1;
 
     /// Returns whether all of `flags` are set.
     pub const fn has(self, flags: Self) -> bool {
@@ -322,6 +324,12 @@ impl Description {
                 ..self
             },
         }
+    }
+
+    /// Returns the limits of the atomic writes that a client can ask for.
+    pub fn requestable_atomic_writes(&self) -> Option<AtomicWrites> {
+        self.atomic_writes
+            .filter(|_| self.flags.has(DeviceFlags::ATOMIC_REQUESTS))
     }
 
     /// Returns the identity of the device, if its disk has one.

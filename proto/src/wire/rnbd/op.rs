@@ -100,8 +100,12 @@ impl IoFlags {
     pub const PREFLUSH: Self = Self(1 << (OP_BITS + 2));
     /// The device writes zeroes rather than deallocating the space.
     pub const NOUNMAP: Self = Self(1 << (OP_BITS + 3));
+    /// The device writes the data as a whole or not at all, also if power fails. Only for a
+    /// server that says so ([`DeviceFlags::ATOMIC_REQUESTS`](super::DeviceFlags)).
+    pub const ATOMIC: Self = Self(1 << (OP_BITS + 4));
 
-    const ALL: u32 = Self::SYNC.0 | Self::FUA.0 | Self::PREFLUSH.0 | Self::NOUNMAP.0;
+    const ALL: u32 =
+        Self::SYNC.0 | Self::FUA.0 | Self::PREFLUSH.0 | Self::NOUNMAP.0 | Self::ATOMIC.0;
 
     /// Returns whether all flags of `other` are set.
     #[inline]
