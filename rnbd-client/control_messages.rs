@@ -8,9 +8,11 @@ use kernel::prelude::*;
 
 use rnbd_proto::{
     error::WireError,
+    reopen_failure,
     wire::{
         name::DevicePath,
         rnbd::{
+            AccessMode,
             CloseMsg,
             DescribeMsg,
             Description,
@@ -50,9 +52,13 @@ pub(crate) fn exchange_versions(session: &Session) -> Result<Features> {
     Ok(response.features())
 }
 
-/// Has the server open `device` (`OPEN`) and describe it, as far as it has `features`.
-pub(crate) fn open(device: &Device, features: Features) -> Result<(DeviceId, Description)> {
-    let response = send_open(device)?;
+/// Has the server open `device` as `mode` (`OPEN`) and describe it, as far as it has `features`.
+pub(crate) fn open(
+    device: &Device,
+    mode: AccessMode,
+    features: Features,
+) -> Result<(DeviceId, Description)> {
+    let response = send_open(device, mode)?;
     let id = response.device;
     let description = match features.has(Features::DESCRIPTIONS) {
         true => describe(&device.transport, id, Generation::NONE)
@@ -67,10 +73,10 @@ pub(crate) fn open(device: &Device, features: Features) -> Result<(DeviceId, Des
     Ok((id, description))
 }
 
-fn send_open(device: &Device) -> Result<OpenRsp> {
+fn send_open(device: &Device, mode: AccessMode) -> Result<OpenRsp> {
     let session = &device.transport;
     let open = OpenMsg {
-        mode: device.mode,
+        mode,
         path: DevicePath::new(&device.path).map_err(|_| EINVAL)?,
     };
     let mut buf = [0; OPEN_RSP_SIZE];
@@ -90,19 +96,33 @@ fn send_open(device: &Device) -> Result<OpenRsp> {
     })
 }
 
-/// Has the server open `device`, which has a disk, once more. The disk takes over the
-/// capacity.
+/// Has the server open `device`, which has a disk, once more: for reading, if the server does not
+/// open it for writing any more. The disk takes over the capacity.
 ///
 /// # Errors
 ///
 /// Those of [`Device::check_identity`], [`Device::set_open`], the transport and the server;
 /// `ENXIO` if the device is gone.
 pub(crate) fn reopen(device: &Device, features: Features) -> Result {
-    let (id, description) = open(device, features)?;
+    let mut mode = device.mode;
+    let opened = open(device, mode, features).or_else(|err| {
+        if !mode.writes() || !reopen_failure::may_be_read(-err.to_errno()) {
+            return Err(err);
+        }
+        mode = AccessMode::ReadOnly;
+        open(device, mode, features).map_err(|_| err)
+    });
+    let (id, description) = opened?;
+    if mode != device.mode {
+        pr_warn!(
+            "rnbd{}: the server lets it be read only, until the session is connected again\n",
+            device.number
+        );
+    }
     let reopened = device
         .check_identity(&description)
         .and_then(|()| device.capacity.reopened(description.geometry.sectors()))
-        .and_then(|()| device.set_open(id, &description));
+        .and_then(|()| device.set_open(id, &description, mode));
     if reopened.is_err() {
         close(&device.transport, id);
     }

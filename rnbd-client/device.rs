@@ -131,7 +131,7 @@ impl Device {
             identity: SetOnce::new(),
             number,
             capacity: Capacity::new(number)?,
-            follower: Follower::new(number, mode.writes(), queue)?,
+            follower: Follower::new(number, queue)?,
             waits: AtomicBool::new(false),
             state: AtomicU32::new(MAPPED),
             latency: Latency::new(["wait", "remote"])?,
@@ -160,13 +160,19 @@ impl Device {
         (server_id != 0).then_some(DeviceId(server_id as u32))
     }
 
-    /// Takes over the `id` of a device that the server has opened, and that is as described.
+    /// Takes over the `id` of a device that the server has opened as `mode`, and that is as
+    /// described.
     ///
     /// # Errors
     ///
     /// `EMEDIUMTYPE` when the device does not suit the disk that was created at first open:
     /// the disk would send requests that the device cannot execute.
-    pub(crate) fn set_open(&self, id: DeviceId, description: &Description) -> Result {
+    pub(crate) fn set_open(
+        &self,
+        id: DeviceId,
+        description: &Description,
+        mode: AccessMode,
+    ) -> Result {
         if let Some(identity) = description.device_identity() {
             self.identity.populate(identity);
         }
@@ -174,7 +180,7 @@ impl Device {
             .populate(description.geometry.logical_block_size());
         self.check_block_size(description)?;
         // Before the first request is sent.
-        self.follower.received(description);
+        self.follower.opened(description, mode.writes());
         self.server_id.store(HAS_ID | u64::from(id.0), Relaxed);
         Ok(())
     }

@@ -64,8 +64,6 @@ const WORK: u64 = 0;
 pub(crate) struct Follower {
     /// Number of the disk.
     number: u32,
-    /// Whether the device was opened for writing.
-    writes: bool,
     /// Whether writes need FUA, as the disk does not flush.
     forces_fua: AtomicBool,
     #[pin]
@@ -75,6 +73,8 @@ pub(crate) struct Follower {
 }
 
 struct Inner {
+    /// Whether the server has the device open for writing.
+    writes: bool,
     /// `Some` while the disk can be changed.
     disk: Option<DiskHandle>,
     /// What the disk has; `None` before the first open.
@@ -110,10 +110,11 @@ impl Properties {
 }
 
 impl Follower {
-    /// Creates the state of device `number`, which is going to be opened for writing or not.
-    /// Its disk is changed on `queue`.
-    pub(crate) fn new(number: u32, writes: bool, queue: WorkqueueHandle) -> Result<Arc<Self>> {
+    /// Creates the state of device `number`, which is going to be opened. Its disk is changed on
+    /// `queue`.
+    pub(crate) fn new(number: u32, queue: WorkqueueHandle) -> Result<Arc<Self>> {
         let inner = Inner {
+            writes: false,
             disk: None,
             has: None,
             wanted: None,
@@ -124,7 +125,6 @@ impl Follower {
         Arc::pin_init(
             pin_init!(Self {
                 number,
-                writes,
                 forces_fua: AtomicBool::new(false),
                 inner <- new_mutex!(inner, "rnbd_follower"),
                 work <- new_owned_work!(queue, "rnbd_client_follow"),
@@ -139,14 +139,20 @@ impl Follower {
         self.forces_fua.load(Relaxed)
     }
 
-    /// Takes over how the server describes the device. At the first open the disk is created
-    /// accordingly.
+    /// Takes over that the server has opened the device, for writing or not, and how it describes
+    /// the device. At the first open the disk is created accordingly.
+    pub(crate) fn opened(self: &Arc<Self>, description: &Description, writes: bool) {
+        self.inner.lock().writes = writes;
+        self.received(description);
+    }
+
+    /// Takes over how the server describes the device, which is open.
     ///
     /// A server without descriptions does not tell when it gets a write cache. So a disk that
     /// flushes keeps doing so.
     pub(crate) fn received(self: &Arc<Self>, description: &Description) {
-        let mut wanted = Properties::new(description, self.writes);
         let mut inner = self.inner.lock();
+        let mut wanted = Properties::new(description, inner.writes);
         let has = *inner.has.get_or_insert(wanted);
 
         if description.generation == Generation::NONE {

@@ -136,8 +136,8 @@ impl OpenDevices {
         list.devices.reserve(1, GFP_KERNEL)?;
         let devices = list.devices.len() + 1;
         list.absent.reserve(devices)?;
-        let (id, description) = control_messages::open(device, list.features)?;
-        device.set_open(id, &description)?;
+        let (id, description) = control_messages::open(device, device.mode, list.features)?;
+        device.set_open(id, &description, device.mode)?;
         device.capacity.opened(description.geometry.sectors());
         let opened = OpenDevice {
             open_devices: self.clone(),

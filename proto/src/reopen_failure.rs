@@ -4,6 +4,7 @@
 //! device that it had open before.
 
 use crate::error::{
+    EACCES,
     ECONNABORTED,
     ENODEV,
     ENOENT,
@@ -13,6 +14,7 @@ use crate::error::{
     ENOTCONN,
     ENXIO,
     ERESTARTSYS,
+    EROFS,
     ETIMEDOUT, //
 };
 
@@ -38,6 +40,13 @@ impl ReopenFailure {
             _ => Self::Refused,
         }
     }
+}
+
+/// Returns whether a device that the server does not open for writing, with the error number
+/// `errno`, may still be open for reading: it has become read-only, or the rules for it have.
+/// Not if another client writes to it (`EPERM`).
+pub const fn may_be_read(errno: i32) -> bool {
+    matches!(errno, EACCES | EROFS)
 }
 
 /// What becomes of I/O of a device that the server does not have.
@@ -74,9 +83,8 @@ pub const fn ask_again_after(seconds: i64) -> i64 {
 mod tests {
     use super::*;
     use crate::error::{
-        EACCES,
         EIO,
-        EROFS,
+        EPERM,
         ESTALE, //
     };
 
@@ -91,6 +99,12 @@ mod tests {
         for errno in [EACCES, EROFS, ESTALE, EIO, 0, -1] {
             assert_eq!(ReopenFailure::of(errno), ReopenFailure::Refused, "{errno}");
         }
+    }
+
+    #[test]
+    fn a_device_that_must_not_be_written_may_be_read() {
+        assert!(may_be_read(EACCES) && may_be_read(EROFS));
+        assert!(![EPERM, ENOENT, EIO, 0].into_iter().any(may_be_read));
     }
 
     #[test]

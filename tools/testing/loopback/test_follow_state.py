@@ -6,9 +6,14 @@ from rnbdbench import uevents
 from rnbdbench.file_disk import FileDisk
 from rnbdbench.lab import Pair
 from rnbdbench.marks import REMOVES_DISKS
+from rnbdbench.rnbd import Device
 
 FOLLOWED = 15.0
 """Seconds until the initiator's disk has a new state: a heartbeat, and a margin."""
+
+
+def _wait_read_only(device: Device, flag: str) -> None:
+    device.guest.wait_until(lambda: device.read("ro") == flag, f"`ro` to be {flag}", FOLLOWED)
 
 
 def test_a_disk_is_read_only_while_that_of_the_target_is(loopback: Pair) -> None:
@@ -20,12 +25,31 @@ def test_a_disk_is_read_only_while_that_of_the_target_is(loopback: Pair) -> None
         guest.run(f"blockdev --setro {disk}")
         result = guest.run(disks.write_block(device.node), check=False)
         assert result.code != 0
-        guest.wait_until(lambda: device.read("ro") == "1", "the disk to be read-only", FOLLOWED)
+        _wait_read_only(device, "1")
         events.wait_for(device.name, "DISK_RO=1")
         guest.run(f"blockdev --setrw {disk}")
-        guest.wait_until(lambda: device.read("ro") == "0", "the disk to be writable", FOLLOWED)
+        _wait_read_only(device, "0")
         events.wait_for(device.name, "DISK_RO=0")
     guest.run(disks.write_block(device.node))
+    assert device.unmap() is None
+
+
+def test_a_disk_that_became_read_only_in_an_outage_is_there_to_be_read(loopback: Pair) -> None:
+    """And to be written, when it is writable at the next reconnect."""
+    guest = loopback.target.guest
+    disk = loopback.target.ram_disk(16)
+    device = loopback.map(disk)
+    (path,) = loopback.initiator.transport().paths()
+    for option, read_only in (("--setro", "1"), ("--setrw", "0")):
+        assert path.disconnect() is None
+        guest.run(f"blockdev {option} {disk}")
+        path.force_connection()
+        device.wait_for_state("open")
+        _wait_read_only(device, read_only)
+        guest.run(f"dd if={device.node} of=/dev/null bs=4k count=1 iflag=direct status=none")
+        result = guest.run(disks.write_block(device.node), check=False)
+        assert (result.code != 0) == (read_only == "1"), result
+    assert "the server lets it be read only, until" in guest.output("dmesg")
     assert device.unmap() is None
 
 
