@@ -39,7 +39,7 @@ OTHER = {
     " io_poll_delay zoned_qd1_writes": "how this machine queues",
     "iostats iostats_passthrough add_random dax": "of this machine's driver",
     "atomic_write_max_bytes atomic_write_boundary_bytes atomic_write_unit_max_bytes"
-    " atomic_write_unit_min_bytes": "0: a message cannot say that a write is atomic",
+    " atomic_write_unit_min_bytes": "those of the target, as far as one request can have",
     "max_integrity_segments max_write_streams write_stream_granularity": "do not travel",
 }
 """Files that differ, and why."""
@@ -47,9 +47,9 @@ OTHER = {
 
 def _queue(guest: Guest, node: str) -> dict[str, str]:
     """Reads the files that describe a disk, or a partition and its disk."""
-    name = guest.real(node).rsplit("/", 1)[1]
     text = guest.output(
-        f"cd -P /sys/class/block/{name}; here=$PWD; [ -d queue ] || cd ..; cd queue;"
+        f"cd -P /sys/dev/block/$(stat -L -c %Hr:%Lr {node}); here=$PWD;"
+        " [ -d queue ] || cd ..; cd queue;"
         ' for file in * $here/alignment_offset $here/discard_alignment;'
         ' do [ ! -f $file ] || echo "${file##*/}=$(<$file)"; done'
     )
@@ -74,8 +74,11 @@ def _differences(guest: Guest, device: Device, disk: str) -> list[str]:
         for name in [*same, *RANGES]
         if ours.get(name) != theirs.get(name)
     ]
-    found += [f"{name} is {ours[name]}" for name in ours if name.startswith("atomic") and
-              ours[name] != "0"]
+    found += [
+        f"{name} is {ours[name]} instead of {theirs[name]}"
+        for name in ours
+        if name.startswith("atomic") and (ours[name] == "0") != (theirs[name] == "0")
+    ]
     return found
 
 
@@ -112,7 +115,7 @@ def test_disks_of_all_kinds_are_described(loopback: Pair) -> None:
 
 @REMOVES_DISKS
 def test_stacks_and_scsi_disks_are_described(loopback: Pair) -> None:
-    """512e that starts within a physical block, a partition of it, RAID0, RAID1."""
+    """512e that starts within a physical block, a partition of it, RAID0, RAID1, a thin volume."""
     guest = loopback.target.guest
     null_disk = loopback.target.null_disk
     scsi = disks.scsi(
@@ -122,6 +125,7 @@ def test_stacks_and_scsi_disks_are_described(loopback: Pair) -> None:
     kinds = {
         "512e": scsi,
         "RAID0": disks.stripes(guest, null_disk(size=16), null_disk(size=16)),
+        "thin": disks.thin(guest, null_disk(size=32, discard=1), null_disk(size=8), 64),
     }
     _check(loopback, kinds)
     part = disks.partition(guest, scsi, 64, 16384)

@@ -66,7 +66,7 @@ def clean(guest: Guest, last: bool) -> None:
     """
     stacked = _STACKED.format(gone=disks.GONE, remove=disks.mapper_removal(guest, "$name"))
     end = drivers.unloading(guest) if last else drivers.resting(guest, rnbd.EXPORT_RULES)
-    modules = ["raid0", "raid1", "dm_flakey", "dm_delay", "dm_mod", "scsi_debug", "brd"]
+    modules = [*disks.STACKING_MODULES, "scsi_debug", "brd"]
     parts = [_RESUME, _MOUNTS, stacked, _UNMAP, end, stacked, _FILES]
     if not disks.keeps(guest):
         parts.append(_NULL_DISKS)

@@ -26,6 +26,11 @@ DMSETUP = "DM_DISABLE_UDEV=1 dmsetup"
 GONE = "gone"
 """The prefix of names of device-mapper devices that are unused but cannot be removed."""
 
+STACKING_MODULES = (
+    "raid0 raid1 dm_flakey dm_delay dm_thin_pool dm_persistent_data dm_bio_prison dm_bufio dm_mod"
+).split()
+"""Modules of disks on disks, each before those that it needs."""
+
 
 def hardware(folder: Path) -> list[str]:
     """Returns QEMU options for a virtio disk, whose file is in `folder`."""
@@ -82,6 +87,15 @@ def mapper(guest: Guest, name: str, *targets: str) -> str:
 def sectors(guest: Guest, node: str) -> int:
     """Returns the size of a device in sectors of 512 bytes."""
     return int(guest.output(f"blockdev --getsz {node}"))
+
+
+def thin(guest: Guest, pool_data: str, metadata: str, megabytes: int) -> str:
+    """Makes a thin volume, and a pool of all of `pool_data` for it."""
+    guest.run(f"modprobe dm-thin-pool; dd if=/dev/zero of={metadata} bs=4k count=1 status=none")
+    table = f"0 {sectors(guest, pool_data)} thin-pool {metadata} {pool_data} 128 0"
+    pool = mapper(guest, "pool", table)
+    guest.run(f"{DMSETUP} message pool 0 'create_thin 0'")
+    return mapper(guest, "thin", f"0 {megabytes << 11} thin {pool} 0")
 
 
 def slow_to_write(guest: Guest, name: str, node: str, milliseconds: int) -> str:

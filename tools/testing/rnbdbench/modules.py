@@ -22,7 +22,7 @@ from rnbdbench import settings
 WANTED = """
     9p 9pnet_virtio overlay virtio_net virtio_blk
     rdma_rxe siw rdma_cm ib_uverbs rdma_ucm ib_umad
-    brd null_blk nbd loop ext4 xfs dm-mod dm-flakey dm-delay raid0 raid1 scsi_debug sd_mod
+    brd null_blk nbd loop ext4 xfs dm-mod dm-flakey dm-delay dm-thin-pool raid0 raid1 scsi_debug sd_mod
     dummy veth bridge sch_netem
     nvme-rdma nvmet-rdma configfs crc32c-cryptoapi
 """.split()
