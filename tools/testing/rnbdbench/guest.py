@@ -78,6 +78,11 @@ class Guest:
         """Whether the virtual machine runs."""
         return self._process is not None and self._process.poll() is None
 
+    def _end(self) -> str:
+        """Returns how the virtual machine has ended, for messages."""
+        code = self._process.poll() if self._process else None
+        return "QEMU runs" if code is None else f"QEMU's exit code is {code}"
+
     def start(self) -> None:
         """Powers the guest on and returns at once."""
         self._off = self.console.mark()
@@ -100,27 +105,29 @@ class Guest:
             )
         except Timeout:
             return False
-        return True
+        return self.console.mark() > self._off
 
     def wait_ready(self) -> None:
         """Waits until the guest takes commands.
 
-        Now and then QEMU's emulation of two processors hangs before the kernel has
-        printed anything, with or without our modules.  Such a guest is power-cycled;
-        a hang after the first message is a failure.
+        Now and then QEMU's emulation of two processors hangs, or ends without a word, before
+        the kernel has printed anything, with or without our modules.  Such a guest is
+        power-cycled; a hang or an end after the first message is a failure.
         """
         for _ in range(RESTARTS):
             if self._speaks():
                 break
-            print(f"guest {self.name} is silent: power-cycling it", flush=True)
+            state = "is silent" if self.alive else f"ended at once, {self._end()}"
+            print(f"guest {self.name} {state}: power-cycling it", flush=True)
             self.kill()
             self.start()
         try:
             self.channel.reply(0, BOOT_TIMEOUT * self.patience)
         except (GuestGone, Timeout) as error:
+            end = self._end()
             self.kill()
             raise RuntimeError(
-                f"guest {self.name} did not boot: {error}\n"
+                f"guest {self.name} did not boot: {error}; {end}\n"
                 + self._log.read_text(encoding="utf-8", errors="replace")
                 + self.console.since()[-4000:]
             ) from error
