@@ -24,6 +24,7 @@ mod failure;
 mod keys;
 mod kmsg;
 mod model;
+mod mtu;
 mod output;
 mod rates;
 mod rnbdtab;

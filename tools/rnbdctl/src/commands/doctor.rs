@@ -2,6 +2,11 @@
 
 //! Looks for what keeps RNBD from working on this machine.
 
+use std::{
+    collections::BTreeSet,
+    net::IpAddr, //
+};
+
 use serde::Serialize;
 
 use crate::{
@@ -13,7 +18,11 @@ use crate::{
         Result, //
     },
     keys,
-    model,
+    model::{
+        self,
+        Side, //
+    },
+    mtu,
     output,
     rnbdtab,
     signing,
@@ -91,6 +100,7 @@ pub(super) fn doctor(system: &System, json: bool) -> Result<String> {
     udev(system, &mut report);
     table(system, &mut report);
     keys(system, &mut report);
+    packets(system, &mut report);
 
     let text = if json {
         output::json([("checks", &report.0)])?
@@ -362,6 +372,52 @@ fn devices(system: &System, report: &mut Report) {
     }
 }
 
+/// Long packets arrive at the servers of sessions and of the table. A session that cannot be
+/// connected is in the table only.
+fn packets(system: &System, report: &mut Report) {
+    let table = attach::read(system).unwrap_or_default();
+    let sessions = model::sessions(system).into_iter();
+    let paths = sessions
+        .filter(|session| session.side == Side::Client)
+        .flat_map(|session| session.paths);
+    let connected = paths.filter_map(|path| path.dst_addr);
+    let named = table.entries.into_iter().flat_map(|entry| entry.paths);
+    let servers: BTreeSet<IpAddr> = connected
+        .chain(named)
+        .filter_map(|text| ip_address(&text))
+        .collect();
+
+    for server in servers {
+        let Some(probe) = mtu::probe(system, server) else {
+            continue;
+        };
+        let (interface, length, mtu) = (probe.interface, probe.length, probe.mtu);
+
+        if probe.arrives {
+            report.ok(
+                "MTU",
+                format!("packets of {length} bytes from {interface} arrive at {server}"),
+            );
+        } else {
+            report.wrong(
+                "MTU",
+                format!(
+                    "{server} answers short packets, but none of {length} bytes; {interface} has \
+                     an MTU of {mtu}"
+                ),
+                "set the same MTU on both machines, and no smaller one on the switches between",
+            );
+        }
+    }
+}
+
+/// Returns the address of the server in a path, `[<source>@][ip:]<address>`.
+fn ip_address(path: &str) -> Option<IpAddr> {
+    let server = path.rsplit('@').next()?;
+
+    server.strip_prefix("ip:").unwrap_or(server).parse().ok()
+}
+
 /// udev knows the devices, so that file systems are found by UUID.
 fn udev(system: &System, report: &mut Report) {
     let mut files = UDEV.iter().flat_map(|directory| system.names(directory));
@@ -427,6 +483,21 @@ fn keys(system: &System, report: &mut Report) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn addresses_of_paths() {
+        let server: IpAddr = [10, 50, 100, 66].into();
+
+        for path in [
+            "10.50.100.66",
+            "ip:10.50.100.66",
+            "ip:10.0.0.1@ip:10.50.100.66",
+        ] {
+            assert_eq!(ip_address(path), Some(server), "{path}");
+        }
+        assert_eq!(ip_address("gid:fe80::1"), None);
+        assert_eq!(ip_address("fe80::1%eth0"), None);
+    }
 
     #[test]
     fn addresses_of_gids() {
