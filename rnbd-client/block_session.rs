@@ -10,7 +10,8 @@
 //!    closed, and for the steps of mapping and unmapping a device that do not wait for the
 //!    server. Opening a device, adding and removing its disk, and closing it happen without the
 //!    lock, so that a device can be unmapped while another one is being opened.
-//! 2. `SessionRegistry::entries` and `DiskNumbers::pool`, held for look-ups only.
+//! 2. `BlockSession::failed`, `SessionRegistry::entries` and `DiskNumbers::pool`, held for
+//!    look-ups only.
 //!
 //! Files of disks other than `unmap_device` take neither, as removing a disk
 //! waits for them. I/O takes no lock at all.
@@ -48,6 +49,7 @@ use crate::{
     background,
     device::Device,
     disk_sysfs::Unmap,
+    failed_connect::FailedConnect,
     mapping::{
         Busy,
         Mapping,
@@ -90,6 +92,9 @@ pub(crate) struct BlockSession {
     /// The connection and the devices, `None` while there is no device.
     #[pin]
     connected: Mutex<Option<Connected>>,
+    /// The last attempt to connect, if it failed. Changed with the lock of `connected` only.
+    #[pin]
+    failed: Mutex<Option<FailedConnect>>,
 }
 
 /// The connection of a session, and its devices. Fields are dropped in this order: first the
@@ -140,6 +145,7 @@ impl BlockSession {
                 name: copy,
                 resources,
                 connected <- new_mutex!(None, "rnbd_session"),
+                failed <- new_mutex!(None, "rnbd_failed"),
             }),
             GFP_KERNEL,
         )
@@ -183,9 +189,10 @@ impl BlockSession {
         user: &SessionUser<Self>,
         options: &MapOptions<'_>,
     ) -> Result<(DeviceClaim, SessionHandle)> {
+        let since = Instant::now();
         // Another writer may be connecting the session, for as long as its paths take.
         let mut connected = killable::lock(&user.connected)?;
-        let claimed = user.claim_locked(&mut connected, options);
+        let claimed = user.claim_locked(&mut connected, options, since);
         Self::close_if_unused(&mut connected);
         let (path, handle) = claimed?;
         drop(connected);
@@ -197,6 +204,7 @@ impl BlockSession {
         &self,
         connected: &mut Option<Connected>,
         options: &MapOptions<'_>,
+        since: Instant<Monotonic>,
     ) -> Result<(KVec<u8>, SessionHandle)> {
         let connected = match connected {
             Some(connected) => {
@@ -208,7 +216,7 @@ impl BlockSession {
             None => connected.insert(Connected {
                 devices: KVec::new(),
                 claimed: KVec::new(),
-                rtrs: RtrsSession::connect(&self.resources, options)?,
+                rtrs: self.connect(options, since)?,
             }),
         };
         if connected.has(options) {
@@ -227,6 +235,27 @@ impl BlockSession {
         let path = copy()?;
         connected.claimed.push(copy()?, GFP_KERNEL)?;
         Ok((path, connected.rtrs.handle()))
+    }
+
+    /// Connects the session. Fails at once if the writer, which has waited since `since`, has
+    /// seen another one fail. With the lock of `connected`.
+    fn connect(&self, options: &MapOptions<'_>, since: Instant<Monotonic>) -> Result<RtrsSession> {
+        let failed = self.failed.lock();
+        let attempt = Option::as_ref(&failed);
+        let answer = attempt.map(|attempt| attempt.answer(options, since));
+        drop(failed);
+        if let Some(error) = answer.transpose()?.flatten() {
+            pr_err!(
+                "map_device: option path: session {} could not be connected: {:?}\n",
+                Plain(options.sessname),
+                error
+            );
+            return Err(error);
+        }
+        let connected = RtrsSession::connect(&self.resources, options);
+        let failed = connected.as_ref().err();
+        *self.failed.lock() = failed.and_then(|err| FailedConnect::new(options, *err));
+        connected
     }
 
     /// Releases a claim.

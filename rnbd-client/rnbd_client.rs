@@ -19,6 +19,7 @@ mod control_messages;
 mod device;
 mod disk_number;
 mod disk_sysfs;
+mod failed_connect;
 mod follow;
 mod mapping;
 mod message_ids;

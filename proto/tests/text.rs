@@ -50,6 +50,33 @@ fn defaults() {
     assert_eq!(options.link.copy_to(&mut buf), c"!dev!ram0@blya");
 }
 
+/// What a session is connected by, of lines that differ in other options only.
+#[test]
+fn servers_of_lines() {
+    let server = |line| parse(line).unwrap().server().to_string();
+    let line = "sessname=s path=ip:10.0.0.1 path=ip:10.0.0.3@ip:10.0.0.2 key=web1 device_path=a";
+    let known = server(line);
+    assert_eq!(
+        known,
+        "port 1234 key web1 path ip:10.0.0.1 path ip:10.0.0.3@ip:10.0.0.2"
+    );
+    let same = [
+        ("device_path=a", "device_path=b"),
+        ("=a", "=a access_mode=ro"),
+    ];
+    for (from, to) in same {
+        assert_eq!(server(&line.replace(from, to)), known);
+    }
+    for (from, to) in [
+        ("=a", "=a dest_port=4791"),
+        (" key=web1", ""),
+        ("10.0.0.1", "10.0.0.9"),
+        ("ip:10.0.0.3@", ""),
+    ] {
+        assert_ne!(server(&line.replace(from, to)), known);
+    }
+}
+
 #[test]
 fn all_options_in_any_order() {
     let options = parse(

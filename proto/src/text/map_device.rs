@@ -329,6 +329,28 @@ impl<'a> MapOptions<'a> {
     pub fn paths(&self) -> impl Iterator<Item = PathAddr<'a>> + '_ {
         self.paths.iter().flatten().copied()
     }
+
+    /// Returns all that a session is connected by, for printing: paths, port and key. Lines of one
+    /// session that print the same would be connected or refused alike.
+    pub fn server(&self) -> impl fmt::Display + '_ {
+        Server(self)
+    }
+}
+
+/// See [`MapOptions::server`].
+struct Server<'a>(&'a MapOptions<'a>);
+
+impl fmt::Display for Server<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self(options) = self;
+        write!(f, "port {}", options.port())?;
+        if let Some(key) = &options.key {
+            write!(f, " key {key}")?;
+        }
+        options
+            .paths()
+            .try_for_each(|path| write!(f, " path {path}"))
+    }
 }
 
 /// The options parsed so far.
