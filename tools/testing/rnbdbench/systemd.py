@@ -25,6 +25,7 @@ INSTALLED = {
     "systemd/rnbd-attach@.service": UNITS,
     "systemd/rnbd-server.service": UNITS,
     "systemd/rnbd-shutdown.service": UNITS,
+    "systemd/rnbd-arrays.service": UNITS,
     "systemd/rnbd-generator": "/usr/lib/systemd/system-generators",
     "udev/60-rnbd.rules": "/usr/lib/udev/rules.d",
 }
