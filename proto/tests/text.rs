@@ -53,7 +53,7 @@ fn defaults() {
 /// What a session is connected by, of lines that differ in other options only.
 #[test]
 fn servers_of_lines() {
-    let server = |line| parse(line).unwrap().server().to_string();
+    let server = |line: &str| parse(line).unwrap().server().to_string();
     let line = "sessname=s path=ip:10.0.0.1 path=ip:10.0.0.3@ip:10.0.0.2 key=web1 device_path=a";
     let known = server(line);
     assert_eq!(
