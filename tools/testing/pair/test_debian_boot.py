@@ -4,9 +4,9 @@
 import pytest
 
 from rnbdbench import dmesg
-from rnbdbench import network
 from rnbdbench.debian import Debian
 from rnbdbench.debian import Debians
+from rnbdbench.debian import line
 
 UUID = "6a1e7a8c-38f5-4bb8-9d4e-2f0c7a0e3f11"
 MOUNT = "srv-data.mount"
@@ -27,18 +27,13 @@ system, `rnbdctl attach` has 60 for an attempt, I/O of a session waits 120 for a
 pytestmark = [pytest.mark.long, pytest.mark.kernels("stock")]
 
 
-def line(name: str, device: str = "", options: str = "-") -> str:
-    """Returns a line of rnbdtab, for a volume of the target with the same name."""
-    return f"{name} blya {network.TARGET.v4} {device or f'/dev/vg0/{name}'} {options}\n"
-
-
 @pytest.fixture
 def data(debians: Debians) -> Debians:
     """A file system of the target is mounted by UUID, and at each boot."""
     initiator = debians.initiator
     debians.export("data")
     initiator.configure(line("data"))
-    initiator.guest.run(f"systemctl start {ATTACH}")
+    initiator.attach("data")
     initiator.guest.run(f"mkfs.ext4 -q -U {UUID} -L bench /dev/disk/by-rnbd/data", timeout=120)
     initiator.configure(line("data"), FSTAB)
     initiator.guest.run("systemctl start remote-fs.target")

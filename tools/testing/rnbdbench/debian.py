@@ -18,6 +18,7 @@ from rnbdbench.commands import Result
 from rnbdbench.guest import BOOT_TIMEOUT
 from rnbdbench.guest import Guest
 from rnbdbench.network import INITIATOR
+from rnbdbench.network import TARGET
 from rnbdbench.network import Address
 from rnbdbench.network import card_name
 from rnbdbench.network import rdma_name
@@ -61,6 +62,11 @@ ExecStop=/usr/bin/rdma link delete {rdma_name()}
 WantedBy=multi-user.target
 """
 """The unit of Documentation/boot.md."""
+
+
+def line(name: str, device: str = "", options: str = "-") -> str:
+    """Returns a line of rnbdtab, for a volume of the target with the same name."""
+    return f"{name} blya {TARGET.v4} {device or f'/dev/{VOLUMES}/{name}'} {options}\n"
 
 
 def _image() -> Path:
@@ -156,6 +162,11 @@ class Debian(Systemd):
         self.file("/etc/fstab", FSTAB + fstab)
         self.file("/etc/rnbd/exports", exports)
         self.guest.run("systemctl daemon-reload")
+
+    def attach(self, *names: str) -> None:
+        """Attaches devices that are in rnbdtab."""
+        for name in names:
+            self.guest.run(f"systemctl start rnbd-attach@{name}", timeout=120)
 
     def volume(self, name: str, megabytes: int = 256) -> str:
         """Makes a volume of the target; returns its path."""
