@@ -8,6 +8,7 @@
 //! - [`cli`]: the command line.
 //! - [`system`]: access to files below a root, which tests point elsewhere.
 //! - [`model`]: what sysfs shows, as values; these are also the JSON output.
+//! - [`rdma`], [`mtu`]: RDMA ports, and whether long packets arrive at another machine.
 //! - [`rates`]: what two samples of counters differ by.
 //! - [`commands`]: what each command does.
 //! - [`rnbdtab`], [`exports`]: files that administrators write.
@@ -27,6 +28,7 @@ mod model;
 mod mtu;
 mod output;
 mod rates;
+mod rdma;
 mod rnbdtab;
 mod signing;
 mod system;

@@ -17,9 +17,10 @@ use std::{
     time::Duration, //
 };
 
-use crate::system::System;
-
-const INFINIBAND: &str = "/sys/class/infiniband";
+use crate::{
+    rdma,
+    system::System, //
+};
 
 /// A port that traceroute uses, as no program listens on it.
 const PORT: u16 = 33434;
@@ -97,21 +98,13 @@ fn ip_headers(destination: IpAddr) -> usize {
 
 /// Returns the network interface by which an RDMA device sends packets of RoCE from an address.
 fn roce_interface(system: &System, source: IpAddr) -> Option<String> {
-    let devices = system.names(INFINIBAND).into_iter();
-    let mut ports = devices.flat_map(|device| {
-        let directory = format!("{INFINIBAND}/{device}/ports");
-        let ports = system.names(&directory).into_iter();
-
-        ports.map(move |port| format!("{directory}/{port}"))
-    });
-
-    ports.find_map(|port| {
-        let mut indices = system.names(&format!("{port}/gids")).into_iter();
+    rdma::ports(system).into_iter().find_map(|port| {
+        let directory = port.directory;
+        let mut indices = system.names(&format!("{directory}/gids")).into_iter();
 
         indices.find_map(|index| {
-            let value = |file: &str| system.value(&format!("{port}/{file}/{index}"));
-            let gid: Ipv6Addr = value("gids")?.parse().ok()?;
-            let same = gid.to_canonical() == source;
+            let value = |file: &str| system.value(&format!("{directory}/{file}/{index}"));
+            let same = rdma::gid_address(&value("gids")?)? == source;
 
             // A port without Ethernet has types without it.
             (same && value("gid_attrs/types")?.contains("RoCE v2"))

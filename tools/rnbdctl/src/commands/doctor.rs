@@ -24,14 +24,16 @@ use crate::{
     },
     mtu,
     output,
+    rdma::{
+        self,
+        Port, //
+    },
     rnbdtab,
     signing,
     system::System, //
 };
 
 use super::attach;
-
-const INFINIBAND: &str = "/sys/class/infiniband";
 
 /// Where udev's rules are.
 const UDEV: [&str; 3] = [
@@ -225,27 +227,24 @@ fn signatures(system: &System, report: &mut Report) {
 
 /// An RDMA device has a port that is up.
 fn rdma_devices(system: &System, report: &mut Report) {
-    let names = system.names(INFINIBAND);
+    let names = rdma::devices(system);
     let mut active = 0;
 
-    for name in &names {
-        for port in system.names(&format!("{INFINIBAND}/{name}/ports")) {
-            let directory = format!("{INFINIBAND}/{name}/ports/{port}");
-            let state = system
-                .value(&format!("{directory}/state"))
-                .unwrap_or_default();
-            let what = format!("{name}/{port} {state}{}", describe(system, &directory));
+    for Port { name, directory } in rdma::ports(system) {
+        let state = system
+            .value(&format!("{directory}/state"))
+            .unwrap_or_default();
+        let what = format!("{name} {state}{}", describe(system, &directory));
 
-            if state.ends_with("ACTIVE") {
-                active += 1;
-                report.ok("RDMA port", what);
-            } else {
-                report.note(
-                    "RDMA port",
-                    what,
-                    "set its network interface up; look at cable and switch",
-                );
-            }
+        if state.ends_with("ACTIVE") {
+            active += 1;
+            report.ok("RDMA port", what);
+        } else {
+            report.note(
+                "RDMA port",
+                what,
+                "set its network interface up; look at cable and switch",
+            );
         }
     }
     if names.is_empty() {
@@ -284,7 +283,8 @@ fn describe(system: &System, port: &str) -> String {
     let mut addresses: Vec<String> = gids
         .iter()
         .filter_map(|index| system.value(&format!("{port}/gids/{index}")))
-        .filter_map(|gid| address(&gid))
+        .filter_map(|gid| rdma::gid_address(&gid))
+        .map(|address| address.to_string())
         .collect();
 
     addresses.sort();
@@ -293,13 +293,6 @@ fn describe(system: &System, port: &str) -> String {
         text += &format!(", {}", addresses.join(" "));
     }
     text
-}
-
-/// Returns the address of an entry of a GID table, unless the entry is empty.
-fn address(gid: &str) -> Option<String> {
-    let address: std::net::Ipv6Addr = gid.parse().ok()?;
-
-    (!address.is_unspecified()).then(|| address.to_canonical().to_string())
 }
 
 /// What the server listens on, and who may have what.
@@ -497,18 +490,5 @@ mod tests {
         }
         assert_eq!(ip_address("gid:fe80::1"), None);
         assert_eq!(ip_address("fe80::1%eth0"), None);
-    }
-
-    #[test]
-    fn addresses_of_gids() {
-        let v4 = address("0000:0000:0000:0000:0000:ffff:0a32:6442");
-
-        assert_eq!(v4.as_deref(), Some("10.50.100.66"));
-        assert_eq!(
-            address("fe80:0000:0000:0000:0000:0000:0000:0001").as_deref(),
-            Some("fe80::1")
-        );
-        assert_eq!(address("0000:0000:0000:0000:0000:0000:0000:0000"), None);
-        assert_eq!(address("x"), None);
     }
 }
