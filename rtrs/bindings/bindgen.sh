@@ -41,6 +41,7 @@ headers)
 		--allowlist-function 'kern_path|vfs_path_lookup|rtrs_trace_.*' \
 		--allowlist-function '(un)?register_netdevice_notifier_net' \
 		--allowlist-function 'hmac_sha256_(preparekey|final)|key_(put|revoke)' \
+		--allowlist-function 'irq_poll_(disable|enable)' \
 		--allowlist-function 'keyring_(alloc|search)' --allowlist-var key_type_logon \
 		--allowlist-type "$foreign" --allowlist-var 'RUST_CONST_HELPER_.*' \
 		--no-recursive-allowlist

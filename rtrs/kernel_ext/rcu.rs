@@ -23,6 +23,15 @@ use kernel::{
     }, //
 };
 
+/// Waits until the softirq handlers that run have returned
+/// ([`synchronize_rcu_expedited`](srctree/include/linux/rcutree.h)). Sleeps, less than
+/// `synchronize_rcu`; interrupts the CPUs that run something.
+pub(crate) fn wait_for_softirqs() {
+    // SAFETY: It has no requirements but that the caller may sleep. Sections with softirqs
+    // disabled, in which their handlers run, are RCU read-side sections.
+    unsafe { kernel::bindings::synchronize_rcu_expedited() };
+}
+
 /// An optional owned value that RCU protects.
 ///
 /// # Invariants

@@ -13,7 +13,10 @@ use rnbd_proto::device_caps::cq_entries;
 
 use crate::{
     bindings,
-    kernel_ext::log::Plain,
+    kernel_ext::{
+        log::Plain,
+        rcu, //
+    },
     pr_err_ratelimited, //
 };
 
@@ -130,9 +133,23 @@ impl Cq {
 
 impl Drop for Cq {
     fn drop(&mut self) {
-        // Waits until no completion is being handled.
+        let cq = self.cq.as_ptr();
+        // In a softirq, `ib_poll_handler` (drivers/infiniband/core/cq.c of 7.3) says that it is
+        // done, and only then asks for the next event. `ib_free_cq` waits for the former alone, and
+        // would free what is still in use.
         //
-        // SAFETY: Owned; the queue pair that used it is destroyed.
-        unsafe { bindings::ib_free_cq(self.cq.as_ptr()) };
+        // SAFETY: Alive; in this context, and only in it, `iop` is the part of the union in use.
+        // Nobody else disables it.
+        unsafe {
+            if (*cq).poll_ctx == bindings::ib_poll_context_IB_POLL_SOFTIRQ {
+                let iop = (&raw mut (*cq).__bindgen_anon_1).cast::<bindings::irq_poll>();
+                bindings::irq_poll_disable(iop);
+                // Polls that have said so are over, and have scheduled none.
+                rcu::wait_for_softirqs();
+                bindings::irq_poll_enable(iop);
+            }
+        }
+        // SAFETY: Owned; the queue pair that used it is destroyed, so nothing schedules a poll.
+        unsafe { bindings::ib_free_cq(cq) };
     }
 }

@@ -2,7 +2,7 @@
 /*
  * While this module is loaded, connections over soft-RoCE send nothing, do not even flush what
  * was posted to their send queues, and cannot be drained: the device is stuck. Management
- * datagrams are sent. See stuck_rxe.py.
+ * datagrams are sent. See faulty_rxe.py.
  */
 
 #include <linux/errno.h>

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""An RDMA device that completes nothing more, and whose queue pairs cannot be drained."""
+"""RDMA devices that complete nothing more, or are slow when queues are destroyed."""
 
 import pytest
 
+from rnbdbench import faulty_rxe
 from rnbdbench import network
-from rnbdbench import stuck_rxe
 from rnbdbench.lab import Pair
 
 IPV4 = f"{network.INITIATOR.path()}@{network.TARGET.path()}"
@@ -17,7 +17,7 @@ def test_requests_that_a_device_has_lost_are_sent_again(loopback: Pair) -> None:
     device = loopback.map(path=IPV4)
     (path,) = loopback.initiator.transport().paths()
     dd = "dd bs=64k count=1 status=none"
-    with stuck_rxe.stuck(guest):
+    with faulty_rxe.stuck(guest):
         jobs = [
             guest.begin(f"{dd} if=/dev/urandom of={device.node} oflag=direct"),
             guest.begin(f"{dd} if={device.node} of=/dev/null iflag=direct skip=1"),
@@ -30,3 +30,11 @@ def test_requests_that_a_device_has_lost_are_sent_again(loopback: Pair) -> None:
         assert job.wait().code == 0
     assert path.counters().inflight == 0
     assert device.unmap() is None
+
+
+@pytest.mark.kernels("stock")
+def test_completion_queues_are_freed_when_softirqs_are_done_with_them(loopback: Pair) -> None:
+    """A softirq uses a queue once more after it has said that it has polled it."""
+    with faulty_rxe.slow_to_arm(loopback.initiator.guest):
+        for _ in range(5):
+            assert loopback.map(path=IPV4).unmap() is None
