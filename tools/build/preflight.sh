@@ -34,9 +34,9 @@ check_disk() {
 			"RNBD_CACHE=<a folder with more space> ${RNBD_GOAL:-make}"
 }
 
-# Uses apt's own downloader, with its proxies and certificates.
+# Uses apt's own downloader, with its proxies and certificates. Two goals may run at once.
 check_network() {
-	local mirror probe=$RNBD_CACHE/log/probe suite
+	local mirror probe=$RNBD_CACHE/log/probe.$$ suite
 	mirror=$(find_mirror)
 	[ -n "$mirror" ] || die "no Debian mirror was found in this machine's apt sources" \
 		"RNBD_MIRROR=<URL of a Debian mirror> ${RNBD_GOAL:-make}"
@@ -44,7 +44,7 @@ check_network() {
 		/usr/lib/apt/apt-helper -o Acquire::Retries=2 download-file \
 			"$mirror/dists/$suite/InRelease" "$probe" >"$probe.log" 2>&1 ||
 			die_of_network "$probe.log"
-		rm -f "$probe"
+		rm -f "$probe" "$probe.log"
 	done
 }
 

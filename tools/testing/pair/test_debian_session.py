@@ -1,0 +1,46 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""What README.md tells users to type, on Debian machines that have the packages."""
+
+import re
+
+import pytest
+
+from rnbdbench import settings
+from rnbdbench.debian import Debian
+from rnbdbench.debian import Debians
+
+pytestmark = [pytest.mark.long, pytest.mark.kernels("stock")]
+
+BLOCK = re.compile(r"^```\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+
+
+def block(first: str) -> list[str]:
+    """Returns the lines of the block below "Use it", with packages, whose first one begins so."""
+    readme = (settings.TREE / "README.md").read_text(encoding="utf-8")
+    section = readme.partition("\n## Use it\n")[2].partition("\n### Without packages\n")[0]
+    (found,) = (lines for lines in BLOCK.findall(section) if lines.startswith(first))
+    # On a terminal it stays until a key is pressed.
+    return found.replace("rnbdctl top ", "rnbdctl top --once ").splitlines()
+
+
+def type_in(machine: Debian, first: str) -> dict[str, str]:
+    """Types a block; returns what each command printed. They all succeed."""
+    return {line.partition("#")[0].rstrip(): machine.guest.output(line) for line in block(first)}
+
+
+def test_the_session_of_the_readme(debians: Debians) -> None:
+    """A disk is exported, mapped, looked at and unmapped, and is there after a boot."""
+    initiator, target = debians.both
+    target.guest.run("modprobe brd rd_nr=1 rd_size=65536")
+    type_in(target, "echo ")
+    assert target.is_active("rnbd-server.service")
+
+    printed = type_in(initiator, "modprobe rnbd_client")
+    assert printed["rnbdctl map --session blya --path 10.50.100.66 /dev/ram0"] == "/dev/rnbd0"
+    assert "rnbd0" in printed["rnbdctl list"]
+    assert "rnbd0" in printed["rnbdctl top --once"]
+    assert "FAIL" not in printed["rnbdctl doctor"]
+    assert not initiator.guest.exists("/dev/rnbd0")
+
+    type_in(initiator, 'echo "data blya')
+    assert initiator.guest.real("/dev/disk/by-rnbd/data") == "/dev/rnbd0"
