@@ -107,6 +107,8 @@ pub(crate) enum Command {
     Attach(Attach),
     /// Unmap devices of /etc/rnbd/rnbdtab by their names
     Detach(Detach),
+    /// Add a mapped disk to /etc/rnbd/rnbdtab, which has it attached at each boot
+    Save(Save),
     /// Show how busy devices and paths are, again and again
     Top(Top),
     /// Draw histograms of the latency of a device, or switch counting on or off
@@ -363,6 +365,18 @@ pub(crate) struct Detach {
     pub(crate) all: bool,
     #[command(flatten)]
     pub(crate) openers: Openers,
+}
+
+/// Options of `save`.
+#[derive(Args, Debug)]
+pub(crate) struct Save {
+    /// Such as rnbd0, /dev/rnbd0 or /dev/ram0@session
+    pub(crate) device: String,
+    /// What to call it: the disk is /dev/disk/by-rnbd/<NAME> from then on
+    pub(crate) name: String,
+    /// Port of the server, if it is not 1234: the driver does not tell
+    #[arg(long)]
+    pub(crate) port: Option<u16>,
 }
 
 /// Options of `latency`.

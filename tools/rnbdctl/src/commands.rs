@@ -14,6 +14,7 @@ mod map;
 mod metrics;
 mod path;
 mod rules;
+mod save;
 mod show;
 mod top;
 mod tune;
@@ -51,6 +52,7 @@ pub(crate) fn run(system: &System, cli: &Cli) -> Result<String> {
         Command::Key { action } => key::key(system, action, json),
         Command::Attach(options) => attach::attach(system, options),
         Command::Detach(options) => attach::detach(system, options),
+        Command::Save(options) => save::save(system, options),
         Command::Top(options) => top::top(system, options, json),
         Command::Latency(options) => latency::latency(system, options, json),
         Command::Metrics => metrics::metrics(system),

@@ -128,6 +128,13 @@ impl Table {
     pub(crate) fn find(&self, name: &str) -> Option<&Entry> {
         self.entries.iter().find(|entry| entry.name == name)
     }
+
+    /// Returns this device of a session.
+    pub(crate) fn device(&self, session: &str, device_path: &str) -> Option<&Entry> {
+        let wanted = |it: &&Entry| it.session == session && it.device_path == device_path;
+
+        self.entries.iter().find(wanted)
+    }
 }
 
 impl Entry {
@@ -158,9 +165,54 @@ impl Entry {
             options: Options::parse(options)?,
         })
     }
+
+    /// Returns the line of the table that is this device, with a newline; an error if it cannot
+    /// be told from another one, as with a session that has white space in its name.
+    pub(crate) fn line(&self) -> Result<String, String> {
+        let field = |words: &[String]| match words {
+            [] => "-".to_owned(),
+            words => words.join(","),
+        };
+        let line = format!(
+            "{} {} {} {} {}",
+            self.name,
+            self.session,
+            field(&self.paths),
+            self.device_path,
+            field(&self.options.words()),
+        );
+
+        if Self::parse(&line)? == *self {
+            Ok(line + "\n")
+        } else {
+            Err(format!("no line of {PATH} can say this: {line}"))
+        }
+    }
 }
 
 impl Options {
+    /// Returns the words that are parsed as these options.
+    fn words(&self) -> Vec<String> {
+        let flags = [
+            (self.ro, "ro"),
+            (self.migration, "migration"),
+            (self.noauto, "noauto"),
+            (self.nofail, "nofail"),
+        ];
+        let set = flags.iter().filter(|(set, _)| *set);
+        let mut words: Vec<String> = set.map(|(_, word)| (*word).to_owned()).collect();
+
+        words.extend(self.polled.map(|queues| format!("polled={queues}")));
+        words.extend(self.port.map(|port| format!("port={port}")));
+        words.extend(self.key.iter().map(|key| format!("key={key}")));
+        for (file, value) in &self.settings {
+            let setting = SETTINGS.iter().find(|(_, it)| it == file);
+
+            words.extend(setting.map(|(name, _)| format!("{name}={value}")));
+        }
+        words
+    }
+
     fn parse(text: &str) -> Result<Self, String> {
         let mut options = Self::default();
 
@@ -256,6 +308,30 @@ mod tests {
         assert!(old.options.noauto && old.options.nofail);
         assert_eq!(old.options.polled, Some(2));
         assert_eq!(parse(""), Table::default());
+    }
+
+    #[test]
+    fn lines_that_are_written_are_read() {
+        for line in [
+            "a s - /dev/a -\n",
+            "a s ip:10.0.0.2,ip:10.0.1.1@ip:10.0.1.2 /dev/vg/a ro,noauto,nofail,polled=2,\
+             port=4321,key=web1,policy=round-robin,fast_io_fail_tmo=off\n",
+            "a s - /dev/a migration\n",
+        ] {
+            let table = parse(line);
+
+            assert_eq!(table.entries[0].line().as_deref(), Ok(line));
+        }
+        let mut entry = parse("a s - /dev/a\n").entries.remove(0);
+
+        entry.session = "s t".into();
+        assert!(entry.line().is_err());
+        entry.session = "s".into();
+        entry.device_path = "/dev/a b".into();
+        assert!(entry.line().is_err());
+        entry.device_path = "/dev/a".into();
+        entry.name = "#a".into();
+        assert!(entry.line().is_err());
     }
 
     #[test]

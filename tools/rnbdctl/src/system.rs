@@ -70,6 +70,30 @@ impl System {
         }
     }
 
+    /// Adds a line at the end of a file, which need not exist. The line before it may lack its end.
+    pub(crate) fn append(&self, path: &str, line: &str) -> io::Result<()> {
+        let before = match fs::read(self.path(path)) {
+            Ok(bytes) => bytes,
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Vec::new(),
+            Err(e) => return Err(e),
+        };
+        let end = match before.last() {
+            None | Some(b'\n') => "",
+            Some(_) => "\n",
+        };
+        let path = self.path(path);
+
+        if let Some(directory) = path.parent() {
+            fs::create_dir_all(directory)?;
+        }
+        let mut file = fs::OpenOptions::new()
+            .append(true)
+            .create(true)
+            .open(path)?;
+
+        file.write_all(format!("{end}{line}").as_bytes())
+    }
+
     /// Returns whether a file or directory exists.
     pub(crate) fn exists(&self, path: &str) -> bool {
         self.path(path).exists()

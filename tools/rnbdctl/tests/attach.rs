@@ -93,3 +93,69 @@ fn wrong_tables_and_names() {
     machine.directory(RNBDTAB);
     machine.run(&["detach", "--all"]).fails(1, &[RNBDTAB]);
 }
+
+#[test]
+fn saving_adds_a_line_that_attaches_the_disk() {
+    let machine = Machine::client();
+    let session = "/sys/class/rtrs-client/s1";
+
+    // Without its end.
+    machine.file(RNBDTAB, "# name session\nlog s9 - /dev/x");
+    for (parameter, default) in [
+        ("mp_policy", "min-inflight\n"),
+        ("fast_io_fail_tmo", "120\n"),
+        ("max_reconnect_attempts", "-1\n"),
+    ] {
+        machine.file(
+            &format!("/sys/module/rnbd_client/parameters/{parameter}"),
+            default,
+        );
+    }
+    machine.file(&format!("{session}/key"), "web1\n");
+    machine.file(&format!("{session}/fast_io_fail_tmo"), "off\n");
+    machine.file("/sys/block/rnbd0/rnbd/access_mode", "ro\n");
+    let line = "data s1 ip:10.0.0.2 /dev/ram0 ro,port=4321,key=web1,fast_io_fail_tmo=off\n";
+    let said = machine.output(&["save", "rnbd0", "data", "--port", "4321"]);
+
+    assert!(said.starts_with(line), "{said}");
+    assert!(said.contains("systemctl start rnbd-attach@data"), "{said}");
+    assert_eq!(
+        machine.content(RNBDTAB),
+        format!("# name session\nlog s9 - /dev/x\n{line}")
+    );
+    assert_eq!(machine.output(&["attach", "data"]), "/dev/rnbd0\n");
+    machine
+        .run(&["save", "rnbd0", "other"])
+        .fails(2, &["already, as data"]);
+
+    // A second path: both keep their way, and the table need not exist.
+    machine.remove(RNBDTAB);
+    machine.client_path("s1", "ip:10.0.1.1@ip:10.0.1.2", "connected");
+    machine.file("/sys/block/rnbd0/rnbd/access_mode", "rw\n");
+    let said = machine.output(&["save", "/dev/rnbd0", "data"]);
+
+    assert!(
+        said.starts_with(
+            "data s1 ip:10.0.0.1@ip:10.0.0.2,ip:10.0.1.1@ip:10.0.1.2 /dev/ram0 \
+             key=web1,fast_io_fail_tmo=off\n"
+        ),
+        "{said}"
+    );
+}
+
+#[test]
+fn saving_refuses_what_is_no_line() {
+    let machine = Machine::client();
+
+    machine
+        .run(&["save", "rnbd7", "data"])
+        .fails(3, &["no mapped device is named rnbd7"]);
+    machine
+        .run(&["save", "rnbd0", "a/b"])
+        .fails(2, &["name 'a/b'"]);
+    machine.file(RNBDTAB, "data s9 - /dev/x\n");
+    machine
+        .run(&["save", "rnbd0", "data"])
+        .fails(2, &["another device data", "choose another name"]);
+    assert_eq!(machine.content(RNBDTAB), "data s9 - /dev/x\n");
+}

@@ -35,6 +35,10 @@ def test_map_look_tune_unmap(loopback: Pair) -> None:
     assert ADDRESS in program.output("doctor")
     for shown in (program.output("show", "rnbd0"), program.output("paths", "bench")):
         assert "bench" in shown
+    assert program.output("save", "rnbd0", "data").startswith(
+        f"data bench ip:{ADDRESS} /dev/ram0 -\n"
+    )
+    loopback.initiator.guest.run("rm -r /etc/rnbd")
     program.output("policy", "bench", "round-robin")
     program.output("tune", "bench", "--max-reconnect-attempts", "7")
     (client,) = program.json("tune", "bench")["sessions"]
