@@ -365,23 +365,24 @@ fn devices(system: &System, report: &mut Report) {
     }
 }
 
-/// Long packets arrive at the servers of sessions and of the table. A session that cannot be
-/// connected is in the table only.
+/// Long packets arrive at the other ends of sessions, and at the servers of the table. A session
+/// that cannot be connected is in the table only.
 fn packets(system: &System, report: &mut Report) {
     let table = attach::read(system).unwrap_or_default();
     let sessions = model::sessions(system).into_iter();
-    let paths = sessions
-        .filter(|session| session.side == Side::Client)
-        .flat_map(|session| session.paths);
-    let connected = paths.filter_map(|path| path.dst_addr);
+    let paths = sessions.flat_map(|session| session.paths);
+    let connected = paths.filter_map(|path| match path.side {
+        Side::Client => path.dst_addr,
+        Side::Server => path.src_addr,
+    });
     let named = table.entries.into_iter().flat_map(|entry| entry.paths);
-    let servers: BTreeSet<IpAddr> = connected
+    let peers: BTreeSet<IpAddr> = connected
         .chain(named)
         .filter_map(|text| ip_address(&text))
         .collect();
 
-    for server in servers {
-        let Some(probe) = mtu::probe(system, server) else {
+    for peer in peers {
+        let Some(probe) = mtu::probe(system, peer) else {
             continue;
         };
         let (interface, length, mtu) = (probe.interface, probe.length, probe.mtu);
@@ -389,13 +390,13 @@ fn packets(system: &System, report: &mut Report) {
         if probe.arrives {
             report.ok(
                 "MTU",
-                format!("packets of {length} bytes from {interface} arrive at {server}"),
+                format!("packets of {length} bytes from {interface} arrive at {peer}"),
             );
         } else {
             report.wrong(
                 "MTU",
                 format!(
-                    "{server} answers short packets, but none of {length} bytes; {interface} has \
+                    "{peer} answers short packets, but none of {length} bytes; {interface} has \
                      an MTU of {mtu}"
                 ),
                 "set the same MTU on both machines, and no smaller one on the switches between",
@@ -404,11 +405,11 @@ fn packets(system: &System, report: &mut Report) {
     }
 }
 
-/// Returns the address of the server in a path, `[<source>@][ip:]<address>`.
-fn ip_address(path: &str) -> Option<IpAddr> {
-    let server = path.rsplit('@').next()?;
+/// Returns an address, or the one of the server in a path, `[<source>@][ip:]<address>`.
+fn ip_address(text: &str) -> Option<IpAddr> {
+    let address = text.rsplit('@').next()?;
 
-    server.strip_prefix("ip:").unwrap_or(server).parse().ok()
+    address.strip_prefix("ip:").unwrap_or(address).parse().ok()
 }
 
 /// udev knows the devices, so that file systems are found by UUID.
