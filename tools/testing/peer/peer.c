@@ -161,11 +161,34 @@ int peer_listen(const char *host, const char *port, struct rdma_cm_id **listener
 	return 0;
 }
 
+static void destroy(struct rdma_cm_id *id)
+{
+	struct rdma_event_channel *events = id->context;
+
+	rdma_destroy_ep(id);
+	if (events)
+		rdma_destroy_event_channel(events);
+}
+
+/* Gives one that was taken events of its own, and a queue pair. 0: it is gone already. */
+static int take(struct rdma_cm_id *id)
+{
+	struct ibv_qp_init_attr attr = queues();
+	int error;
+
+	id->context = rdma_create_event_channel();
+	if (!id->context || rdma_migrate_id(id, id->context) || rdma_create_qp(id, NULL, &attr)) {
+		error = errno == EINVAL ? 0 : -errno;
+		destroy(id);
+		return error;
+	}
+	return 1;
+}
+
 /* Takes the next one that wants to connect, and what it says. 0: there is none. */
 int peer_take(struct rdma_cm_id *listener, uint8_t data[PRIVATE_DATA],
 	      struct rdma_cm_id **connection)
 {
-	struct ibv_qp_init_attr attr = queues();
 	struct rdma_cm_event *event;
 	int wanted, found = next_event(listener, &event);
 
@@ -178,9 +201,7 @@ int peer_take(struct rdma_cm_id *listener, uint8_t data[PRIVATE_DATA],
 		read_data(event, data);
 	}
 	rdma_ack_cm_event(event);
-	if (wanted && rdma_create_qp(*connection, NULL, &attr))
-		return -errno;
-	return wanted;
+	return wanted ? take(*connection) : 0;
 }
 
 int peer_accept(struct rdma_cm_id *id, const uint8_t response[PRIVATE_DATA])
@@ -195,7 +216,7 @@ int peer_accept(struct rdma_cm_id *id, const uint8_t response[PRIVATE_DATA])
 void peer_refuse(struct rdma_cm_id *id, const uint8_t response[PRIVATE_DATA], uint8_t length)
 {
 	rdma_reject(id, response, length);
-	rdma_destroy_ep(id);
+	destroy(id);
 }
 
 /* Ends a connection, and that without a word if it is not to `part` in peace. */
@@ -203,7 +224,7 @@ void peer_end(struct rdma_cm_id *id, int part)
 {
 	if (part)
 		rdma_disconnect(id);
-	rdma_destroy_ep(id);
+	destroy(id);
 }
 
 /* Makes memory known to the device of a connection, and the other side may use it. */
@@ -275,7 +296,8 @@ int peer_is_ended(struct rdma_cm_id *id)
 
 	if (found != 1)
 		return found;
-	ended = event->event == RDMA_CM_EVENT_DISCONNECTED;
+	/* Or the other side has not waited for the connection to be accepted. */
+	ended = event->event != RDMA_CM_EVENT_ESTABLISHED;
 	rdma_ack_cm_event(event);
 	return ended;
 }
