@@ -15,7 +15,7 @@ named := $(if $(filter file,$(origin KVER)),newest,$(KVER))
 export RNBD_GOAL := $(strip make $(MAKECMDGOALS) $(if $(filter command,$(origin KVER)),KVER=$(KVER)))
 unexport MAKEFLAGS
 
-.PHONY: all modules install rnbdctl deb doc demo picture check check-long check-kernels check-packages bench format \
+.PHONY: all modules install rnbdctl deb doc demo picture check check-long check-kernels check-packages soak bench format \
 	sanitize c-drivers root update clean distclean help
 
 all: modules
@@ -78,6 +78,15 @@ check-kernels: ## Try the modules on each kernel of tools/build/kernels (KERNELS
 	@$(build)/memory.sh 1600 "a guest"
 	@$(build)/prepare root kernels
 	@$(build)/enter tools/testing/check static/test_modules.py loopback/test_kernels.py -k "not stock"
+
+MINUTES ?= 60
+soak: ## Fuzz both ends on the sanitizing kernel (MINUTES=60; RNBD_SEED=... repeats a run)
+	@$(build)/memory.sh 3100 "a guest with the sanitizing kernel"
+	@$(build)/prepare modules sanitize-modules
+	@export RNBD_SEED="$${RNBD_SEED:-$$(shuf -i 1-999999999 -n 1)}" \
+		RNBD_FUZZ_SECONDS=$$(($(MINUTES) * 60 / 3)); \
+	echo "to repeat this run: make soak MINUTES=$(MINUTES) RNBD_SEED=$$RNBD_SEED"; \
+	$(build)/enter tools/testing/check loopback/test_fuzz.py --kernel sanitize -n 0
 
 check-packages: ## Make the packages, and install and remove them in a fresh Debian
 	@$(build)/for-release "$(KVER)" $(build)/deb.sh

@@ -3,7 +3,7 @@
 
 import struct
 
-SESS_INFO, SESS_INFO_RSP, OPEN, OPEN_RSP, IO, CLOSE, DEV_INFO, DESCRIBE = range(8)
+SESS_INFO, SESS_INFO_RSP, OPEN, OPEN_RSP, IO, CLOSE, DEV_INFO, DESCRIBE, DESCRIBE_RSP = range(9)
 RO, RW, MIGRATION = range(3)
 OP_READ, OP_WRITE, OP_FLUSH, OP_DISCARD, OP_SECURE_ERASE, OP_WRITE_ZEROES = range(6)
 OPEN_RSP_SIZE = 56
@@ -26,6 +26,18 @@ def open_rsp(sectors=2048, physical=512, logical=512):
         "<HxxIQIIIIIHHHHBB10x",
         *(OPEN_RSP, 0, sectors, 248, 0, 0, 0, 0),
         *(physical, logical, 32, 0, 0, 0),
+    )
+
+
+def describe_rsp(generation=1, sectors=2048, identity=b"fuzz"):
+    """Encodes a DESCRIBE_RSP of an ordinary disk with a write cache."""
+    return struct.pack(
+        "<HxxHHIIQ22IBB2x64s",
+        *(DESCRIBE_RSP, 1, DESCRIBE_RSP_SIZE, generation, 3, sectors),
+        *(512, 512, 512, 0, 0, 248, 32),
+        *(2048, 4096, 0, 0, 2048, 2048),
+        *(0, 0, 0, 0, 0, 0, 0, 0),
+        *(0, 5, len(identity), identity),
     )
 
 

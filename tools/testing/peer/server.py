@@ -78,12 +78,16 @@ class Server(end.End):
             if "prove" in self.changes:
                 info = self.changes["prove"](self.hellos, message, info)
             self.send(0, info)
-            while True:
-                self.handle(self.next_request())
+            self.handle_all()
         except (verbs.Ended, TimeoutError):
             pass
         finally:
             self.close()
+
+    def handle_all(self):
+        """Responds to all requests, one after the other."""
+        while True:
+            self.handle(self.next_request())
 
     def admit(self, connection):
         """Accepts or refuses the next connection."""
@@ -116,15 +120,20 @@ class Server(end.End):
     def next_request(self):
         """Waits for a request, and acknowledges heartbeats."""
         while True:
-            number, found = self.next_message(*range(len(self.connections)))
-            kind, payload = found.immediate >> transport.PAYLOAD_BITS, found.immediate
-            if kind == transport.IO_REQ and not found.written:
-                content = self.memories[number].bytes[found.id : found.id + found.length]
-                return self.read_eager(number, payload, content)
-            if kind == transport.IO_REQ:
-                return self.read_request(number, payload)
-            if kind == transport.HEARTBEAT:
-                self.say(number, transport.immediate(transport.HEARTBEAT_ACK, 0))
+            if request := self.read(*self.next_message(*range(len(self.connections)))):
+                return request
+
+    def read(self, number, found):
+        """Returns the request that a completion is about, if it is about one."""
+        kind, payload = found.immediate >> transport.PAYLOAD_BITS, found.immediate
+        if kind == transport.IO_REQ and not found.written:
+            content = self.memories[number].bytes[found.id : found.id + found.length]
+            return self.read_eager(number, payload, content)
+        if kind == transport.IO_REQ:
+            return self.read_request(number, payload)
+        if kind == transport.HEARTBEAT:
+            self.say(number, transport.immediate(transport.HEARTBEAT_ACK, 0))
+        return None
 
     def place(self, payload):
         """Returns chunk and offset of an immediate."""

@@ -82,12 +82,14 @@ def begin_verify(
     depth: int = 32,
     block: str = "4k-64k",
     polled: bool = False,
+    pause: int = 0,
 ) -> Verify:
     """Starts to write a device in random order and to check it, pass after pass.
 
     It writes the whole device on the stock kernel, its start on the sanitizing one, for
     `seconds` or until `Verify.end`.  It ends early, with a code other than 0, if any I/O
-    fails or data are not those written last: each pass checks its own seed, too.
+    fails or data are not those written last: each pass checks its own seed, too.  After each
+    request it pauses for `pause` milliseconds, which leaves the machine to others.
     """
     stop = f"/run/verify{device.replace('/', '-')}.stop"
     output = stop.removesuffix(".stop") + ".out"
@@ -99,6 +101,8 @@ def begin_verify(
         f" --verify_header_seed=1 --randseed=$RANDOM$RANDOM --hipri={int(polled)}"
         f"{extent}"
     )
+    if pause:
+        fio += f" --thinktime={pause}ms"
     guest.run(f": > {stop}")
     job = guest.begin(
         f"while {{ {fio} > {output} 2>&1 || {{ cat {output}; exit 1; }}; }} &&"

@@ -6,9 +6,12 @@ from collections.abc import Iterable
 from collections.abc import Iterator
 from collections.abc import Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 from rnbdbench import image
 from rnbdbench import network
+from rnbdbench import settings
+from rnbdbench.commands import Job
 from rnbdbench.guest import Guest
 
 PORT, ROGUE_PORT = 1234, 1235
@@ -47,15 +50,85 @@ def misbehave(guest: Guest, disk: str, cases: Iterable[str]) -> dict[str, tuple[
     return found
 
 
-@contextmanager
-def rogue_server(guest: Guest, cases: Iterable[str]) -> Iterator[None]:
-    """Runs a server at `ROGUE_PORT` that breaks the protocol, for the duration of the block."""
+@dataclass(frozen=True)
+class Fuzzer:
+    """A fuzzer that runs in a guest."""
+
+    job: Job
+
+    def report(self) -> "Report":
+        """Waits for its end; returns its counts."""
+        result = self.job.check(settings.FUZZ_SECONDS + CASE)
+        print(result.stdout, result.stderr)
+        return Report(**json.loads(result.stdout.splitlines()[-1]))
+
+
+@dataclass(frozen=True)
+class Mapped:
+    """What became of the disks that were mapped from a fuzzer."""
+
+    disks: int
+    outcomes: dict[str, int]
+    longest: dict[str, float]
+    """The most seconds that a step took."""
+
+
+def map_disks(guest: Guest, seconds: float) -> Mapped:
+    """Maps disks from the server at `ROGUE_PORT`, one after the other, and uses them."""
+    arguments = f"{network.TARGET.path()} {ROGUE_PORT} {settings.SEED} {seconds}"
+    output = guest.output(f"{image.program('map_loop.py')} {arguments}", seconds + 4 * CASE)
+    print(output)
+    return Mapped(**json.loads(output.splitlines()[-1]))
+
+
+@dataclass(frozen=True)
+class Report:
+    """What a fuzzer has sent, and what became of it."""
+
+    seed: str
+    seconds: float
+    messages: int
+    sessions: int
+    up: int
+    """Sessions that were set up, and went on to requests."""
+    outcomes: dict[str, int]
+
+    def __str__(self) -> str:
+        rate = self.messages / self.seconds
+        outcomes = ", ".join(f"{name}: {count}" for name, count in sorted(self.outcomes.items()))
+        return (
+            f"seed {self.seed}: {self.messages} messages, {rate:.0f} a second,"
+            f" in {self.sessions} sessions, {self.up} of them up; {outcomes}"
+        )
+
+
+def begin_fuzzing_client(guest: Guest, disk: str) -> Fuzzer:
+    """Starts a client that sends random requests for `settings.FUZZ_SECONDS`."""
+    addresses = f"{network.TARGET.v4},{network.TARGET.v6}"
+    arguments = (disk, settings.SEED, str(settings.FUZZ_SECONDS))
+    return Fuzzer(guest.begin(_command(guest, "fuzz_client.py", addresses, PORT, *arguments)))
+
+
+def begin_fuzzing_server(guest: Guest) -> Fuzzer:
+    """Starts a server at `ROGUE_PORT` whose responses are random, for as long."""
+    arguments = (settings.SEED, str(settings.FUZZ_SECONDS))
+    return Fuzzer(_begin_server(guest, "fuzz_server.py", *arguments))
+
+
+def _begin_server(guest: Guest, program: str, *arguments: str) -> Job:
     mark = guest.console.mark()
-    job = guest.begin(_command(guest, "rogue_server.py", network.TARGET.v4, ROGUE_PORT, *cases))
+    job = guest.begin(_command(guest, program, network.TARGET.v4, ROGUE_PORT, *arguments))
     guest.wait_until(
         lambda: not job.running or "the rogue server listens" in guest.console.since(mark),
         "the rogue server to listen",
     )
+    return job
+
+
+@contextmanager
+def rogue_server(guest: Guest, cases: Iterable[str]) -> Iterator[None]:
+    """Runs a server at `ROGUE_PORT` that breaks the protocol, for the duration of the block."""
+    job = _begin_server(guest, "rogue_server.py", *cases)
     try:
         yield
     finally:

@@ -18,6 +18,11 @@ LOGS = Path(os.environ.get("RNBD_TEST_LOGS", TREE / "build" / "test-logs"))
 PATIENCE = float(os.environ.get("RNBD_TEST_PATIENCE", "1"))
 """Factor for every limit of time, for machines that are slow or busy."""
 
+FUZZ_SECONDS = float(os.environ.get("RNBD_FUZZ_SECONDS", "30"))
+"""How long each fuzzer runs."""
+
+SEED = os.environ.get("RNBD_SEED", "1")
+"""Where the fuzzers begin: a seed, or `<seed>:<session>`."""
 
 OWN = ("stock", "sanitize")
 """The kernels that most tests run on: the one that was asked for, and a build of its source."""
