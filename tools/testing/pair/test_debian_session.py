@@ -32,7 +32,7 @@ def test_the_session_of_the_readme(debians: Debians) -> None:
     """A disk is exported, mapped, looked at and unmapped, and is there after a boot."""
     initiator, target = debians.both
     target.guest.run("modprobe brd rd_nr=1 rd_size=65536")
-    type_in(target, "echo ")
+    type_in(target, 'echo "allow session')
     assert target.is_active("rnbd-server.service")
 
     printed = type_in(initiator, "modprobe rnbd_client")
