@@ -60,6 +60,8 @@ class Specification:
     """QEMU options that make disks."""
     counted: bool = False
     """Whether an instruction takes a nanosecond of its time; with one CPU only."""
+    by_words: bool = False
+    """Whether the kernel copies by words, as string instructions access each byte here."""
     options: list[str] = field(default_factory=list)
     """More options for QEMU."""
 
@@ -99,11 +101,11 @@ class Specification:
         ]
 
     def _processor(self, architecture: str) -> list[str]:
+        slow_strings = ["-cpu", "max,erms=off,fsrm=off,fsrs=off,fzrm=off"]
         if self.counted:
             # A string instruction counts once for each byte here, unlike on a real
             # processor: let the kernel copy by words. Idle time is skipped.
-            return [
-                *("-accel", "tcg", "-icount", "shift=0,sleep=off"),
-                *("-cpu", "max,erms=off,fsrm=off,fsrs=off,fzrm=off"),
-            ]
+            return ["-accel", "tcg", "-icount", "shift=0,sleep=off", *slow_strings]
+        if self.by_words:
+            return ["-accel", "tcg,thread=multi", *slow_strings]
         return machine.processor(architecture)

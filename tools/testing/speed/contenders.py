@@ -21,31 +21,31 @@ class Contender:
     title: str
     drivers: str
     """The RNBD modules of its guest."""
-    attach: Callable[[Guest, str], str]
-    """Makes the way to a device in a guest; returns the node of the resulting device."""
+    attach: Callable[[Guest, list[str]], list[str]]
+    """Makes the way to devices in a guest; returns the nodes of the resulting devices."""
     cheap: bool = False
     """Whether it does not use the network."""
 
 
-def _direct(_guest: Guest, device: str) -> str:
-    return device
+def _direct(_guest: Guest, devices: list[str]) -> list[str]:
+    return devices
 
 
-def _rnbd(always_invalidate: bool) -> Callable[[Guest, str], str]:
-    def attach(guest: Guest, device: str) -> str:
+def _rnbd(always_invalidate: bool) -> Callable[[Guest, list[str]], list[str]]:
+    def attach(guest: Guest, devices: list[str]) -> list[str]:
         network.loop_back(guest)
         rnbd.Target(guest).load(always_invalidate=always_invalidate)
         initiator = rnbd.Initiator(guest)
         initiator.load()
-        return initiator.map(device).node
+        return [initiator.map(device).node for device in devices]
 
     return attach
 
 
-def _nvme(guest: Guest, device: str) -> str:
+def _nvme(guest: Guest, devices: list[str]) -> list[str]:
     network.loop_back(guest)
-    nvme.serve(guest, device)
-    return nvme.connect(guest)
+    nvme.serve(guest, devices)
+    return nvme.connect(guest, len(devices))
 
 
 CONTENDERS = [
@@ -66,14 +66,17 @@ def chosen(words: list[str]) -> list[Contender]:
     return [contender for contender in CONTENDERS if not wanted or contender.key in wanted]
 
 
-def prepare(guest: Guest, contender: Contender) -> str:
-    """Makes and fills the disk, and the way to it; returns the device node to measure."""
-    disk = rnbd.Target(guest).ram_disk(DISK_MEGABYTES)
-    # A RAM disk takes its pages when they are first written.
-    blocks = f"bs=1M count={DISK_MEGABYTES}"
-    guest.run(f"dd if=/dev/zero of={disk} {blocks} oflag=direct status=none", timeout=120)
-    node = contender.attach(guest, disk)
-    # Requests must go straight to the driver, without a scheduler.
-    scheduler = f"/sys/block/{node.removeprefix('/dev/')}/queue/scheduler"
-    guest.run(f"if [ -e {scheduler} ]; then echo none > {scheduler}; fi")
-    return node
+def prepare(guest: Guest, contender: Contender, count: int = 1) -> list[str]:
+    """Makes and fills disks, and the way to them; returns the device nodes to measure."""
+    first = rnbd.Target(guest).ram_disk(DISK_MEGABYTES, count)
+    disks = [f"{first.rstrip('0')}{number}" for number in range(count)]
+    for disk in disks:
+        # A RAM disk takes its pages when they are first written.
+        blocks = f"bs=1M count={DISK_MEGABYTES}"
+        guest.run(f"dd if=/dev/zero of={disk} {blocks} oflag=direct status=none", timeout=120)
+    nodes = contender.attach(guest, disks)
+    for node in nodes:
+        # Requests must go straight to the driver, without a scheduler.
+        scheduler = f"/sys/block/{node.removeprefix('/dev/')}/queue/scheduler"
+        guest.run(f"if [ -e {scheduler} ]; then echo none > {scheduler}; fi")
+    return nodes

@@ -9,8 +9,6 @@ from pathlib import Path
 from rnbdbench import cache
 from rnbdbench.waiting import wait_until
 
-SOURCE = Path(__file__).with_name("counter.c")
-
 
 @dataclass(frozen=True)
 class Block:
@@ -35,8 +33,10 @@ def parse(lines: Iterable[str]) -> Counts:
     return counts
 
 
-class Counter:
-    """The plugin in a guest."""
+class Plugin:
+    """A plugin in a guest, which follows orders from a pipe."""
+
+    source: Path
 
     def __init__(self, folder: Path) -> None:
         """`folder` is for its files, and belongs to this guest."""
@@ -49,14 +49,29 @@ class Counter:
     @property
     def options(self) -> list[str]:
         """The options for QEMU."""
-        plugin = cache.shared_object(SOURCE, "-fvisibility=hidden")
+        plugin = cache.shared_object(self.source, "-fvisibility=hidden")
         return ["-plugin", f"file={plugin},orders={self._orders}"]
+
+    def order(self, words: str, what: str, patience: float) -> None:
+        """Gives an order, and waits until the plugin has followed it."""
+        done = self._folder / "done"
+        done.unlink(missing_ok=True)
+        self._orders.write_text(f"{words} {done}\n", encoding="ascii")
+        wait_until(done.exists, f"{what} by QEMU's plugin", 60 * patience)
+
+    @property
+    def written(self) -> Path:
+        """The file that counts are written to."""
+        return self._folder / "counts"
+
+
+class Counter(Plugin):
+    """The plugin that counts instructions."""
+
+    source = Path(__file__).with_name("counter.c")
 
     def read(self, patience: float) -> Counts:
         """Reads all counts since the guest was started."""
-        written, done = self._folder / "counts", self._folder / "done"
-        done.unlink(missing_ok=True)
-        self._orders.write_text(f"{written} {done}\n", encoding="ascii")
-        wait_until(done.exists, "the counts of QEMU's plugin", 60 * patience)
-        with written.open(encoding="ascii") as lines:
+        self.order(f"{self.written}", "counts", patience)
+        with self.written.open(encoding="ascii") as lines:
             return parse(lines)

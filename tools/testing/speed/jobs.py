@@ -81,18 +81,17 @@ def chosen(words: list[str]) -> list[Job]:
     ]
 
 
-def instructions_per_io(output: str, requests: int) -> float:
-    """Parses a report of fio: nanoseconds between two requests.
+def milliseconds(output: str, requests: int) -> float:
+    """Parses a report of fio: how long it took.
 
-    In a guest that counts, those are instructions.  `Unusable` when a request
-    failed, or another number of them ran.
+    `Unusable` when a request failed, or another number of them ran.
     """
     try:
         # Notes may stand above the object.
         (job,) = json.loads(output[output.index("{") :])["jobs"]
         sides = [job["read"], job["write"]]
         done = sum(side["total_ios"] for side in sides)
-        milliseconds = sum(side["runtime"] for side in sides)
+        time: float = sum(side["runtime"] for side in sides)
         error = job["error"]
     except (ValueError, KeyError, TypeError) as problem:
         raise Unusable(f"fio printed something else than its report: {problem!r}") from problem
@@ -100,9 +99,17 @@ def instructions_per_io(output: str, requests: int) -> float:
         raise Unusable(f"fio says error {error}")
     if done != requests:
         raise Unusable(f"{done} requests ran instead of {requests}")
-    if milliseconds <= 0:
+    if time <= 0:
         raise Unusable("fio saw no time pass")
-    return milliseconds * 1e6 / requests
+    return time
+
+
+def instructions_per_io(output: str, requests: int) -> float:
+    """Parses a report of fio: nanoseconds between two requests.
+
+    In a guest that counts, those are instructions.
+    """
+    return milliseconds(output, requests) * 1e6 / requests
 
 
 def run(guest: Guest, device: str, job: Job, requests: int) -> float:

@@ -1,5 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The guest that counts: one processor, one instruction a nanosecond."""
+"""The guests that are measured.
+
+One counts: it has one processor, and takes one instruction a nanosecond.  The other one has
+several processors, which run at the same time.
+"""
 
 from collections.abc import Iterator
 from collections.abc import Sequence
@@ -11,18 +15,31 @@ from rnbdbench.guest import Guest
 from rnbdbench.specification import Specification
 
 
+CPUS = 4
+"""The processors of a guest that has several."""
+
+
+def counting(name: str, drivers: str, options: Sequence[str] = ()) -> Specification:
+    """Returns the guest that counts; `options` are more ones for QEMU."""
+    return Specification(
+        f"bench-{name}", "stock", drivers, cpus=1, counted=True, options=list(options)
+    )
+
+
+def parallel(name: str, drivers: str, options: Sequence[str] = ()) -> Specification:
+    """Returns the guest with several processors."""
+    return Specification(
+        f"bench-{name}", "stock", drivers, cpus=CPUS, by_words=True, options=list(options)
+    )
+
+
 @contextmanager
-def counting(
-    name: str, drivers: str, logs: Path, options: Sequence[str] = ()
-) -> Iterator[Guest]:
+def running(specification: Specification, logs: Path) -> Iterator[Guest]:
     """Provides a guest for a `with` block, which fails if the kernel reports a problem.
 
     A guest of its own for everything that is measured: what ran before leaves
-    traces in caches and allocators.  `options` are more ones for QEMU.
+    traces in caches and allocators.
     """
-    specification = Specification(
-        f"bench-{name}", "stock", drivers, cpus=1, counted=True, options=list(options)
-    )
     guest = Guest(specification, logs)
     guest.start()
     try:

@@ -39,15 +39,19 @@ def readable(name: str) -> str:
     return "::".join(words) or name
 
 
-class Symbols:
-    """The functions of a running kernel."""
+CODE, DATA = "tTwW", "dDbBrRvV"
+"""The letters of functions and of variables in /proc/kallsyms."""
 
-    def __init__(self, lines: Iterable[str]) -> None:
+
+class Symbols:
+    """The functions of a running kernel, or its variables."""
+
+    def __init__(self, lines: Iterable[str], kinds: str = CODE) -> None:
         """Reads /proc/kallsyms."""
         found = []
         for line in lines:
             address, kind, name, *module = line.split()
-            if kind in "tTwW" and not name.startswith((".L", "__pfx_")):
+            if kind in kinds and not name.startswith((".L", "__pfx_")):
                 found.append((int(address, 16), name, module[0].strip("[]") if module else ""))
         found.sort()
         self._addresses = [address for address, _, _ in found]
