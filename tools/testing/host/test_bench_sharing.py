@@ -167,6 +167,7 @@ KALLSYMS = """\
 ffffffff81000000 T _stext
 ffffffff81000100 t enqueue_task
 ffffffff81000200 T memcpy
+ffffffff81000300 t __clear_pages_unrolled
 ffffffff82000000 D jiffies
 ffffffffc0000000 t _RNvMs_NtNtCsbLMp_4rtrs6client4linkNtB4_4Link4post\t[rtrs]
 ffffffffc0001000 t rxe_cq_post\t[rdma_rxe]
@@ -180,12 +181,14 @@ at ffffffffc0000010 0 7
 SECOND = """\
 at ffffffff81000104 15 0
 at ffffffff81000204 640 0
+at ffffffff81000304 0 500
 at ffffffffc0000010 0 17
 at ffffffffc0000020 20 0
 at ffffffffc0001002 0 10
 line ffff888000012340 48d ffffffffc0000020 20 0
 line ffff888000012340 48d ffffffffc0000010 0 10
 line ffffffff82000000 900 ffffffff81000104 10 0
+line ffffffff82009000 902 ffffffff81000108 5 0
 line ffff888000099940 901 ffffffff81000204 90 0
 """.splitlines()
 
@@ -197,6 +200,7 @@ def attributed() -> sharing.Sharing:
 
 
 def test_transfers_count_for_functions_and_parts() -> None:
+    """But not for the pages of a program that starts."""
     found = attributed()
     post = "rtrs:rtrs::client::link::Link::post"
     assert (found.reads[post], found.writes[post], found.functions[post]) == (2, 1, 3)
@@ -212,7 +216,7 @@ def test_transfers_count_for_functions_and_parts() -> None:
 
 def test_lines_have_a_name_if_they_are_variables() -> None:
     """Those of copied data are left out."""
-    first, second = attributed().lines
+    first, second, third = attributed().lines
     assert (first.place, first.transfers) == ("ffff888000012340", 3)
     assert first.functions == {"rtrs:rtrs::client::link::Link::post": 3}
     assert list(first.sites) == [
@@ -220,6 +224,9 @@ def test_lines_have_a_name_if_they_are_variables() -> None:
         "rtrs:rtrs::client::link::Link::post+0x10 by writes",
     ]
     assert (second.place, second.functions) == (":jiffies+0x0", {":enqueue_task": 1})
+    # Too far behind jiffies to be a part of it.
+    assert third.place == "ffffffff82009000"
+    assert (first.own, second.own) == (3, 0)
 
 
 def test_report_has_contenders_side_by_side_and_every_run() -> None:

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Cache lines that pass from processor to processor, counted by a plugin of QEMU (sharing.c)."""
 
+import re
 from collections import Counter
 from collections import defaultdict
 from collections.abc import Iterable
@@ -13,6 +14,7 @@ from speed import counting
 from speed import profile
 from speed.parallel import ParallelJob
 from speed.symbols import DATA
+from speed.symbols import USER
 from speed.symbols import Symbols
 from speed.symbols import readable
 
@@ -27,8 +29,11 @@ GROUPS = {"in the modules": MODULES, "in soft-RoCE and network": BELOW, "in copi
 
 REST = "elsewhere"
 
-STATIC = 0xFFFFFFFF80000000
-"""Where variables of the kernel and of modules begin; below are pages."""
+STARTUP = r":_*clear_pages?(_\w+)?"
+"""Functions that clear new pages: fio takes them to start, a request takes none."""
+
+FAR = 4096
+"""Bytes behind the start of a variable that do not belong to it: /proc/kallsyms lacks many."""
 
 BY_READS, BY_WRITES = "by reads", "by writes"
 
@@ -111,6 +116,15 @@ class Line:
             found[site.rsplit("+", 1)[0]] += times
         return dict(found.most_common())
 
+    @property
+    def own(self) -> float:
+        """The transfers that functions of the modules cause."""
+        return sum(
+            times
+            for function, times in self.functions.items()
+            if profile.part_of(function) in MODULES
+        )
+
 
 @dataclass
 class Sharing:
@@ -125,7 +139,7 @@ class Sharing:
     sites: Counter[str] = field(default_factory=Counter)
     """By `<module>:<function>+<offset>`."""
     lines: list[Line] = field(default_factory=list)
-    """The lines that are transferred most, without those of copied data."""
+    """The lines that are often transferred, without those of copied data; the first ones most."""
 
     @property
     def total(self) -> float:
@@ -147,7 +161,7 @@ class Sharing:
 
 
 MOST_LINES = 40
-"""The number of lines that are kept."""
+"""The number of lines that are kept of those that no module touches."""
 
 
 def attribute(
@@ -166,6 +180,8 @@ def attribute(
     sharing = Sharing()
     for (address, access), times in counts.sites.items():
         function, offset = function_of(address)
+        if re.fullmatch(STARTUP, function):
+            continue
         sharing.parts[profile.part_of(function)] += times / requests
         by_access = sharing.reads if access == BY_READS else sharing.writes
         by_access[shown(function)] += times / requests
@@ -173,23 +189,36 @@ def attribute(
     lines: defaultdict[int, Counter[str]] = defaultdict(Counter)
     for (line, address, access), times in counts.lines.items():
         function, offset = function_of(address)
-        if times and profile.part_of(function) not in COPIES:
+        part = profile.part_of(function)
+        if times and part not in COPIES and not re.fullmatch(STARTUP, function):
             lines[line][f"{shown(function)}+{offset:#x} {access}"] += times / requests
     for line, sites in lines.items():
         address = counts.addresses[line]
-        place = f"{address:x}"
-        if address >= STATIC:
-            name, module, start = variables.find(address)
-            place = f"{module}:{readable(name)}+{address - start:#x}"
+        name, module, start = variables.find(address)
+        near = module != USER and address - start < FAR
+        place = f"{module}:{readable(name)}+{address - start:#x}" if near else f"{address:x}"
         sharing.lines.append(Line(place, sum(sites.values()), dict(sites.most_common())))
     sharing.lines.sort(key=lambda line: -line.transfers)
-    del sharing.lines[MOST_LINES:]
+    others = [line for line in sharing.lines if not line.own]
+    dropped = {id(line) for line in others[MOST_LINES:]}
+    sharing.lines = [line for line in sharing.lines if id(line) not in dropped]
     return sharing
 
 
-def take(guest: Guest, watcher: Watcher, nodes: list[str], job: ParallelJob) -> Sharing:
-    """Runs a job with few and with many requests; returns the transfers of the difference."""
+def names(guest: Guest) -> tuple[Symbols, Symbols]:
+    """Returns the functions and the variables of a guest, before it is watched and slow."""
     table = guest.output("cat /proc/kallsyms", timeout=120).splitlines()
+    return Symbols(table), Symbols(table, DATA)
+
+
+def take(
+    guest: Guest,
+    watcher: Watcher,
+    nodes: list[str],
+    job: ParallelJob,
+    known: tuple[Symbols, Symbols],
+) -> Sharing:
+    """Runs a job with few and with many requests; returns the transfers of the difference."""
     readings = []
     # The first run is for what is done once only.
     for requests in (FEW, FEW, MANY):
@@ -197,5 +226,4 @@ def take(guest: Guest, watcher: Watcher, nodes: list[str], job: ParallelJob) -> 
         readings.append(watcher.read(guest.patience))
     few = difference(readings[1], readings[0])
     many = difference(readings[2], readings[1])
-    counts = difference(many, few)
-    return attribute(counts, Symbols(table), Symbols(table, DATA), MANY - FEW)
+    return attribute(difference(many, few), *known, MANY - FEW)

@@ -84,13 +84,17 @@ def _functions(sharing: Sharing, own: bool) -> str:
     return table(header, lines[:TOP])
 
 
-def _lines(sharing: Sharing) -> str:
-    """Returns the lines that are transferred most, with the functions that do that."""
+def _lines(sharing: Sharing, own: bool) -> str:
+    """Returns the lines that are transferred most, with the functions that do that.
+
+    `own` ones are those that the modules touch.
+    """
     lines = []
-    for line in sharing.lines[:TOP]:
+    for line in [line for line in sharing.lines if bool(line.own) == own][:TOP]:
         causes = [f"`{name}` {times:.2f}" for name, times in line.functions.items()]
         lines.append([f"`{line.place}`: {', '.join(causes[:8])}", f"{line.transfers:.2f}"])
-    return table(["cache line", "transfers"], lines)
+    title = "cache lines that the modules touch" if own else "other cache lines"
+    return table([title, "transfers"], lines)
 
 
 def markdown(title: str, asked: list[ParallelJob], runs: list[Found]) -> str:
@@ -105,7 +109,8 @@ def markdown(title: str, asked: list[ParallelJob], runs: list[Found]) -> str:
                 f"## {job.title}: {name}",
                 _functions(sharing, own=True),
                 _functions(sharing, own=False),
-                _lines(sharing),
+                _lines(sharing, own=True),
+                _lines(sharing, own=False),
             ]
     return "\n\n".join([f"# {title}", MEANING, *chapters]) + "\n"
 
