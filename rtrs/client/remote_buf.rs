@@ -46,7 +46,10 @@ impl RemoteBuf {
 
     /// Records whether the request that is about to be sent is written to the chunk.
     pub(super) fn set_written(&self, written: bool) {
-        self.written.store(written, Relaxed);
+        // Mostly it is so already, and other CPUs use chunks of the same cache line.
+        if self.written.load(Relaxed) != written {
+            self.written.store(written, Relaxed);
+        }
     }
 
     /// Moves on to the next key by the rule that both sides know, after the response to a request
