@@ -95,14 +95,10 @@ def fail_to_read(target, session):
 
 
 def use_id_twice(target, session):
-    """Sends eager requests of an id of which a slow request is executed."""
-    device = opened(session, target.disk)
-    size = 240 * messages.SECTOR
-    session.begin(messages.io(device, messages.OP_READ, size=size), room=size)
-    # One of these arrives in time, whatever becomes of the rest. With the first request they are as
-    # many as have a place of their own in memory.
-    for _ in range(session.slots - 1):
-        session.send_eager(HANDSHAKE, READ, said=2 * ROOM)
+    """Sends an eager request of an id of which a slow request is executed."""
+    device = opened(session, target.slow_disk)
+    session.begin(messages.io(device, messages.OP_READ), room=messages.SECTOR)
+    session.send_eager(HANDSHAKE, READ, said=2 * ROOM)
     session.wait_for_end()
 
 

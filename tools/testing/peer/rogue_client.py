@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """A client that breaks the protocol in many ways, one after the other.
 
-    rogue_client.py <address>,<address> <port> <seconds> <disk> <case>...
+    rogue_client.py <address>,<address> <port> <seconds> <disk>,<slow disk> <case>...
 
 Says what became of each case, in a line of JSON: `refused <errno>` for a connection,
 `closed` for a path, `response <errno>` for a request, or what it was if it was none of
@@ -29,11 +29,12 @@ CASES = {}
 
 
 class Target:
-    """The server, at two addresses, and one of its disks."""
+    """The server, at two addresses, and two of its disks: one takes its time for a request."""
 
-    def __init__(self, addresses, port, seconds, disk):
+    def __init__(self, addresses, port, seconds, disks):
         self.server, self.other_server = ((each, port) for each in addresses.split(","))
-        self.seconds, self.disk = float(seconds), disk.encode()
+        self.seconds = float(seconds)
+        self.disk, self.slow_disk = (each.encode() for each in disks.split(","))
 
 
 def outcome(target, act):
@@ -188,10 +189,8 @@ case("name-in-use", partial(introduce, message=transport.info_req(b"bench")))
 
 def say_again(target, session):
     """Sends a slow request again before its response."""
-    begin_slowly(session, opened(session, target.disk))
-    # One of these arrives in time, whatever becomes of the rest.
-    for _ in range(16):
-        session.say(1, session.place(0, SLOW + messages.IO_SIZE))
+    begin_slowly(session, opened(session, target.slow_disk))
+    session.say(1, session.place(0, SLOW + messages.IO_SIZE))
     session.wait_for_end()
 
 
@@ -201,7 +200,7 @@ def say(number, kind, payload):
 
 
 SLOW = 240 * messages.SECTOR
-"""Bytes of a READ that takes a while."""
+"""Bytes of a READ of the slow disk."""
 
 
 def begin_slowly(session, device, chunk=0):
@@ -219,7 +218,7 @@ def write_with_old_key(_, session):
 
 def write_in_service(target, session):
     """Overwrites a request that the server executes."""
-    device = opened(session, target.disk)
+    device = opened(session, target.slow_disk)
     there = dataclasses.replace(session.chunks[0])
     begin_slowly(session, device)
     session.begin(messages.sess_info(), room=messages.SESS_INFO_SIZE, chunk=1)
@@ -244,7 +243,7 @@ def on_two_paths(target, session, act):
 
 def same_id_twice(target, session, other):
     """Has a request in one chunk on each of two paths: the second waits for the first."""
-    device = opened(session, target.disk)
+    device = opened(session, target.slow_disk)
     begin_slowly(session, device)
     begin_slowly(other, device)
     return f"response {[session.answer_of(0), other.answer_of(0)]}"

@@ -29,15 +29,17 @@ def _command(guest: Guest, program: str, address: str, port: int, *arguments: st
     )
 
 
-def misbehave(guest: Guest, disk: str, cases: Iterable[str]) -> dict[str, tuple[str, str]]:
+def misbehave(
+    guest: Guest, disk: str, cases: Iterable[str], slow_disk: str = ""
+) -> dict[str, tuple[str, str]]:
     """Runs a client that breaks the protocol; returns the outcome and kernel log of each case.
 
-    The server is in the same guest, or in the target.
+    The server is in the same guest, or in the target. Requests in flight are those of `slow_disk`.
     """
     names = list(cases)
     mark = guest.console.mark()
     addresses = f"{network.TARGET.v4},{network.TARGET.v6}"
-    command = _command(guest, "rogue_client.py", addresses, PORT, disk, *names)
+    command = _command(guest, "rogue_client.py", addresses, PORT, f"{disk},{slow_disk or disk}", *names)
     output = guest.output(command, timeout=CASE * len(names))
     guest.sync_console()
     log = guest.console.since(mark)
