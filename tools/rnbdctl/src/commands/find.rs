@@ -95,7 +95,7 @@ pub(super) fn path<'a>(session: &'a Session, text: &str) -> Result<&'a Path> {
     let exact = session.paths.iter().find(|path| path.name == text);
     let by_destination = || {
         let mut paths = session.paths.iter().filter(|path| {
-            let destination = path.name.rsplit('@').next().unwrap_or_default();
+            let destination = path.destination();
 
             destination == text || destination.strip_prefix("ip:") == Some(text)
         });

@@ -101,14 +101,9 @@ fn line(system: &System, device: &Device, options: &Save, table: &Table) -> Resu
 /// Returns the addresses of the server. With several paths, that of the client says which way
 /// each of them takes; with one, it may change.
 fn addresses(session: &Session) -> Vec<String> {
-    let paths = session.paths.iter().map(|path| path.name.as_str());
-
     match session.paths.as_slice() {
-        [_] => paths
-            .filter_map(|path| path.rsplit('@').next())
-            .map(str::to_owned)
-            .collect(),
-        _ => paths.map(str::to_owned).collect(),
+        [path] => vec![path.destination().to_owned()],
+        paths => paths.iter().map(|path| path.name.clone()).collect(),
     }
 }
 

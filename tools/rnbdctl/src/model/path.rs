@@ -52,6 +52,11 @@ impl Path {
             .is_none_or(|state| state == "connected")
     }
 
+    /// Returns the address of the server, as in the name of the path.
+    pub(crate) fn destination(&self) -> &str {
+        self.name.rsplit('@').next().unwrap_or_default()
+    }
+
     /// Returns the directory of the path.
     pub(crate) fn directory(&self) -> String {
         directory(self.side, &self.session, &self.name)
