@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Packages that are upgraded and purged while a disk is in use, and disks that are not, at once."""
+"""Packages that are upgraded and purged, and disks that are unmapped right after writing."""
 
 import pytest
 
+from rnbdbench.debian import VOLUMES
 from rnbdbench.debian import Debian
 from rnbdbench.debian import Debians
 from rnbdbench.debian import line
@@ -34,7 +35,7 @@ FIFTY = f"""
 set -e
 modprobe rnbd_client
 for number in $(seq 50); do
-	disk=$(rnbdctl map --session blya --path {TARGET.v4} /dev/vg0/data)
+	disk=$(rnbdctl map --session blya --path {TARGET.v4} /dev/{VOLUMES}/data)
 	# A table with one partition, from sector 2048, of 16384.
 	{{
 		head -c 446 /dev/zero
