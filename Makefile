@@ -86,7 +86,7 @@ soak: ## Fuzz both ends on the sanitizing kernel (MINUTES=60; RNBD_SEED=... repe
 	@export RNBD_SEED="$${RNBD_SEED:-$$(shuf -i 1-999999999 -n 1)}" \
 		RNBD_FUZZ_SECONDS=$$(($(MINUTES) * 60 / 3)); \
 	echo "to repeat this run: make soak MINUTES=$(MINUTES) RNBD_SEED=$$RNBD_SEED"; \
-	$(build)/enter tools/testing/check loopback/test_fuzz.py --kernel sanitize -n 0
+	$(build)/enter tools/testing/check --long loopback/test_fuzz.py --kernel sanitize -n 0
 
 check-packages: ## Make the packages, and install and remove them in a fresh Debian
 	@$(build)/for-release "$(KVER)" $(build)/deb.sh

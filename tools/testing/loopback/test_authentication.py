@@ -23,8 +23,7 @@ DEPTH = 12
 
 
 def _log_since(guest: Guest, mark: int) -> str:
-    guest.sync_console()
-    return guest.console.since(mark)
+    return guest.printed_since(mark)
 
 
 def _read(device: Device) -> int:

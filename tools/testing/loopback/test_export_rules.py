@@ -46,8 +46,7 @@ def _map(
 
 
 def _lines_since(guest: Guest, mark: int, word: str) -> list[str]:
-    guest.sync_console()
-    log = guest.console.since(mark)
+    log = guest.printed_since(mark)
     return [line for line in log.splitlines() if "rnbd_server" in line and word in line]
 
 
@@ -317,7 +316,7 @@ def test_an_address_that_no_rule_allows_anything_cannot_connect(loopback: Pair) 
     said = f"connection from {network.INITIATOR.path(6)} refused as no rule allows it anything"
     assert len(_lines_since(guest, mark, said)) == 1
     assert "rtrs: " not in "".join(
-        line for line in guest.console.since(mark).splitlines() if "closing" in line
+        line for line in guest.printed_since(mark).splitlines() if "closing" in line
     ), "there was a path"
     assert _map(loopback, "/dev/ram0", "ro", path=IPV4) is None
     # A path of a session from there is one more connection.

@@ -50,8 +50,7 @@ def test_the_initiator_is_notified_and_can_reopen_the_device(loopback: Pair) -> 
         assert device.read("rnbd/state") == "open"
         words = f"dd if={device.node} bs=1M count=4 iflag=direct status=none | sort -u"
         assert guest.output(words) == "earlier"
-    guest.sync_console()
-    said = guest.console.since(mark)
+    said = guest.printed_since(mark)
     assert said.count(f"{device.name}: the server has closed it") == 2, said
     assert device.unmap() is None
     assert other.unmap() is None

@@ -47,7 +47,10 @@ def _check_that_it_ran(report: peer.Report, kernel: str) -> None:
     assert report.up >= max(1, sessions * report.seconds), f"too few sessions: {report}"
 
 
-@pytest.mark.parametrize("always_invalidate", [True, False], ids=["new-keys", "same-keys"])
+@pytest.mark.parametrize(
+    "always_invalidate",
+    [pytest.param(True, id="new-keys"), pytest.param(False, id="same-keys", marks=pytest.mark.long)],
+)
 def test_a_fuzzing_client_harms_nobody(
     lab: Lab, loopback: Pair, always_invalidate: bool
 ) -> None:

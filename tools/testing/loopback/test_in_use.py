@@ -46,8 +46,7 @@ def _other_partition(bench: Pair) -> tuple[str, str]:
 
 
 def _lines(guest: Guest, mark: int) -> int:
-    guest.sync_console()
-    return guest.console.since(mark).count(WORDS)
+    return guest.printed_since(mark).count(WORDS)
 
 
 @pytest.mark.parametrize(

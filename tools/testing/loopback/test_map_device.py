@@ -87,8 +87,7 @@ def _nothing_left(bench: Pair) -> None:
 
 def _said(guest: Guest, mark: int) -> list[str]:
     """What the client said since then."""
-    guest.sync_console()
-    return dmesg.said_by(guest.console.since(mark), "rnbd_client")
+    return dmesg.said_by(guest.printed_since(mark), "rnbd_client")
 
 
 def test_bad_input_is_refused_with_a_reason(loopback: Pair) -> None:
@@ -238,8 +237,7 @@ def test_another_network_namespace_is_refused(loopback: Pair) -> None:
     refused = guest.run(f"busybox unshare -n sh -c '{command}'", check=False)
     assert refused.code != 0
     assert "not supported" in refused.stderr
-    guest.sync_console()
-    assert "nsenter --net=/proc/1/ns/net" in guest.console.since(mark)
+    assert "nsenter --net=/proc/1/ns/net" in guest.printed_since(mark)
     _nothing_left(loopback)
 
 

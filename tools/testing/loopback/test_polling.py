@@ -80,7 +80,7 @@ def test_a_polled_connection_may_be_idle(loopback: Pair) -> None:
         guest.wait_until(lambda before=before: path.latency() != before, "a heartbeat", 30)
     # The last one; those of the control connection may be under way whenever that is looked at.
     polled = int(guest.output("nproc")) + 1
-    assert f"connection {polled} made no progress" not in guest.console.since(mark)
+    assert f"connection {polled} made no progress" not in guest.printed_since(mark)
     assert path.reconnects() == connected, "the path was lost"
     assert device.unmap() is None
 

@@ -250,8 +250,7 @@ def test_a_flood_of_lines_leaves_those_about_another_peer(loopback: Pair) -> Non
     wrong = peer.differences(expected, found)
     assert not wrong, wrong
     assert error == "ENOENT"
-    guest.sync_console()
-    log = guest.console.since(mark)
+    log = guest.printed_since(mark)
     assert log.count("opening '/dev/nothing' as rw failed") < 30, "there was no flood"
     assert "quiet: opening '/dev/none' as rw failed: ENOENT" in log
     assert keeper.unmap() is None

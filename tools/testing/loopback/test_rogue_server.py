@@ -139,8 +139,7 @@ def test_a_rogue_server_harms_no_other_session(
             )
             if came is None:
                 _use(guest, loopback.initiator.find(name, name), words)
-            guest.sync_console()
-            found[name] = came, guest.console.since(mark)
+            found[name] = came, guest.printed_since(mark)
 
     load.end()
     wrong = peer.differences(expected, found)

@@ -244,8 +244,7 @@ def test_bad_writes_are_refused(mapped: Pair) -> None:
     assert sysfs.differences(wanted, sysfs.look(guest, list(wanted))) == []
     # What is wrong is not always said by the C drivers.
     if guest.specification.drivers == "rust":
-        guest.sync_console()
-        said = guest.console.since(start)
+        said = guest.printed_since(start)
         lines = {name: len(re.findall(rf"\b{name}: ", said)) for name in expected}
         assert lines == dict(expected), said
 

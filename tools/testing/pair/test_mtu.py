@@ -47,8 +47,7 @@ def test_mapping_names_the_mtu_as_the_cause(small_target: Pair) -> None:
     mark = initiator.guest.console.mark()
     assert initiator.request(line) == "ECONNABORTED"
     assert clock.seconds() < LIMIT
-    initiator.guest.sync_console()
-    assert "check that the MTU is the same" in initiator.guest.console.since(mark)
+    assert "check that the MTU is the same" in initiator.guest.printed_since(mark)
     assert initiator.devices() == []
     assert initiator.transports() == []
 
@@ -68,8 +67,7 @@ def test_a_request_that_no_path_carries_fails(pair: Pair) -> None:
     try:
         read = f"dd if={device.node} of=/dev/null bs=64k count=1 iflag=direct status=none"
         assert guest.run(read, check=False, timeout=ENDLESS).code != 0
-        guest.sync_console()
-        said = guest.console.since(mark)
+        said = guest.printed_since(mark)
         assert "fails, as 5 paths were lost with it in flight; check that the MTU" in said
     finally:
         _set_mtu(pair.target.guest, network.MTU)

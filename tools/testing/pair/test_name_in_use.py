@@ -15,8 +15,7 @@ def test_the_second_machine_learns_why_it_is_refused(pair: Pair) -> None:
     options = f"path={network.TARGET.path()} device_path={disk}"
     mark = second.guest.console.mark()
     assert second.request(f"sessname=bench {options}") == "ENOTUNIQ"
-    second.guest.sync_console()
-    log = second.guest.console.since(mark)
+    log = second.guest.printed_since(mark)
     assert "the server has a session of this name with another machine" in log
     assert log.count("the name of its session is in use") > 1, "it may be about to go"
     assert second.devices() == []

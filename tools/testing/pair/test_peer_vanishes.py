@@ -102,8 +102,7 @@ def test_io_ends_though_the_client_goes_on_connecting(pair: Pair, device: Device
     mark = guest.console.mark()
     pair.target.guest.kill()
     assert load.wait(rtrs.LOSS + FAIL_AFTER + MARGIN).code != 0
-    guest.sync_console()
-    said = guest.console.since(mark)
+    said = guest.printed_since(mark)
     lost = dmesg.seconds(said, "session bench: disconnected, I/O on its devices waits")
     failed = dmesg.seconds(said, "bench: no path within fast_io_fail_tmo")
     # The first line may be late by a little, as it is written before the clock is set.
@@ -126,8 +125,7 @@ def test_unreachable_server(pair: Pair) -> None:
     mark = guest.console.mark()
     line = "sessname=bench path=ip:10.50.100.99 device_path=/dev/ram0"
     assert pair.initiator.request(line) == "EHOSTUNREACH"
-    guest.sync_console()
-    log = guest.console.since(mark)
+    log = guest.printed_since(mark)
     (said,) = dmesg.said_by(log, "rnbd_client")
     for word in ("path", "bench", "EHOSTUNREACH"):
         assert dmesg.names(said, word), said

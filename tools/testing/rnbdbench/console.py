@@ -20,7 +20,12 @@ class Console:
         return self.path.stat().st_size
 
     def since(self, mark: int = 0) -> str:
-        """Returns the text from a mark to the end."""
+        """Returns the text from a mark to the end, in whole lines.
+
+        The emulated serial port writes a character at a time: the last line may not be whole yet.
+        """
         with self.path.open("rb") as file:
             file.seek(mark)
-            return file.read().decode(errors="replace").replace("\r", "")
+            text = file.read()
+        whole = text[: text.rfind(b"\n") + 1]
+        return whole.decode(errors="replace").replace("\r", "")

@@ -250,3 +250,8 @@ class Guest:
         start = self.console.mark()
         self.write("/dev/kmsg", f"{text}\n")
         self.wait_until(lambda: text in self.console.since(start), "the console", 20)
+
+    def printed_since(self, mark: int) -> str:
+        """Returns what the kernel has printed from a mark of the console until now."""
+        self.sync_console()
+        return self.console.since(mark)

@@ -41,8 +41,7 @@ def misbehave(
     addresses = f"{network.TARGET.v4},{network.TARGET.v6}"
     command = _command(guest, "rogue_client.py", addresses, PORT, f"{disk},{slow_disk or disk}", *names)
     output = guest.output(command, timeout=CASE * len(names))
-    guest.sync_console()
-    log = guest.console.since(mark)
+    log = guest.printed_since(mark)
     found = {}
     for line in output.splitlines():
         report = json.loads(line)

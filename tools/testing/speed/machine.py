@@ -45,8 +45,7 @@ def running(specification: Specification, logs: Path) -> Iterator[Guest]:
     try:
         guest.wait_ready()
         yield guest
-        guest.sync_console()
-        complaints = dmesg.complaints(guest.console.since())
+        complaints = dmesg.complaints(guest.printed_since())
         assert not complaints, f"the kernel of {guest.name} complained:\n{complaints}"
     finally:
         guest.kill()

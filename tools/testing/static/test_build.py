@@ -113,11 +113,11 @@ def test_second_build_does_nothing(build: Build) -> None:
     ("file", "objects"),
     [
         ("rnbd-client/rnbd_client.rs", {"rnbd-client/rnbd_client.o"}),
-        ("rtrs/rtrs.rs", OBJECTS - {"proto/src/lib.o"}),
         # The bindings are generated from it.
         ("rtrs/bindings/helpers.c", OBJECTS - {"proto/src/lib.o"}),
+        pytest.param("rtrs/rtrs.rs", OBJECTS - {"proto/src/lib.o"}, marks=pytest.mark.long),
         pytest.param("proto/src/lib.rs", OBJECTS, marks=pytest.mark.long),
-        ("proto/src/wire/rtrs/rkey.rs", OBJECTS),
+        pytest.param("proto/src/wire/rtrs/rkey.rs", OBJECTS, marks=pytest.mark.long),
     ],
 )
 def test_a_change_builds_what_depends_on_it(build: Build, file: str, objects: set[str]) -> None:
