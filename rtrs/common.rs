@@ -9,3 +9,4 @@ pub(crate) mod key_file;
 pub(crate) mod message;
 pub(crate) mod params;
 pub(crate) mod recv_buf;
+pub(crate) mod transfer_counters;

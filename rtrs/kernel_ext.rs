@@ -5,6 +5,7 @@
 //! Generic code ends up in the module that uses it, so generics here are thin
 //! shells over functions of this crate or over symbols the kernel exports.
 
+pub(crate) mod cache_padded;
 pub mod class;
 pub(crate) mod clock;
 pub mod completion;
@@ -22,6 +23,7 @@ pub mod noio_mutex;
 pub mod pages;
 pub mod params;
 pub(crate) mod percpu;
+pub(crate) mod percpu_counters;
 pub(crate) mod preempt;
 pub(crate) mod random;
 pub(crate) mod rcu;

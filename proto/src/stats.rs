@@ -7,100 +7,10 @@
 
 use core::fmt;
 
-use crate::atomic::{
-    AtomicU64,
-    Ordering::Relaxed, //
-};
-
-/// Counters of the requests that one CPU handled.
-///
-/// Any CPU may use them at any time. A request that is counted while they are summed up or
-/// reset may be missed.
-#[derive(Debug, Default)]
-pub struct TransferCounters {
-    reads: AtomicU64,
-    read_bytes: AtomicU64,
-    writes: AtomicU64,
-    write_bytes: AtomicU64,
-}
-
-impl TransferCounters {
-    /// Creates counters that are 0.
-    pub const fn new() -> Self {
-        Self {
-            reads: AtomicU64::new(0),
-            read_bytes: AtomicU64::new(0),
-            writes: AtomicU64::new(0),
-            write_bytes: AtomicU64::new(0),
-        }
-    }
-
-    /// Counts a READ with `bytes` of data and user message.
-    #[inline]
-    pub fn read(&self, bytes: u64) {
-        self.reads.fetch_add(1, Relaxed);
-        self.read_bytes.fetch_add(bytes, Relaxed);
-    }
-
-    /// Counts a WRITE with `bytes` of data and user message.
-    #[inline]
-    pub fn write(&self, bytes: u64) {
-        self.writes.fetch_add(1, Relaxed);
-        self.write_bytes.fetch_add(bytes, Relaxed);
-    }
-
-    /// Sets all counters to 0.
-    pub fn reset(&self) {
-        for counter in [
-            &self.reads,
-            &self.read_bytes,
-            &self.writes,
-            &self.write_bytes,
-        ] {
-            counter.store(0, Relaxed);
-        }
-    }
-}
-
-/// `stats/rdma` of a path at the server.
+/// Requests of a path, by direction.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct ServerRdmaStats {
+pub struct Transfers {
     /// READs.
-    pub reads: u64,
-    /// Bytes of their data and user messages.
-    pub read_bytes: u64,
-    /// WRITEs.
-    pub writes: u64,
-    /// Bytes of their data and user messages.
-    pub write_bytes: u64,
-}
-
-impl ServerRdmaStats {
-    /// Sums up the counters of all CPUs.
-    pub fn sum<'a>(cpus: impl IntoIterator<Item = &'a TransferCounters>) -> Self {
-        cpus.into_iter().fold(Self::default(), |sum, cpu| Self {
-            reads: sum.reads.wrapping_add(cpu.reads.load(Relaxed)),
-            read_bytes: sum.read_bytes.wrapping_add(cpu.read_bytes.load(Relaxed)),
-            writes: sum.writes.wrapping_add(cpu.writes.load(Relaxed)),
-            write_bytes: sum.write_bytes.wrapping_add(cpu.write_bytes.load(Relaxed)),
-        })
-    }
-}
-
-impl fmt::Display for ServerRdmaStats {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(
-            f,
-            "{} {} {} {}",
-            self.reads, self.read_bytes, self.writes, self.write_bytes
-        )
-    }
-}
-
-/// `stats/rdma` of a path at the client.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct ClientRdmaStats {
-    /// READs. A request that moved to another path counts on both.
     pub reads: u64,
     /// Bytes of their data and user messages.
     pub read_bytes: u64,
@@ -108,43 +18,42 @@ pub struct ClientRdmaStats {
     pub writes: u64,
     /// Bytes of their data and user messages.
     pub write_bytes: u64,
+}
+
+impl fmt::Display for Transfers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{} {} {} {}",
+            self.reads, self.read_bytes, self.writes, self.write_bytes
+        )
+    }
+}
+
+/// `stats/rdma` of a path at the server.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ServerRdmaStats(pub Transfers);
+
+impl fmt::Display for ServerRdmaStats {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "{}", self.0)
+    }
+}
+
+/// `stats/rdma` of a path at the client.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ClientRdmaStats {
+    /// Requests that were sent. One that moved to another path counts on both.
+    pub transfers: Transfers,
     /// Requests in flight. C counts them with the policy min-inflight only.
     pub inflight: u32,
     /// Requests that moved to this path from another one.
     pub failovers: u64,
 }
 
-impl ClientRdmaStats {
-    /// Sums up the counters of all CPUs, and adds those of the path as a whole.
-    pub fn sum<'a>(
-        cpus: impl IntoIterator<Item = &'a TransferCounters>,
-        inflight: u32,
-        failovers: u64,
-    ) -> Self {
-        let sum = ServerRdmaStats::sum(cpus);
-        Self {
-            reads: sum.reads,
-            read_bytes: sum.read_bytes,
-            writes: sum.writes,
-            write_bytes: sum.write_bytes,
-            inflight,
-            failovers,
-        }
-    }
-}
-
 impl fmt::Display for ClientRdmaStats {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(
-            f,
-            "{} {} {} {} {} {}",
-            self.reads,
-            self.read_bytes,
-            self.writes,
-            self.write_bytes,
-            self.inflight,
-            self.failovers
-        )
+        writeln!(f, "{} {} {}", self.transfers, self.inflight, self.failovers)
     }
 }
 
@@ -232,13 +141,18 @@ mod tests {
 
     #[test]
     fn texts_are_those_of_c() {
-        let cpus = [TransferCounters::new(), TransferCounters::new()];
-        cpus[0].read(4096 + 32);
-        cpus[1].read(32);
-        cpus[1].write(512 + 32);
-        let server = ServerRdmaStats::sum(&cpus);
-        assert_eq!(server.to_string(), "2 4160 1 544\n");
-        let client = ClientRdmaStats::sum(&cpus, 3, 1);
+        let transfers = Transfers {
+            reads: 2,
+            read_bytes: 4160,
+            writes: 1,
+            write_bytes: 544,
+        };
+        assert_eq!(ServerRdmaStats(transfers).to_string(), "2 4160 1 544\n");
+        let client = ClientRdmaStats {
+            transfers,
+            inflight: 3,
+            failovers: 1,
+        };
         assert_eq!(client.to_string(), "2 4160 1 544 3 1\n");
         assert_eq!(CurLatency(12_345).to_string(), "12345 ns\n");
 
@@ -248,22 +162,6 @@ mod tests {
         text.clear();
         print_migrations(&mut text, []).unwrap();
         assert_eq!(text, "\n");
-    }
-
-    #[test]
-    fn counters_are_reset_and_wrap() {
-        let cpus = [TransferCounters::new(), TransferCounters::default()];
-        cpus[0].write(u64::MAX);
-        cpus[0].write(3);
-        cpus[1].write(u64::MAX);
-        let sum = ServerRdmaStats::sum(&cpus);
-        assert_eq!((sum.writes, sum.write_bytes), (3, 1));
-        cpus[1].read(1);
-        for cpu in &cpus {
-            cpu.reset();
-        }
-        assert_eq!(ServerRdmaStats::sum(&cpus), ServerRdmaStats::default());
-        assert_eq!(ClientRdmaStats::sum([], 0, 0).to_string(), "0 0 0 0 0 0\n");
     }
 
     #[test]

@@ -14,6 +14,7 @@
 #include <linux/mm.h>
 #include <linux/netdevice.h>
 #include <linux/nsproxy.h>
+#include <linux/percpu.h>
 #include <linux/percpu-refcount.h>
 #include <linux/preempt.h>
 #include <linux/rcupdate.h>
@@ -205,6 +206,30 @@ void rust_helper_percpu_ref_put(struct percpu_ref *ref)
 	percpu_ref_put(ref);
 }
 EXPORT_SYMBOL_GPL(rust_helper_percpu_ref_put);
+
+u64 __percpu *rust_helper_alloc_percpu_u64(size_t count)
+{
+	return __alloc_percpu(array_size(count, sizeof(u64)), SMP_CACHE_BYTES);
+}
+
+void rust_helper_this_cpu_add_u64(u64 __percpu *counter, u64 amount)
+{
+	this_cpu_add(*counter, amount);
+}
+EXPORT_SYMBOL_GPL(rust_helper_this_cpu_add_u64);
+
+/* 0 for numbers below nr_cpu_ids that no CPU has. */
+u64 rust_helper_per_cpu_read_u64(u64 __percpu *counter, unsigned int cpu)
+{
+	return cpu_possible(cpu) ? READ_ONCE(*per_cpu_ptr(counter, cpu)) : 0;
+}
+
+/* As above. */
+void rust_helper_per_cpu_clear_u64(u64 __percpu *counter, unsigned int cpu)
+{
+	if (cpu_possible(cpu))
+		WRITE_ONCE(*per_cpu_ptr(counter, cpu), 0);
+}
 
 unsigned long rust_helper_totalram_pages(void)
 {

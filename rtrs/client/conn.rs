@@ -15,7 +15,10 @@ use kernel::{
 use rnbd_proto::recv_window::RecvWindow;
 
 use crate::{
-    kernel_ext::log::LogSubject,
+    kernel_ext::{
+        cache_padded::CachePadded,
+        log::LogSubject, //
+    },
     rdma::cm::{
         CmEvent,
         CmEvents, //
@@ -44,7 +47,7 @@ pub(super) struct Conn {
     /// The requests of the link. The control connection carries none.
     requests: Option<Arc<RequestTable<Conn>>>,
     /// What may be in flight, if that is less than all requests of the link.
-    window: Option<RecvWindow>,
+    window: Option<CachePadded<RecvWindow>>,
     /// The key that the server invalidated since its last response: [`HAS_KEY`] and the
     /// key, or 0. Only one completion of a connection is handled at a time.
     invalidated: AtomicU64,
@@ -65,7 +68,7 @@ impl Conn {
     ) -> Result<Arc<Self>> {
         let Negotiated { window, depth, .. } = *requests.negotiated();
         let window = window.filter(|window| *window < depth.get());
-        let window = window.map(RecvWindow::new);
+        let window = window.map(|size| CachePadded(RecvWindow::new(size)));
         Self::new(link, id, polled, Some(requests.clone()), window)
     }
 
@@ -74,7 +77,7 @@ impl Conn {
         id: u16,
         polled: bool,
         requests: Option<Arc<RequestTable<Conn>>>,
-        window: Option<RecvWindow>,
+        window: Option<CachePadded<RecvWindow>>,
     ) -> Result<Arc<Self>> {
         Ok(Arc::new(
             Self {
@@ -108,7 +111,7 @@ impl Conn {
     /// the server has receives for are in flight.
     #[inline]
     pub(super) fn take_place(&self) -> bool {
-        self.window.as_ref().is_none_or(RecvWindow::take)
+        self.window.as_ref().is_none_or(|window| window.take())
     }
 
     /// Returns the place of a request that was not sent, or that the server responded to.

@@ -65,6 +65,7 @@ impl ControlChannel {
             control: true,
             stand_in: false,
             lost_paths: 0,
+            compared: false,
             payload: LinearPayload::launch(&payload).ok_or(EBUSY)?,
         };
         send(request).map_err(|(_, e)| e)?;

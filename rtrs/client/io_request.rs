@@ -69,6 +69,9 @@ pub(super) struct IoRequest {
     pub(super) stand_in: bool,
     /// How many paths were lost with it in flight.
     pub(super) lost_paths: u8,
+    /// Whether paths were compared by their requests in flight when one was chosen for it, which it
+    /// then counts among.
+    pub(super) compared: bool,
     pub(super) payload: PayloadBox,
 }
 

@@ -273,11 +273,12 @@ impl PathSet {
         &self,
         paths: &KVec<Arc<Path>>,
         start: usize,
-        request: IoRequest,
+        mut request: IoRequest,
         open_epoch: u64,
         section: &Guard,
     ) -> SubmitResult {
-        let usable = |path| usable_link(path, request.control, open_epoch, section);
+        let control = request.control;
+        let usable = |path| usable_link(path, control, open_epoch, section);
         let load = |index: usize| {
             let path = paths.get(index)?;
             let link = usable(path)?;
@@ -288,9 +289,15 @@ impl PathSet {
         };
         let chosen = match paths.len() {
             // There is nothing to choose.
-            1 => paths.first(),
-            count => mpath_policy::choose(self.policy(), count, start, load)
-                .and_then(|index| paths.get(index)),
+            1 => {
+                request.compared = false;
+                paths.first()
+            }
+            count => {
+                let policy = self.policy();
+                request.compared = policy == MpathPolicy::MinInflight;
+                mpath_policy::choose(policy, count, start, load).and_then(|index| paths.get(index))
+            }
         };
         let Some((path, link)) = chosen.and_then(|path| Some((path, usable(path)?))) else {
             return Err((request, ENOTCONN));

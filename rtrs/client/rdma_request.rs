@@ -221,7 +221,8 @@ impl<C: RequestConn> RdmaRequest<C> {
             }
         };
         remote_buf.set_written(!eager);
-        this.stats.sending(request.dir, request.len);
+        this.stats
+            .sending(request.dir, request.len, request.compared);
         this.request = Some(request);
         this.conn = qp.context().id();
         let awaited = match route.dir {
@@ -331,7 +332,7 @@ impl<C: RequestConn> RdmaRequest<C> {
         self.unmap();
         self.complete_withdrawn();
         let request = self.request.take()?;
-        self.stats.ended();
+        self.stats.ended(request.compared);
         Some(request)
     }
 

@@ -23,79 +23,84 @@ use kernel::{
 use rnbd_proto::stats::{
     self,
     ClientRdmaStats,
-    ReconnectStats,
-    TransferCounters, //
+    ReconnectStats, //
 };
 
-use crate::kernel_ext::{
-    cpu,
-    percpu::PerCpu, //
+use crate::{
+    common::transfer_counters::TransferCounters,
+    kernel_ext::{
+        cache_padded::CachePadded,
+        cpu,
+        percpu::PerCpu,
+        percpu_counters::PerCpuCounters, //
+    }, //
 };
 
 use super::io_request::Direction;
 
-/// Counters of one CPU.
-struct Counters {
-    transfers: TransferCounters,
-    failovers: AtomicU64,
-    /// Responses to requests of this CPU that arrived on another one.
-    migrated_from: AtomicU64,
-    /// Responses that arrived on this CPU to requests of another one.
-    migrated_to: AtomicU64,
-    /// Responses that this CPU polled for.
-    polled: AtomicU64,
-}
+/// Requests that were sent less those that ended. Of one CPU it may be negative.
+const INFLIGHT: usize = 0;
+const FAILOVERS: usize = 1;
+/// Responses that arrived on this CPU to requests of another one.
+const MIGRATED_TO: usize = 2;
+/// Responses that this CPU polled for.
+const POLLED: usize = 3;
 
 /// Counters of one path, over all of its links.
 #[pin_data]
 pub(super) struct Stats {
-    cpus: PerCpu<Counters>,
-    /// Requests in flight, for choosing a path.
-    inflight: AtomicU32,
+    transfers: TransferCounters,
+    counters: PerCpuCounters<4>,
+    /// Responses to requests of each CPU that arrived on another one. That one writes it, so it is
+    /// apart from what the CPU counts itself.
+    migrated_from: PerCpu<AtomicU64>,
+    /// Requests in flight, of those that are sent while paths are compared by it.
+    compared: CachePadded<AtomicU32>,
     #[pin]
     reconnects: SpinLock<ReconnectStats>,
 }
 
 impl Stats {
     pub(super) fn new() -> Result<Arc<Self>> {
-        let counters = || Counters {
-            transfers: TransferCounters::new(),
-            failovers: AtomicU64::new(0),
-            migrated_from: AtomicU64::new(0),
-            migrated_to: AtomicU64::new(0),
-            polled: AtomicU64::new(0),
-        };
         Arc::pin_init(
             try_pin_init!(Self {
-                cpus: PerCpu::new(counters)?,
-                inflight: AtomicU32::new(0),
+                transfers: TransferCounters::new()?,
+                counters: PerCpuCounters::new()?,
+                migrated_from: PerCpu::new(|| AtomicU64::new(0))?,
+                compared: CachePadded(AtomicU32::new(0)),
                 reconnects <- new_spinlock!(ReconnectStats::new(), "rtrs_path_reconnects"),
             }),
             GFP_KERNEL,
         )
     }
 
-    /// Counts a request with `bytes` of data that is about to be sent.
+    /// Counts a request with `bytes` of data that is about to be sent. `compared` says whether it
+    /// counts in [`Self::inflight`], which all CPUs share.
     #[inline]
-    pub(super) fn sending(&self, dir: Direction, bytes: u32) {
-        self.inflight.fetch_add(1, Relaxed);
-        let Some(cpu) = self.cpus.this() else { return };
+    pub(super) fn sending(&self, dir: Direction, bytes: u32, compared: bool) {
+        if compared {
+            self.compared.fetch_add(1, Relaxed);
+        }
+        self.counters.add(INFLIGHT, 1);
         match dir {
-            Direction::Read => cpu.transfers.read(bytes.into()),
-            Direction::Write => cpu.transfers.write(bytes.into()),
+            Direction::Read => self.transfers.read(bytes.into()),
+            Direction::Write => self.transfers.write(bytes.into()),
         }
     }
 
-    /// Returns the number of requests in flight.
+    /// Returns the number of requests in flight, for choosing a path.
     #[inline]
     pub(super) fn inflight(&self) -> u32 {
-        self.inflight.load(Relaxed)
+        self.compared.load(Relaxed)
     }
 
-    /// Counts a request that is not in flight any more.
+    /// Counts a request that is not in flight any more, with the `compared` it was sent with.
     #[inline]
-    pub(super) fn ended(&self) {
-        self.inflight.fetch_sub(1, Relaxed);
+    pub(super) fn ended(&self, compared: bool) {
+        if compared {
+            self.compared.fetch_sub(1, Relaxed);
+        }
+        self.counters.decrement(INFLIGHT);
     }
 
     /// Counts a response that arrived by the connection of CPU number `cpu`.
@@ -104,25 +109,21 @@ impl Stats {
         if cpu::current() == cpu {
             return;
         }
-        if let (Some(from), Some(to)) = (self.cpus.get(cpu), self.cpus.this()) {
-            from.migrated_from.fetch_add(1, Relaxed);
-            to.migrated_to.fetch_add(1, Relaxed);
+        if let Some(from) = self.migrated_from.get(cpu) {
+            from.fetch_add(1, Relaxed);
+            self.counters.add(MIGRATED_TO, 1);
         }
     }
 
     /// Counts a response that was polled for.
     #[inline]
     pub(super) fn response_polled(&self) {
-        if let Some(cpu) = self.cpus.this() {
-            cpu.polled.fetch_add(1, Relaxed);
-        }
+        self.counters.add(POLLED, 1);
     }
 
     /// Counts a request taken over from a path that was lost.
     pub(super) fn failed_over(&self) {
-        if let Some(cpu) = self.cpus.this() {
-            cpu.failovers.fetch_add(1, Relaxed);
-        }
+        self.counters.add(FAILOVERS, 1);
     }
 
     /// Counts an attempt to connect the path.
@@ -135,12 +136,13 @@ impl Stats {
     }
 
     pub(super) fn print_rdma(&self, out: &mut impl fmt::Write) -> fmt::Result {
-        let failovers = self.cpus.iter().map(|cpu| cpu.failovers.load(Relaxed));
-        let rdma = ClientRdmaStats::sum(
-            self.cpus.iter().map(|cpu| &cpu.transfers),
-            self.inflight.load(Relaxed),
-            failovers.fold(0, u64::wrapping_add),
-        );
+        let rdma = ClientRdmaStats {
+            transfers: self.transfers.sum(),
+            // CAST: As the CPUs are summed up one after the other, a request that ends meanwhile may
+            // count as ended only. No path has more than an `i32` has values.
+            inflight: (self.counters.sum(INFLIGHT) as i32).max(0).unsigned_abs(),
+            failovers: self.counters.sum(FAILOVERS),
+        };
         write!(out, "{rdma}")
     }
 
@@ -150,31 +152,25 @@ impl Stats {
     }
 
     pub(super) fn print_migrated_from(&self, out: &mut impl fmt::Write) -> fmt::Result {
-        let counts = self.cpus.iter().map(|cpu| cpu.migrated_from.load(Relaxed));
+        let counts = self.migrated_from.iter().map(|count| count.load(Relaxed));
         stats::print_migrations(out, counts)
     }
 
     pub(super) fn print_migrated_to(&self, out: &mut impl fmt::Write) -> fmt::Result {
-        let counts = self.cpus.iter().map(|cpu| cpu.migrated_to.load(Relaxed));
-        stats::print_migrations(out, counts)
+        stats::print_migrations(out, self.counters.by_cpu(MIGRATED_TO))
     }
 
     pub(super) fn print_polled(&self, out: &mut impl fmt::Write) -> fmt::Result {
-        let counts = self.cpus.iter().map(|cpu| cpu.polled.load(Relaxed));
-        writeln!(out, "{}", counts.fold(0, u64::wrapping_add))
+        writeln!(out, "{}", self.counters.sum(POLLED))
     }
 
     pub(super) fn reset_polled(&self) {
-        for cpu in self.cpus.iter() {
-            cpu.polled.store(0, Relaxed);
-        }
+        self.counters.reset(POLLED);
     }
 
     pub(super) fn reset_rdma(&self) {
-        for cpu in self.cpus.iter() {
-            cpu.transfers.reset();
-            cpu.failovers.store(0, Relaxed);
-        }
+        self.transfers.reset();
+        self.counters.reset(FAILOVERS);
     }
 
     pub(super) fn reset_reconnects(&self) {
@@ -182,9 +178,9 @@ impl Stats {
     }
 
     pub(super) fn reset_migrations(&self) {
-        for cpu in self.cpus.iter() {
-            cpu.migrated_from.store(0, Relaxed);
-            cpu.migrated_to.store(0, Relaxed);
+        for count in self.migrated_from.iter() {
+            count.store(0, Relaxed);
         }
+        self.counters.reset(MIGRATED_TO);
     }
 }

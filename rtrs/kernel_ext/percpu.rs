@@ -8,14 +8,13 @@
 
 use kernel::prelude::*;
 
-use super::cpu;
-
-/// A value on cache lines of its own. Processors may fetch two adjacent ones at once.
-#[repr(align(128))]
-struct Padded<T>(T);
+use super::{
+    cache_padded::CachePadded,
+    cpu, //
+};
 
 /// A value for each possible CPU.
-pub(crate) struct PerCpu<T>(KVVec<Padded<T>>);
+pub(crate) struct PerCpu<T>(KVVec<CachePadded<T>>);
 
 impl<T> PerCpu<T> {
     /// Creates the values.
@@ -28,7 +27,7 @@ impl<T> PerCpu<T> {
 
         let mut values = KVVec::with_capacity(count, GFP_KERNEL)?;
         for _ in 0..count {
-            values.push(Padded(value()), GFP_KERNEL)?;
+            values.push(CachePadded(value()), GFP_KERNEL)?;
         }
         Ok(Self(values))
     }
@@ -43,11 +42,11 @@ impl<T> PerCpu<T> {
     #[inline]
     pub(crate) fn get(&self, cpu: u32) -> Option<&T> {
         let index = usize::try_from(cpu).ok()?;
-        self.0.get(index).map(|padded| &padded.0)
+        self.0.get(index).map(|padded| &**padded)
     }
 
     /// Returns the values of all CPUs.
     pub(crate) fn iter(&self) -> impl Iterator<Item = &T> + Clone {
-        self.0.iter().map(|padded| &padded.0)
+        self.0.iter().map(|padded| &**padded)
     }
 }

@@ -244,7 +244,7 @@ impl<C: Send + Sync + 'static> Connection<C> {
     ///
     /// To be called once; of the fields, only `cm` and `pd` may be used after that.
     unsafe fn end_queues(&mut self) {
-        self.shared.gate.close();
+        self.shared.posts.gate.close();
         // SAFETY: The queue pair is alive and uses the completion queue. Nothing is posted, and
         // `&mut self` proves that nothing polls.
         unsafe { self.cq.drain(self.shared.qp()) };

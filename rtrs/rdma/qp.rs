@@ -207,8 +207,8 @@ impl<'a, C: Send + Sync + 'static> QpRef<'a, C> {
 
     /// Returns a credit that was reserved for a work request that is not going to follow.
     pub(crate) fn release_reserved(&self) {
-        self.shared.credits.use_set_aside(1);
-        self.shared.credits.unreserve(1);
+        self.shared.posts.credits.use_set_aside(1);
+        self.shared.posts.credits.unreserve(1);
     }
 
     fn post_chain<T: Operation<Context = C>>(
@@ -231,7 +231,7 @@ impl<'a, C: Send + Sync + 'static> QpRef<'a, C> {
             Ok(first) => first,
             Err(e) => return Err((op, e)),
         };
-        let (credits, wrs) = (&self.shared.credits, chain.len());
+        let (credits, wrs) = (&self.shared.posts.credits, chain.len());
         let needed = wrs
             .saturating_add(reserved.new)
             .saturating_sub(reserved.used);
@@ -257,13 +257,13 @@ impl<'a, C: Send + Sync + 'static> QpRef<'a, C> {
     /// Whether so few credits are left that the next post should be signaled, and not
     /// [unsignaled](Self::post_unsignaled).
     pub(crate) fn is_low_on_credits(&self) -> bool {
-        self.shared.credits.is_below(self.shared.reserve)
+        self.shared.posts.credits.is_below(self.shared.reserve)
     }
 
     /// Returns how many credits are deferred: those of work requests that were not signaled, until
     /// a later one is.
     pub(crate) fn deferred_credits(&self) -> u32 {
-        self.shared.credits.deferred()
+        self.shared.posts.credits.deferred()
     }
 
     /// Posts the chain that `build` makes of the data of an operation without requesting a
@@ -288,7 +288,7 @@ impl<'a, C: Send + Sync + 'static> QpRef<'a, C> {
         let mut chain = SendChain::new(self.shared.inline_imm, self.shared.chained.get());
         build(op, &mut chain)?;
         let first = chain.finish(None)?;
-        let (credits, wrs) = (&self.shared.credits, chain.len());
+        let (credits, wrs) = (&self.shared.posts.credits, chain.len());
         if !credits.reserve(wrs) {
             return Err(ENOSPC);
         }
@@ -343,7 +343,7 @@ impl<'a, C: Send + Sync + 'static> QpRef<'a, C> {
 
     /// Calls `post` unless the gate is closed.
     fn gated(&self, post: impl FnOnce() -> Posted) -> Posted {
-        match self.shared.gate.pass() {
+        match self.shared.posts.gate.pass() {
             Some(_pass) => post(),
             None => Posted::Nothing(ENOTCONN),
         }
@@ -404,13 +404,13 @@ impl<'a, C: Send + Sync + 'static> QpRef<'a, C> {
         build(&mut chain)?;
         let cqe = cqe.get();
         let first = chain.finish(Some(cqe))?;
-        if !self.shared.credits.reserve(1) {
+        if !self.shared.posts.credits.reserve(1) {
             return Err(ENOSPC);
         }
         // SAFETY: The chain does not move; no memory is named.
         match self.gated(|| unsafe { self.post(first) }) {
             Posted::Nothing(e) => {
-                self.shared.credits.unreserve(1);
+                self.shared.posts.credits.unreserve(1);
                 Err(e)
             }
             Posted::All | Posted::Part => Ok(()),
@@ -419,7 +419,7 @@ impl<'a, C: Send + Sync + 'static> QpRef<'a, C> {
 
     /// Returns the credits of an operation that the hardware has completed.
     pub(super) fn release_credits<T: Operation<Context = C>>(&self, op: &Op<T>) {
-        self.shared.credits.release(op.wrs());
+        self.shared.posts.credits.release(op.wrs());
     }
 
     /// Hands the operation to the hardware with `post`. Without a send completion, calls
@@ -446,7 +446,7 @@ impl<'a, C: Send + Sync + 'static> QpRef<'a, C> {
             };
         }
         // Teardown, which takes out what has no response, waits until this is done.
-        let Some(_pass) = self.shared.gate.pass() else {
+        let Some(_pass) = self.shared.posts.gate.pass() else {
             return Self::cancel(op, ENOTCONN);
         };
         if let Posted::Nothing(e) = post() {

@@ -81,6 +81,7 @@ impl Session {
             control: false,
             stand_in: false,
             lost_paths: 0,
+            compared: false,
             payload,
         };
         self.send_or_queue(request)

@@ -33,7 +33,10 @@ use rnbd_proto::{
 
 use crate::{
     bindings,
-    kernel_ext::set_once::SetOnce,
+    kernel_ext::{
+        cache_padded::CachePadded,
+        set_once::SetOnce, //
+    },
     pr_err_ratelimited,
     rdma::{
         op_set::KeptOpSet,
@@ -87,6 +90,12 @@ impl Gate {
     }
 }
 
+/// What every post and many completions write.
+pub(in crate::rdma) struct PostState {
+    pub(in crate::rdma) gate: Gate,
+    pub(in crate::rdma) credits: SqCredits,
+}
+
 /// Number of sets of operations that a queue pair can keep.
 const MAX_SETS: usize = 4;
 
@@ -97,12 +106,11 @@ const MAX_SETS: usize = 4;
 ///
 /// # Invariants
 ///
-/// Unless `gate` is closed, `qp` is alive.
+/// Unless the gate is closed, `qp` is alive.
 pub(in crate::rdma) struct QpShared<C> {
     qp: NonNull<bindings::ib_qp>,
-    pub(in crate::rdma) gate: Gate,
     pub(in crate::rdma) context: Arc<C>,
-    pub(in crate::rdma) credits: SqCredits,
+    pub(in crate::rdma) posts: CachePadded<PostState>,
     /// The size of the send queue.
     pub(super) send: SendQueueSize,
     /// See [`QpConfig::reserve`].
@@ -140,9 +148,11 @@ impl<C: Send + Sync + 'static> QpShared<C> {
         // INVARIANT: As the caller promises.
         Self {
             qp,
-            gate: Gate(AtomicU32::new(0)),
             context,
-            credits: SqCredits::new(send.wrs),
+            posts: CachePadded(PostState {
+                gate: Gate(AtomicU32::new(0)),
+                credits: SqCredits::new(send.wrs),
+            }),
             send,
             reserve: config.reserve,
             kept: [const { SetOnce::new() }; MAX_SETS],
@@ -193,7 +203,7 @@ impl<C: Send + Sync + 'static> QpShared<C> {
 
     fn unowned_done(&self, wc: &Wc, release: impl FnOnce(&SqCredits)) {
         if wc.is_ok() {
-            release(&self.credits);
+            release(&self.posts.credits);
         } else if !wc.is_flush() {
             pr_err_ratelimited!(Arc::as_ptr(&self.context).addr() as u64 => "unsignaled work request failed: {}\n", wc.status_name());
             // There may be no other completion that reports it.

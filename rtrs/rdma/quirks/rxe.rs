@@ -78,7 +78,7 @@ impl<C: Send + Sync + 'static> QpRef<'_, C> {
         if !NUDGE {
             return Progress::Fine;
         }
-        let credits = &self.shared.credits;
+        let credits = &self.shared.posts.credits;
         let progress = credits.check_progress();
         match progress {
             QueueProgress::Moving => return Progress::Fine,
@@ -97,7 +97,7 @@ impl<C: Send + Sync + 'static> QpRef<'_, C> {
     /// Without credits or without a connection it cannot be posted, and nothing is lost.
     fn post_nop(&self) {
         let nowhere = Remote { addr: 0, rkey: 0 };
-        let credits = &self.shared.credits;
+        let credits = &self.shared.posts.credits;
         // One nop at a time returns the deferred credits.
         let returns_credits = credits.begin_nop();
         let cqe = match returns_credits {
