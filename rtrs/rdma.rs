@@ -4,9 +4,10 @@
 //!
 //! Memory named by a posted work request is owned by that request until the hardware has
 //! completed it. Posting consumes an [`op::HeldOp`], the completion returns it, and in
-//! between no safe function can free the memory or get mutable access to it. Queue pairs
-//! [keep](op_set) all operations that are posted on them until they are destroyed, which gives
-//! back what was not completed.
+//! between no safe function can free the memory or get mutable access to it. What types do not
+//! show, such as the end of a send without a completion, is a rule for the code above; see
+//! `Documentation/architecture-rdma.md`. Queue pairs [keep](op_set) all operations that are posted
+//! on them until they are destroyed, which gives back what was not completed.
 //!
 //! Ownership chain: a [`connection::Connection`] owns its queue pair, completion queue and
 //! connection id. Memory regions and mapped buffers own a reference to their [`pd::Pd`], and

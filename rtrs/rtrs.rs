@@ -36,7 +36,8 @@ impl kernel::Module for Rtrs {
         server::check_params()?;
         Ok(Self {
             _keyring: kernel_ext::keyring::register()?,
-            _link_down: rdma::LinkDownNotifier::register()?,
+            // SAFETY: Once, at load; nothing can use the transport yet.
+            _link_down: unsafe { rdma::LinkDownNotifier::register() }?,
             _callbacks: kernel_ext::sysfs::CallbacksReturned,
         })
     }

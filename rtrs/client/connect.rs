@@ -154,6 +154,9 @@ pub(super) fn connect(
     check_limits(limits)?;
 
     let requests = RequestTable::new(&pd, negotiated, units, params.link.stats())?;
+    // A key is one of the protection domain: while the control connection has a queue pair, the
+    // server could use those of requests with it.
+    control.qp().keep(requests.requests())?;
     let mut connections = KVec::with_capacity(usize::from(count.all), GFP_KERNEL)?;
     connections.push(control, GFP_KERNEL)?;
     let wanted = send_queue(&pd, negotiated.depth);

@@ -92,12 +92,15 @@ impl Cq {
     }
 
     /// Handles completions in the context of the caller, at most [`POLL_BUDGET`]; returns their
-    /// number.
+    /// number. Of a queue with another [`PollContext`], which the kernel polls, none.
     ///
     /// # Safety
     ///
     /// No other context handles completions at the same time.
     pub(super) unsafe fn process(&self) -> u32 {
+        if self.poll != PollContext::Caller {
+            return 0;
+        }
         // SAFETY: Alive; the rest as the caller promises.
         let count = unsafe { bindings::ib_process_cq_direct(self.cq.as_ptr(), POLL_BUDGET) };
         count.max(0).unsigned_abs()

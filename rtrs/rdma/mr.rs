@@ -87,6 +87,10 @@ impl Mr {
     ///
     /// `page_size` is a power of two, to which all segments must be aligned except at the
     /// start of the first and the end of the last.
+    ///
+    /// # Errors
+    ///
+    /// `EINVAL` if the region cannot describe that.
     pub(crate) fn map(&mut self, map: &MappedSg, page_size: u32) -> Result {
         self.describe(map, page_size)?;
         self.bump_key();
@@ -112,6 +116,10 @@ impl Mr {
     }
 
     fn describe(&mut self, map: &MappedSg, page_size: u32) -> Result {
+        // Drivers shift by its logarithm.
+        if !page_size.is_power_of_two() {
+            return Err(EINVAL);
+        }
         let segments = i32::try_from(map.segments())?;
         // SAFETY: The region is exclusive (`&mut`); the table is mapped and has this number of
         // segments.

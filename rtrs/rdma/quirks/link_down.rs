@@ -193,12 +193,15 @@ unsafe impl Send for Notifier {}
 unsafe impl Sync for Notifier {}
 
 impl Notifier {
-    /// Registers it ([`register_netdevice_notifier_net`]). The module must call this once, at
-    /// load.
+    /// Registers it ([`register_netdevice_notifier_net`]).
     ///
     /// [`register_netdevice_notifier_net`]: srctree/include/linux/netdevice.h
-    pub(crate) fn register() -> Result<Pin<KBox<Self>>> {
-        // SAFETY: Called once, and nothing uses the lock before.
+    ///
+    /// # Safety
+    ///
+    /// To be called once, when the module is loaded, before anything else of [`crate::rdma`].
+    pub(crate) unsafe fn register() -> Result<Pin<KBox<Self>>> {
+        // SAFETY: Called once, and nothing uses the lock before, as the caller promises.
         unsafe { WATCHED.init() };
         KBox::try_pin_init(
             try_pin_init!(Self {
