@@ -65,9 +65,7 @@ impl Capacity {
     /// disk has some: it is gone, and an empty disk would end without an error.
     pub(crate) fn reopened(&self, sectors: u64) -> Result {
         let mut inner = self.inner.lock();
-        if sectors == 0 && inner.disk.as_ref().is_some_and(|disk| disk.sectors() != 0) {
-            return Err(ENXIO);
-        }
+        inner.check_present(sectors)?;
         inner.server_sectors = sectors;
         inner.apply(self.number, sectors)
     }
@@ -75,26 +73,16 @@ impl Capacity {
     /// Gives the disk the `sectors` that the server reports for an open device, if that has
     /// changed. Until it changes, a capacity that a user has set stays.
     ///
-    /// With 0 sectors the server's device is gone, as a disk that was pulled. The disk keeps
-    /// its capacity, so that I/O reaches the server and fails: reading an empty disk would
-    /// reach its end without an error.
-    ///
     /// # Errors
     ///
-    /// `EFBIG` for a capacity that no disk can have.
+    /// As [`Self::reopened`]: with 0 sectors the device is gone, as a disk that was pulled.
     pub(crate) fn reported(&self, sectors: u64) -> Result {
         let mut inner = self.inner.lock();
         if inner.server_sectors == sectors {
             return Ok(());
         }
+        inner.check_present(sectors)?;
         inner.server_sectors = sectors;
-        if sectors == 0 {
-            pr_warn!(
-                "rnbd{}: the server's device is gone, I/O fails\n",
-                self.number
-            );
-            return Ok(());
-        }
         inner.apply(self.number, sectors)
     }
 
@@ -102,13 +90,21 @@ impl Capacity {
     ///
     /// # Errors
     ///
-    /// As [`Self::reported`].
+    /// `EFBIG` for a capacity that no disk can have.
     pub(crate) fn set_by_user(&self, sectors: u64) -> Result {
         self.inner.lock().apply(self.number, sectors)
     }
 }
 
 impl Inner {
+    /// Checks that a device with `sectors` may be that of the disk.
+    fn check_present(&self, sectors: u64) -> Result {
+        match &self.disk {
+            Some(disk) if sectors == 0 && disk.sectors() != 0 => Err(ENXIO),
+            _ => Ok(()),
+        }
+    }
+
     fn apply(&self, number: u32, sectors: u64) -> Result {
         let Some(disk) = &self.disk else {
             return Ok(());
@@ -131,7 +127,7 @@ impl Resizable {
     ///
     /// # Errors
     ///
-    /// As [`Capacity::reported`], if the server has reported another capacity since.
+    /// `EFBIG`, if the server has reported another capacity since, which no disk can have.
     pub(crate) fn new(capacity: Arc<Capacity>, disk: DiskCapacity) -> Result<Self> {
         let this = Self(capacity);
         let mut inner = this.0.inner.lock();

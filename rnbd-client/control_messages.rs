@@ -134,7 +134,8 @@ pub(crate) fn reopen(device: &Device, features: Features) -> Result {
 ///
 /// # Errors
 ///
-/// Those of [`Device::check_block_size`], the transport and the server.
+/// Those of [`Device::check_block_size`], the transport and the server; `ENXIO` if the device is
+/// gone.
 pub(crate) fn query(device: &Device, features: Features) -> Result {
     let id = device.id().ok_or(ENOENT)?;
     let session = &device.transport;

@@ -14,8 +14,12 @@
 //! to a device that has a write cache get FUA from the driver, as the block layer of the disk
 //! does not flush.
 //!
-//! Lock: `inner`, taken after the lock of [`crate::open_devices::OpenDevices`]. Nothing is
-//! taken inside, and it is not held while the queue is frozen.
+//! MD and device-mapper look at the write cache of a disk when they claim it, and pass on no
+//! flush if there was none. So if the disk is claimed when it gets a write cache, writes get FUA
+//! until it is not.
+//!
+//! Lock: `inner`, taken after the lock of [`crate::open_devices::OpenDevices`], or that under which
+//! disks are opened. Nothing is taken inside, and it is not held while the queue is frozen.
 
 #![deny(unsafe_code)]
 
@@ -64,7 +68,7 @@ const WORK: u64 = 0;
 pub(crate) struct Follower {
     /// Number of the disk.
     number: u32,
-    /// Whether writes need FUA, as the disk does not flush.
+    /// Whether writes need FUA, as not all flushes arrive.
     forces_fua: AtomicBool,
     #[pin]
     inner: Mutex<Inner>,
@@ -87,6 +91,17 @@ struct Inner {
     failed: bool,
     /// Whether the server must be told that the disk flushes.
     unconfirmed: bool,
+    /// Whether the disk was claimed when it got a write cache, and has been since.
+    claimed_before: bool,
+}
+
+impl Inner {
+    /// Whether flushes are lost on their way to a device with a write cache: the disk has none yet,
+    /// or had none when it was claimed.
+    fn loses_flushes(&self) -> bool {
+        let cached = |it: Option<Properties>| it.is_some_and(|it| it.limits.write_cache);
+        cached(self.wanted) && (!cached(self.has) || self.claimed_before)
+    }
 }
 
 /// What can be followed.
@@ -121,6 +136,7 @@ impl Follower {
             generation: Generation::NONE,
             failed: false,
             unconfirmed: false,
+            claimed_before: false,
         };
         Arc::pin_init(
             pin_init!(Self {
@@ -161,10 +177,8 @@ impl Follower {
         inner.wanted = Some(wanted);
         inner.generation = description.generation;
         inner.failed = false;
-        let forces = wanted.limits.write_cache && !has.limits.write_cache;
-
-        self.forces_fua.store(forces, Relaxed);
-        inner.unconfirmed |= forces;
+        inner.unconfirmed |= wanted.limits.write_cache && !has.limits.write_cache;
+        self.forces_fua.store(inner.loses_flushes(), Relaxed);
         let differs = wanted != has;
         drop(inner);
         if differs {
@@ -192,6 +206,22 @@ impl Follower {
     /// Whether the server must be told that the disk flushes, once it does.
     pub(crate) fn is_unconfirmed(&self) -> bool {
         self.inner.lock().unconfirmed
+    }
+
+    /// The disk is being opened by somebody who has not claimed it yet.
+    pub(crate) fn opening(&self) {
+        let mut inner = self.inner.lock();
+        let claimed = inner.disk.as_ref().is_some_and(DiskHandle::is_claimed);
+        if inner.claimed_before && !claimed {
+            inner.claimed_before = false;
+            self.forces_fua.store(inner.loses_flushes(), Relaxed);
+        }
+    }
+
+    /// Whether the disk cannot be written, or is about to be so.
+    pub(crate) fn is_read_only(&self) -> bool {
+        let inner = self.inner.lock();
+        inner.wanted.is_some_and(|wanted| wanted.read_only)
     }
 
     /// Sends a uevent that the disk works, or does not.
@@ -250,11 +280,15 @@ impl OwnedWorkItem<WORK> for Follower {
         match result {
             Ok(()) => {
                 inner.has = Some(wanted);
-                // Another description may have arrived, which has queued this work again.
-                let last = inner.wanted.is_some_and(|last| last.limits.write_cache);
-
-                this.forces_fua
-                    .store(last && !wanted.limits.write_cache, Relaxed);
+                // Who claims it from now on finds the write cache.
+                if wanted.limits.write_cache && !has.limits.write_cache && disk.is_claimed() {
+                    inner.claimed_before = true;
+                    pr_info!(
+                        "rnbd{}: each write is made durable (FUA) until nothing uses the disk, as MD and device-mapper, if they do, do not flush it\n",
+                        this.number
+                    );
+                }
+                this.forces_fua.store(inner.loses_flushes(), Relaxed);
             }
             Err(err) if !inner.failed => {
                 inner.failed = true;

@@ -205,17 +205,19 @@ impl Events for OpenDevices {
         }
     }
 
-    fn async_event(&self, _session: &Arc<Session>) -> Result {
-        let list = self.list.lock();
+    fn async_event(self: Arc<Self>, _session: &Arc<Session>) -> Result {
+        let mut guard = self.list.lock();
+        let list = &mut *guard;
         // The devices are going to be reopened, which updates them.
         if !list.reopened {
             return Err(ENOTCONN);
         }
-        let mut unconfirmed = false;
+        let (mut gone, mut ask_again) = (false, false);
         // A closed device has no id to query.
         for device in list.devices.iter().filter(|device| device.is_mapped()) {
             match control_messages::query(device, list.features) {
-                Ok(()) => unconfirmed |= device.follower.is_unconfirmed(),
+                // When the disk has changed, the server must be told.
+                Ok(()) => ask_again |= device.follower.is_unconfirmed(),
                 Err(err) if ReopenFailure::of(-err.to_errno()) == ReopenFailure::Passing => {
                     return Err(err);
                 }
@@ -227,6 +229,19 @@ impl Events for OpenDevices {
                         device.number
                     );
                     device.set_closed();
+                    self.announcer.state_changed();
+                }
+                Err(err) if ReopenFailure::of(-err.to_errno()) == ReopenFailure::Absent => {
+                    // Closing it would wait for requests that were withdrawn.
+                    if device.stall.is_stalled() {
+                        ask_again = true;
+                        continue;
+                    }
+                    gone = true;
+                    if let Some(id) = device.set_closed() {
+                        control_messages::close(&device.transport, id);
+                    }
+                    list.absent.add_gone(device);
                     self.announcer.state_changed();
                 }
                 Err(EMEDIUMTYPE) => {
@@ -245,8 +260,11 @@ impl Events for OpenDevices {
                 }
             }
         }
-        // Asked again after the next heartbeat, when the disk has changed.
-        match unconfirmed {
+        if gone {
+            self.schedule_reopen(&list.absent);
+        }
+        // After the next heartbeat.
+        match ask_again {
             true => Err(EAGAIN),
             false => Ok(()),
         }

@@ -219,7 +219,8 @@ impl Operations for Device {
         if !self.is_mapped() && !self.waits() {
             return Err(ENXIO);
         }
-        if writable && !self.mode.writes() {
+        self.follower.opening();
+        if writable && (!self.mode.writes() || self.follower.is_read_only()) {
             // `mount` then tries to mount read-only.
             return Err(EROFS);
         }

@@ -34,6 +34,7 @@ use super::{
         DiskCapacity, //
     },
     disk_handle::{
+        self,
         DiskHandle,
         NO_PARTITION_SCAN, //
     },
@@ -226,8 +227,8 @@ impl<T: Operations> Disk<T> {
     /// Returns whether the disk or a part of it is claimed: by a mounted file system, as swap,
     /// or by another driver. Programs that look at a disk do not claim it.
     pub(crate) fn is_claimed(&self) -> bool {
-        // SAFETY: By the type invariant; an integer that changes under a lock of the block layer.
-        unsafe { (&raw const (*(*self.raw).part0).bd_holders).read_volatile() > 0 }
+        // SAFETY: By the type invariant.
+        unsafe { disk_handle::is_claimed(self.raw) }
     }
 
     /// Fails requests that are submitted from now on, and notifies a mounted file system, by

@@ -27,6 +27,16 @@ use super::LiveLimits;
 /// State of a disk whose partition table is not read when it is added.
 pub(super) const NO_PARTITION_SCAN: usize = 1 << bindings::GD_SUPPRESS_PART_SCAN;
 
+/// Returns whether `disk` or a part of it is claimed.
+///
+/// # Safety
+///
+/// `disk` is valid.
+pub(super) unsafe fn is_claimed(disk: *const bindings::gendisk) -> bool {
+    // SAFETY: As the caller promises; an integer that changes under a lock of the block layer.
+    unsafe { (&raw const (*(*disk).part0).bd_holders).read_volatile() > 0 }
+}
+
 /// Most variables of a uevent.
 const MAX_VARIABLES: usize = 4;
 
@@ -79,6 +89,12 @@ impl DiskHandle {
                 &mut limits,
             ))
         }
+    }
+
+    /// As [`super::Disk::is_claimed`].
+    pub(crate) fn is_claimed(&self) -> bool {
+        // SAFETY: By the type invariant.
+        unsafe { is_claimed(self.0.as_ptr()) }
     }
 
     /// Makes the disk read-only or writable, and sends a uevent if that changes it, by

@@ -1,10 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
-//! Devices that the server did not have when the session was connected again, as its disks can
-//! appear later than the server itself. They are asked for again until they are there.
+//! Devices that the server does not have. They are asked for again until they are there.
 //!
-//! I/O of such a device waits for as long as I/O of a session waits for a path. That of other
-//! devices goes on.
+//! - The server did not have it when the session was connected again, as its disks can appear later
+//!   than the server itself. I/O of such a device waits for as long as I/O of a session waits for a
+//!   path.
+//! - It has gone while it was open, as a disk that was pulled. Its I/O fails at once.
+//!
+//! I/O of other devices goes on.
 
 #![deny(unsafe_code)]
 
@@ -76,8 +79,8 @@ impl AbsentDevices {
             .any(|absent| Arc::ptr_eq(&absent.device, device))
     }
 
-    /// Adds `device`, whose I/O waits or fails from now on. One that is in the list keeps its
-    /// time.
+    /// Adds `device`, which the server did not have when the session was connected again. Its I/O
+    /// waits or fails from now on. One that is in the list keeps its time.
     fn add(&mut self, device: &Arc<Device>) {
         if self.has(device) {
             return;
@@ -91,6 +94,19 @@ impl AbsentDevices {
                 AbsentIo::Fails => "fails",
             }
         );
+        self.push(device, io);
+    }
+
+    /// Adds `device`, which was open and has gone. Its I/O fails from now on.
+    pub(super) fn add_gone(&mut self, device: &Arc<Device>) {
+        pr_warn!(
+            "rnbd{}: the server's device is gone and is asked for again, I/O fails until it is back\n",
+            device.number
+        );
+        self.push(device, AbsentIo::Fails);
+    }
+
+    fn push(&mut self, device: &Arc<Device>, io: AbsentIo) {
         device.set_absent(io);
         // Only without room, which `reserve` has made.
         let _ = self.0.push_within_capacity(Absent {

@@ -67,7 +67,7 @@ pub trait Events: Send + Sync {
     /// one call at a time; not before [`Session::listen`].
     ///
     /// On an error it is called again after the next heartbeat with an event.
-    fn async_event(&self, session: &Arc<Session>) -> Result;
+    fn async_event(self: Arc<Self>, session: &Arc<Session>) -> Result;
 }
 
 /// A session. [`Session::close`] must be called before it is dropped, as its paths refer to

@@ -50,7 +50,7 @@ impl OwnedWorkItem<ASYNC_EVENT> for Session {
         let Some(event) = this.listener.pending() else {
             return;
         };
-        if this.events.async_event(&this).is_ok() {
+        if this.events.clone().async_event(&this).is_ok() {
             this.listener.handled(event);
         }
     }

@@ -67,6 +67,33 @@ def test_fsync_is_kept_before_and_after_the_disk_has_the_cache(loopback: Pair, f
     assert device.unmap() is None
 
 
+def test_flushes_that_device_mapper_drops_are_made_up_for(loopback: Pair) -> None:
+    """It looks at the cache when it claims the disk: each write is durable while it does."""
+    guest = loopback.target.guest
+    disk = loopback.target.null_disk(cache_size=4, fua=1)
+    _switch(guest, disk, "write through")
+    device = loopback.map(disk)
+    linear = disks.linear(guest, "bench", device.node)
+    _switch(guest, disk, "write back")
+    guest.wait_until(
+        lambda: device.read("queue/write_cache") == "write back", "the cache", FOLLOWED
+    )
+    # Until the server knows that the disk has the cache, it makes writes durable by itself.
+    (path,) = loopback.initiator.transport().paths()
+    for _ in range(3):
+        before = path.latency()
+        guest.wait_until(lambda before=before: path.latency() != before, "a heartbeat", 30)
+    with blktrace.arrivals(guest, disk, blktrace.REQUESTS) as arrived:
+        _write(guest, linear)
+    assert _is_durable(arrived), arrived
+
+    guest.run("dmsetup remove bench")
+    with blktrace.arrivals(guest, disk, blktrace.REQUESTS) as arrived:
+        _write(guest, device.node)
+    assert [(each.operation, each.fua) for each in arrived] == [("write", False), ("flush", False)]
+    assert device.unmap() is None
+
+
 def test_a_cache_that_was_switched_on_without_a_path_is_followed(loopback: Pair) -> None:
     """The disk is not lost, and each write is durable at once."""
     guest = loopback.target.guest

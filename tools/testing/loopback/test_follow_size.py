@@ -3,6 +3,7 @@
 
 from rnbdbench import disks
 from rnbdbench import fio
+from rnbdbench import uevents
 from rnbdbench.file_disk import FileDisk
 from rnbdbench.guest import Guest
 from rnbdbench.lab import Pair
@@ -77,22 +78,26 @@ def test_a_disk_shrinks_with_that_of_the_target(loopback: Pair) -> None:
 
 
 @REMOVES_DISKS
-def test_a_disk_that_is_gone_does_not_seem_empty(loopback: Pair) -> None:
+def test_a_disk_that_is_gone_does_not_seem_empty_and_comes_back(loopback: Pair) -> None:
     """Its size stays, so that reading it fails rather than finds an end."""
     guest = loopback.target.guest
     disk = loopback.target.null_disk(size=16)
     device = loopback.map(disk)
     power = f"{disks.NULL_DISKS}/{disk.removeprefix('/dev/')}/power"
-    assert guest.write(power, "0") is None
-    guest.wait_until(
-        lambda: f"{device.name}: the server's device is gone" in guest.output("dmesg"),
-        "the initiator to hear of it",
-        HEARTBEAT + MARGIN,
-    )
-    assert _megabytes(device) == 16
-    read = f"dd if={device.node} of=/dev/null bs=4k count=1 iflag=direct"
-    result = guest.run(read, check=False)
-    assert result.code != 0 and "Input/output error" in result.stderr, result.stderr
+    with uevents.recorded(guest) as events:
+        assert guest.write(power, "0") is None
+        events.wait_for(device.name, "ACTION=offline")
+        assert f"{device.name}: the server's device is gone" in guest.output("dmesg")
+        assert device.read("rnbd/state") == "closed"
+        assert device.read("size") == str(16 * MEGABYTE // 512)
+        read = f"dd if={device.node} of=/dev/null bs=4k count=1 iflag=direct"
+        result = guest.run(read, check=False)
+        assert "No such device or address" in result.stderr, result.stderr
+
+        assert guest.write(power, "1") is None
+        events.wait_for(device.name, "ACTION=online")
+    assert device.read("rnbd/state") == "open"
+    fio.verify(guest, device.node, block="4k", size="1m")
     assert device.unmap() is None
 
 

@@ -27,6 +27,8 @@ def test_a_disk_is_read_only_while_that_of_the_target_is(loopback: Pair) -> None
         assert result.code != 0
         _wait_read_only(device, "1")
         events.wait_for(device.name, "DISK_RO=1")
+        result = guest.run(disks.write_block(device.node), check=False)
+        assert "Read-only file system" in result.stderr, result.stderr
         guest.run(f"blockdev --setrw {disk}")
         _wait_read_only(device, "0")
         events.wait_for(device.name, "DISK_RO=0")

@@ -251,7 +251,7 @@ class Guest:
         self.write("/dev/kmsg", f"{text}\n")
         self.wait_until(lambda: text in self.console.since(start), "the console", 20)
 
-    def printed_since(self, mark: int) -> str:
-        """Returns what the kernel has printed from a mark of the console until now."""
+    def printed_since(self, mark: int = 0) -> str:
+        """Returns what the kernel has printed until now, from a mark of the console on."""
         self.sync_console()
         return self.console.since(mark)
