@@ -12,7 +12,9 @@ and which drivers it runs:
 Without marks: Rust on both sides, over soft-RoCE, on the stock kernel, and with
 `--long` on the sanitizing one as well, where everything takes ten times as long.
 Soft iWARP is for Rust on both sides, and with `--long` only.  So are the C drivers on both
-sides.
+sides, and those that a mark names once more:
+
+    @pytest.mark.drivers("rust-c", "c-rust", long=["rust-c"])
 
 A pair of guests has different kernels with a mark such as
 

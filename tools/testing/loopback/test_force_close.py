@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Devices that the target's administrator takes away from a session."""
 
+import pytest
+
 from rnbdbench import drivers
 from rnbdbench import rnbd
 from rnbdbench.lab import Pair
@@ -111,6 +113,7 @@ def test_a_disk_that_hangs_is_taken_away_at_once_and_closed_later(loopback: Pair
     drivers.unload(guest)
 
 
+@pytest.mark.long
 def test_a_session_ends_while_a_disk_that_was_taken_away_hangs(loopback: Pair) -> None:
     """It is over when the disk goes on, and then the modules can be unloaded."""
     guest = loopback.target.guest

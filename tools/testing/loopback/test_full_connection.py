@@ -15,6 +15,7 @@ DISKS = 12
 """The disks have 12 * 6 requests in flight: each has a share of the queue."""
 
 
+@pytest.mark.long
 def test_requests_go_by_other_connections_when_one_is_full(loopback: Pair) -> None:
     """One CPU has more requests in flight than its connection; then data are checked."""
     guest = loopback.initiator.guest

@@ -204,6 +204,7 @@ def test_a_rogue_client_is_refused_and_harms_nobody(
     _misbehave(loopback, cases)
 
 
+@pytest.mark.long
 def test_it_is_refused_as_well_where_keys_stay_valid(loopback: Pair) -> None:
     """Without `always_invalidate`, when it can write to a chunk at any time."""
     # A client does not see that the key of a READ is not invalidated then.

@@ -64,8 +64,12 @@ def _neighbour_goes_on(loopback: Pair, slow: str, begin: Callable[[Guest, Device
 
 @pytest.mark.parametrize(
     ("begin", "depth"),
-    [(_begin_reads, 1), (_begin_writes, 1), (_begin_writes, 64), (_begin_discards, 64)],
-    ids=["reads", "writes", "throttled_writes", "throttled_discards"],
+    [
+        pytest.param(_begin_reads, 1, id="reads"),
+        pytest.param(_begin_writes, 1, id="writes", marks=pytest.mark.long),
+        pytest.param(_begin_writes, 64, id="throttled_writes"),
+        pytest.param(_begin_discards, 64, id="throttled_discards"),
+    ],
 )
 def test_a_disk_that_takes_no_more_requests(
     loopback: Pair, begin: Callable[[Guest, Device], Job], depth: int

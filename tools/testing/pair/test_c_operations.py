@@ -33,6 +33,7 @@ def _write(node: str, flags: str = "direct") -> str:
     return f"dd if=<(yes other) of={node} bs={PAGE} count=1 iflag=fullblock oflag={flags}"
 
 
+@pytest.mark.drivers("rust-c", "c-rust", long=["rust-c"])
 def test_durable_writes_are_durable(pair: Pair) -> None:
     """fsync is a flush at the end, and O_DSYNC is FUA."""
     target, guest = pair.target.guest, pair.initiator.guest
@@ -124,6 +125,7 @@ def test_access_modes(pair: Pair) -> None:
     assert pair.target.exports() == []
 
 
+@pytest.mark.drivers("rust-c", "c-rust", long=["rust-c"])
 def test_a_new_size_is_set_by_hand(pair: Pair) -> None:
     """The C drivers do not announce it: the disk keeps its size until a write to `resize`."""
     guest = pair.initiator.guest

@@ -16,6 +16,7 @@ SUMS = "cd {} && find . -type f -print0 | sort -z | xargs -0 sha256sum | sha256s
 pytestmark = pytest.mark.fabrics("rxe", "siw")
 
 
+@pytest.mark.long
 def test_ext4_survives_unmapping(pair: Pair) -> None:
     """Files written on one side are the same after mapping again, and on the target."""
     disk = pair.target.ram_disk(128)

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """A path to a link-local address, which is one of a network interface."""
 
+import pytest
+
 from rnbdbench import network
 from rnbdbench import rtrs
 from rnbdbench.commands import CommandFailed
@@ -10,6 +12,7 @@ TARGET = "fe80::5054:ff:fe50:42"
 """The address that the target's card has by itself."""
 
 
+@pytest.mark.long
 def test_the_interface_is_looked_up_at_each_attempt(pair: Pair) -> None:
     """It is removed and comes back under its name, with another number."""
     guest = pair.initiator.guest

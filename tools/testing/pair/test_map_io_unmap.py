@@ -15,7 +15,10 @@ PAIRINGS = ("rust-rust", "rust-c", "c-rust")
 
 
 @pytest.mark.drivers(*PAIRINGS)
-@pytest.mark.parametrize("always_invalidate", [True, False], ids=["invalidate", "keep"])
+@pytest.mark.parametrize(
+    "always_invalidate",
+    [pytest.param(True, id="invalidate"), pytest.param(False, id="keep", marks=pytest.mark.long)],
+)
 def test_what_was_written_is_read_back(pair: Pair, always_invalidate: bool) -> None:
     """Blocks of every size from 4k to 1M, checked by fio."""
     disk = pair.target.ram_disk()

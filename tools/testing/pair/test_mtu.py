@@ -90,6 +90,7 @@ def losing_long_packets(guest: Guest) -> Iterator[None]:
         guest.run(f"tc qdisc del dev {card} ingress")
 
 
+@pytest.mark.long
 @pytest.mark.kernels("stock")
 def test_the_doctor_finds_which_machine_receives_no_long_packets(pair: Pair) -> None:
     """That of the other machine does, by the sessions that are up."""

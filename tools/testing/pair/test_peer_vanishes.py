@@ -29,7 +29,7 @@ FAIL_AFTER = 5
 """`fast_io_fail_tmo` of a test, in seconds."""
 
 
-@pytest.mark.drivers("rust-rust", "c-rust")
+@pytest.mark.drivers("rust-rust", "c-rust", long=["c-rust"])
 def test_server_forgets_a_client_that_was_killed(pair: Pair, lab: Lab) -> None:
     """Within the heartbeat time the disk is free, and serves the next client."""
     disk = pair.target.ram_disk(64)

@@ -65,7 +65,9 @@ def _marks(metafunc: pytest.Metafunc, combination: tuple[str, ...]) -> list[pyte
     kernel, client, server, fabric = combination
     option = metafunc.config.getoption
     slow = kernel == "sanitize" and not option("kernel")
-    foreign = (client, server) == ("c", "c") and not option("drivers")
+    mark = metafunc.definition.get_closest_marker("drivers")
+    later = ("c-c", *(mark.kwargs.get("long", ()) if mark else ()))
+    foreign = f"{client}-{server}" in later and not option("drivers")
     other = fabric == "siw" and not option("fabric")
     return [pytest.mark.long] if slow or foreign or other else []
 
