@@ -24,12 +24,33 @@ Exit codes:
   5  the driver is not loaded, or does not have the file
   6  not permitted, here or by the server";
 
+const EXAMPLES: &str = "\
+A server lets clients have a disk, and starts now and at each boot:
+  echo 'allow session=* device=/dev/sdb' >> /etc/rnbd/exports
+  systemctl enable --now rnbd-server
+
+A client maps it, has it mapped at each boot as /dev/disk/by-rnbd/data, and looks:
+  rnbdctl map --session store --path 10.0.0.2 /dev/sdb
+  rnbdctl save rnbd0 data
+  rnbdctl list
+
+Manual pages: rnbd-exports(5), rnbdtab(5), rnbd-server.service(8), rnbd-attach@.service(8)
+
+";
+
+const MAP_HELP: &str = "\
+Examples:
+  rnbdctl map --session store --path 10.0.0.2 /dev/sdb
+  rnbdctl map --session store /dev/sdc        a second disk of the same server
+
+The rules of the server, rnbd-exports(5), say what this machine may have.";
+
 /// Shows and manages RNBD devices, sessions and exports
 ///
 /// A client maps block devices of a server over RDMA, as /dev/rnbd0 and so on. Start with
-/// `rnbdctl doctor`, then `rnbdctl map`.
+/// `rnbdctl doctor`, on both machines, then `rnbdctl map`.
 #[derive(Debug, Parser)]
-#[command(version, after_help = EXIT_CODES, max_term_width = 100)]
+#[command(version, after_help = format!("{EXAMPLES}{EXIT_CODES}"), max_term_width = 100)]
 pub(crate) struct Cli {
     /// Print JSON instead of tables
     #[arg(long, global = true)]
@@ -47,6 +68,7 @@ pub(crate) struct Cli {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Map a device of a server as a disk of this machine
+    #[command(after_help = MAP_HELP)]
     Map(Map),
     /// Remove mapped disks
     Unmap(Unmap),
@@ -151,9 +173,10 @@ pub(crate) enum Command {
 /// Options of `map`.
 #[derive(Args, Debug)]
 pub(crate) struct Map {
-    /// Path of the device on the server, below its dev_search_path
+    /// Path of the device on the server, such as /dev/sdb; if the server is loaded with a
+    /// dev_search_path, below that
     pub(crate) device_path: String,
-    /// Name of the session; the server shows it, too
+    /// A name of your choice for what this machine has of one server; the server shows it, too
     #[arg(short, long)]
     pub(crate) session: String,
     /// Address of the server, up to six: [<source>@]<address>; needed for a new session
@@ -242,7 +265,13 @@ pub(crate) enum PathAction {
         path: String,
     },
     /// Disconnect a path and remove it from its session
-    Remove(OnePath),
+    Remove {
+        #[command(flatten)]
+        path: OnePath,
+        /// Also the last path of a session that has devices mapped, whose I/O fails then
+        #[arg(short, long)]
+        force: bool,
+    },
     /// Connect a path at once; one that is up is disconnected first
     Connect(OnePath),
     /// Disconnect a path: of a client, until it is told to connect; of a server, the client

@@ -6,9 +6,13 @@ use std::io;
 
 use rustix::io::Errno;
 
-use crate::failure::{
-    Exit,
-    Failure, //
+use crate::{
+    failure::{
+        Exit,
+        Failure, //
+    },
+    rdma,
+    system::System, //
 };
 
 /// What was tried.
@@ -30,6 +34,33 @@ pub(crate) enum Attempt {
 
 /// Exit code, reason and advice for an error.
 struct Explanation(Exit, &'static str, &'static str);
+
+/// As [`failure`], with a look at the machine.
+pub(crate) fn failure_here(
+    system: &System,
+    attempt: Attempt,
+    what: &str,
+    error: &io::Error,
+) -> Failure {
+    let failure = failure(attempt, what, error);
+    let errno = Errno::from_io_error(error);
+    let unreachable = matches!(
+        errno,
+        Some(Errno::HOSTUNREACH | Errno::NETUNREACH | Errno::ADDRNOTAVAIL | Errno::NODEV)
+    );
+
+    if matches!(attempt, Attempt::Map | Attempt::Connect)
+        && unreachable
+        && rdma::devices(system).is_empty()
+    {
+        return Failure::new(
+            Exit::Failed,
+            format!("{what}: this machine has no RDMA device"),
+        )
+        .advise("`rnbdctl doctor` says how to get one");
+    }
+    failure
+}
 
 /// Explains why `what` (such as `cannot map /dev/ram0`) failed with `error`.
 pub(crate) fn failure(attempt: Attempt, what: &str, error: &io::Error) -> Failure {
@@ -100,7 +131,7 @@ fn of_attempt(attempt: Attempt, errno: Errno) -> Option<Explanation> {
             "the device is open",
             "nothing is to be done: I/O works",
         ),
-        (Attempt::Remap | Attempt::Connect, Errno::NOTCONN) => Explanation(
+        (Attempt::Map | Attempt::Remap | Attempt::Connect, Errno::NOTCONN) => Explanation(
             Exit::TryAgain,
             "the session has no path to the server",
             "`rnbdctl paths` shows the paths; `rnbdctl path connect` tries one at once",
@@ -137,8 +168,9 @@ fn of_attempt(attempt: Attempt, errno: Errno) -> Option<Explanation> {
         ),
         (Attempt::Map | Attempt::Connect, Errno::HOSTUNREACH | Errno::NETUNREACH) => Explanation(
             Exit::TryAgain,
-            "there is no route to the server",
-            "check the address; `rnbdctl doctor` checks the network of this machine",
+            "there is no way to the server",
+            "check the address, and that the server is up and has an RDMA device with it: \
+             `rnbdctl doctor` on both machines",
         ),
         (Attempt::Map | Attempt::Connect, Errno::CONNREFUSED) => Explanation(
             Exit::TryAgain,
@@ -147,8 +179,9 @@ fn of_attempt(attempt: Attempt, errno: Errno) -> Option<Explanation> {
         ),
         (Attempt::Map | Attempt::Connect, Errno::CONNRESET) => Explanation(
             Exit::TryAgain,
-            "the server rejects the session, or does not listen",
-            "the kernel's log of the server says why; a session name is free for one client only",
+            "the connection broke while it was set up, or the server does not want it",
+            "compare the MTU of both machines, `ip link`; the kernel's log of the server says what \
+             it does not want",
         ),
         (Attempt::Map | Attempt::Connect, Errno::TIMEDOUT) => Explanation(
             Exit::TryAgain,
@@ -280,6 +313,7 @@ mod tests {
         let documented = [
             (Attempt::Map, Errno::INVAL),
             (Attempt::Map, Errno::NXIO),
+            (Attempt::Map, Errno::NOTCONN),
             (Attempt::Map, Errno::EXIST),
             (Attempt::Map, Errno::HOSTUNREACH),
             (Attempt::Map, Errno::CONNREFUSED),

@@ -118,6 +118,11 @@ impl RuleList {
         }
     }
 
+    /// Returns the number of rules.
+    pub(crate) fn count(&self) -> usize {
+        self.rules().count()
+    }
+
     fn rules(&self) -> impl Iterator<Item = Rule<'_>> {
         let lines = self.text.iter().flat_map(|text| text.lines());
 

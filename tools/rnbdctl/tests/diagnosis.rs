@@ -43,6 +43,10 @@ TIME      REQUESTS
         text.contains("no request") && text.contains("rnbdctl latency /dev/rnbd0 on"),
         "{text}"
     );
+    // One that never counted.
+    machine.file(LATENCY, "counting off\n");
+    let text = machine.output(&["latency", "rnbd0"]);
+    assert!(text.contains("rnbdctl latency rnbd0 on"), "{text}");
     machine.file(LATENCY, "nonsense");
     machine.run(&["latency", "rnbd0"]).fails(1, &[LATENCY]);
     machine.remove(LATENCY);
@@ -241,4 +245,47 @@ fn doctor_names_what_is_wrong() {
     Machine::new()
         .run(&["doctor"])
         .fails(1, &["problems found: 2"]);
+}
+
+#[test]
+fn doctor_tells_what_a_server_exports() {
+    let rules = "/sys/class/rnbd-server/ctl/export_rules";
+    let machine = healthy();
+    let default = "/sys/module/rnbd_server/parameters/export_default";
+
+    machine.file(default, "allow\n");
+    for (loaded, words) in [
+        ("# a comment\ndefault\n", "every client may open every"),
+        ("# a comment\n", "no client may open any"),
+        (
+            "deny session=bad\nallow session=* device=/dev/ram0\n",
+            "export rules: 2;",
+        ),
+    ] {
+        machine.file(rules, loaded);
+        let text = machine.output(&["doctor"]);
+        assert!(text.contains(words), "{loaded}: {text}");
+        assert!(!text.contains("start at boot"), "{text}");
+    }
+    machine.file(rules, "default\n");
+    machine.file(default, "deny\n");
+    let text = machine.output(&["doctor"]);
+    assert!(text.contains("no client may open any"), "{text}");
+
+    machine.file("/usr/lib/systemd/system/rnbd-server.service", "");
+    let text = machine.output(&["doctor"]);
+    assert!(text.contains("systemctl enable rnbd-server"), "{text}");
+    let wants = "/etc/systemd/system/multi-user.target.wants";
+    machine.file(&format!("{wants}/rnbd-server.service"), "");
+    let text = machine.output(&["doctor"]);
+    assert!(!text.contains("start at boot"), "{text}");
+
+    machine.file("/etc/rnbd/exports", "allow everything\n");
+    let run = machine.run(&["doctor"]);
+    run.fails(1, &["problems found: 1"]);
+    assert!(
+        run.text().contains("/etc/rnbd/exports, line 1"),
+        "{}",
+        run.text()
+    );
 }

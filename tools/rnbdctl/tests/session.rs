@@ -15,6 +15,8 @@ const SESSION: &str = "/sys/class/rtrs-client/s1";
 fn paths_are_found_by_name_or_address() {
     let machine = Machine::client();
 
+    // Of which none is the last one.
+    machine.client_path("s1", "ip:10.0.1.1@ip:10.0.1.2", "connected");
     for (command, file) in [
         ("connect", "reconnect"),
         ("disconnect", "disconnect"),
@@ -39,6 +41,20 @@ fn paths_are_found_by_name_or_address() {
     machine
         .run(&["path", "remove", "s1", "10.0.0.2"])
         .fails(3, &["several"]);
+}
+
+#[test]
+fn the_last_path_of_a_device_is_removed_by_force() {
+    let machine = Machine::client();
+    let file = format!("{SESSION}/paths/{PATH}/remove_path");
+
+    machine.file(&file, "");
+    machine
+        .run(&["path", "remove", "s1", "10.0.0.2"])
+        .fails(4, &["last path of session s1", "rnbd0", "--force"]);
+    assert_eq!(machine.content(&file), "");
+    machine.output(&["path", "remove", "--force", "s1", "10.0.0.2"]);
+    assert_eq!(machine.content(&file), "1");
 }
 
 #[test]

@@ -2,12 +2,9 @@
 
 //! Looks for what keeps RNBD from working on this machine.
 
-use std::{
-    collections::BTreeSet,
-    net::IpAddr, //
-};
-
-use serde::Serialize;
+mod exports;
+mod network;
+mod report;
 
 use crate::{
     cli::EXPORTS,
@@ -18,22 +15,16 @@ use crate::{
         Result, //
     },
     keys,
-    model::{
-        self,
-        Side, //
-    },
-    mtu,
+    model,
     output,
-    rdma::{
-        self,
-        Port, //
-    },
     rnbdtab,
     signing,
     system::System, //
 };
 
 use super::attach;
+
+use report::Report;
 
 /// Where udev's rules are.
 const UDEV: [&str; 3] = [
@@ -42,100 +33,32 @@ const UDEV: [&str; 3] = [
     "/lib/udev/rules.d",
 ];
 
-/// How a check ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-enum Verdict {
-    Ok,
-    /// It works, but perhaps not as the user wants.
-    Note,
-    /// It cannot work.
-    Wrong,
-}
-
-/// What was looked at.
-#[derive(Debug, Serialize)]
-struct Check {
-    what: &'static str,
-    verdict: Verdict,
-    found: String,
-    /// What to do about it.
-    advice: Option<String>,
-}
-
-/// All checks so far.
-#[derive(Default)]
-struct Report(Vec<Check>);
-
-impl Report {
-    fn ok(&mut self, what: &'static str, found: impl Into<String>) {
-        self.add(what, Verdict::Ok, found.into(), None);
-    }
-
-    fn note(&mut self, what: &'static str, found: impl Into<String>, advice: &str) {
-        self.add(what, Verdict::Note, found.into(), Some(advice.into()));
-    }
-
-    fn wrong(&mut self, what: &'static str, found: impl Into<String>, advice: &str) {
-        self.add(what, Verdict::Wrong, found.into(), Some(advice.into()));
-    }
-
-    fn add(&mut self, what: &'static str, verdict: Verdict, found: String, advice: Option<String>) {
-        self.0.push(Check {
-            what,
-            verdict,
-            found,
-            advice,
-        });
-    }
-}
-
 /// Checks the machine. Fails with the report if something is wrong.
 pub(super) fn doctor(system: &System, json: bool) -> Result<String> {
     let mut report = Report::default();
 
     modules(system, &mut report);
     signatures(system, &mut report);
-    rdma_devices(system, &mut report);
-    server(system, &mut report);
+    network::rdma_devices(system, &mut report);
+    exports::server(system, &mut report);
     devices(system, &mut report);
     udev(system, &mut report);
     table(system, &mut report);
     keys(system, &mut report);
-    packets(system, &mut report);
+    network::packets(system, &mut report);
 
-    let text = if json {
-        output::json([("checks", &report.0)])?
-    } else {
-        print(&report)
+    let text = match json {
+        true => report.json()?,
+        false => report.text(),
     };
-    let wrong = report.0.iter().filter(|it| it.verdict == Verdict::Wrong);
 
-    match wrong.count() {
+    match report.problems() {
         0 => Ok(text),
         count => Err(Failure {
             done: text,
             ..Failure::new(Exit::Failed, format!("problems found: {count}"))
         }),
     }
-}
-
-fn print(report: &Report) -> String {
-    let mut text = String::new();
-
-    for check in &report.0 {
-        let word = match check.verdict {
-            Verdict::Ok => "ok",
-            Verdict::Note => "note",
-            Verdict::Wrong => "WRONG",
-        };
-
-        text += &format!("{word:5}  {}: {}\n", check.what, check.found);
-        if let Some(advice) = &check.advice {
-            text += &format!("       next: {advice}\n");
-        }
-    }
-    text
 }
 
 /// The modules are loaded, and of one version.
@@ -149,7 +72,8 @@ fn modules(system: &System, report: &mut Report) {
         report.wrong(
             "modules",
             "neither rnbd_client nor rnbd_server is loaded",
-            "`modprobe rnbd_client` to map devices, `modprobe rnbd_server` to export them",
+            "`modprobe rnbd_client` to map devices; to export some, write rules to /etc/rnbd/exports, \
+             then `systemctl enable --now rnbd-server`",
         );
         return;
     }
@@ -225,109 +149,6 @@ fn signatures(system: &System, report: &mut Report) {
     }
 }
 
-/// An RDMA device has a port that is up.
-fn rdma_devices(system: &System, report: &mut Report) {
-    let names = rdma::devices(system);
-    let mut active = 0;
-
-    for Port { name, directory } in rdma::ports(system) {
-        let state = system
-            .value(&format!("{directory}/state"))
-            .unwrap_or_default();
-        let what = format!("{name} {state}{}", describe(system, &directory));
-
-        if state.ends_with("ACTIVE") {
-            active += 1;
-            report.ok("RDMA port", what);
-        } else {
-            report.note(
-                "RDMA port",
-                what,
-                "set its network interface up; look at cable and switch",
-            );
-        }
-    }
-    if names.is_empty() {
-        report.wrong(
-            "RDMA",
-            "there is no RDMA device",
-            "load the driver of the card, or make a soft one: `rdma link add rxe0 type rxe netdev eth0`",
-        );
-    } else if active == 0 {
-        report.wrong(
-            "RDMA",
-            "no port is active",
-            "set a network interface of an RDMA device up",
-        );
-    }
-}
-
-/// Returns network interface, MTU and addresses of a port.
-fn describe(system: &System, port: &str) -> String {
-    let mut text = String::new();
-    let mut interfaces: Vec<String> = system
-        .names(&format!("{port}/gid_attrs/ndevs"))
-        .iter()
-        .filter_map(|index| system.value(&format!("{port}/gid_attrs/ndevs/{index}")))
-        .collect();
-
-    interfaces.dedup();
-    interfaces.sort();
-    interfaces.dedup();
-    for interface in interfaces {
-        let mtu = system.value(&format!("/sys/class/net/{interface}/mtu"));
-
-        text += &format!(", {interface} with MTU {}", output::cell(mtu));
-    }
-    let gids = system.names(&format!("{port}/gids"));
-    let mut addresses: Vec<String> = gids
-        .iter()
-        .filter_map(|index| system.value(&format!("{port}/gids/{index}")))
-        .filter_map(|gid| rdma::gid_address(&gid))
-        .map(|address| address.to_string())
-        .collect();
-
-    addresses.sort();
-    addresses.dedup();
-    if !addresses.is_empty() {
-        text += &format!(", {}", addresses.join(" "));
-    }
-    text
-}
-
-/// What the server listens on, and who may have what.
-fn server(system: &System, report: &mut Report) {
-    if !system.exists("/sys/class/rnbd-server") {
-        return;
-    }
-    let parameter =
-        |name: &str| system.value(&format!("/sys/module/rnbd_server/parameters/{name}"));
-
-    report.ok(
-        "server",
-        format!(
-            "port {}, devices below {}",
-            output::cell(parameter("port_nr")),
-            output::cell(parameter("dev_search_path"))
-        ),
-    );
-    match system.value("/sys/class/rnbd-server/ctl/export_rules") {
-        Some(rules) if rules.trim() != "default" => {
-            report.ok("export rules", format!("{} lines", rules.lines().count()));
-        }
-        _ if parameter("export_default").as_deref() == Some("deny") => report.note(
-            "export rules",
-            "no client may open any device",
-            "write /etc/rnbd/exports, then `rnbdctl rules check` and `rnbdctl rules load`",
-        ),
-        _ => report.note(
-            "export rules",
-            "every client may open every block device",
-            "write /etc/rnbd/exports, then `rnbdctl rules check` and `rnbdctl rules load`",
-        ),
-    }
-}
-
 /// Mapped devices are open, and paths are connected.
 fn devices(system: &System, report: &mut Report) {
     for device in model::mapped(system) {
@@ -337,14 +158,21 @@ fn devices(system: &System, report: &mut Report) {
             report.wrong(
                 "device",
                 format!("{} is {state}", device.name),
-                "`rnbdctl paths` shows the paths; once one is connected, `rnbdctl remap` opens it",
+                "it opens by itself once a path is connected, see below; if it does not, \
+                 `rnbdctl remap` opens it",
             );
         }
     }
     for session in model::sessions(system) {
         let (up, all) = (session.paths_up(), session.paths.len());
 
-        if up < all {
+        if all == 0 {
+            report.wrong(
+                "paths",
+                format!("session {} has none", session.name),
+                "`rnbdctl path add` gives it one",
+            );
+        } else if up < all {
             report.note(
                 "paths",
                 format!(
@@ -363,53 +191,6 @@ fn devices(system: &System, report: &mut Report) {
             );
         }
     }
-}
-
-/// Long packets arrive at the other ends of sessions, and at the servers of the table. A session
-/// that cannot be connected is in the table only.
-fn packets(system: &System, report: &mut Report) {
-    let table = attach::read(system).unwrap_or_default();
-    let sessions = model::sessions(system).into_iter();
-    let paths = sessions.flat_map(|session| session.paths);
-    let connected = paths.filter_map(|path| match path.side {
-        Side::Client => path.dst_addr,
-        Side::Server => path.src_addr,
-    });
-    let named = table.entries.into_iter().flat_map(|entry| entry.paths);
-    let peers: BTreeSet<IpAddr> = connected
-        .chain(named)
-        .filter_map(|text| ip_address(&text))
-        .collect();
-
-    for peer in peers {
-        let Some(probe) = mtu::probe(system, peer) else {
-            continue;
-        };
-        let (interface, length, mtu) = (probe.interface, probe.length, probe.mtu);
-
-        if probe.arrives {
-            report.ok(
-                "MTU",
-                format!("packets of {length} bytes from {interface} arrive at {peer}"),
-            );
-        } else {
-            report.wrong(
-                "MTU",
-                format!(
-                    "{peer} answers short packets, but none of {length} bytes; {interface} has \
-                     an MTU of {mtu}"
-                ),
-                "set the same MTU on both machines, and no smaller one on the switches between",
-            );
-        }
-    }
-}
-
-/// Returns an address, or the one of the server in a path, `[<source>@][ip:]<address>`.
-fn ip_address(text: &str) -> Option<IpAddr> {
-    let address = text.rsplit('@').next()?;
-
-    address.strip_prefix("ip:").unwrap_or(address).parse().ok()
 }
 
 /// udev knows the devices, so that file systems are found by UUID.
@@ -471,25 +252,5 @@ fn keys(system: &System, report: &mut Report) {
                 failure.advice.as_deref().unwrap_or_default(),
             ),
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn addresses_of_paths() {
-        let server: IpAddr = [10, 50, 100, 66].into();
-
-        for path in [
-            "10.50.100.66",
-            "ip:10.50.100.66",
-            "ip:10.0.0.1@ip:10.50.100.66",
-        ] {
-            assert_eq!(ip_address(path), Some(server), "{path}");
-        }
-        assert_eq!(ip_address("gid:fe80::1"), None);
-        assert_eq!(ip_address("fe80::1%eth0"), None);
     }
 }

@@ -121,7 +121,7 @@ impl Request<'_> {
                 "cannot map {} of session {}",
                 self.device_path, self.session
             );
-            let mut failure = explain::failure(Attempt::Map, &what, &e);
+            let mut failure = explain::failure_here(system, Attempt::Map, &what, &e);
 
             failure.kernel = log.lines();
             return Err(failure);

@@ -38,7 +38,24 @@ pub(super) fn path(system: &System, action: &PathAction) -> Result<String> {
 
             write(system, &file, &full, Attempt::Connect, &what)
         }
-        PathAction::Remove(path) => of_client(system, path, "remove_path", "remove"),
+        PathAction::Remove { path, force } => {
+            find::need_client(system)?;
+            let session = find::session(system, Some(Side::Client), &path.session)?;
+
+            if let ([_], [device, ..], false) =
+                (session.paths.as_slice(), session.devices.as_slice(), *force)
+            {
+                return Err(Failure::new(
+                    Exit::TryAgain,
+                    format!(
+                        "this is the last path of session {}, which has {device} mapped",
+                        session.name
+                    ),
+                )
+                .advise("add another path, or unmap first, or use --force: then its I/O fails"));
+            }
+            one(system, Side::Client, path, "remove_path", "remove")
+        }
         PathAction::Connect(path) => of_client(system, path, "reconnect", "connect"),
         PathAction::Disconnect {
             path,
@@ -92,7 +109,7 @@ pub(super) fn write(
     match system.write(file, text) {
         Ok(()) => Ok(String::new()),
         Err(e) => {
-            let mut failure = explain::failure(attempt, what, &e);
+            let mut failure = explain::failure_here(system, attempt, what, &e);
 
             failure.kernel = log.lines();
             Err(failure)

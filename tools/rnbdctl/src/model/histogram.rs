@@ -36,8 +36,14 @@ impl Histograms {
     /// Parses the content of a file.
     pub(crate) fn parse(text: &str) -> Option<Self> {
         let mut lines = text.lines();
-        let on = lines.next()?.split_whitespace().any(|word| word == "on");
-        let names = lines.next()?.split_whitespace().skip(1);
+        let mut words = lines.next()?.split_whitespace();
+        let on = words.find_map(|word| match word {
+            "on" => Some(true),
+            "off" => Some(false),
+            _ => None,
+        })?;
+        // A device that never counted has no histograms.
+        let names = lines.next().unwrap_or_default().split_whitespace().skip(1);
         let mut columns: Vec<Histogram> = names
             .map(|name| Histogram {
                 name: name.into(),
@@ -105,8 +111,20 @@ mod tests {
 
     #[test]
     fn garbage() {
-        for text in ["", "on", "on\nns_below a\n1024\n", "on\nns_below a\nx 1\n"] {
+        for text in [
+            "",
+            "perhaps",
+            "on\nns_below a\n1024\n",
+            "on\nns_below a\nx 1\n",
+        ] {
             assert_eq!(Histograms::parse(text), None, "{text}");
         }
+    }
+
+    #[test]
+    fn a_device_that_never_counted() {
+        let histograms = Histograms::parse("counting off\n").expect("histograms");
+
+        assert!(!histograms.on && histograms.columns.is_empty());
     }
 }
