@@ -8,6 +8,7 @@ from rnbdbench import disks
 from rnbdbench.disks import PAGE
 from rnbdbench.guest import Guest
 from rnbdbench.lab import Pair
+from rnbdbench.marks import REMOVES_DISKS
 
 FOLLOWED = 15.0
 """Seconds until the initiator's disk has a new setting: a heartbeat, and a margin."""
@@ -67,6 +68,7 @@ def test_fsync_is_kept_before_and_after_the_disk_has_the_cache(loopback: Pair, f
     assert device.unmap() is None
 
 
+@REMOVES_DISKS
 def test_flushes_that_device_mapper_drops_are_made_up_for(loopback: Pair) -> None:
     """It looks at the cache when it claims the disk: each write is durable while it does."""
     guest = loopback.target.guest
