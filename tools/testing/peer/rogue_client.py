@@ -328,12 +328,16 @@ def ask(user, **request):
 
 
 def reply(user, size, room=4096):
-    """Sends a request with more room than its response takes: the rest must stay empty."""
+    """Sends a request with more room than its response takes: the rest must be zeroes.
+
+    The chunk has other content from an earlier request, which was refused.
+    """
 
     def act(target, session):
+        session.ask(messages.sess_info(), b"\x55" * room)
         error = session.ask(user(target), room=room)
         rest = session.data(room)[size:]
-        return f"response {error}" if not any(rest) else f"more than a response: {rest.hex()}"
+        return f"response {error}" if not any(rest) else f"more than a response: {rest[:64].hex()}"
 
     return act
 
