@@ -18,8 +18,8 @@ from rnbdbench.lab import Pair
 DEPTH = 12
 """Requests of a session: no power of two, so that there are ids without a chunk."""
 
-SLOWNESS = 500_000_000
-"""Nanoseconds that a request of the slow disk takes: so long, it is in flight."""
+SLOWNESS = 0.5
+"""Seconds that a request of the slow disk takes: so long, it is in flight."""
 
 SIGNS = 256
 """Blocks of 4 KiB of the disk that must stay as they are."""
@@ -218,13 +218,13 @@ def _misbehave(
 ) -> None:
     guest = loopback.target.guest
     disk = loopback.target.ram_disk(16, count=2)
-    slow_disk = loopback.target.null_disk(irqmode=2, completion_nsec=SLOWNESS)
+    slow_disk = loopback.target.null_disk(irqmode=2, completion_nsec=int(SLOWNESS * 1e9))
     loopback.load(transport={"sess_queue_depth": DEPTH, **transport})
     before = _signs(guest, disk)
     device = loopback.initiator.map("/dev/ram1")
     load = fio.begin_verify(guest, device.node, depth=4)
 
-    found = peer.misbehave(guest, disk, cases, slow_disk)
+    found = peer.misbehave(guest, disk, cases, slow_disk, SLOWNESS)
 
     load.end()
     wrong = peer.differences(cases, found)

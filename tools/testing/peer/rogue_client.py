@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """A client that breaks the protocol in many ways, one after the other.
 
-    rogue_client.py <address>,<address> <port> <seconds> <disk>,<slow disk> <case>...
+    rogue_client.py <address>,<address> <port> <seconds> <disk>,<slow disk>,<delay> <case>...
+
+Each request of the slow disk takes at least `delay` seconds.
 
 Says what became of each case, in a line of JSON: `refused <errno>` for a connection,
 `closed` for a path, `response <errno>` for a request, or what it was if it was none of
@@ -29,12 +31,13 @@ CASES = {}
 
 
 class Target:
-    """The server, at two addresses, and two of its disks: one takes its time for a request."""
+    """The server, at two addresses, and two of its disks: one takes `delay` for a request."""
 
     def __init__(self, addresses, port, seconds, disks):
         self.server, self.other_server = ((each, port) for each in addresses.split(","))
         self.seconds = float(seconds)
-        self.disk, self.slow_disk = (each.encode() for each in disks.split(","))
+        disk, slow_disk, delay = disks.split(",")
+        self.disk, self.slow_disk, self.delay = disk.encode(), slow_disk.encode(), float(delay)
 
 
 def outcome(target, act):
@@ -244,9 +247,14 @@ def on_two_paths(target, session, act):
 def same_id_twice(target, session, other):
     """Has a request in one chunk on each of two paths: the second waits for the first."""
     device = opened(session, target.slow_disk)
+    start = time.monotonic()
     begin_slowly(session, device)
     begin_slowly(other, device)
-    return f"response {[session.answer_of(0), other.answer_of(0)]}"
+    answers = [session.answer_of(0), other.answer_of(0)]
+    took = time.monotonic() - start
+    if took < 2 * target.delay:
+        return f"response {answers} after {took:.2f} s: they did not run one after the other"
+    return f"response {answers}"
 
 
 def leave_the_other(target, session, other):

@@ -30,16 +30,18 @@ def _command(guest: Guest, program: str, address: str, port: int, *arguments: st
 
 
 def misbehave(
-    guest: Guest, disk: str, cases: Iterable[str], slow_disk: str = ""
+    guest: Guest, disk: str, cases: Iterable[str], slow_disk: str = "", delay: float = 0.0
 ) -> dict[str, tuple[str, str]]:
     """Runs a client that breaks the protocol; returns the outcome and kernel log of each case.
 
-    The server is in the same guest, or in the target. Requests in flight are those of `slow_disk`.
+    The server is in the same guest, or in the target. Requests in flight are those of `slow_disk`,
+    each of which takes `delay` seconds.
     """
     names = list(cases)
     mark = guest.console.mark()
     addresses = f"{network.TARGET.v4},{network.TARGET.v6}"
-    command = _command(guest, "rogue_client.py", addresses, PORT, f"{disk},{slow_disk or disk}", *names)
+    disks = f"{disk},{slow_disk or disk},{delay}"
+    command = _command(guest, "rogue_client.py", addresses, PORT, disks, *names)
     output = guest.output(command, timeout=CASE * len(names))
     log = guest.printed_since(mark)
     found = {}
