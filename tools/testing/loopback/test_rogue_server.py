@@ -19,6 +19,19 @@ from rnbdbench.rnbd import Device
 READ = "dd if={} of=/dev/null bs=512 skip=800 count=8 iflag=direct status=none"
 """Reads sectors that the kernel does not read when it looks for partitions."""
 
+ONE = "dd if={} of=/dev/null bs=512 skip={} count=1 iflag=direct status=none"
+WRITE = "dd if=/dev/zero of={} bs=512 seek=800 count=1 oflag=direct status=none"
+
+
+def _read_and_write(node: str) -> str:
+    """Returns the command that reads one of these sectors, and then writes it."""
+    return f"{ONE.format(node, 800)}; {WRITE.format(node)}"
+
+
+def _read_two_and_write(node: str) -> str:
+    """The same with two reads at a time."""
+    return f"{ONE.format(node, 800)} & {ONE.format(node, 801)}; wait; {WRITE.format(node)}"
+
 CONNECTIONS = {
     "magic": ("EPROTO", "the server's response was refused: bad magic 0x1234"),
     "version": ("EPROTO", "the server's response was refused: unsupported version 3.0"),
@@ -57,6 +70,7 @@ RESPONSES = {
     "immediate-of-no-type": ("ECONNABORTED", "path lost: unknown immediate"),
     "request-to-client": ("ECONNABORTED", "path lost: immediate that does not belong here"),
     "heartbeat-on-io": ("ECONNABORTED", "path lost: immediate that does not belong here"),
+    "response-elsewhere": ("ECONNABORTED", "path lost: response over another connection"),
     "message": ("ECONNABORTED", "path lost: message without an immediate"),
     "message-too-long": ("ECONNABORTED", "path lost: the connection broke"),
     "key-without-need": ("ECONNABORTED", "path lost: malformed response"),
@@ -93,21 +107,30 @@ DISKS = {
 }
 """The same for cases in which a disk may be mapped."""
 
+CLAIMS = {
+    "claim-then-write": (None, "path lost: the connection broke"),
+    "invalidation-of-another": (None, "path lost: the connection broke"),
+}
+"""The same for claims that a key was invalidated, which is good for a later write otherwise."""
+
+USES = {"claim-then-write": _read_and_write, "invalidation-of-another": _read_two_and_write}
+"""How a disk is used that was mapped, if it is not only read, by case."""
+
 NO_LARGE_BLOCKS = ("EINVAL", "Invalid logical block size (32768)")
 """The outcome of `huge-block-size` on the sanitizing kernel, which has no huge pages."""
 
 
-def _use(guest: Guest, disk: Device, words: str) -> None:
-    """Reads a disk until that ends, or the kernel has said `words` if there are some."""
+def _use(guest: Guest, disk: Device, command: str, words: str) -> None:
+    """Uses a disk until that ends, or the kernel has said `words` if there are some."""
     mark = guest.console.mark()
-    read = guest.begin(READ.format(disk.node))
+    use = guest.begin(command)
     # If the path is lost before the server has lost access to the buffer, the read waits.
     guest.wait_until(
-        lambda: words in guest.console.since(mark) and (words or not read.running),
-        f"a read to end, or '{words}'",
+        lambda: words in guest.console.since(mark) and (words or not use.running),
+        f"'{command}' to end, or '{words}'",
     )
     assert disk.unmap("force") is None
-    read.wait()
+    use.wait()
 
 
 @pytest.mark.parametrize(
@@ -118,6 +141,7 @@ def _use(guest: Guest, disk: Device, words: str) -> None:
         pytest.param(RESPONSES, id="responses"),
         pytest.param(EAGER, id="eager"),
         pytest.param(DISKS, id="disks"),
+        pytest.param(CLAIMS, id="claims"),
     ],
 )
 def test_a_rogue_server_harms_no_other_session(
@@ -138,7 +162,8 @@ def test_a_rogue_server_harms_no_other_session(
                 f" dest_port={peer.ROGUE_PORT}"
             )
             if came is None:
-                _use(guest, loopback.initiator.find(name, name), words)
+                disk = loopback.initiator.find(name, name)
+                _use(guest, disk, USES.get(name, READ.format)(disk.node), words)
             found[name] = came, guest.printed_since(mark)
 
     load.end()

@@ -18,9 +18,6 @@ import server
 import transport
 import verbs
 
-SEND_AND_INVALIDATE = 9
-"""An operation of `Connection.post` (enum ibv_wr_opcode)."""
-
 PLAIN, NEW_KEYS, SHORT, EAGER = range(4)
 """How responses are made."""
 
@@ -56,7 +53,6 @@ class Server(server.Server):
         """How likely a response is changed."""
         self.content_odd = rng.choice((0, 0, 0.1, 0.5))
         """How likely what it says of the disk is changed."""
-        self.held = []
         self.debt = None
         """Since when a client waits in vain."""
         self.generation = 1
@@ -221,17 +217,11 @@ class Server(server.Server):
         key = self.rng.choice([request.key, request.key ^ 1, *others])
         before = self.rng.random() < 0.5
         if before:
-            self.send_invalidation(request, key)
+            self.invalidate_key(request.connection, key)
         kind = self.rng.choice((transport.IO_RSP, transport.IO_RSP_INVALIDATED))
         self.reply(request, data, kind=kind)
         if not before:
-            self.send_invalidation(request, key)
-
-    def send_invalidation(self, request, key):
-        """Sends a message of nothing that invalidates a key of the client."""
-        # The key is where others have an immediate, but in the order of the machine.
-        swapped = int.from_bytes(key.to_bytes(4, "little"), "big")
-        self.connections[request.connection].post(SEND_AND_INVALIDATE, immediate=swapped)
+            self.invalidate_key(request.connection, key)
 
     def spill(self, request, data):
         """Writes elsewhere, or more than there is room for."""

@@ -18,7 +18,7 @@ import transport
 import verbs
 
 SECTOR = 800
-"""Where a disk is read that is there."""
+"""Where a disk is read that is there, and where it is written after that."""
 
 CASES = {}
 """The cases by name: changes that a `Server` makes to its messages."""
@@ -101,6 +101,10 @@ case(
         transport.immediate(transport.IO_RSP, request.chunk),
     ),
 )
+case(
+    "response-elsewhere",
+    respond=lambda peer, request: peer.respond(request, number=2 if request.connection == 1 else 1),
+)
 case("response-of-any-error", respond=lambda peer, request: peer.respond(request, error=511))
 
 # Responses with the wrong content.
@@ -131,6 +135,39 @@ def respond_twice(peer, request):
 
 case("io-response-twice", io=respond_twice)
 case("well-behaved")
+
+# Claims that a key is invalid.
+
+
+def claim(peer, request):
+    """Says that the key of a READ was invalidated, and writes by it when a WRITE comes."""
+    if messages.sector_of(request.user) < SECTOR:
+        peer.respond(request)
+    elif request.length:
+        peer.held = [request]
+        peer.respond(request, kind=transport.IO_RSP_INVALIDATED)
+    else:
+        there = peer.held.pop()
+        peer.write(request.connection, b"late", there.address, there.key)
+        peer.respond(request)
+
+
+def claim_after_another(peer, request):
+    """Does the same with the second of two READs, when it has invalidated the key of the first."""
+    if request.length and messages.sector_of(request.user) >= SECTOR:
+        if not peer.held:
+            peer.held = [request]
+            return
+        first = peer.held.pop()
+        peer.invalidate_key(request.connection, first.key)
+        claim(peer, request)
+        peer.respond(first)
+    else:
+        claim(peer, request)
+
+
+case("claim-then-write", io=claim)
+case("invalidation-of-another", io=claim_after_another)
 
 # Responses to eager requests.
 

@@ -60,6 +60,8 @@ class Server(end.End):
         super().__init__(seconds)
         self.listener, self.changes = listener, changes
         self.hellos = []
+        self.held = []
+        """Requests that wait for others, or are not forgotten yet."""
 
     def change(self, what, said):
         """Returns the change of a message, if a case has one."""
@@ -192,10 +194,18 @@ class Server(end.End):
         else:
             self.respond(request)
 
-    def respond(self, request, error=0, chunk=None):
-        """Sends the response to a request."""
-        chunk = request.chunk if chunk is None else chunk
-        self.say(request.connection, transport.immediate(transport.IO_RSP, error << 19 | chunk))
+    def respond(self, request, error=0, **wrong):
+        """Sends the response to a request; `wrong` has what it says instead of the right thing."""
+        number = wrong.get("number", request.connection)
+        kind = wrong.get("kind", transport.IO_RSP)
+        chunk = wrong.get("chunk", request.chunk)
+        self.say(number, transport.immediate(kind, error << 19 | chunk))
+
+    def invalidate_key(self, number, key):
+        """Sends a message of nothing that invalidates a key of the client."""
+        # The key is where others have an immediate, but in the order of the machine.
+        swapped = int.from_bytes(key.to_bytes(4, "little"), "big")
+        self.connections[number].post(verbs.SEND_AND_INVALIDATE, immediate=swapped)
 
 
 def session_of(connection):

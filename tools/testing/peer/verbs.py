@@ -11,6 +11,7 @@ PRIVATE_DATA = 56
 """Bytes of private data that either side sends when it connects."""
 
 WRITE, WRITE_WITH_IMMEDIATE, SEND, SEND_WITH_IMMEDIATE = range(4)
+SEND_AND_INVALIDATE = 9
 """Operations of `Connection.post` (enum ibv_wr_opcode)."""
 
 LIBRARY = ctypes.CDLL(os.path.join(os.path.dirname(__file__), "libpeer.so"))
