@@ -10,6 +10,8 @@ import random
 import time
 from collections import Counter
 
+import kernel_log
+
 WIDTHS = (1, 2, 4, 8)
 """Bytes of the fields of messages."""
 
@@ -55,8 +57,7 @@ class Run:
     def sessions(self):
         """Yields the number and the generator of each session, until the time is up."""
         while not self.over():
-            with open("/dev/kmsg", "w", encoding="ascii") as log:
-                log.write(f"rnbdbench: fuzz {self.seed}:{self.next}\n")
+            kernel_log.tell(f"fuzz {self.seed}:{self.next}")
             self.counts["sessions"] += 1
             yield self.next, random.Random(f"{self.seed}:{self.next}")
             self.next += 1

@@ -13,6 +13,7 @@ import sys
 import time
 
 import fuzz
+import kernel_log
 import messages
 import server
 import transport
@@ -244,8 +245,7 @@ def main():
     """Serves sessions until the time is up."""
     address, port, seconds, seed, duration = sys.argv[1:]
     listener = verbs.Listener(address, port)
-    with open("/dev/kmsg", "w", encoding="ascii") as log:
-        log.write("rnbdbench: the rogue server listens\n")
+    kernel_log.tell("the rogue server listens")
     run = fuzz.Run(seed, duration)
     for _, rng in run.sessions():
         first = None

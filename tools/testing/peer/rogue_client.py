@@ -19,6 +19,7 @@ from functools import partial
 
 import auth
 import eager
+import kernel_log
 import messages
 import transport
 import verbs
@@ -150,6 +151,35 @@ def crowd(target, session):
 
 
 case("crowd", crowd)
+
+
+def begin_only(_, session):
+    """Makes one connection of two, and waits for more than the 30 s that the next may take."""
+    session.connect()
+    kernel_log.tell("a path is begun")
+    session.seconds = 40.0
+    session.wait_for_end()
+
+
+def begin_bit_by_bit(_, session):
+    """Makes one connection of many after the other, each in time, but not all within 120 s."""
+    session.request = transport.Request(count=16)
+    session.seconds = 25.0
+    start = time.monotonic()
+    while time.monotonic() < start + 150:
+        session.connect()
+        try:
+            session.wait_for_end()
+        except TimeoutError:
+            pass
+        except verbs.Ended:
+            took = time.monotonic() - start
+            return "closed" if took > 115 else f"closed after {took:.0f} s"
+    return f"{len(session.connections)} connections"
+
+
+case("begun", begin_only)
+case("begun-bit-by-bit", begin_bit_by_bit)
 
 
 # Names.
@@ -594,8 +624,7 @@ def main():
         # The server logs a case at some time before its end, so the time counts from there.
         if len(ended) >= BURST:
             time.sleep(max(0.0, ended[-BURST] + WINDOW - time.monotonic()))
-        with open("/dev/kmsg", "w", encoding="ascii") as log:
-            log.write(f"rnbdbench: case {name}\n")
+        kernel_log.tell(f"case {name}")
         print(json.dumps({"case": name, "outcome": outcome(target, CASES[name])}), flush=True)
         ended.append(time.monotonic())
 

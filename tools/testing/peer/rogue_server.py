@@ -12,6 +12,7 @@ import struct
 import sys
 
 import auth
+import kernel_log
 import messages
 import server
 import transport
@@ -80,6 +81,16 @@ case("chunk-of-nothing", info=put(20, "<I", 0))
 case("half-a-chunk", info=put(20, "<I", server.CHUNK // 2))
 case("chunks-too-long", info=put(20, "<I", 2 * server.CHUNK))
 case("chunk-around", info=put(8, "<Q", (1 << 64) - 8))
+
+
+
+def be_silent(peer):
+    """Says nothing, as long as the client waits for INFO_RSP."""
+    kernel_log.tell("the rogue server is silent")
+    peer.wait_for(lambda: None)
+
+
+case("silent", instead_of_info=be_silent)
 
 # Invalid responses to the handshake.
 
@@ -244,8 +255,7 @@ def main():
     """Serves the cases."""
     address, port, seconds, *cases = sys.argv[1:]
     listener = verbs.Listener(address, port)
-    with open("/dev/kmsg", "w", encoding="ascii") as log:
-        log.write("rnbdbench: the rogue server listens\n")
+    kernel_log.tell("the rogue server listens")
     server.run(listener, float(seconds), [CASES[name] for name in cases])
 
 

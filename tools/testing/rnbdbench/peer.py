@@ -29,10 +29,33 @@ def _command(guest: Guest, program: str, address: str, port: int, *arguments: st
     )
 
 
-def misbehave(
+@dataclass(frozen=True)
+class Rogue:
+    """A client that breaks the protocol, and runs in a guest."""
+
+    guest: Guest
+    job: Job
+    names: list[str]
+    mark: int
+
+    def outcomes(self, seconds: float) -> dict[str, tuple[str, str]]:
+        """Waits for its end; returns the outcome and kernel log of each case."""
+        output = self.job.check(seconds).stdout
+        log = self.guest.printed_since(self.mark)
+        found = {}
+        for line in output.splitlines():
+            report = json.loads(line)
+            _, _, after = log.partition(f"rnbdbench: case {report['case']}\n")
+            found[report["case"]] = report["outcome"], after.partition("rnbdbench: case ")[0]
+        missing = set(self.names) - set(found)
+        assert list(found) == self.names, f"cases that did not run: {missing}"
+        return found
+
+
+def begin_misbehaving(
     guest: Guest, disk: str, cases: Iterable[str], slow_disk: str = "", delay: float = 0.0
-) -> dict[str, tuple[str, str]]:
-    """Runs a client that breaks the protocol; returns the outcome and kernel log of each case.
+) -> Rogue:
+    """Starts a client that breaks the protocol in one way after the other.
 
     The server is in the same guest, or in the target. Requests in flight are those of `slow_disk`,
     each of which takes `delay` seconds.
@@ -42,15 +65,15 @@ def misbehave(
     addresses = f"{network.TARGET.v4},{network.TARGET.v6}"
     disks = f"{disk},{slow_disk or disk},{delay}"
     command = _command(guest, "rogue_client.py", addresses, PORT, disks, *names)
-    output = guest.output(command, timeout=CASE * len(names))
-    log = guest.printed_since(mark)
-    found = {}
-    for line in output.splitlines():
-        report = json.loads(line)
-        _, _, after = log.partition(f"rnbdbench: case {report['case']}\n")
-        found[report["case"]] = report["outcome"], after.partition("rnbdbench: case ")[0]
-    assert list(found) == names, f"cases that did not run: {set(names) - set(found)}"
-    return found
+    return Rogue(guest, guest.begin(command), names, mark)
+
+
+def misbehave(
+    guest: Guest, disk: str, cases: Iterable[str], slow_disk: str = "", delay: float = 0.0
+) -> dict[str, tuple[str, str]]:
+    """Does the same, and returns the outcome and kernel log of each case."""
+    rogue = begin_misbehaving(guest, disk, cases, slow_disk, delay)
+    return rogue.outcomes(CASE * len(rogue.names))
 
 
 @dataclass(frozen=True)
