@@ -7,23 +7,12 @@
 
 #include <linux/errno.h>
 #include <linux/kprobes.h>
-#include <linux/linkage.h>
 #include <linux/module.h>
-#include <linux/objtool.h>
 
 #include <rdma/ib_verbs.h>
 
-void stuck_rxe_return(void);
-asm(".text\n"
-    ".type stuck_rxe_return, @function\n"
-    ".globl stuck_rxe_return\n"
-    ASM_FUNC_ALIGN
-    "stuck_rxe_return:\n"
-    ANNOTATE_NOENDBR "\n"
-    ASM_RET
-    ".size stuck_rxe_return, .-stuck_rxe_return\n");
+#include "skip_function.h"
 
-/* Returns from the function in place of executing it. */
 static int skip(struct kprobe *probe, struct pt_regs *regs)
 {
 	/* The first member of a struct rxe_qp, and the argument of both functions. */
@@ -32,9 +21,7 @@ static int skip(struct kprobe *probe, struct pt_regs *regs)
 	if (qp->qp_type != IB_QPT_RC)
 		return 0;
 	/* The result of rxe_sender() that ends the work of a queue pair. */
-	regs_set_return_value(regs, -EAGAIN);
-	instruction_pointer_set(regs, (unsigned long)stuck_rxe_return);
-	return 1;
+	return skip_function(regs, -EAGAIN);
 }
 
 static struct kprobe sender = {

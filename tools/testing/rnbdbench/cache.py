@@ -45,11 +45,14 @@ def shared_object(source: Path, *options: str) -> Path:
 
 def kernel_module(source: Path, build: Path) -> Path:
     """Returns the module of a C file for the kernel in `build`; compiles it if need be."""
-    key = hashlib.sha256(source.read_bytes() + str(build).encode()).hexdigest()[:16]
+    files = [source, *sorted(source.parent.glob("*.h"))]
+    content = b"".join(file.read_bytes() for file in files)
+    key = hashlib.sha256(content + str(build).encode()).hexdigest()[:16]
     path = settings.cache() / f"{source.stem}-{key}.ko"
     if not path.exists():
         with tempfile.TemporaryDirectory() as folder, making(path) as made:
-            (Path(folder) / source.name).write_bytes(source.read_bytes())
+            for file in files:
+                (Path(folder) / file.name).write_bytes(file.read_bytes())
             (Path(folder) / "Kbuild").write_text(f"obj-m := {source.stem}.o\n", encoding="utf-8")
             subprocess.run(["make", "-C", build, f"M={folder}", "modules"], check=True)
             built = Path(folder) / f"{source.stem}.ko"
