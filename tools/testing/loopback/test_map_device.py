@@ -241,6 +241,18 @@ def test_another_network_namespace_is_refused(loopback: Pair) -> None:
     _nothing_left(loopback)
 
 
+def test_a_session_of_one_request_is_refused(loopback: Pair) -> None:
+    """A server may offer a queue depth of 1, but control messages need a message id."""
+    loopback.target.ram_disk(16)
+    loopback.load(transport={"sess_queue_depth": 1})
+    guest = loopback.initiator.guest
+    mark = guest.console.mark()
+    assert loopback.initiator.request(f"{NAME} {PATH} {DISK}") == "EPROTO"
+    said = guest.printed_since(mark)
+    assert "the path offers queue depth 1, but one message id is for control" in said, said
+    _nothing_left(loopback)
+
+
 def test_option_order_does_not_matter(loopback: Pair) -> None:
     """Also not that of dest_port, here in hexadecimal, and path."""
     loopback.target.ram_disk(16)
