@@ -109,6 +109,17 @@ def test_senseless_parameters_are_refused(loopback: Pair, parameter: str) -> Non
     assert parameter.split("=")[0] in dmesg.last(guest, 5)
 
 
+def test_the_log_says_which_module_has_the_options_of_the_transport(loopback: Pair) -> None:
+    """A line of modprobe.d for the C driver's rtrs_server has no effect on rtrs."""
+    guest = loopback.target.guest
+    drivers.unload(guest)
+    mark = guest.console.mark()
+    loopback.load(transport={"sess_queue_depth": 64})
+    said = guest.printed_since(mark)
+    line = "sess_queue_depth=64 always_invalidate=Y (options of rtrs, not of rtrs_server)"
+    assert line in said, said
+
+
 CONTRADICTIONS = {
     # An immediate has 28 bits for both.
     "sess_queue_depth=65535 max_chunk_size=131072": "sess_queue_depth",
