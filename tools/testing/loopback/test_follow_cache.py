@@ -5,6 +5,7 @@ import pytest
 
 from rnbdbench import blktrace
 from rnbdbench import disks
+from rnbdbench import uevents
 from rnbdbench.disks import PAGE
 from rnbdbench.guest import Guest
 from rnbdbench.lab import Pair
@@ -33,7 +34,7 @@ def _is_durable(arrived: list[blktrace.Arrival]) -> bool:
 
 @pytest.mark.parametrize("fua", [1, 0], ids=["fua", "no-fua"])
 def test_fsync_is_kept_before_and_after_the_disk_has_the_cache(loopback: Pair, fua: int) -> None:
-    """At first the server makes each write durable; then the disk flushes."""
+    """At first the server makes each write durable; then the disk flushes, and users are told."""
     guest = loopback.target.guest
     disk = loopback.target.null_disk(cache_size=4, fua=fua)
     _switch(guest, disk, "write through")
@@ -43,24 +44,28 @@ def test_fsync_is_kept_before_and_after_the_disk_has_the_cache(loopback: Pair, f
         _write(guest, device.node)
     assert [(each.operation, each.fua) for each in arrived] == [("write", False)]
 
-    _switch(guest, disk, "write back")
-    with blktrace.arrivals(guest, disk, blktrace.REQUESTS) as arrived:
-        _write(guest, device.node)
-        guest.run(disks.on_pages("blkdiscard --force --zeroout", device.node, 2, 3))
-    assert _is_durable(arrived), arrived
+    with uevents.recorded(guest) as events:
+        _switch(guest, disk, "write back")
+        with blktrace.arrivals(guest, disk, blktrace.REQUESTS) as arrived:
+            _write(guest, device.node)
+            guest.run(disks.on_pages("blkdiscard --force --zeroout", device.node, 2, 3))
+        assert _is_durable(arrived), arrived
 
-    guest.wait_until(
-        lambda: device.read("queue/write_cache") == "write back", "the cache", FOLLOWED
-    )
-    guest.wait_until(lambda: device.read("queue/fua") == str(fua), "FUA", FOLLOWED)
-    with blktrace.arrivals(guest, disk, blktrace.REQUESTS) as arrived:
-        _write(guest, device.node)
-    assert [(each.operation, each.fua) for each in arrived][-1] == ("flush", False), arrived
+        guest.wait_until(
+            lambda: device.read("queue/write_cache") == "write back", "the cache", FOLLOWED
+        )
+        guest.wait_until(lambda: device.read("queue/fua") == str(fua), "FUA", FOLLOWED)
+        events.wait_for(device.name, "ACTION=change", "RNBD_WRITE_CACHE=1")
+        with blktrace.arrivals(guest, disk, blktrace.REQUESTS) as arrived:
+            _write(guest, device.node)
+        assert [(each.operation, each.fua) for each in arrived][-1] == ("flush", False), arrived
 
-    _switch(guest, disk, "write through")
-    guest.wait_until(
-        lambda: device.read("queue/write_cache") == "write through", "no cache", FOLLOWED
-    )
+        _switch(guest, disk, "write through")
+        guest.wait_until(
+            lambda: device.read("queue/write_cache") == "write through", "no cache", FOLLOWED
+        )
+        events.wait_for(device.name, "ACTION=change", "RNBD_WRITE_CACHE=0")
+
     _switch(guest, disk, "write back")
     with blktrace.arrivals(guest, disk, blktrace.REQUESTS) as arrived:
         _write(guest, device.node)

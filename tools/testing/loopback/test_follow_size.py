@@ -45,12 +45,14 @@ def _words(file: str, guest: Guest, megabyte: int) -> str:
 
 
 def test_a_disk_grows_with_that_of_the_target(loopback: Pair) -> None:
-    """No command, no I/O; what lies beyond the old end can be used."""
+    """No command, no I/O; users are told, and what lies beyond the old end can be used."""
     disk = FileDisk.make(loopback.target.guest, 16)
     device = loopback.map(disk.node)
     assert _megabytes(device) == 16
-    disk.resize(32)
-    _wait_for_size(device, 32)
+    with uevents.recorded(device.guest) as events:
+        disk.resize(32)
+        _wait_for_size(device, 32)
+        events.wait_for(device.name, "ACTION=change", "RESIZE=1")
     assert f"{device.name}: size changed from 32768 to 65536 sectors" in device.guest.output(
         "dmesg"
     )
