@@ -6,6 +6,7 @@ import pytest
 from rnbdbench import blktrace
 from rnbdbench import direct
 from rnbdbench import disks
+from rnbdbench import network
 from rnbdbench.blktrace import Arrival
 from rnbdbench.clock import Clock
 from rnbdbench.disks import PAGE
@@ -144,3 +145,19 @@ def test_a_new_size_is_set_by_hand(pair: Pair) -> None:
     look = f"dd if={disk.file} bs=1M count=1 skip=31 status=none | sort -u"
     assert "outside" in pair.target.guest.output(look).split()
     assert device.unmap() is None
+
+
+@pytest.mark.drivers("c-rust")
+def test_a_zoned_device_is_refused_with_the_reason(pair: Pair) -> None:
+    """A C client would take it for an ordinary disk, so that our server does not open it."""
+    target = pair.target.guest
+    disk = pair.target.null_disk(size=64, zoned=1, zone_size=16)
+    pair.load()
+    mark = target.console.mark()
+    line = f"sessname=bench path={network.TARGET.path()} device_path={disk}"
+    # Another name of EOPNOTSUPP.
+    assert pair.initiator.request(line) == "ENOTSUP"
+    said = target.printed_since(mark)
+    assert f"'{disk}' ({disk[5:]}) is a zoned device, which cannot be exported" in said, said
+    assert pair.initiator.devices() == []
+    assert pair.target.exports() == []
