@@ -4,21 +4,14 @@
 import pytest
 
 from rnbdbench import dmesg
-from rnbdbench.commands import Job
-from rnbdbench.guest import Guest
 from rnbdbench.lab import Pair
 from rnbdbench.rnbd import Device
 from rnbdbench.rnbd import MAP_DEVICE
 from rnbdbench.stalling import StallingDisk
+from rnbdbench.stalling import wait_for_kernel
 
 PERIOD_MS = 1000
 """Timeout of a disk's requests."""
-
-
-def _wait_for_kernel(guest: Guest, function: str, what: str) -> None:
-    """Waits until a task sleeps in a function, or in one of a `[module]`."""
-    find = f"grep -qsF '{function}' /proc/[0-9]*/stack"
-    guest.wait_until(lambda: guest.run(find, check=False).code == 0, what)
 
 
 def _mapped(bench: Pair, megabytes: int) -> tuple[StallingDisk, Device]:
@@ -26,21 +19,6 @@ def _mapped(bench: Pair, megabytes: int) -> tuple[StallingDisk, Device]:
     disk = StallingDisk.make(bench.target.guest, bench.target.ram_disk(megabytes))
     bench.load()
     return disk, bench.initiator.map(disk.node)
-
-
-def _disk_with_partitions(below: StallingDisk) -> str:
-    below.guest.run("modprobe -q loop")
-    return below.guest.output(
-        f"losetup --find --show --partscan --direct-io=on {below.node}"
-    )
-
-
-def _keep_from_being_opened(below: StallingDisk, node: str) -> Job:
-    """Stops a disk while partitions are read from one on top of it, which blocks opening that."""
-    below.stop()
-    partitions = below.guest.begin(f"blockdev --rereadpt {node}")
-    _wait_for_kernel(below.guest, "disk_scan_partitions", "the kernel to read the partitions")
-    return partitions
 
 
 def test_io_without_an_answer_is_reported_and_ends(loopback: Pair) -> None:
@@ -132,14 +110,14 @@ def test_a_device_that_cannot_be_opened_holds_up_no_other(loopback: Pair) -> Non
     """While its partitions are being read it cannot be opened, which may take for ever."""
     guest = loopback.initiator.guest
     below = StallingDisk.make(guest, loopback.target.ram_disk(16, count=2))
-    stalling = _disk_with_partitions(below)
+    stalling = below.with_partitions()
     other = loopback.map("/dev/ram1")
 
-    partitions = _keep_from_being_opened(below, stalling)
+    partitions = below.keep_from_being_opened(stalling)
     # By the same CPU, and so by the same connection.
     line = f"sessname=bench device_path={stalling}"
     mapping = guest.begin(f"taskset -c 0 sh -c 'echo {line} > {MAP_DEVICE}'")
-    _wait_for_kernel(guest, "[rnbd_server]", "the target to open the device")
+    wait_for_kernel(guest, "[rnbd_server]", "the target to open the device")
     read = guest.begin(
         f"taskset -c 0 dd if={other.node} of=/dev/null bs=4k count=1 iflag=direct status=none"
     )
@@ -162,14 +140,14 @@ def test_unmapping_by_force_does_not_wait_for_devices_that_are_being_opened(
     """
     guest = loopback.initiator.guest
     below = StallingDisk.make(guest, loopback.target.ram_disk(16, count=4))
-    stalling = _disk_with_partitions(below)
+    stalling = below.with_partitions()
     device = loopback.map("/dev/ram1")
 
-    partitions = _keep_from_being_opened(below, stalling)
+    partitions = below.keep_from_being_opened(stalling)
     nodes = [stalling, "/dev/ram2", "/dev/ram3"]
     line = "sessname=bench device_path="
     stuck = guest.begin(f"echo {line}{nodes[0]} > {MAP_DEVICE}")
-    _wait_for_kernel(guest, "[rnbd_server]", "the target to open the device")
+    wait_for_kernel(guest, "[rnbd_server]", "the target to open the device")
     queued = [guest.begin(f"echo {line}{node} > {MAP_DEVICE}") for node in nodes[1:]]
     waiting = "grep -lsF '[rnbd_client]' /proc/[0-9]*/stack | wc -l"
     guest.wait_until(lambda: int(guest.output(waiting)) > len(queued), "the other requests to wait")
@@ -197,12 +175,12 @@ def test_the_initiator_is_unloaded_while_the_target_opens_a_device(loopback: Pai
     """The target was not even asked yet to close what was unmapped by force."""
     guest = loopback.initiator.guest
     below = StallingDisk.make(guest, loopback.target.ram_disk(16, count=2))
-    stalling = _disk_with_partitions(below)
+    stalling = below.with_partitions()
     device = loopback.map("/dev/ram1")
 
-    partitions = _keep_from_being_opened(below, stalling)
+    partitions = below.keep_from_being_opened(stalling)
     mapping = guest.begin(f"echo sessname=bench device_path={stalling} > {MAP_DEVICE}")
-    _wait_for_kernel(guest, "[rnbd_server]", "the target to open the device")
+    wait_for_kernel(guest, "[rnbd_server]", "the target to open the device")
     # What it sent is under way, and nothing else can be sent before the end of that.
     mapping.cancel()
     assert mapping.wait().code != 0

@@ -3,10 +3,17 @@
 
 from dataclasses import dataclass
 
+from rnbdbench.commands import Job
 from rnbdbench.guest import Guest
 
 NAME = "stalling"
 """Its name for dmsetup."""
+
+
+def wait_for_kernel(guest: Guest, function: str, what: str, process: str = "[0-9]*") -> None:
+    """Waits until a process sleeps in a function, or in one of a `[module]`; any by default."""
+    find = f"grep -qsF '{function}' /proc/{process}/stack"
+    guest.wait_until(lambda: guest.run(find, check=False).code == 0, what)
 
 
 @dataclass(frozen=True)
@@ -41,6 +48,18 @@ class StallingDisk:
     def go_on(self) -> None:
         """Executes requests again, those that waited first."""
         self.guest.run(f"dmsetup resume {NAME} --noudevsync")
+
+    def with_partitions(self) -> str:
+        """Makes a disk on top of it that can have partitions; returns its path."""
+        self.guest.run("modprobe -q loop")
+        return self.guest.output(f"losetup --find --show --partscan --direct-io=on {self.node}")
+
+    def keep_from_being_opened(self, node: str) -> Job:
+        """Stops while partitions are read from the disk on top of it, which blocks opening that."""
+        self.stop()
+        partitions = self.guest.begin(f"blockdev --rereadpt {node}")
+        wait_for_kernel(self.guest, "disk_scan_partitions", "the kernel to read the partitions")
+        return partitions
 
     def fail(self) -> None:
         """Makes requests fail."""
