@@ -8,6 +8,7 @@ and which drivers it runs:
     @pytest.mark.drivers("rust-c", "c-rust", "rust-rust")   # client-server
     @pytest.mark.fabrics("rxe", "siw")
     @pytest.mark.cpus(4)                                    # of `loopback`, for a whole file
+    @pytest.mark.parameters("ipv6.disable=1")               # of `pair`, for a whole file
 
 Without marks: Rust on both sides, over soft-RoCE, on the stock kernel, and with
 `--long` on the sanitizing one as well, where everything takes ten times as long.
@@ -71,6 +72,7 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "drivers(client-server, …): driver sets to run with")
     config.addinivalue_line("markers", "fabrics(name, …): kinds of RDMA to run over")
     config.addinivalue_line("markers", "cpus(number): CPUs of the guest, for tests with one")
+    config.addinivalue_line("markers", "parameters(word, …): kernel parameters, for a pair")
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -188,7 +190,8 @@ def pair(lab: Lab, request: pytest.FixtureRequest) -> Pair:
     """Two guests joined by a cable."""
     kernel, client, server, fabric = request.param
     _require(kernel)
-    return lab.pair(kernel, client, server, fabric)
+    mark = request.node.get_closest_marker("parameters")
+    return lab.pair(kernel, client, server, fabric, parameters=mark.args if mark else ())
 
 
 @pytest.fixture

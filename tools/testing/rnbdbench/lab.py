@@ -9,6 +9,7 @@ replaced.
 import shutil
 import tempfile
 from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass
 from dataclasses import field
 from pathlib import Path
@@ -115,17 +116,30 @@ class Lab:
         return self._begin("loopback", "loopback")
 
     def pair(
-        self, kernel: str, client: str, server: str, fabric: str, cables: int = 1
+        self,
+        kernel: str,
+        client: str,
+        server: str,
+        fabric: str,
+        cables: int = 1,
+        parameters: Sequence[str] = (),
     ) -> Pair:
-        """Provides two guests, connected by one cable or more."""
+        """Provides two guests, connected by one cable or more.
+
+        `parameters` are more ones for their kernels.
+        """
         kernels = settings.ends(kernel)
         cards = [
             [option for cable in self._cables[:cables] for option in cable.card(end, name)]
             for end, name in enumerate(kernels)
         ]
         specifications = [
-            Specification("initiator", kernels[0], client, fabric, network=cards[0]),
-            Specification("target", kernels[1], server, fabric, network=cards[1]),
+            Specification(
+                name, kernel, drivers, fabric, network=card, parameters=list(parameters)
+            )
+            for name, kernel, drivers, card in zip(
+                ("initiator", "target"), kernels, (client, server), cards, strict=True
+            )
         ]
         if self._provide(specifications):
             network.join(self._guest("initiator"), self._guest("target"), cables)

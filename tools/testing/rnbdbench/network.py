@@ -58,6 +58,10 @@ def path(cable: int = 0, version: int = 4) -> str:
     return f"{INITIATORS[cable].path(version)}@{TARGETS[cable].path(version)}"
 
 
+NO_IPV6 = "ipv6.disable=1"
+"""The parameter of a kernel that has IPv6, and is not to use it."""
+
+
 class Cable:
     """A cable between two guests, each of which may come and go.
 
@@ -133,11 +137,17 @@ def _begin(guest: Guest, cards: Sequence[Sequence[Address]]) -> Job:
         commands.append(f"ip link set {card} mtu {MTU} up")
         for address in addresses:
             commands.append(f"ip address add {address.v4}/24 dev {card}")
-            commands.append(f"ip address add {address.v6}/64 dev {card} nodad")
+            if not lacks_ipv6(guest):
+                commands.append(f"ip address add {address.v6}/64 dev {card} nodad")
     commands.append(f"modprobe {_driver(guest)}")
     commands += [_add_rdma(guest, number) for number in range(len(cards))]
     # A driver that is built in has no module.
     return guest.begin(f"modprobe -q virtio_net; {' && '.join(commands)}")
+
+
+def lacks_ipv6(guest: Guest) -> bool:
+    """Returns whether the kernel of a guest was told to do without IPv6."""
+    return NO_IPV6 in guest.specification.parameters
 
 
 def _driver(guest: Guest) -> str:
@@ -209,7 +219,7 @@ def connect(guest: Guest, *addresses: Address) -> None:
 
 def _meet(guest: Guest, neighbour: Address) -> None:
     """Resolves the addresses of a neighbour."""
-    for address in (neighbour.v4, neighbour.v6):
+    for address in (neighbour.v4, *([] if lacks_ipv6(guest) else [neighbour.v6])):
         guest.run(f"busybox ping -c 1 -W 20 {address}")
 
 

@@ -64,6 +64,8 @@ class Specification:
     """Whether the kernel copies by words, as string instructions access each byte here."""
     options: list[str] = field(default_factory=list)
     """More options for QEMU."""
+    parameters: list[str] = field(default_factory=list)
+    """More parameters of the kernel."""
 
     def prepare(self) -> None:
         """Makes what the guest needs before it is powered on for the first time."""
@@ -76,7 +78,7 @@ class Specification:
         `kernel` is the one of its name, `console` the file for what it prints; `agent` and
         `monitor` are file descriptors of sockets.
         """
-        parameters = [*KERNEL_PARAMETERS, f"bench.name={self.name}"]
+        parameters = [*KERNEL_PARAMETERS, f"bench.name={self.name}", *self.parameters]
         if kernel.name == "sanitize":
             # Its RAM disks are built in.
             parameters += ["brd.rd_nr=16", "brd.rd_size=65536", "watchdog_thresh=60"]
