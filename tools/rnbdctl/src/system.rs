@@ -70,6 +70,13 @@ impl System {
         }
     }
 
+    /// Returns whether this process may write a file, whatever the file makes of the text.
+    pub(crate) fn may_write(&self, path: &str) -> bool {
+        let file = fs::OpenOptions::new().write(true).open(self.path(path));
+
+        !file.is_err_and(|e| e.kind() == io::ErrorKind::PermissionDenied)
+    }
+
     /// Adds a line at the end of a file, which need not exist. The line before it may lack its end.
     pub(crate) fn append(&self, path: &str, line: &str) -> io::Result<()> {
         let before = match fs::read(self.path(path)) {

@@ -90,6 +90,18 @@ fn errors_say_what_to_do() {
 }
 
 #[test]
+fn without_permission_it_is_root_who_may() {
+    let machine = Machine::client();
+
+    // Nobody may open this for writing, not even root.
+    machine.remove(MAP_DEVICE);
+    symlink("/sys/kernel/uevent_seqnum", machine.path(MAP_DEVICE)).expect("a link");
+    machine
+        .run(&["map", "-s", "s1", "/dev/ram0"])
+        .fails(6, &["permission denied", "run rnbdctl as root"]);
+}
+
+#[test]
 fn unmap_by_any_name() {
     let machine = Machine::client();
 

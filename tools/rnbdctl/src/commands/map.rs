@@ -23,22 +23,21 @@ use crate::{
         Access,
         Map, //
     },
-    explain::{
-        self,
-        Attempt, //
-    },
+    explain::Attempt,
     failure::{
         Exit,
         Failure,
         Result, //
     },
     keys,
-    kmsg::Mark,
     output,
     system::System, //
 };
 
-use super::find;
+use super::{
+    find,
+    path, //
+};
 
 const MAP_DEVICE: &str = "/sys/class/rnbd-client/ctl/map_device";
 
@@ -114,18 +113,12 @@ impl Request<'_> {
         if let Some(key) = self.key {
             keys::load_if_missing(system, key)?;
         }
-        let log = Mark::now(system);
+        let what = format!(
+            "cannot map {} of session {}",
+            self.device_path, self.session
+        );
 
-        if let Err(e) = system.write(MAP_DEVICE, &line) {
-            let what = format!(
-                "cannot map {} of session {}",
-                self.device_path, self.session
-            );
-            let mut failure = explain::failure_here(system, Attempt::Map, &what, &e);
-
-            failure.kernel = log.lines();
-            return Err(failure);
-        }
+        path::write(system, MAP_DEVICE, &line, Attempt::Map, &what)?;
         self.mapped(system).ok_or_else(|| {
             Failure::new(Exit::Failed, "the device was mapped, and is gone again")
                 .advise("`rnbdctl list` shows the mapped devices, `journalctl -k` what happened")
@@ -266,22 +259,20 @@ fn sectors(size: &str) -> Option<u64> {
 
 /// Writes to a file of a mapped device.
 fn write(system: &System, name: &str, attempt: Attempt, file: &str, text: &str) -> Result<String> {
-    let log = Mark::now(system);
     let verb = if attempt == Attempt::Remap {
         "open"
     } else {
         "resize"
     };
+    let what = format!("cannot {verb} {name}");
 
-    match system.write(&format!("/sys/block/{name}/rnbd/{file}"), text) {
-        Ok(()) => Ok(String::new()),
-        Err(e) => {
-            let mut failure = explain::failure(attempt, &format!("cannot {verb} {name}"), &e);
-
-            failure.kernel = log.lines();
-            Err(failure)
-        }
-    }
+    path::write(
+        system,
+        &format!("/sys/block/{name}/rnbd/{file}"),
+        text,
+        attempt,
+        &what,
+    )
 }
 
 #[cfg(test)]

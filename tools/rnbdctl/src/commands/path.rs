@@ -109,6 +109,11 @@ pub(super) fn write(
     match system.write(file, text) {
         Ok(()) => Ok(String::new()),
         Err(e) => {
+            // What the driver or the server refuse is not what the file system refuses.
+            let attempt = match system.may_write(file) {
+                true => attempt,
+                false => Attempt::Write,
+            };
             let mut failure = explain::failure_here(system, attempt, what, &e);
 
             failure.kernel = log.lines();
