@@ -45,12 +45,13 @@ impl Mark {
         }))
     }
 
-    /// Returns the lines that the modules have logged since.
+    /// Returns the lines that the modules have logged since, each once: attempts that are
+    /// repeated log the same again.
     pub(crate) fn lines(self) -> Vec<String> {
         let Some(mut file) = self.0 else {
             return Vec::new();
         };
-        let mut lines = Vec::new();
+        let mut lines: Vec<String> = Vec::new();
         let mut record = [0; RECORD];
 
         loop {
@@ -59,7 +60,9 @@ impl Mark {
                 Ok(len) => {
                     let text = String::from_utf8_lossy(record.get(..len).unwrap_or_default());
 
-                    lines.extend(of_module(&text).map(str::to_owned));
+                    if let Some(line) = of_module(&text) {
+                        add_new(&mut lines, line);
+                    }
                 }
                 // Records were overwritten before they were read; the next one follows.
                 Err(e) if e.kind() == io::ErrorKind::BrokenPipe => {}
@@ -80,9 +83,26 @@ fn of_module(record: &str) -> Option<&str> {
         .then_some(line)
 }
 
+/// Adds a line unless it is there.
+fn add_new(lines: &mut Vec<String>, line: &str) {
+    if !lines.iter().any(|it| it == line) {
+        lines.push(line.into());
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn each_line_once() {
+        let mut lines = Vec::new();
+
+        for line in ["a", "b", "a"] {
+            add_new(&mut lines, line);
+        }
+        assert_eq!(lines, ["a", "b"]);
+    }
 
     #[test]
     fn only_lines_of_the_modules() {

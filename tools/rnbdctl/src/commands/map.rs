@@ -41,6 +41,9 @@ use super::{
 
 const MAP_DEVICE: &str = "/sys/class/rnbd-client/ctl/map_device";
 
+/// What the client logs if the name of a session is that of another machine's.
+const NAME_IN_USE: &str = "the server has a session of this name with another machine";
+
 /// Time between two looks for a device node.
 const POLL: Duration = Duration::from_millis(50);
 
@@ -118,7 +121,8 @@ impl Request<'_> {
             self.device_path, self.session
         );
 
-        path::write(system, MAP_DEVICE, &line, Attempt::Map, &what)?;
+        path::write(system, MAP_DEVICE, &line, Attempt::Map, &what)
+            .map_err(|failure| explain_name(failure, &what))?;
         self.mapped(system).ok_or_else(|| {
             Failure::new(Exit::Failed, "the device was mapped, and is gone again")
                 .advise("`rnbdctl list` shows the mapped devices, `journalctl -k` what happened")
@@ -129,6 +133,18 @@ impl Request<'_> {
     pub(super) fn mapped(&self, system: &System) -> Option<String> {
         system.link(&find::link(self.device_path, self.session))
     }
+}
+
+/// Says what only the driver's log tells: the error is that of a session which exists here with
+/// other addresses, too.
+fn explain_name(mut failure: Failure, what: &str) -> Failure {
+    if failure.kernel.iter().any(|line| line.contains(NAME_IN_USE)) {
+        failure.exit = Exit::Failed;
+        failure.message =
+            format!("{what}: another machine has a session of this name with the server");
+        failure.advice = Some("choose another --session".into());
+    }
+    failure
 }
 
 /// Returns a path with the family of each address, `ip:` unless it is given.
@@ -344,6 +360,25 @@ mod tests {
 
             assert!(request(&paths).line(2).is_err(), "{path}");
         }
+    }
+
+    #[test]
+    fn a_name_of_another_machine_needs_another_name() {
+        let line = format!("rtrs_client: a: {NAME_IN_USE}; choose another name");
+        let failure = |kernel| Failure {
+            kernel,
+            ..Failure::new(Exit::TryAgain, "unknown").advise("leave --path out")
+        };
+        let explained = explain_name(failure(vec![line]), "cannot map a");
+
+        assert_eq!(explained.exit, Exit::Failed);
+        assert_eq!(
+            explained.advice.as_deref(),
+            Some("choose another --session")
+        );
+        let other = explain_name(failure(Vec::new()), "cannot map a");
+
+        assert_eq!(other.message, "unknown");
     }
 
     #[test]
