@@ -152,11 +152,7 @@ impl Entry {
             }
         };
 
-        if !is_name(name) {
-            return Err(format!(
-                "name '{name}' has bytes other than letters, digits, _, - and ."
-            ));
-        }
+        check_name(name)?;
         Ok(Self {
             name: name.into(),
             session: session.into(),
@@ -271,7 +267,17 @@ fn words(field: &str) -> impl Iterator<Item = &str> {
 fn is_name(name: &str) -> bool {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"_-.".contains(&byte);
 
-    !name.starts_with(['-', '.']) && name.bytes().all(plain)
+    !name.is_empty() && !name.starts_with(['-', '.']) && name.bytes().all(plain)
+}
+
+/// Returns what is wrong with the name of a device.
+pub(crate) fn check_name(name: &str) -> Result<(), String> {
+    if is_name(name) {
+        return Ok(());
+    }
+    Err(format!(
+        "name '{name}': letters, digits, _, - and . only, and not - or . at its start"
+    ))
 }
 
 #[cfg(test)]

@@ -118,7 +118,9 @@ fn saving_adds_a_line_that_attaches_the_disk() {
     let said = machine.output(&["save", "rnbd0", "data", "--port", "4321"]);
 
     assert!(said.starts_with(line), "{said}");
-    assert!(said.contains("systemctl start rnbd-attach@data"), "{said}");
+    assert!(said.contains("to undo: delete its line"), "{said}");
+    // It is mapped.
+    assert!(!said.contains("systemctl start"), "{said}");
     assert_eq!(
         machine.content(RNBDTAB),
         format!("# name session\nlog s9 - /dev/x\n{line}")
@@ -150,9 +152,11 @@ fn saving_refuses_what_is_no_line() {
     machine
         .run(&["save", "rnbd7", "data"])
         .fails(3, &["no mapped device is named rnbd7"]);
-    machine
-        .run(&["save", "rnbd0", "a/b"])
-        .fails(2, &["name 'a/b'"]);
+    for name in ["a/b", "my data", "", ".a"] {
+        machine
+            .run(&["save", "rnbd0", name])
+            .fails(2, &[&format!("name '{name}': letters, digits")]);
+    }
     machine.file(RNBDTAB, "data s9 - /dev/x\n");
     machine
         .run(&["save", "rnbd0", "data"])

@@ -34,6 +34,7 @@ use super::{
 
 /// Adds a line for a mapped device to the table, and prints it.
 pub(super) fn save(system: &System, options: &Save) -> Result<String> {
+    rnbdtab::check_name(&options.name).map_err(|reason| Failure::new(Exit::Usage, reason))?;
     let device = find::device(system, &options.device)?;
     let table = attach::read(system)?;
     let line = line(system, &device, options, &table)?;
@@ -44,10 +45,9 @@ pub(super) fn save(system: &System, options: &Save) -> Result<String> {
         explain::failure(Attempt::Write, &what, &e)
     })?;
     Ok(format!(
-        "{line}# in {} now; it is attached at each boot, and now by:\n\
-         # systemctl daemon-reload && systemctl start rnbd-attach@{}\n",
-        rnbdtab::PATH,
-        options.name
+        "{line}# in {path} now; it is attached at each boot\n\
+         # to undo: delete its line in {path}, then systemctl daemon-reload\n",
+        path = rnbdtab::PATH
     ))
 }
 
