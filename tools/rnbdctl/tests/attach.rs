@@ -95,6 +95,44 @@ fn wrong_tables_and_names() {
 }
 
 #[test]
+fn detaching_stops_the_unit() {
+    let machine = Machine::client();
+    let systemctl = |active: u8, stopped: u8| {
+        let log = machine.path("/log");
+
+        machine.program(
+            "/usr/bin/systemctl",
+            &format!(
+                "echo $* >> {}; case $* in *is-active*) exit {active};; *) exit {stopped};; esac",
+                log.display()
+            ),
+        );
+        machine.file("/log", "");
+    };
+    let asked = "--quiet is-active rnbd-attach@data.service\n";
+    let stopped = format!("{asked}stop rnbd-attach@data.service\n");
+
+    machine.file(RNBDTAB, "data s1 - /dev/ram0\n");
+    systemctl(0, 0);
+    machine.output(&["detach", "data"]);
+    assert_eq!(machine.content("/log"), stopped);
+    // It is stopping, and calls the program.
+    systemctl(3, 0);
+    machine.output(&["detach", "data"]);
+    assert_eq!(machine.content("/log"), asked);
+    systemctl(0, 1);
+    machine.run(&["detach", "data"]).fails(
+        1,
+        &["stays active", "systemctl stop rnbd-attach@data.service"],
+    );
+    // What stays mapped keeps its unit.
+    systemctl(0, 0);
+    machine.refuse(UNMAP_DEVICE);
+    machine.run(&["detach", "data"]).fails(1, &["cannot unmap"]);
+    assert_eq!(machine.content("/log"), "");
+}
+
+#[test]
 fn saving_adds_a_line_that_attaches_the_disk() {
     let machine = Machine::client();
     let session = "/sys/class/rtrs-client/s1";

@@ -2,7 +2,13 @@
 
 //! Attaching and detaching the devices of rnbdtab.
 
-use std::io;
+use std::{
+    io,
+    process::{
+        Command,
+        Stdio, //
+    }, //
+};
 
 use crate::{
     cli::{
@@ -84,8 +90,32 @@ pub(super) fn detach(system: &System, options: &Detach) -> Result<String> {
             unmap::unmap_one(system, &name, &options.openers)
                 .map_err(|failure| of_entry(failure, entry))?;
         }
+        stop_unit(system, &entry.name)?;
         Ok(String::new())
     })
+}
+
+/// Stops the unit of a device that is detached: systemd would not start one that is active. While
+/// it is the unit that calls this program, it is not active but stopping.
+fn stop_unit(system: &System, name: &str) -> Result<()> {
+    let unit = format!("rnbd-attach@{name}.service");
+    let systemctl = |arguments: &[&str]| {
+        let mut command = Command::new(system.path("/usr/bin/systemctl"));
+
+        command.args(arguments).arg(&unit).stdin(Stdio::null());
+        command.status().is_ok_and(|status| status.success())
+    };
+
+    if !systemctl(&["--quiet", "is-active"]) || systemctl(&["stop"]) {
+        return Ok(());
+    }
+    Err(Failure::new(
+        Exit::Failed,
+        format!("{name}: the disk is detached, but {unit} stays active"),
+    )
+    .advise(format!(
+        "`systemctl stop {unit}`, or starting it will do nothing"
+    )))
 }
 
 /// Does something to each entry, and reports the first failure after the last one; `wrong` is

@@ -7,7 +7,10 @@
 
 use std::{
     fs,
-    os::unix::fs::symlink,
+    os::unix::fs::{
+        symlink,
+        PermissionsExt, //
+    },
     path::PathBuf,
     process::{
         Command,
@@ -73,6 +76,13 @@ impl Machine {
 
         fs::create_dir_all(path.parent().expect("a parent")).expect("a directory");
         fs::write(path, content).expect("a file");
+    }
+
+    /// Writes a program for the shell.
+    pub fn program(&self, path: &str, script: &str) {
+        self.file(path, &format!("#!/bin/sh\n{script}\n"));
+        fs::set_permissions(self.path(path), fs::Permissions::from_mode(0o755))
+            .expect("permissions");
     }
 
     /// Creates a directory.
