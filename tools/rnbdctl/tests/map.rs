@@ -51,7 +51,18 @@ fn wrong_options_write_nothing() {
         (&["-s", "a/b", "/dev/ram0"][..], &["sessname", "a/b"][..]),
         (&["-s", "a b", "/dev/ram0"], &["white space"]),
         (&["-s", "s1", ""], &["device_path has no value"]),
-        (&["-s", "s1", "-p", "host", "/dev/ram0"], &["host", "gid:"]),
+        (
+            &["-s", "s1", "-p", "host", "/dev/ram0"],
+            &["host", "gid:", "not looked up"],
+        ),
+        (
+            &["-s", "s1", "-p", "10.0.0.2:1234", "/dev/ram0"],
+            &["--port"],
+        ),
+        (
+            &["-s", "s1", "-p", "10.0.0.2,10.0.1.2", "/dev/ram0"],
+            &["several times"],
+        ),
         (
             &["-s", "s1", "--polled=9", "/dev/ram0"],
             &["nr_poll_queues", "-1..4"],

@@ -154,8 +154,9 @@ pub(super) fn full_path(text: &str) -> std::result::Result<String, String> {
 
     match PathAddr::parse(full.as_bytes()) {
         Ok(_) => Ok(full),
-        Err(e) => Err(format!(
-            "path '{text}': {e}; write [<source>@]<address>, with gid: before a GID"
+        Err(_) => Err(format!(
+            "path '{text}' is no IP address (host names are not looked up; the port is --port; give --path \
+             several times for several); write [<source>@]<address>, with gid: before a GID"
         )),
     }
 }
@@ -244,7 +245,7 @@ pub(super) fn resize(system: &System, device: &str, size: &str) -> Result<String
             Exit::Usage,
             format!("'{size}' is not a size in whole sectors"),
         )
-        .advise("give a number and a unit: s (sectors of 512 bytes), K, M, G or T (1024 each)")
+        .advise("give a number and a unit: s (sectors of 512 bytes), KiB, MiB, GiB or TiB")
     })?;
     let device = find::device(system, device)?;
 
@@ -259,14 +260,14 @@ pub(super) fn resize(system: &System, device: &str, size: &str) -> Result<String
 
 /// Parses a size with a unit, and returns it in sectors.
 fn sectors(size: &str) -> Option<u64> {
-    let unit = size.chars().last()?;
-    let number: u64 = size.strip_suffix(unit)?.parse().ok()?;
-    let shift = match unit {
-        's' => 0,
-        'K' => 1,
-        'M' => 11,
-        'G' => 21,
-        'T' => 31,
+    let end = size.trim_start_matches(|c: char| c.is_ascii_digit());
+    let number: u64 = size.strip_suffix(end)?.parse().ok()?;
+    let shift = match end {
+        "s" => 0,
+        "K" | "KiB" => 1,
+        "M" | "MiB" => 11,
+        "G" | "GiB" => 21,
+        "T" | "TiB" => 31,
         _ => return None,
     };
 
@@ -386,6 +387,8 @@ mod tests {
         assert_eq!(sectors("8s"), Some(8));
         assert_eq!(sectors("1K"), Some(2));
         assert_eq!(sectors("1G"), Some(2 << 20));
+        assert_eq!(sectors("3GiB"), Some(6 << 20));
+        assert_eq!(sectors("3MiB"), Some(6 << 10));
         assert_eq!(sectors("1T"), Some(2 << 30));
         for wrong in [
             "",
@@ -395,6 +398,8 @@ mod tests {
             "1.5G",
             "8 s",
             "8B",
+            "8GB",
+            "8MiBs",
             "99999999999T",
             "8é",
         ] {

@@ -119,7 +119,7 @@ fn read(system: &System, file: &str) -> Result<RuleList> {
     read.map_err(|e| cannot_read(file, &e))?;
     RuleList::parse(&text).map_err(|reason| {
         Failure::new(Exit::Usage, format!("{file} {reason}"))
-            .advise("correct the line; Documentation/exports.md describes rules")
+            .advise("correct the line; rnbd-exports(5) describes rules")
     })
 }
 
