@@ -81,7 +81,7 @@ pub(crate) enum Command {
     Resize {
         /// Such as rnbd0, /dev/rnbd0 or /dev/ram0@session
         device: String,
-        /// With a unit: s (sectors of 512 bytes), K, M, G or T
+        /// With a unit: s (sectors of 512 bytes), K, M, G or T, or KiB to TiB
         size: String,
     },
     /// List mapped disks and exported devices
@@ -110,7 +110,9 @@ pub(crate) enum Command {
     Policy {
         /// Name of the session
         session: String,
-        /// round-robin, min-inflight or min-latency
+        /// round-robin (each path in turn: for equal paths), min-inflight (the path with the
+        /// fewest requests in flight: evens out unequal load) or min-latency (the path with the
+        /// fastest heartbeat: for paths of unequal length)
         policy: Option<String>,
     },
     /// Show or set the limits of a session
@@ -299,10 +301,11 @@ pub(crate) struct OnePath {
 pub(crate) struct Tune {
     /// Name of the session
     pub(crate) session: String,
-    /// Attempts to connect a lost path, 0 to 9999, or "unlimited"
+    /// Attempts to connect a lost path, 0 to 9999, or "unlimited" ("infinite")
     #[arg(long, value_name = "NUMBER", allow_hyphen_values = true)]
     pub(crate) max_reconnect_attempts: Option<String>,
-    /// Seconds that I/O waits for a path before it fails, or "off"
+    /// Seconds that I/O waits for a path before it fails, or "off" ("never"); with 0 it fails
+    /// as soon as no path is up
     #[arg(long, value_name = "SECONDS", allow_hyphen_values = true)]
     pub(crate) fast_io_fail_tmo: Option<String>,
 }

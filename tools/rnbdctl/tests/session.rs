@@ -87,7 +87,20 @@ fn servers_disconnect_paths() {
     assert_eq!(machine.content(&file), "1");
     machine
         .run(&["path", "disconnect", "s1", PATH])
+        .fails(3, &["s1 is one of the server", "--server"]);
+    for arguments in [&["tune", "s1"][..], &["policy", "s1"]] {
+        machine
+            .run(arguments)
+            .fails(3, &["s1 is one of the server", "on the client"]);
+    }
+    machine
+        .run(&["tune", "s2"])
         .fails(5, &["modprobe rnbd_client"]);
+    for device in ["ram0", "/dev/ram0", "ram0@s1"] {
+        machine
+            .run(&["latency", device])
+            .fails(3, &["this machine exports", "<device>@<session>"]);
+    }
 }
 
 #[test]
@@ -130,17 +143,37 @@ fn limits_are_shown_and_set() {
         machine.content(&format!("{SESSION}/fast_io_fail_tmo")),
         "off"
     );
-    machine.output(&["tune", "s1", "--max-reconnect-attempts", "unlimited"]);
-    assert_eq!(
-        machine.content(&format!("{SESSION}/max_reconnect_attempts")),
-        "-1"
-    );
+    for (option, value, file, written) in [
+        ("--fast-io-fail-tmo", "0", "fast_io_fail_tmo", "0"),
+        ("--fast-io-fail-tmo", "never", "fast_io_fail_tmo", "off"),
+        (
+            "--max-reconnect-attempts",
+            "7",
+            "max_reconnect_attempts",
+            "7",
+        ),
+        (
+            "--max-reconnect-attempts",
+            "infinite",
+            "max_reconnect_attempts",
+            "-1",
+        ),
+        (
+            "--max-reconnect-attempts",
+            "unlimited",
+            "max_reconnect_attempts",
+            "-1",
+        ),
+    ] {
+        machine.output(&["tune", "s1", option, value]);
+        assert_eq!(machine.content(&format!("{SESSION}/{file}")), written);
+    }
     for (option, value) in [
         ("--max-reconnect-attempts", "10000"),
         ("--max-reconnect-attempts", "-2"),
         ("--max-reconnect-attempts", "many"),
         ("--fast-io-fail-tmo", "-1"),
-        ("--fast-io-fail-tmo", "never"),
+        ("--fast-io-fail-tmo", "soon"),
     ] {
         machine
             .run(&["tune", "s1", option, value])

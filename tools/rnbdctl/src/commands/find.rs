@@ -45,7 +45,6 @@ pub(super) fn need_server(system: &System) -> Result<()> {
 /// Finds a mapped device by its name, its node, a link to its node, or as
 /// `<device path>@<session>`.
 pub(super) fn device(system: &System, text: &str) -> Result<Device> {
-    need_client(system)?;
     let mut devices = model::mapped(system);
     let name = text.strip_prefix("/dev/").unwrap_or(text);
     let found = devices
@@ -60,11 +59,27 @@ pub(super) fn device(system: &System, text: &str) -> Result<Device> {
 
     match found {
         Some(index) => Ok(devices.swap_remove(index)),
-        None => Err(
-            Failure::new(Exit::NotFound, format!("no mapped device is named {text}"))
-                .advise("`rnbdctl list` shows the mapped devices"),
-        ),
+        None => Err(not_mapped(system, text)),
     }
+}
+
+/// Says why no mapped device has this name.
+fn not_mapped(system: &System, text: &str) -> Failure {
+    let name = text.split_once('@').map_or(text, |(name, _)| name);
+    let exports = model::exported(system).into_iter();
+    let mut exports = exports.filter(|it| it.name == name || it.node == name);
+
+    if exports.next().is_some() {
+        return Failure::new(
+            Exit::NotFound,
+            format!("{name} is a device that this machine exports, not a mapped one"),
+        )
+        .advise("do this on the client; `rnbdctl latency` takes <device>@<session> here");
+    }
+    need_client(system).err().unwrap_or_else(|| {
+        Failure::new(Exit::NotFound, format!("no mapped device is named {text}"))
+            .advise("`rnbdctl list` shows the mapped devices")
+    })
 }
 
 fn is_mapping(device: &Device, text: &str) -> bool {
@@ -88,6 +103,22 @@ pub(super) fn session(system: &System, side: Option<Side>, name: &str) -> Result
         Failure::new(Exit::NotFound, format!("there is no session {name}"))
             .advise("`rnbdctl sessions` shows the sessions")
     })
+}
+
+/// Finds a session of the client by its name. One that the server of this machine has is named
+/// as such.
+pub(super) fn client_session(system: &System, name: &str) -> Result<Session> {
+    let found = session(system, Some(Side::Client), name);
+
+    if found.is_ok() || session(system, Some(Side::Server), name).is_err() {
+        need_client(system)?;
+        return found;
+    }
+    Err(Failure::new(
+        Exit::NotFound,
+        format!("session {name} is one of the server on this machine"),
+    )
+    .advise("do this on the client; `rnbdctl path disconnect --server` disconnects a path here"))
 }
 
 /// Finds a path of a session by its name or its destination.

@@ -30,8 +30,7 @@ use super::{
 pub(super) fn path(system: &System, action: &PathAction) -> Result<String> {
     match action {
         PathAction::Add { session, path } => {
-            find::need_client(system)?;
-            find::session(system, Some(Side::Client), session)?;
+            find::client_session(system, session)?;
             let full = map::full_path(path).map_err(|reason| Failure::new(Exit::Usage, reason))?;
             let file = format!("{}/{session}/add_path", Side::Client.directory());
             let what = format!("cannot add {full} to session {session}");
@@ -69,7 +68,7 @@ pub(super) fn path(system: &System, action: &PathAction) -> Result<String> {
 }
 
 fn of_client(system: &System, path: &OnePath, file: &str, verb: &str) -> Result<String> {
-    find::need_client(system)?;
+    find::client_session(system, &path.session)?;
     one(system, Side::Client, path, file, verb)
 }
 

@@ -36,8 +36,7 @@ pub(super) fn policy(
     policy: Option<&str>,
     json: bool,
 ) -> Result<String> {
-    find::need_client(system)?;
-    let found = find::session(system, Some(Side::Client), session)?;
+    let found = find::client_session(system, session)?;
     let Some(policy) = policy else {
         return if json {
             output::json([("sessions", &vec![found])])
@@ -57,8 +56,7 @@ pub(super) fn policy(
 
 /// Shows or sets the limits of a session.
 pub(super) fn tune(system: &System, options: &Tune, json: bool) -> Result<String> {
-    find::need_client(system)?;
-    let session = find::session(system, Some(Side::Client), &options.session)?;
+    let session = find::client_session(system, &options.session)?;
     let attempts = options
         .max_reconnect_attempts
         .as_deref()
@@ -96,7 +94,10 @@ pub(super) fn tune(system: &System, options: &Tune, json: bool) -> Result<String
 
 /// Returns what to write to `max_reconnect_attempts`.
 fn attempts(text: &str) -> Result<String> {
-    let number = if text == "unlimited" { "-1" } else { text };
+    let number = match text {
+        "unlimited" | "infinite" => "-1",
+        _ => text,
+    };
 
     match reconnect_backoff::parse_max_attempts(number.as_bytes()) {
         Ok(number) => Ok(number.to_string()),
@@ -109,12 +110,15 @@ fn attempts(text: &str) -> Result<String> {
 
 /// Returns what to write to `fast_io_fail_tmo`.
 fn seconds(text: &str) -> Result<String> {
+    if text == "never" {
+        return Ok("off".into());
+    }
     if text == "off" || text.parse::<u32>().is_ok() {
         return Ok(text.into());
     }
     Err(
         Failure::new(Exit::Usage, format!("'{text}' is no number of seconds"))
-            .advise("give a number of seconds, or off"),
+            .advise("give a number of seconds, or off (never)"),
     )
 }
 
