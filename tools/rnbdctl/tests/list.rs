@@ -169,6 +169,29 @@ fn shows_what_has_the_name() {
 }
 
 #[test]
+fn empty_lists_say_so() {
+    let machine = Machine::new();
+
+    machine.directory("/sys/class/rnbd-client");
+    machine.directory("/sys/class/rnbd-server");
+    for (command, said) in [
+        (
+            "list",
+            "no disk is mapped, and no exported device is open\n",
+        ),
+        ("sessions", "there is no session\n"),
+        ("paths", "there is no path\n"),
+        ("exports", "no client has a device open\n"),
+    ] {
+        let run = machine.run(&[command]);
+
+        assert_eq!((run.code(), run.text()), (0, String::new()));
+        assert_eq!(run.error(), said);
+        machine.json(&[command]);
+    }
+}
+
+#[test]
 fn no_driver_is_not_an_empty_list() {
     let machine = Machine::new();
 

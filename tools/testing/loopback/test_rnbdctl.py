@@ -19,7 +19,8 @@ def test_map_look_tune_unmap(loopback: Pair) -> None:
     loopback.load()
     program = Rnbdctl(loopback.initiator.guest)
     rust = loopback.initiator.guest.specification.drivers == "rust"
-    assert program.output("list") == ""
+    empty = program.run("list")
+    assert (empty.code, empty.stdout) == (0, "") and "no disk is mapped" in empty.stderr
     assert program.output(*MAP, "--wait", "/dev/ram0") == "/dev/rnbd0\n"
     listed = program.json("list")
     (mapped,), (exported,) = listed["devices"], listed["exports"]

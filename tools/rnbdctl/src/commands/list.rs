@@ -42,11 +42,14 @@ pub(super) fn list(system: &System, json: bool) -> Result<String> {
         "\n"
     };
 
-    Ok(format!("{mapped}{between}{exported}"))
+    Ok(output::or_nothing(
+        format!("{mapped}{between}{exported}"),
+        "no disk is mapped, and no exported device is open",
+    ))
 }
 
 /// Fails unless a driver is loaded. An empty list would look as if nothing was mapped.
-fn need_driver(system: &System) -> Result<()> {
+pub(super) fn need_driver(system: &System) -> Result<()> {
     if system.exists("/sys/class/rnbd-client") || system.exists("/sys/class/rnbd-server") {
         return Ok(());
     }
@@ -65,7 +68,10 @@ pub(super) fn sessions(system: &System, json: bool) -> Result<String> {
         return output::json([("sessions", &sessions)]);
     }
     need_driver(system)?;
-    Ok(session_table(&sessions))
+    Ok(output::or_nothing(
+        session_table(&sessions),
+        "there is no session",
+    ))
 }
 
 /// Lists paths, of one session or of all.
@@ -86,7 +92,7 @@ pub(super) fn paths(system: &System, session: Option<&str>, json: bool) -> Resul
         return output::json([("paths", &paths)]);
     }
     need_driver(system)?;
-    Ok(path_table(&paths))
+    Ok(output::or_nothing(path_table(&paths), "there is no path"))
 }
 
 /// Lists exported devices.
@@ -97,7 +103,10 @@ pub(super) fn exports(system: &System, json: bool) -> Result<String> {
         return output::json([("exports", &exports)]);
     }
     find::need_server(system)?;
-    Ok(export_table(&exports))
+    Ok(output::or_nothing(
+        export_table(&exports),
+        "no client has a device open",
+    ))
 }
 
 fn device_table(devices: &[Device], sessions: &[Session]) -> String {

@@ -13,8 +13,11 @@ use crate::{
         Device,
         Path, //
     },
+    output,
     system::System, //
 };
+
+use super::list;
 
 /// A family of metrics, and how to get a value of it.
 struct Family<T> {
@@ -138,6 +141,10 @@ const PATH: [Family<Path>; 10] = [
 
 /// Prints the metrics of all devices and paths.
 pub(super) fn metrics(system: &System) -> Result<String> {
+    // No error for a collector, which may run before the driver is loaded.
+    if let Err(failure) = list::need_driver(system) {
+        output::note(&failure.to_string());
+    }
     let devices = model::mapped(system);
     let sessions = model::sessions(system);
     let paths: Vec<Path> = sessions

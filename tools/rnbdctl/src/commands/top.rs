@@ -28,6 +28,8 @@ use crate::{
     system::System, //
 };
 
+use super::list;
+
 /// Shows the activity.
 pub(super) fn top(system: &System, options: &Top, json: bool) -> Result<String> {
     let times = if options.once { Some(1) } else { options.batch };
@@ -60,6 +62,9 @@ fn interactive(system: &System, options: &Top) -> io::Result<()> {
 
 /// Prints the activity so many times, or until the reader goes away.
 fn print(system: &System, options: &Top, times: Option<u64>, json: bool) -> Result<()> {
+    if !json {
+        list::need_driver(system)?;
+    }
     let start = Instant::now();
     let mut last = Sample::take(system, start.elapsed());
     let mut printed = 0;
