@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """The program rnbdctl, tested by cargo on trees of files that look like sysfs."""
 
+import re
+
 from rnbdbench import cargo
 from rnbdbench.settings import TREE
 
@@ -15,3 +17,10 @@ def test_commands_on_a_machine_of_files() -> None:
 def test_no_clippy_warning() -> None:
     """Nothing that clippy objects to, tests included."""
     cargo.run(CRATE, "clippy", "--locked", "--quiet", "--all-targets", "--", "-D", "warnings")
+
+
+def test_the_program_has_the_version_of_the_tree() -> None:
+    """`rnbdctl --version` says what the modules and packages say."""
+    source = (TREE / "rtrs/kernel_ext/version.rs").read_text()
+    version = re.search(r'^ +"([0-9.]+)"$', source, re.M)[1]
+    assert f'\nversion = "{version}"\n' in (CRATE / "Cargo.toml").read_text(), version
