@@ -34,10 +34,13 @@ fn shells_complete_commands() {
     let machine = Machine::new();
 
     for shell in ["bash", "zsh", "fish"] {
-        assert!(
-            machine.output(&["completion", shell]).contains("remap"),
-            "{shell}"
-        );
+        let script = machine.output(&["completion", shell]);
+
+        assert!(script.contains("remap"), "{shell}");
+        // The help hides these.
+        for hidden in ["limit-waiting", "--root"] {
+            assert!(!script.contains(hidden), "{shell}: {hidden}");
+        }
     }
     machine
         .run(&["completion", "dos"])

@@ -8,7 +8,11 @@ use std::{
     path::Path, //
 };
 
-use clap::CommandFactory;
+use clap::{
+    Command,
+    CommandFactory,
+    ValueHint, //
+};
 use clap_complete::Shell;
 
 use crate::{
@@ -24,8 +28,38 @@ use crate::{
 pub(super) fn completion(shell: Shell) -> Result<String> {
     let mut script = Vec::new();
 
-    clap_complete::generate(shell, &mut Cli::command(), "rnbdctl", &mut script);
+    clap_complete::generate(shell, &mut visible(), "rnbdctl", &mut script);
     Ok(String::from_utf8_lossy(&script).into_owned())
+}
+
+/// Returns the command line without what its help hides. What is no file of this machine does
+/// not complete as one.
+fn visible() -> Command {
+    let all = Cli::command();
+    let commands = all.get_subcommands().filter(|it| !it.is_hide_set());
+    let arguments = all.get_arguments().filter(|it| !it.is_hide_set());
+
+    without_files(
+        Command::new("rnbdctl")
+            .version(env!("CARGO_PKG_VERSION"))
+            .args(arguments.cloned())
+            .subcommands(commands.cloned()),
+    )
+}
+
+fn without_files(command: Command) -> Command {
+    command
+        .mut_args(|argument| {
+            let takes_value = argument.get_action().takes_values();
+            let is_file = argument.get_id() == "file";
+
+            if takes_value && !is_file && argument.get_value_hint() == ValueHint::Unknown {
+                argument.value_hint(ValueHint::Other)
+            } else {
+                argument
+            }
+        })
+        .mut_subcommands(without_files)
 }
 
 /// Man pages of files and units.
