@@ -16,7 +16,7 @@
 //!
 //! MD and device-mapper look at the write cache of a disk when they claim it, and pass on no
 //! flush if there was none. So if the disk is claimed when it gets a write cache, writes get FUA
-//! until it is not.
+//! until it is not, and the generation is named then only.
 //!
 //! Lock: `inner`, taken after the lock of [`crate::open_devices::OpenDevices`], or that under which
 //! disks are opened. Nothing is taken inside, and it is not held while the queue is frozen.
@@ -187,10 +187,10 @@ impl Follower {
     }
 
     /// Returns the generation of the description that the disk has, if it is the last one that
-    /// the server sent.
+    /// the server sent, and no flush is lost.
     pub(crate) fn applied(&self) -> Generation {
         let inner = self.inner.lock();
-        match inner.has == inner.wanted {
+        match inner.has == inner.wanted && !inner.loses_flushes() {
             true => inner.generation,
             false => Generation::NONE,
         }
