@@ -162,6 +162,14 @@ impl OpenDevices {
         Ok(())
     }
 
+    /// Marks `device` as closed, and has the server close it.
+    fn close(&self, device: &Device) {
+        if let Some(id) = device.set_closed() {
+            control_messages::close(&device.transport, id);
+        }
+        self.announcer.state_changed();
+    }
+
     /// Tells users that the server has opened `device` once more.
     fn announce_reopened(&self, device: &Device) {
         pr_info!("rnbd{}: reopened\n", device.number);
@@ -212,7 +220,7 @@ impl Events for OpenDevices {
         if !list.reopened {
             return Err(ENOTCONN);
         }
-        let (mut gone, mut ask_again) = (false, false);
+        let mut ask_again = false;
         // A closed device has no id to query.
         for device in list.devices.iter().filter(|device| device.is_mapped()) {
             match control_messages::query(device, list.features) {
@@ -237,31 +245,22 @@ impl Events for OpenDevices {
                         ask_again = true;
                         continue;
                     }
-                    gone = true;
-                    if let Some(id) = device.set_closed() {
-                        control_messages::close(&device.transport, id);
-                    }
+                    self.close(device);
                     list.absent.add_gone(device);
-                    self.announcer.state_changed();
+                    self.schedule_reopen(&list.absent);
                 }
                 Err(EMEDIUMTYPE) => {
                     pr_warn!(
                         "rnbd{}: the server's device has larger blocks now, I/O fails until it is unmapped and mapped\n",
                         device.number
                     );
-                    if let Some(id) = device.set_closed() {
-                        control_messages::close(&device.transport, id);
-                    }
-                    self.announcer.state_changed();
+                    self.close(device);
                 }
                 Err(err) => {
                     let number = device.number;
                     rtrs::pr_err_ratelimited!(u64::from(device.number) => "rnbd{number}: cannot update its size: {err:?}\n");
                 }
             }
-        }
-        if gone {
-            self.schedule_reopen(&list.absent);
         }
         // After the next heartbeat.
         match ask_again {

@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """The program rnbdctl, tested by cargo on trees of files that look like sysfs."""
 
-import re
-
 from rnbdbench import cargo
+from rnbdbench import settings
 from rnbdbench.settings import TREE
 
 CRATE = TREE / "tools/rnbdctl"
@@ -21,6 +20,5 @@ def test_no_clippy_warning() -> None:
 
 def test_the_program_has_the_version_of_the_tree() -> None:
     """`rnbdctl --version` says what the modules and packages say."""
-    source = (TREE / "rtrs/kernel_ext/version.rs").read_text()
-    version = re.search(r'^ +"([0-9.]+)"$', source, re.M)[1]
+    version = settings.version()
     assert f'\nversion = "{version}"\n' in (CRATE / "Cargo.toml").read_text(), version

@@ -7,7 +7,6 @@ from rnbdbench import fio
 from rnbdbench import keys
 from rnbdbench import network
 from rnbdbench import peer
-from rnbdbench.guest import Guest
 from rnbdbench.lab import Pair
 from rnbdbench.rnbd import Device
 
@@ -20,10 +19,6 @@ PATH_6 = f"{network.INITIATOR.path(6)}@{network.TARGET.path(6)}"
 FEW_BUFFERS = {"sess_queue_depth": 16}
 
 DEPTH = 12
-
-
-def _log_since(guest: Guest, mark: int) -> str:
-    return guest.printed_since(mark)
 
 
 def _read(device: Device) -> int:
@@ -49,7 +44,7 @@ def test_a_disk_is_mapped_with_a_key(bench: Pair) -> None:
     assert bench.initiator.transport().read("key") == "web"
     assert bench.target.transport().read("key") == "web"
     fio.verify(guest, device.node)
-    assert keys.WEB not in _log_since(guest, mark)
+    assert keys.WEB not in guest.printed_since(mark)
     # Without the option the session is used as it is.
     second = bench.initiator.map("/dev/ram1", path="")
     assert bench.initiator.request(
@@ -75,12 +70,12 @@ def test_a_key_that_the_machine_does_not_have(bench: Pair) -> None:
     line = f"sessname=bench path={PATH} device_path=/dev/ram0 key=late"
     mark = guest.console.mark()
     assert bench.initiator.request(line) == "ENOKEY"
-    assert "no valid key rnbd:late in the keyring .rnbd" in _log_since(guest, mark)
+    assert "no valid key rnbd:late in the keyring .rnbd" in guest.printed_since(mark)
     assert bench.initiator.transports() == []
     keys.add(guest, late="00" * 15)
     mark = guest.console.mark()
     assert bench.initiator.request(line) == "EKEYREJECTED"
-    assert "key rnbd:late has 15 bytes, not 16 to 64" in _log_since(guest, mark)
+    assert "key rnbd:late has 15 bytes, not 16 to 64" in guest.printed_since(mark)
     keys.add(guest, late=keys.OTHER)
     assert bench.initiator.request(line) is None
     assert bench.initiator.find("/dev/ram0").unmap() is None
@@ -104,7 +99,7 @@ def test_each_path_and_each_reconnect_proves_the_key(bench: Pair) -> None:
     mark = guest.console.mark()
     first = session.paths()[0]
     assert first.reconnect() == "ENOKEY"
-    assert "no valid key rnbd:web" in _log_since(guest, mark)
+    assert "no valid key rnbd:web" in guest.printed_since(mark)
     assert _read(device) == 0, "the other path stays"
     keys.add(guest, web=keys.WEB)
     first.wait_for("connected", 60)
@@ -127,7 +122,7 @@ def test_rules_with_a_key_admit_its_holders_only(bench: Pair) -> None:
         error = bench.initiator.request(line)
         if error is None:
             assert bench.initiator.find(f"/dev/{disk}", session).unmap() is None
-        return error, _log_since(guest, mark)
+        return error, guest.printed_since(mark)
 
     assert request("web", "ram0", "key=web")[0] is None
     assert request("mine", "ram1", "key=other access_mode=ro")[0] is None
@@ -219,7 +214,7 @@ def test_a_rogue_server_proves_nothing(loopback: Pair) -> None:
             )
             if came is None:
                 assert loopback.initiator.find(name, name).unmap("force") is None
-            found[name] = came, _log_since(guest, mark)
+            found[name] = came, guest.printed_since(mark)
     wrong = peer.differences(expected, found)
     assert not wrong, wrong
     assert loopback.initiator.transports() == []

@@ -32,15 +32,6 @@ def _is_durable(arrived: list[blktrace.Arrival]) -> bool:
     return bool(writes) and all(durable)
 
 
-def _wait_for_heartbeats(bench: Pair) -> None:
-    (path,) = bench.initiator.transport().paths()
-    for _ in range(3):
-        before = path.latency()
-        bench.initiator.guest.wait_until(
-            lambda before=before: path.latency() != before, "a heartbeat", 30
-        )
-
-
 @pytest.mark.parametrize("fua", [1, 0], ids=["fua", "no-fua"])
 def test_fsync_is_kept_before_and_after_the_disk_has_the_cache(loopback: Pair, fua: int) -> None:
     """At first the server makes each write durable; then the disk flushes, and users are told."""
@@ -95,7 +86,8 @@ def test_flushes_that_device_mapper_drops_are_made_up_for(loopback: Pair) -> Non
         lambda: device.read("queue/write_cache") == "write back", "the cache", FOLLOWED
     )
     # Until the server knows that the disk has the cache, it makes writes durable by itself.
-    _wait_for_heartbeats(loopback)
+    (path,) = loopback.initiator.transport().paths()
+    path.wait_for_heartbeats(3)
     with blktrace.arrivals(guest, disk, blktrace.REQUESTS) as arrived:
         _write(guest, linear)
         guest.run(disks.on_pages("blkdiscard --force --zeroout", linear, 2, 3))
@@ -103,7 +95,7 @@ def test_flushes_that_device_mapper_drops_are_made_up_for(loopback: Pair) -> Non
 
     guest.run("dmsetup remove bench")
     _write(guest, device.node)
-    _wait_for_heartbeats(loopback)
+    path.wait_for_heartbeats(3)
     with blktrace.arrivals(guest, disk, blktrace.REQUESTS) as arrived:
         _write(guest, device.node)
     assert [(each.operation, each.fua) for each in arrived] == [("write", False), ("flush", False)]

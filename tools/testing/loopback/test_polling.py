@@ -75,9 +75,7 @@ def test_a_polled_connection_may_be_idle(loopback: Pair) -> None:
     fio.read_blocks(guest, device.node, 200, polled=True)
     mark, connected = guest.console.mark(), path.reconnects()
     # A path is given up at the eighth heartbeat at last.
-    for _ in range(10):
-        before = path.latency()
-        guest.wait_until(lambda before=before: path.latency() != before, "a heartbeat", 30)
+    path.wait_for_heartbeats(10)
     # The last one; those of the control connection may be under way whenever that is looked at.
     polled = int(guest.output("nproc")) + 1
     assert f"connection {polled} made no progress" not in guest.printed_since(mark)

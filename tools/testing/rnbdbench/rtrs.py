@@ -109,6 +109,14 @@ class TransportPath:
         assert unit == "ns"
         return int(number)
 
+    def wait_for_heartbeats(self, count: int) -> None:
+        """Waits until so many heartbeats got a response, by their round-trip times."""
+        for _ in range(count):
+            before = self.latency()
+            self.guest.wait_until(
+                lambda before=before: self.latency() != before, "a heartbeat", 30
+            )
+
     def counters(self) -> Counters:
         """Reads the counters of the path."""
         return Counters(*map(int, self.read("stats/rdma").split()))

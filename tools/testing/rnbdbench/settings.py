@@ -24,6 +24,14 @@ FUZZ_SECONDS = float(os.environ.get("RNBD_FUZZ_SECONDS", "30"))
 SEED = os.environ.get("RNBD_SEED", "1")
 """Where the fuzzers begin: a seed, or `<seed>:<session>`."""
 
+
+def version() -> str:
+    """Returns the version of the tree, which the modules have."""
+    source = (TREE / "rtrs/kernel_ext/version.rs").read_text(encoding="utf-8")
+    (found,) = re.findall(r'^ +"([0-9.]+)"$', source, re.M)
+    return found
+
+
 OWN = ("stock", "sanitize")
 """The kernels that most tests run on: the one that was asked for, and a build of its source."""
 

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from rnbdbench import settings
 from rnbdbench.settings import TREE
 
 SOURCES = ("Kbuild", "Kconfig", "proto", "rtrs", "rnbd-client", "rnbd-server")
@@ -95,8 +96,7 @@ def test_modules_build_without_warnings(build: Build) -> None:
 @STOCK
 def test_modules_have_the_version_of_the_tree(build: Build) -> None:
     build.make("modules")
-    source = (TREE / "rtrs/kernel_ext/version.rs").read_text()
-    version = re.search(r'^ +"([0-9.]+)"$', source, re.M)[1]
+    version = settings.version()
     assert re.search(rf"^{re.escape(version)}$", (TREE / "NEWS").read_text(), re.M)
     for name in MODULES:
         # Each text of the section .modinfo ends with a zero.
