@@ -7,6 +7,8 @@ use std::{
     time::Duration, //
 };
 
+use crate::complete;
+
 use clap::{
     Args,
     Parser,
@@ -74,12 +76,14 @@ pub(crate) enum Command {
     Unmap(Unmap),
     /// Open a device on the server again after the server has closed it
     Remap {
-        /// Such as rnbd0, /dev/rnbd0 or /dev/ram0@session
+        /// Such as rnbd0, /dev/rnbd0, /dev/ram0@session or a name of rnbdtab
+        #[arg(add = complete::devices())]
         device: String,
     },
     /// Set the size of a disk, for servers that do not report a change
     Resize {
-        /// Such as rnbd0, /dev/rnbd0 or /dev/ram0@session
+        /// Such as rnbd0, /dev/rnbd0, /dev/ram0@session or a name of rnbdtab
+        #[arg(add = complete::devices())]
         device: String,
         /// With a unit: s (sectors of 512 bytes), K, M, G or T, or KiB to TiB
         size: String,
@@ -90,6 +94,7 @@ pub(crate) enum Command {
     /// Show all about a disk, a session or an exported device
     Show {
         /// Its name
+        #[arg(add = complete::names())]
         name: String,
     },
     /// List sessions
@@ -97,6 +102,7 @@ pub(crate) enum Command {
     /// List paths of sessions
     Paths {
         /// Only of this session
+        #[arg(add = complete::any_sessions())]
         session: Option<String>,
     },
     /// List the devices that clients of this server have open
@@ -109,10 +115,12 @@ pub(crate) enum Command {
     /// Show or set how a session chooses the path of each request
     Policy {
         /// Name of the session
+        #[arg(add = complete::client_sessions())]
         session: String,
         /// round-robin (each path in turn: for equal paths), min-inflight (the path with the
         /// fewest requests in flight: evens out unequal load) or min-latency (the path with the
         /// fastest heartbeat: for paths of unequal length)
+        #[arg(add = complete::policies())]
         policy: Option<String>,
     },
     /// Show or set the limits of a session
@@ -179,7 +187,7 @@ pub(crate) struct Map {
     /// dev_search_path, below that
     pub(crate) device_path: String,
     /// A name of your choice for what this machine has of one server; the server shows it, too
-    #[arg(short, long)]
+    #[arg(short, long, add = complete::client_sessions())]
     pub(crate) session: String,
     /// Address of the server, up to six: [<source>@]<address>; needed for a new session
     #[arg(short, long = "path")]
@@ -188,7 +196,7 @@ pub(crate) struct Map {
     #[arg(long)]
     pub(crate) port: Option<u16>,
     /// Name of a key that this machine and the server must prove, see `rnbdctl key`
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", add = complete::key_names())]
     pub(crate) key: Option<String>,
     #[command(flatten)]
     pub(crate) access: Access,
@@ -209,7 +217,7 @@ pub(crate) struct Map {
 /// Whether to wait for device nodes.
 #[derive(Args, Clone, Copy, Debug)]
 pub(crate) struct Node {
-    /// Wait until the device node exists, 30 seconds at most if no number is given
+    /// Wait until the device node exists, 30 seconds at most, or as many as in --wait=60
     #[arg(
         long,
         value_name = "SECONDS",
@@ -246,8 +254,12 @@ pub(crate) struct Access {
 /// Options of `unmap`.
 #[derive(Args, Debug)]
 pub(crate) struct Unmap {
-    /// Such as rnbd0, /dev/rnbd0 or /dev/ram0@session
-    #[arg(required_unless_present = "all", conflicts_with = "all")]
+    /// Such as rnbd0, /dev/rnbd0, /dev/ram0@session or a name of rnbdtab
+    #[arg(
+        required_unless_present = "all",
+        conflicts_with = "all",
+        add = complete::devices()
+    )]
     pub(crate) devices: Vec<String>,
     /// All mapped devices
     #[arg(long)]
@@ -262,6 +274,7 @@ pub(crate) enum PathAction {
     /// Connect another path of a session
     Add {
         /// Name of the session
+        #[arg(add = complete::client_sessions())]
         session: String,
         /// [<source>@]<address>
         path: String,
@@ -291,8 +304,10 @@ pub(crate) enum PathAction {
 #[derive(Args, Debug)]
 pub(crate) struct OnePath {
     /// Name of the session
+    #[arg(add = complete::any_sessions())]
     pub(crate) session: String,
     /// Name of the path, or the address of the server in it
+    #[arg(add = complete::paths())]
     pub(crate) path: String,
 }
 
@@ -300,6 +315,7 @@ pub(crate) struct OnePath {
 #[derive(Args, Debug)]
 pub(crate) struct Tune {
     /// Name of the session
+    #[arg(add = complete::client_sessions())]
     pub(crate) session: String,
     /// Attempts to connect a lost path, 0 to 9999, or "unlimited" ("infinite")
     #[arg(long, value_name = "NUMBER", allow_hyphen_values = true)]
@@ -335,13 +351,13 @@ pub(crate) struct CheckRules {
     #[arg(default_value = EXPORTS)]
     pub(crate) file: String,
     /// Say what a client with this session may open
-    #[arg(long, requires = "from")]
+    #[arg(long, requires = "from", add = complete::any_sessions())]
     pub(crate) session: Option<String>,
     /// The address of that client
     #[arg(long, value_name = "ADDRESS", requires = "session")]
     pub(crate) from: Option<String>,
     /// The key that it has proven
-    #[arg(long, value_name = "NAME", requires = "session")]
+    #[arg(long, value_name = "NAME", requires = "session", add = complete::key_names())]
     pub(crate) key: Option<String>,
 }
 
@@ -361,6 +377,7 @@ pub(crate) enum KeyAction {
     /// `map`, `attach` and `rules load` load a key that the kernel does not have by themselves.
     Load {
         /// Names of keys; without any, all keys that have a file
+        #[arg(add = complete::key_names())]
         names: Vec<String>,
     },
     /// List keys: those that have a file, and those that the kernel has
@@ -368,7 +385,7 @@ pub(crate) enum KeyAction {
     /// Remove keys from the kernel, but not their files. Paths that are up stay up
     Unload {
         /// Names of keys
-        #[arg(required = true)]
+        #[arg(required = true, add = complete::key_names())]
         names: Vec<String>,
     },
 }
@@ -377,7 +394,11 @@ pub(crate) enum KeyAction {
 #[derive(Args, Debug)]
 pub(crate) struct Attach {
     /// Names in the first column of the table
-    #[arg(required_unless_present = "all", conflicts_with = "all")]
+    #[arg(
+        required_unless_present = "all",
+        conflicts_with = "all",
+        add = complete::table()
+    )]
     pub(crate) names: Vec<String>,
     /// All devices but those with the option noauto
     #[arg(long)]
@@ -390,7 +411,11 @@ pub(crate) struct Attach {
 #[derive(Args, Debug)]
 pub(crate) struct Detach {
     /// Names in the first column of the table
-    #[arg(required_unless_present = "all", conflicts_with = "all")]
+    #[arg(
+        required_unless_present = "all",
+        conflicts_with = "all",
+        add = complete::table()
+    )]
     pub(crate) names: Vec<String>,
     /// All devices but those with the option noauto
     #[arg(long)]
@@ -403,6 +428,7 @@ pub(crate) struct Detach {
 #[derive(Args, Debug)]
 pub(crate) struct Save {
     /// Such as rnbd0, /dev/rnbd0 or /dev/ram0@session
+    #[arg(add = complete::devices())]
     pub(crate) device: String,
     /// What to call it: the disk is /dev/disk/by-rnbd/<NAME> from then on
     pub(crate) name: String,
@@ -415,6 +441,7 @@ pub(crate) struct Save {
 #[derive(Args, Debug)]
 pub(crate) struct Latency {
     /// A mapped device, or an exported one as <device>@<session>
+    #[arg(add = complete::counted_devices())]
     pub(crate) device: String,
     /// Start counting from zero, or stop counting
     pub(crate) switch: Option<Switch>,

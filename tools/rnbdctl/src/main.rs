@@ -11,6 +11,7 @@
 //! - [`rdma`], [`mtu`]: RDMA ports, and whether long packets arrive at another machine.
 //! - [`rates`]: what two samples of counters differ by.
 //! - [`commands`]: what each command does.
+//! - [`complete`]: names that a shell completes.
 //! - [`rnbdtab`], [`exports`]: files that administrators write.
 //! - [`signing`]: whether the kernel trusts the modules' signatures.
 //! - [`udev`]: properties of devices, for links.
@@ -19,6 +20,7 @@
 
 mod cli;
 mod commands;
+mod complete;
 mod explain;
 mod exports;
 mod failure;
@@ -45,6 +47,7 @@ use std::{
 use clap::Parser;
 
 fn main() -> ExitCode {
+    complete::answer_shell();
     let cli = cli::Cli::parse();
     let system = system::System::new(&cli.root);
 

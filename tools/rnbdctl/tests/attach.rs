@@ -4,6 +4,8 @@
 
 mod machine;
 
+use std::os::unix::fs::symlink;
+
 use machine::Machine;
 
 const RNBDTAB: &str = "/etc/rnbd/rnbdtab";
@@ -28,6 +30,29 @@ fn attaching_what_is_attached_only_sets_it() {
         machine.content("/sys/class/rtrs-client/s1/fast_io_fail_tmo"),
         "9"
     );
+}
+
+#[test]
+fn waiting_for_a_device_waits_for_its_link() {
+    let machine = Machine::client();
+    let uevent = "/sys/block/rnbd0/uevent";
+
+    machine.file(RNBDTAB, "data s1 10.0.0.2 /dev/ram0\n");
+    machine.file(uevent, "");
+    machine.file("/dev/rnbd0", "");
+    let attach = || machine.run(&["attach", "--wait=0", "data"]);
+
+    // Without udev nobody makes links. A plain file is no node of a device.
+    attach().fails(4, &["/dev/rnbd0 does not exist"]);
+    assert_eq!(machine.content(uevent), "");
+
+    machine.file("/run/udev/control", "");
+    attach().fails(4, &["by-rnbd/data does not lead to /dev/rnbd0", "doctor"]);
+    assert_eq!(machine.content(uevent), "change");
+
+    machine.directory("/dev/disk/by-rnbd");
+    symlink("../../rnbd0", machine.path("/dev/disk/by-rnbd/data")).expect("a link");
+    attach().fails(4, &["/dev/rnbd0 does not exist"]);
 }
 
 #[test]

@@ -235,6 +235,10 @@ fn doctor_names_what_is_wrong() {
         &|it| it.file("/etc/rnbd/rnbdtab", "a b\n"),
         &["line 1", "rnbdtab"],
     );
+    wrong(
+        &|it| it.file("/etc/rnbd/rnbdtab", "a s1 - /dev/a\nb s2 target /dev/b\n"),
+        &["b: path 'target' is no IP address", "rnbdtab"],
+    );
     let machine = healthy();
     machine.client_path("s1", "ip:10.0.1.1@ip:10.0.1.2", "disconnected");
     machine.remove("/usr/lib/udev/rules.d/60-rnbd.rules");

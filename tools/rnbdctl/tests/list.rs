@@ -43,8 +43,8 @@ fn json_of_a_client() {
         "polled": 7,
     });
     let session = json!({
-        "side": "client", "name": "s1", "devices": ["rnbd0"], "key": "(none)", "policy": "min-inflight",
-        "max_reconnect_attempts": -1, "fast_io_fail_tmo": "120", "pinned_memory": null,
+        "side": "client", "name": "s1", "devices": ["rnbd0"], "key": null, "policy": "min-inflight",
+        "max_reconnect_attempts": -1, "fast_io_fail_tmo": 120, "pinned_memory": null,
         "paths": [path],
     });
     let device = json!({
@@ -189,6 +189,13 @@ fn empty_lists_say_so() {
         assert_eq!(run.error(), said);
         machine.json(&[command]);
     }
+    let keys = machine.run(&["key", "list"]);
+
+    assert_eq!(keys.code(), 0);
+    assert_eq!(
+        keys.error(),
+        "there is no key; `rnbdctl key new` makes one\n"
+    );
 }
 
 #[test]

@@ -119,11 +119,16 @@ fn unmap_by_any_name() {
     machine.directory("/dev/disk/by-rnbd");
     machine.file("/dev/rnbd0", "");
     symlink("../../rnbd0", machine.path("/dev/disk/by-rnbd/data")).expect("a link");
+    machine.file(
+        "/etc/rnbd/rnbdtab",
+        "data s1 - /dev/ram0\nspare s1 - /dev/b\n",
+    );
     for name in [
         "rnbd0",
         "/dev/rnbd0",
         "/dev/ram0@s1",
         "/dev/disk/by-rnbd/data",
+        "data",
     ] {
         machine.file(UNMAP_DEVICE, "");
         machine.output(&["unmap", name]);
@@ -131,6 +136,11 @@ fn unmap_by_any_name() {
     }
     machine.output(&["unmap", "--force", "rnbd0"]);
     assert_eq!(machine.content(UNMAP_DEVICE), "force");
+    for command in ["unmap", "show"] {
+        machine
+            .run(&[command, "spare"])
+            .fails(3, &["spare of /etc/rnbd/rnbdtab", "rnbdctl attach spare"]);
+    }
 }
 
 #[test]

@@ -3,10 +3,14 @@
 //! Attaching and detaching the devices of rnbdtab.
 
 use std::{
-    io,
     process::{
         Command,
         Stdio, //
+    },
+    thread,
+    time::{
+        Duration,
+        Instant, //
     }, //
 };
 
@@ -38,6 +42,9 @@ use super::{
     unmap, //
 };
 
+/// Exists while udev runs.
+const UDEV_SOCKET: &str = "/run/udev/control";
+
 impl Entry {
     fn request(&self) -> Request<'_> {
         Request {
@@ -53,6 +60,16 @@ impl Entry {
             polled: self.options.polled,
         }
     }
+}
+
+/// Returns the devices that the driver would not take as they are in the table, with the reason.
+pub(super) fn refused<'a>(system: &System, table: &'a Table) -> Vec<(&'a Entry, String)> {
+    let cpus = map::cpus(system);
+    let entries = table.entries.iter();
+
+    entries
+        .filter_map(|entry| Some((entry, entry.request().line(cpus).err()?)))
+        .collect()
 }
 
 /// Attaches devices, and prints the node of each. A device that is mapped stays as it is.
@@ -73,10 +90,36 @@ pub(super) fn attach(system: &System, options: &Attach) -> Result<String> {
             tune::set(system, &entry.session, file, value)?;
         }
         if let Some(seconds) = options.node.wait {
+            wait_for_link(system, entry, &name, seconds)?;
             map::wait_for_node(system, &node, seconds)?;
         }
         Ok(node + "\n")
     })
+}
+
+/// Waits until udev, if it runs, has made the link of the name to a device. udev does not know of
+/// a name that the table got after the device was mapped, until it is told to look again.
+fn wait_for_link(system: &System, entry: &Entry, name: &str, seconds: u64) -> Result<()> {
+    let link = format!("/dev/disk/by-rnbd/{}", entry.name);
+    let is_there = || system.resolve(&link).as_deref() == Some(name);
+    let end = Instant::now() + Duration::from_secs(seconds);
+
+    if !system.exists(UDEV_SOCKET) || is_there() {
+        return Ok(());
+    }
+    // If this fails, so does the wait below.
+    let _ = system.write(&format!("/sys/block/{name}/uevent"), "change");
+    while !is_there() {
+        if Instant::now() >= end {
+            return Err(Failure::new(
+                Exit::TryAgain,
+                format!("{link} does not lead to /dev/{name} after {seconds} s"),
+            )
+            .advise("`rnbdctl doctor` says whether udev has the rules"));
+        }
+        thread::sleep(map::POLL);
+    }
+    Ok(())
 }
 
 /// Detaches devices. One that is not mapped is detached already.
@@ -153,10 +196,10 @@ fn of_entry(mut failure: Failure, entry: &Entry) -> Failure {
 /// Returns the entries of these names, or all entries that are attached at boot with what is
 /// wrong with the other lines.
 fn select(system: &System, names: &[String], all: bool) -> Result<(Vec<Entry>, Option<Failure>)> {
-    let table = read(system)?;
+    let table = rnbdtab::read(system)?;
 
     if all {
-        let failure = failure(&table);
+        let failure = table.failure();
         let automatic = table.entries.into_iter();
         let automatic = automatic.filter(|entry| !entry.options.noauto);
 
@@ -165,7 +208,7 @@ fn select(system: &System, names: &[String], all: bool) -> Result<(Vec<Entry>, O
     let find = |name: &String| {
         table.find(name).cloned().ok_or_else(|| {
             // The device may be that of a wrong line.
-            failure(&table).unwrap_or_else(|| {
+            table.failure().unwrap_or_else(|| {
                 Failure::new(
                     Exit::NotFound,
                     format!("{} has no device {name}", rnbdtab::PATH),
@@ -176,29 +219,4 @@ fn select(system: &System, names: &[String], all: bool) -> Result<(Vec<Entry>, O
     };
 
     Ok((names.iter().map(find).collect::<Result<_>>()?, None))
-}
-
-/// Reads the table, which need not exist.
-pub(super) fn read(system: &System) -> Result<Table> {
-    match system.read(rnbdtab::PATH) {
-        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(Table::default()),
-        Err(e) => {
-            let message = format!("cannot read {}: {e}", rnbdtab::PATH);
-
-            Err(Failure::new(Exit::Failed, message))
-        }
-        Ok(text) => Ok(rnbdtab::parse(&text)),
-    }
-}
-
-/// Returns what is wrong with the table.
-pub(super) fn failure(table: &Table) -> Option<Failure> {
-    if table.wrong.is_empty() {
-        return None;
-    }
-    let message = format!("{} {}", rnbdtab::PATH, table.wrong.join("; "));
-
-    Some(
-        Failure::new(Exit::Usage, message).advise("correct it; the line does not count until then"),
-    )
 }

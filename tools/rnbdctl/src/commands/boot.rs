@@ -16,12 +16,13 @@ use crate::{
         Failure,
         Result, //
     },
-    rnbdtab::Entry,
+    rnbdtab::{
+        self,
+        Entry, //
+    },
     system::System,
     udev, //
 };
-
-use super::attach;
 
 /// The unit that all devices have in common, as packages install it.
 const TEMPLATE: &str = "/usr/lib/systemd/system/rnbd-attach@.service";
@@ -41,7 +42,7 @@ Type=exec
 /// Writes what has systemd start a unit for each device (systemd.generator(7)). A wrong line
 /// does not keep the other devices from being attached.
 pub(super) fn units(system: &System, directory: &Path) -> Result<String> {
-    let table = attach::read(system)?;
+    let table = rnbdtab::read(system)?;
 
     for entry in &table.entries {
         unit(directory, entry).map_err(|e| {
@@ -50,7 +51,7 @@ pub(super) fn units(system: &System, directory: &Path) -> Result<String> {
             Failure::new(Exit::Failed, message)
         })?;
     }
-    attach::failure(&table).map_or_else(|| Ok(String::new()), Err)
+    table.failure().map_or_else(|| Ok(String::new()), Err)
 }
 
 fn unit(directory: &Path, entry: &Entry) -> io::Result<()> {
@@ -85,7 +86,7 @@ pub(super) fn udev(system: &System, name: &str) -> Result<String> {
     let session = value("session")?;
     let device_path = value("mapping_path")?;
     // A device has its other names, whatever the table is like.
-    let table = attach::read(system).unwrap_or_default();
+    let table = rnbdtab::read(system).unwrap_or_default();
     let entry = table
         .entries
         .iter()

@@ -211,13 +211,16 @@ fn udev(system: &System, report: &mut Report) {
 fn table(system: &System, report: &mut Report) {
     let advice = format!("correct {}", rnbdtab::PATH);
 
-    match attach::read(system) {
+    match rnbdtab::read(system) {
         Ok(table) => {
             if !table.entries.is_empty() {
                 report.ok("rnbdtab", format!("{} devices", table.entries.len()));
             }
-            if let Some(failure) = attach::failure(&table) {
+            if let Some(failure) = table.failure() {
                 report.wrong("rnbdtab", failure.message, &advice);
+            }
+            for (entry, reason) in attach::refused(system, &table) {
+                report.wrong("rnbdtab", format!("{}: {reason}", entry.name), &advice);
             }
         }
         Err(failure) => report.wrong("rnbdtab", failure.message, &advice),
@@ -226,7 +229,7 @@ fn table(system: &System, report: &mut Report) {
 
 /// The keys that rnbdtab and the export rules name are there.
 fn keys(system: &System, report: &mut Report) {
-    let table = attach::read(system).unwrap_or_default();
+    let table = rnbdtab::read(system).unwrap_or_default();
     let rules = system.value(EXPORTS).unwrap_or_default();
     let entries = table.entries.into_iter();
     let mut names: Vec<String> = entries.filter_map(|entry| entry.options.key).collect();

@@ -17,6 +17,7 @@ use crate::{
         Session,
         Side, //
     },
+    rnbdtab,
     system::System, //
 };
 
@@ -42,10 +43,11 @@ pub(super) fn need_server(system: &System) -> Result<()> {
     )
 }
 
-/// Finds a mapped device by its name, its node, a link to its node, or as
+/// Finds a mapped device by its name, its node, a link to its node, its name in rnbdtab, or as
 /// `<device path>@<session>`.
 pub(super) fn device(system: &System, text: &str) -> Result<Device> {
     let mut devices = model::mapped(system);
+    let table = rnbdtab::read(system).unwrap_or_default();
     let name = text.strip_prefix("/dev/").unwrap_or(text);
     let found = devices
         .iter()
@@ -55,12 +57,25 @@ pub(super) fn device(system: &System, text: &str) -> Result<Device> {
             let target = system.resolve(text).filter(|_| text.starts_with('/'))?;
 
             devices.iter().position(|device| device.name == target)
+        })
+        .or_else(|| {
+            let entry = table.find(text)?;
+            let mapping = format!("{}@{}", entry.device_path, entry.session);
+
+            devices
+                .iter()
+                .position(|device| is_mapping(device, &mapping))
         });
 
     match found {
         Some(index) => Ok(devices.swap_remove(index)),
         None => Err(not_mapped(system, text)),
     }
+}
+
+/// Returns whether rnbdtab has a device of this name.
+pub(super) fn in_table(system: &System, name: &str) -> bool {
+    rnbdtab::read(system).is_ok_and(|table| table.find(name).is_some())
 }
 
 /// Says why no mapped device has this name.
@@ -75,6 +90,13 @@ fn not_mapped(system: &System, text: &str) -> Failure {
             format!("{name} is a device that this machine exports, not a mapped one"),
         )
         .advise("do this on the client; `rnbdctl latency` takes <device>@<session> here");
+    }
+    if in_table(system, text) {
+        return Failure::new(
+            Exit::NotFound,
+            format!("{text} of {} is not mapped", rnbdtab::PATH),
+        )
+        .advise(format!("`rnbdctl attach {text}` maps it"));
     }
     need_client(system).err().unwrap_or_else(|| {
         Failure::new(Exit::NotFound, format!("no mapped device is named {text}"))

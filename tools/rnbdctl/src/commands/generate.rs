@@ -8,15 +8,15 @@ use std::{
     path::Path, //
 };
 
-use clap::{
-    Command,
-    CommandFactory,
-    ValueHint, //
+use clap::CommandFactory;
+use clap_complete::{
+    env::Shells,
+    Shell, //
 };
-use clap_complete::Shell;
 
 use crate::{
     cli::Cli,
+    complete,
     failure::{
         Exit,
         Failure,
@@ -24,43 +24,33 @@ use crate::{
     }, //
 };
 
-/// Prints a script that completes command lines.
+/// Prints a script that has a shell ask this program to complete its command lines.
 pub(super) fn completion(shell: Shell) -> Result<String> {
     let mut script = Vec::new();
+    let shells = Shells::builtins();
+    let written = shells.completer(&shell.to_string()).map(|completer| {
+        completer.write_registration(complete::VARIABLE, PROGRAM, PROGRAM, PROGRAM, &mut script)
+    });
 
-    clap_complete::generate(shell, &mut visible(), "rnbdctl", &mut script);
+    if !matches!(written, Some(Ok(()))) {
+        let message = format!("cannot make a script for {shell}");
+
+        return Err(Failure::new(Exit::Failed, message));
+    }
+    if shell == Shell::Zsh {
+        script.extend_from_slice(AUTOLOADED.as_bytes());
+    }
     Ok(String::from_utf8_lossy(&script).into_owned())
 }
 
-/// Returns the command line without what its help hides. What is no file of this machine does
-/// not complete as one.
-fn visible() -> Command {
-    let all = Cli::command();
-    let commands = all.get_subcommands().filter(|it| !it.is_hide_set());
-    let arguments = all.get_arguments().filter(|it| !it.is_hide_set());
+const PROGRAM: &str = "rnbdctl";
 
-    without_files(
-        Command::new("rnbdctl")
-            .version(env!("CARGO_PKG_VERSION"))
-            .args(arguments.cloned())
-            .subcommands(commands.cloned()),
-    )
-}
-
-fn without_files(command: Command) -> Command {
-    command
-        .mut_args(|argument| {
-            let takes_value = argument.get_action().takes_values();
-            let is_file = argument.get_id() == "file";
-
-            if takes_value && !is_file && argument.get_value_hint() == ValueHint::Unknown {
-                argument.value_hint(ValueHint::Other)
-            } else {
-                argument
-            }
-        })
-        .mut_subcommands(without_files)
-}
+/// For a zsh that reads the script at the first completion, which the script is to answer, too.
+const AUTOLOADED: &str = "\
+if [ \"$funcstack[1]\" = \"_rnbdctl\" ]; then
+    _clap_dynamic_completer_rnbdctl \"$@\"
+fi
+";
 
 /// Man pages of files and units.
 const PAGES: [(&str, &str); 4] = [

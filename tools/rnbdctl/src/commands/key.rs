@@ -102,5 +102,8 @@ fn list(system: &System, json: bool) -> Result<String> {
     for problem in keys.iter().filter_map(|key| key.problem.as_ref()) {
         text += &format!("warning: {problem}\n");
     }
-    Ok(text)
+    Ok(output::or_nothing(
+        text,
+        "there is no key; `rnbdctl key new` makes one",
+    ))
 }

@@ -169,7 +169,7 @@ fn session_table(sessions: &[Session]) -> String {
             session.devices.len().to_string(),
             cell(session.policy.clone()),
             cell(session.max_reconnect_attempts.map(attempts)),
-            cell(session.fast_io_fail_tmo.clone().map(seconds)),
+            cell(session.fast_io_fail_tmo.map(seconds)),
             cell(session.pinned_memory.map(output::bytes)),
         ]
     });
@@ -197,11 +197,11 @@ pub(super) fn attempts(limit: i32) -> String {
     }
 }
 
-/// Prints the content of `fast_io_fail_tmo`.
-pub(super) fn seconds(text: String) -> String {
-    match text.as_str() {
-        "off" => "never".into(),
-        _ => format!("{text} s"),
+/// Prints a limit of seconds.
+pub(super) fn seconds(limit: i64) -> String {
+    match limit {
+        -1 => "never".into(),
+        limit => format!("{limit} s"),
     }
 }
 

@@ -45,7 +45,7 @@ const MAP_DEVICE: &str = "/sys/class/rnbd-client/ctl/map_device";
 const NAME_IN_USE: &str = "the server has a session of this name with another machine";
 
 /// Time between two looks for a device node.
-const POLL: Duration = Duration::from_millis(50);
+pub(super) const POLL: Duration = Duration::from_millis(50);
 
 /// A device to map.
 #[derive(Clone, Copy, Debug)]

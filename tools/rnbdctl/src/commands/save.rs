@@ -27,16 +27,13 @@ use crate::{
     system::System, //
 };
 
-use super::{
-    attach,
-    find, //
-};
+use super::find;
 
 /// Adds a line for a mapped device to the table, and prints it.
 pub(super) fn save(system: &System, options: &Save) -> Result<String> {
     rnbdtab::check_name(&options.name).map_err(|reason| Failure::new(Exit::Usage, reason))?;
     let device = find::device(system, &options.device)?;
-    let table = attach::read(system)?;
+    let table = rnbdtab::read(system)?;
     let line = line(system, &device, options, &table)?;
 
     system.append(rnbdtab::PATH, &line).map_err(|e| {
@@ -74,7 +71,7 @@ fn line(system: &System, device: &Device, options: &Save, table: &Table) -> Resu
                 .and_then(|it| i32::try_from(it).ok())
                 .filter(|it| *it > 0),
             port: options.port,
-            key: session.key.clone().filter(|key| key != "(none)"),
+            key: session.key.clone(),
             settings: settings(system, &session),
             ..Options::default()
         },
@@ -115,7 +112,10 @@ fn settings(system: &System, session: &Session) -> Vec<(&'static str, String)> {
         (
             "fast_io_fail_tmo",
             "fast_io_fail_tmo",
-            session.fast_io_fail_tmo.clone(),
+            session.fast_io_fail_tmo.map(|seconds| match seconds {
+                -1 => "off".into(),
+                seconds => seconds.to_string(),
+            }),
         ),
         (
             "max_reconnect_attempts",

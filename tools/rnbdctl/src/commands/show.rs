@@ -25,13 +25,19 @@ use super::{
 
 /// Shows everything that has this name.
 pub(super) fn show(system: &System, name: &str, json: bool) -> Result<String> {
-    let devices: Vec<Device> = find::device(system, name).into_iter().collect();
+    let device = find::device(system, name);
     let mut sessions = model::sessions(system);
     let mut exports = model::exported(system);
 
     sessions.retain(|session| session.name == name);
     exports.retain(|export| export.name == name || export.node == name);
-    if devices.is_empty() && sessions.is_empty() && exports.is_empty() {
+    let nothing_else = sessions.is_empty() && exports.is_empty();
+    let devices: Vec<Device> = match device {
+        Err(failure) if nothing_else && find::in_table(system, name) => return Err(failure),
+        device => device.into_iter().collect(),
+    };
+
+    if devices.is_empty() && nothing_else {
         return Err(Failure::new(
             Exit::NotFound,
             format!("no device, session or exported device is named {name}"),
@@ -92,7 +98,7 @@ fn show_session(session: Session) -> String {
         ("session", Some(session.name)),
         ("side", Some(session.side.as_str().into())),
         ("devices", Some(session.devices.join(" "))),
-        ("key", session.key),
+        ("key", Some(session.key.unwrap_or_else(|| "(none)".into()))),
         ("policy", session.policy),
         (
             "reconnects",

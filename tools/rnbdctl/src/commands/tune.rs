@@ -133,7 +133,7 @@ pub(super) fn limit_waiting(system: &System, limit: u32) -> Result<String> {
             continue;
         };
 
-        if now.parse().is_ok_and(|seconds: u32| seconds <= limit) {
+        if (0..=i64::from(limit)).contains(&now) {
             continue;
         }
         let one = set(

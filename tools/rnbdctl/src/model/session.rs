@@ -24,14 +24,15 @@ pub(crate) struct Session {
     pub(crate) name: String,
     /// Names of its devices: mapped ones of a client, exported ones of a server.
     pub(crate) devices: Vec<String>,
-    /// Name of the key that both sides have proven, `(none)` without one; not with the C driver.
+    /// Name of the key that both sides have proven; none without one, as with the C driver.
     pub(crate) key: Option<String>,
     /// How paths are chosen; clients only.
     pub(crate) policy: Option<String>,
     /// Attempts to connect a lost path, -1 for no limit; clients only.
     pub(crate) max_reconnect_attempts: Option<i32>,
-    /// Seconds that I/O waits for a path, or `off`; clients only, and not with the C driver.
-    pub(crate) fast_io_fail_tmo: Option<String>,
+    /// Seconds that I/O waits for a path, -1 for no limit; clients only, and not with the C
+    /// driver.
+    pub(crate) fast_io_fail_tmo: Option<i64>,
     /// Bytes of memory that receive requests; servers only, and not with the C driver.
     pub(crate) pinned_memory: Option<u64>,
     /// Its paths.
@@ -79,10 +80,13 @@ fn read(system: &System, side: Side, name: String) -> Session {
     Session {
         side,
         devices: Vec::new(),
-        key: value("key"),
+        key: value("key").filter(|name| name != "(none)"),
         policy: value("mpath_policy").map(|text| stats::policy(&text)),
         max_reconnect_attempts: value("max_reconnect_attempts").and_then(|text| text.parse().ok()),
-        fast_io_fail_tmo: value("fast_io_fail_tmo"),
+        fast_io_fail_tmo: value("fast_io_fail_tmo").and_then(|text| match text.as_str() {
+            "off" => Some(-1),
+            seconds => seconds.parse().ok(),
+        }),
         pinned_memory: value("pinned_memory").and_then(|text| text.parse().ok()),
         paths: path::paths(system, side, &name),
         name,

@@ -8,7 +8,6 @@ use std::{
 };
 
 use crate::{
-    commands::attach,
     model::{
         self,
         Side, //
@@ -19,6 +18,7 @@ use crate::{
         self,
         Port, //
     },
+    rnbdtab,
     system::System, //
 };
 
@@ -97,7 +97,7 @@ fn describe(system: &System, port: &str) -> String {
 /// Long packets arrive at the other ends of sessions, and at the servers of the table. A session
 /// that cannot be connected is in the table only.
 pub(super) fn packets(system: &System, report: &mut Report) {
-    let table = attach::read(system).unwrap_or_default();
+    let table = rnbdtab::read(system).unwrap_or_default();
     let sessions = model::sessions(system).into_iter();
     let paths = sessions.flat_map(|session| session.paths);
     let known = paths.filter_map(|path| {
