@@ -188,7 +188,7 @@ impl Events for OpenDevices {
     }
 
     fn reconnected(self: Arc<Self>, session: &Arc<Session>) -> Result {
-        let mut guard = self.list.lock();
+        let mut guard = self.list.lock_killable()?;
         let list = &mut *guard;
         list.reopened = false;
         list.features = control_messages::exchange_versions(session)?;

@@ -50,7 +50,7 @@ impl ControlChannel {
         reply: &mut [u8],
         send: impl FnOnce(IoRequest) -> SubmitResult,
     ) -> Result<usize> {
-        let mut last = self.last.lock();
+        let mut last = self.last.lock_killable()?;
         if let Some(payload) = &*last {
             payload.wait_over(TIMEOUT)?;
         }

@@ -8,6 +8,8 @@
 mod background;
 mod lifecycle;
 
+use core::sync::atomic::AtomicU32;
+
 use kernel::{
     fmt,
     new_spinlock,
@@ -133,6 +135,8 @@ pub(super) struct Path {
     /// Held while the path is connected or taken down.
     #[pin]
     work: NoIoMutex<Reconnect>,
+    /// Tasks that have the session open the devices again.
+    reports: AtomicU32,
     /// Ends an attempt to connect, together with `attempt`.
     #[pin]
     interrupt: Interrupt,
@@ -175,6 +179,7 @@ impl Path {
                 stats: Stats::new()?,
                 endpoints: RcuBox::new(),
                 work <- new_noio_mutex!(Reconnect::new(), "rtrs_path_work"),
+                reports: AtomicU32::new(0),
                 interrupt <- Interrupt::new(),
                 attempt <- new_spinlock!(None, "rtrs_path_attempt"),
                 lost <- new_owned_work!(queue.clone(), "rtrs_path_lost"),

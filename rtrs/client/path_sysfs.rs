@@ -114,7 +114,8 @@ fn remove_path(path: ArcBorrow<'_, Path>, input: &[u8], ctx: &StoreCtx<'_>) -> R
     expect_one(input, &*path, "remove_path")?;
     // The call below removes the directory of this file.
     ctx.break_protection(path.owner().params().module())?;
-    let path = Arc::from(path);
+    let path: Arc<Path> = Arc::from(path);
+    path.begin_shut_down()?;
     path.owner().remove_path(&path);
     Ok(())
 }

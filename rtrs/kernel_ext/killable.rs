@@ -18,6 +18,8 @@ use kernel::{
 
 use pin_init::stack_pin_init;
 
+use crate::bindings;
+
 use super::completion::Completion;
 
 /// Interval between attempts to take a lock. The waits are those of users of sysfs files.
@@ -33,16 +35,26 @@ pub fn sleep(time: Delta) -> Result {
     never.wait_killable_timeout(time).map(drop)
 }
 
-/// Takes a lock whose holder may wait for a peer.
+/// Takes a lock whose holder may wait for a peer. A worker, which nobody can kill, waits in the
+/// queue of the lock.
 ///
 /// # Errors
 ///
 /// `ERESTARTSYS` when the task is being killed.
 pub fn lock<T>(mutex: &Mutex<T>) -> Result<Guard<'_, T, MutexBackend>> {
+    if is_worker() {
+        return Ok(mutex.lock());
+    }
     loop {
         if let Some(guard) = mutex.try_lock() {
             return Ok(guard);
         }
         sleep(INTERVAL)?;
     }
+}
+
+/// Returns whether the current task is one of the kernel.
+fn is_worker() -> bool {
+    // SAFETY: The current task is valid, and only the task itself changes its flags.
+    unsafe { (*bindings::get_current()).flags & bindings::PF_KTHREAD != 0 }
 }

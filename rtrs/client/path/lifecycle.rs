@@ -4,6 +4,8 @@
 //!
 //! All of this takes time, and happens under the mutex `work`, as I/O may be waiting for it.
 
+use core::sync::atomic::Ordering::Relaxed;
+
 use kernel::{
     prelude::*,
     sync::{
@@ -37,7 +39,10 @@ use crate::{
         }, //
         scoped_addr::ScopedAddr,
     },
-    kernel_ext::work,
+    kernel_ext::{
+        killable,
+        work, //
+    },
     pr_warn_ratelimited, //
 };
 
@@ -51,6 +56,9 @@ use super::{
 /// Further attempts while something that is about to go is in the way, and the delay before each.
 const RETRIES: u32 = 4;
 const RETRY_DELAY: Delta = Delta::from_millis(250);
+
+/// How often a task that removes a path looks whether others are done with it.
+const POLL_INTERVAL: Delta = Delta::from_millis(10);
 
 impl Path {
     /// Connects a new path.
@@ -208,7 +216,7 @@ impl Path {
                 return;
             }
         }
-        if self.owner.clone().path_reconnected(self) {
+        if self.report_reconnected() {
             // The server took the path and knows the devices: the next loss counts from 0.
             self.work.lock().reset_attempts();
         }
@@ -285,9 +293,10 @@ impl Path {
         }
     }
 
-    /// Connects the path at once, whatever it was waiting for; again if it is up.
+    /// Connects the path at once, whatever it was waiting for; again if it is up. Waits for
+    /// another task that connects it; killable.
     pub(in crate::client) fn reconnect(self: &Arc<Self>) -> Result {
-        let mut work = self.work.lock();
+        let mut work = self.work.lock_killable()?;
         self.change_state(ClientState::Reconnecting)
             .or_else(|now| match now {
                 ClientState::Reconnecting => Ok(now),
@@ -297,10 +306,20 @@ impl Path {
         self.take_down(PathAvailability::Connecting);
         self.connect_again(&mut work)?;
         drop(work);
-        match self.owner.clone().path_reconnected(self) {
+        match self.report_reconnected() {
             true => Ok(()),
             false => Err(ECONNRESET),
         }
+    }
+
+    /// Tells the session that the path is up again; see [`PathOwner::path_reconnected`].
+    ///
+    /// [`PathOwner::path_reconnected`]: super::PathOwner::path_reconnected
+    fn report_reconnected(self: &Arc<Self>) -> bool {
+        self.reports.fetch_add(1, Relaxed);
+        let reopened = self.owner.clone().path_reconnected(self);
+        self.reports.fetch_sub(1, Relaxed);
+        reopened
     }
 
     /// Makes one attempt in state `Reconnecting`.
@@ -316,14 +335,33 @@ impl Path {
         result
     }
 
-    /// Ends the path: after this none of its work items runs or can be scheduled. Idempotent;
-    /// waits for another task that does it.
-    pub(in crate::client) fn shut_down(self: &Arc<Self>) {
+    /// Makes the path one that is never connected again.
+    fn kill(self: &Arc<Self>) {
         // `reconnect` may come in between.
         while self.state.get() != ClientState::Dead {
             self.close(PathAvailability::Down);
             let _ = self.change_state(ClientState::Dead);
         }
+    }
+
+    /// Prepares [`Path::shut_down`]: after this neither that nor the removal of the directory
+    /// waits for a task that waits for the server to open devices.
+    ///
+    /// # Errors
+    ///
+    /// `ERESTARTSYS` when the task is being killed. The path is down, and can be shut down later.
+    pub(in crate::client) fn begin_shut_down(self: &Arc<Self>) -> Result {
+        self.kill();
+        while self.reports.load(Relaxed) > 0 {
+            killable::sleep(POLL_INTERVAL)?;
+        }
+        Ok(())
+    }
+
+    /// Ends the path: after this none of its work items runs or can be scheduled. Idempotent;
+    /// waits for another task that does it.
+    pub(in crate::client) fn shut_down(self: &Arc<Self>) {
+        self.kill();
         self.set_availability(PathAvailability::Down);
         work::stop_sync::<_, LOST>(self);
         work::stop_sync::<_, CONNECT>(self);

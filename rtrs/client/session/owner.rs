@@ -130,24 +130,24 @@ impl Session {
     }
 
     /// Has the devices opened again, if the server forgot them, as `path` is up. Returns false
-    /// if that failed, and the link of the path is given up.
+    /// if that failed, or the task is being killed; the link of the path is given up.
     fn reopen_devices(self: &Arc<Self>, path: &Path) -> bool {
-        let _reopening = self.reopening.lock();
-        let Some(epoch) = self.requeue_list.reopen_due() else {
-            return true;
-        };
-        match self.events.clone().reconnected(self) {
-            Ok(()) => {
-                self.mark_reopened(epoch);
-                self.kick_requeue_list();
-                true
-            }
-            Err(e) => {
-                pr_err!("{path}: opening the devices again failed: {e:?}\n");
-                path.fail_link("devices are not open");
-                false
-            }
+        let result = self.try_reopen_devices();
+        if let Err(e) = result {
+            pr_err!("{path}: opening the devices again failed: {e:?}\n");
+            path.fail_link("devices are not open");
         }
+        result.is_ok()
+    }
+
+    fn try_reopen_devices(self: &Arc<Self>) -> Result {
+        let _reopening = self.reopening.lock_killable()?;
+        if let Some(epoch) = self.requeue_list.reopen_due() {
+            self.events.clone().reconnected(self)?;
+            self.mark_reopened(epoch);
+            self.kick_requeue_list();
+        }
+        Ok(())
     }
 }
 

@@ -18,6 +18,8 @@ from rnbdbench.stalling import wait_for_kernel
 ELSEWHERE = "10.50.100.99"
 """An address that the guest has at times. Without it, packets to it are lost."""
 
+PATHS = [f"{network.INITIATOR.path(ip)}@{network.TARGET.path(ip)}" for ip in (4, 6)]
+
 AT_ONCE = 10.0
 """Seconds for what does not wait for a server, which would take 30."""
 
@@ -86,6 +88,50 @@ def test_a_writer_of_reconnect(loopback: Pair) -> None:
     writer = _begin_write(guest, f"{path.folder}/reconnect", "1", "rtrs")
     _kill(guest, writer)
     _reconnects(guest, device, path)
+
+
+def test_a_writer_of_reconnect_behind_another(loopback: Pair) -> None:
+    """It waits for the attempt of the first one, for as long as that waits for the server."""
+    guest = loopback.initiator.guest
+    device, path = _map_elsewhere(loopback)
+    first = _begin_write(guest, f"{path.folder}/reconnect", "1", "rtrs")
+    second = _begin_write(guest, f"{path.folder}/reconnect", "1", "rtrs")
+    _kill(guest, second)
+    _kill(guest, first)
+    _reconnects(guest, device, path)
+
+
+def test_writers_that_wait_for_devices_to_be_opened(loopback: Pair) -> None:
+    """By a path that came back first: `reconnect` of the next one, and `remove_path` of that."""
+    guest = loopback.initiator.guest
+    below = StallingDisk.make(guest, loopback.target.ram_disk(16))
+    stalling = below.with_partitions()
+    device = loopback.map(stalling, paths=PATHS)
+    session = loopback.initiator.transport()
+    first, second = session.paths()
+    for path in (first, second):
+        assert path.disconnect() is None
+    guest.wait_until(lambda: loopback.target.transports() == [], "the target to close the session")
+
+    partitions = below.keep_from_being_opened(stalling)
+    opening = _begin_write(guest, f"{first.folder}/reconnect", "1", "rtrs")
+    wait_for_kernel(guest, "[rnbd_server]", "the target to open the device")
+    reconnect = guest.begin(f"exec dd of='{second.folder}/reconnect' status=none <<<1")
+    second.wait_for("connected", 30)
+    remove = _begin_write(guest, f"{second.folder}/remove_path", "1", "rtrs")
+    assert second.state() == "disconnected"
+    _kill(guest, remove)
+    _kill(guest, reconnect)
+    assert second.remove() is None
+    assert session.path_names() == [first.name]
+    _kill(guest, opening)
+
+    below.go_on()
+    assert partitions.wait().code == 0
+    first.force_connection()
+    assert device.read("rnbd/state") == "open"
+    assert device.begin_read().wait().code == 0
+    assert device.unmap() is None
 
 
 def test_disconnect_does_not_wait_for_the_server(loopback: Pair) -> None:
