@@ -45,6 +45,7 @@ use crate::{
     capacity::Capacity,
     follow::Follower,
     message_ids::MessageIds,
+    queue_limits::queue_limits,
     stall::Stall, //
 };
 
@@ -66,8 +67,8 @@ pub(crate) struct Device {
     /// [`HAS_ID`] and the id on the server, which is another one each time that the server
     /// opens the device. 0 when the server does not have it open, or not as it was: I/O fails.
     server_id: AtomicU64,
-    /// That of the disk, in bytes. Set when the device is opened for the first time.
-    logical_block_size: SetOnce<u32>,
+    /// That of the disk, in bytes. 0 before the device is opened for the first time.
+    logical_block_size: AtomicU32,
     /// Name of the server's device that no other device has.
     identity: SetOnce<DeviceIdentity>,
     /// Number of its disk.
@@ -127,7 +128,7 @@ impl Device {
             path: copy,
             mode,
             server_id: AtomicU64::new(0),
-            logical_block_size: SetOnce::new(),
+            logical_block_size: AtomicU32::new(0),
             identity: SetOnce::new(),
             number,
             capacity: Capacity::new(number)?,
@@ -165,8 +166,7 @@ impl Device {
     ///
     /// # Errors
     ///
-    /// `EMEDIUMTYPE` when the device does not suit the disk that was created at first open:
-    /// the disk would send requests that the device cannot execute.
+    /// Those of [`Self::follow_block_size`].
     pub(crate) fn set_open(
         &self,
         id: DeviceId,
@@ -176,9 +176,7 @@ impl Device {
         if let Some(identity) = description.device_identity() {
             self.identity.populate(identity);
         }
-        self.logical_block_size
-            .populate(description.geometry.logical_block_size());
-        self.check_block_size(description)?;
+        self.follow_block_size(description)?;
         // Before the first request is sent.
         self.follower.opened(description, mode.writes());
         self.server_id.store(HAS_ID | u64::from(id.0), Relaxed);
@@ -211,16 +209,28 @@ impl Device {
         }
     }
 
-    /// Checks that the device can execute requests of the blocks that the disk has.
+    /// Gives the disk the blocks of the server's device, if they are others than before and no
+    /// task has the disk open. The first time the disk is created with them. Not for two
+    /// descriptions at a time.
     ///
     /// # Errors
     ///
-    /// `EMEDIUMTYPE` if its blocks are larger.
-    pub(crate) fn check_block_size(&self, description: &Description) -> Result {
+    /// `EMEDIUMTYPE` if the disk is open and its blocks are smaller: it would send requests that
+    /// the device cannot execute.
+    pub(crate) fn follow_block_size(&self, description: &Description) -> Result {
         let now = description.geometry.logical_block_size();
-        match self.logical_block_size.as_ref() {
-            Some(disk) if now <= *disk => Ok(()),
-            _ => Err(EMEDIUMTYPE),
+        let disk = self.logical_block_size.load(Relaxed);
+        let follows = disk == 0
+            || disk != now
+                && self
+                    .follower
+                    .set_unopened_limits(&queue_limits(&self.transport, description));
+        if follows {
+            self.logical_block_size.store(now, Relaxed);
+        }
+        match follows || now <= disk {
+            true => Ok(()),
+            false => Err(EMEDIUMTYPE),
         }
     }
 

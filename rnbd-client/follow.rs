@@ -18,6 +18,9 @@
 //! flush if there was none. So if the disk is claimed when it gets a write cache, writes get FUA
 //! until it is not, and the generation is named then only.
 //!
+//! What is not live, as the size of blocks, is what those who have the disk open rely on. It changes
+//! at once if nobody has, and cannot otherwise.
+//!
 //! Lock: `inner`, taken after the lock of [`crate::open_devices::OpenDevices`], or that under which
 //! disks are opened. Nothing is taken inside, and it is not held while the queue is frozen.
 
@@ -58,6 +61,7 @@ use rtrs::{
 
 use crate::mq::{
     DiskHandle,
+    Limits,
     LiveLimits, //
 };
 
@@ -215,6 +219,40 @@ impl Follower {
         if inner.claimed_before && !claimed {
             inner.claimed_before = false;
             self.forces_fua.store(inner.loses_flushes(), Relaxed);
+        }
+    }
+
+    /// Whether a task has the disk open.
+    pub(crate) fn is_open(&self) -> bool {
+        let inner = self.inner.lock();
+        inner.disk.as_ref().is_some_and(DiskHandle::is_open)
+    }
+
+    /// Gives the disk the blocks, and all else of `limits` that is not live, if no task has it
+    /// open. Returns whether it has them.
+    pub(crate) fn set_unopened_limits(&self, limits: &Limits) -> bool {
+        let Some(disk) = self.inner.lock().disk.clone() else {
+            return false;
+        };
+        match disk.set_unopened_limits(limits) {
+            Ok(true) => {
+                disk.announce_change(&[c"RNBD_LIMITS=1"]);
+                pr_info!(
+                    "rnbd{}: changed as the server's device: blocks of {}\n",
+                    self.number,
+                    limits.logical_block_size
+                );
+                true
+            }
+            Ok(false) => false,
+            Err(err) => {
+                pr_err!(
+                    "rnbd{}: cannot have blocks of {} as the server's device: {err:?}\n",
+                    self.number,
+                    limits.logical_block_size
+                );
+                false
+            }
         }
     }
 

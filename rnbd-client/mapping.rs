@@ -12,27 +12,17 @@ use kernel::{
 };
 
 use rnbd_proto::{
-    limits::{
-        MAX_SEGMENTS,
-        REGISTRATION_UNIT, //
-    },
     text::map_device::MapOptions,
     wire::{
         name::MAX_NAME,
-        rnbd::{
-            Description,
-            DeviceFlags, //
-        }, //
+        rnbd::DeviceFlags, //
     }, //
 };
 
-use rtrs::{
-    client::Session,
-    kernel_ext::{
-        debugfs::LatencyFile,
-        log::Plain,
-        sysfs::Link, //
-    }, //
+use rtrs::kernel_ext::{
+    debugfs::LatencyFile,
+    log::Plain,
+    sysfs::Link, //
 };
 
 use crate::{
@@ -50,22 +40,18 @@ use crate::{
     module_resources::ModuleResources,
     mq::{
         Disk,
-        DiskConfig,
-        Limits,
-        LiveLimits, //
+        DiskConfig, //
     },
     open_devices::OpenDevice,
     partition_scan::scan_partitions,
     probe::probe,
+    queue_limits::queue_limits,
     rtrs_session::{
         RtrsSession,
         SessionHandle, //
     }, //
 };
 
-/// Alignment of data in memory, in bytes. Adapters take any address, but some are faster with
-/// whole words.
-const DATA_ALIGNMENT: u32 = 4;
 /// How long requests in flight may take when a device is unmapped by force.
 const ABORT_TIMEOUT: Delta = Delta::from_secs(5);
 /// How long the adapter may take to give back the memory of requests that are withdrawn.
@@ -334,23 +320,5 @@ impl Mapping {
         }
         // Not earlier, as this waits for the I/O of a mounted file system.
         self.disk.mark_dead();
-    }
-}
-
-/// Returns the limits of the queue, from those of the server's device and of the transport.
-fn queue_limits(session: &Session, device: &Description) -> Limits {
-    Limits {
-        logical_block_size: device.geometry.logical_block_size(),
-        physical_block_size: device.geometry.physical_block_size(),
-        io_min: device.io_min,
-        io_opt: device.io_opt,
-        alignment_offset: device.alignment_offset,
-        // The server splits a request that is too large for its device.
-        max_io_size: session.max_io_size(),
-        max_segments: session.max_segments().min(MAX_SEGMENTS as u16),
-        virt_boundary: REGISTRATION_UNIT,
-        dma_alignment: DATA_ALIGNMENT,
-        live: LiveLimits::from(device),
-        flags: device.flags,
     }
 }

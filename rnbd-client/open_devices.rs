@@ -223,15 +223,14 @@ impl Events for OpenDevices {
         let mut ask_again = false;
         // A closed device has no id to query.
         for device in list.devices.iter().filter(|device| device.is_mapped()) {
-            match control_messages::query(device, list.features) {
+            let result = control_messages::query(device, list.features);
+            match result.map_err(|err| (err, ReopenFailure::of(-err.to_errno()))) {
                 // When the disk has changed, the server must be told.
                 Ok(()) => ask_again |= device.follower.is_unconfirmed(),
-                Err(err) if ReopenFailure::of(-err.to_errno()) == ReopenFailure::Passing => {
-                    return Err(err);
-                }
+                Err((err, ReopenFailure::Passing)) => return Err(err),
                 // The server has not forgotten the session in between: then it does not execute
                 // a query before versions are exchanged, for which this lock is needed.
-                Err(ENOENT) => {
+                Err((ENOENT, _)) => {
                     pr_warn!(
                         "rnbd{}: the server has closed it, I/O fails until remap_device\n",
                         device.number
@@ -239,24 +238,23 @@ impl Events for OpenDevices {
                     device.set_closed();
                     self.announcer.state_changed();
                 }
-                Err(err) if ReopenFailure::of(-err.to_errno()) == ReopenFailure::Absent => {
-                    // Closing it would wait for requests that were withdrawn.
-                    if device.stall.is_stalled() {
-                        ask_again = true;
-                        continue;
-                    }
+                // Closing it would wait for requests that were withdrawn.
+                Err((_, ReopenFailure::Absent | ReopenFailure::LargerBlocks))
+                    if device.stall.is_stalled() =>
+                {
+                    ask_again = true;
+                }
+                Err((_, ReopenFailure::Absent)) => {
                     self.close(device);
                     list.absent.add_gone(device);
                     self.schedule_reopen(&list.absent);
                 }
-                Err(EMEDIUMTYPE) => {
-                    pr_warn!(
-                        "rnbd{}: the server's device has larger blocks now, I/O fails until it is unmapped and mapped\n",
-                        device.number
-                    );
+                Err((_, ReopenFailure::LargerBlocks)) => {
                     self.close(device);
+                    list.absent.add_larger_blocks(device);
+                    self.schedule_reopen(&list.absent);
                 }
-                Err(err) => {
+                Err((err, ReopenFailure::Refused)) => {
                     let number = device.number;
                     rtrs::pr_err_ratelimited!(u64::from(device.number) => "rnbd{number}: cannot update its size: {err:?}\n");
                 }

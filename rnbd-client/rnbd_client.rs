@@ -29,6 +29,7 @@ mod open_devices;
 mod params;
 mod partition_scan;
 mod probe;
+mod queue_limits;
 mod requests;
 mod rtrs_session;
 mod session_registry;

@@ -52,6 +52,8 @@ pub(crate) const ECONNREFUSED: i32 = 111;
 pub const ESTALE: i32 = 116;
 /// No medium found.
 pub(crate) const ENOMEDIUM: i32 = 123;
+/// Wrong medium type.
+pub(crate) const EMEDIUMTYPE: i32 = 124;
 /// A signal interrupted a wait in the kernel.
 pub(crate) const ERESTARTSYS: i32 = 512;
 

@@ -6,6 +6,7 @@
 use crate::error::{
     EACCES,
     ECONNABORTED,
+    EMEDIUMTYPE,
     ENODEV,
     ENOENT,
     ENOMEDIUM,
@@ -27,6 +28,9 @@ pub enum ReopenFailure {
     /// The server does not have the device: its disks may appear later than the server, as when
     /// it boots. The device is asked for again.
     Absent,
+    /// The device has larger blocks than the disk, which is open and keeps its own. The device is
+    /// asked for again when nobody has the disk open.
+    LargerBlocks,
     /// The server or the client refuses the device: only a user can change that.
     Refused,
 }
@@ -37,6 +41,7 @@ impl ReopenFailure {
         match errno {
             ECONNABORTED | ETIMEDOUT | ENOTCONN | ERESTARTSYS | ENOMEM | ENOSPC => Self::Passing,
             ENOENT | ENXIO | ENODEV | ENOMEDIUM => Self::Absent,
+            EMEDIUMTYPE => Self::LargerBlocks,
             _ => Self::Refused,
         }
     }
@@ -96,6 +101,7 @@ mod tests {
         for errno in [ENOTCONN, ETIMEDOUT, ENOMEM] {
             assert_eq!(ReopenFailure::of(errno), ReopenFailure::Passing, "{errno}");
         }
+        assert_eq!(ReopenFailure::of(EMEDIUMTYPE), ReopenFailure::LargerBlocks);
         for errno in [EACCES, EROFS, ESTALE, EIO, 0, -1] {
             assert_eq!(ReopenFailure::of(errno), ReopenFailure::Refused, "{errno}");
         }

@@ -22,10 +22,16 @@ use kernel::{
     prelude::*, //
 };
 
-use super::LiveLimits;
+use super::{
+    Limits,
+    LiveLimits, //
+};
 
 /// State of a disk whose partition table is not read when it is added.
 pub(super) const NO_PARTITION_SCAN: usize = 1 << bindings::GD_SUPPRESS_PART_SCAN;
+
+/// State of a disk whose partition table is read when it is opened next.
+const PARTITION_SCAN_DUE: usize = 1 << bindings::GD_NEED_PART_SCAN;
 
 /// Returns whether `disk` or a part of it is claimed.
 ///
@@ -89,6 +95,59 @@ impl DiskHandle {
                 &mut limits,
             ))
         }
+    }
+
+    /// Changes the limits that are not live, if no task has the disk open, and returns whether it
+    /// did. Who opens it next finds the new blocks, and partitions as they are in units of those.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::set_limits`].
+    pub(crate) fn set_unopened_limits(&self, new: &Limits) -> Result<bool> {
+        // SAFETY: By the type invariant; the mutex is initialised.
+        if unsafe { bindings::mutex_trylock(&raw mut (*self.0.as_ptr()).open_mutex) } == 0 {
+            return Ok(false);
+        }
+        let result = match self.is_open() {
+            true => Ok(false),
+            false => self.set_fixed_limits(new).map(|()| true),
+        };
+        // SAFETY: Locked above.
+        unsafe { bindings::mutex_unlock(&raw mut (*self.0.as_ptr()).open_mutex) };
+        result
+    }
+
+    /// Changes the limits that are not live. There is no request for which that would wait:
+    /// nobody has the disk open, and `open_mutex` is held.
+    fn set_fixed_limits(&self, new: &Limits) -> Result {
+        // SAFETY: As in `set_limits`; all changes of the state of an added disk are atomic.
+        unsafe {
+            let disk = self.0.as_ptr();
+            let queue = (*disk).queue;
+
+            bindings::mutex_lock(&raw mut (*queue).limits_lock);
+            let mut limits = ptr::read(&raw const (*queue).limits);
+            if let Err(err) = new.set_fixed_in(&mut limits) {
+                bindings::mutex_unlock(&raw mut (*queue).limits_lock);
+                return Err(err);
+            }
+            // The block layer has raised it to the size of a physical block.
+            limits.discard_granularity = new.live.discard_granularity;
+            to_result(bindings::queue_limits_commit_update_frozen(
+                queue,
+                &mut limits,
+            ))?;
+            AtomicUsize::from_ptr(&raw mut (*disk).state).fetch_or(PARTITION_SCAN_DUE, Relaxed);
+        }
+        Ok(())
+    }
+
+    /// Returns whether a task has the disk or a part of it open.
+    pub(crate) fn is_open(&self) -> bool {
+        // SAFETY: By the type invariant; an integer that changes under `open_mutex`.
+        let openers =
+            unsafe { (&raw const (*(*self.0.as_ptr()).part0).bd_openers.counter).read_volatile() };
+        openers > 0
     }
 
     /// As [`super::Disk::is_claimed`].

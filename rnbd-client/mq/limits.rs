@@ -156,9 +156,21 @@ impl Limits {
     ///
     /// # Errors
     ///
+    /// Those of [`Self::set_fixed_in`].
+    pub(super) fn to_raw(self) -> Result<bindings::queue_limits> {
+        let mut limits = pin_init::zeroed();
+        self.set_fixed_in(&mut limits)?;
+        self.live.set_in(&mut limits);
+        Ok(limits)
+    }
+
+    /// Sets what is not in `live` in the limits of C.
+    ///
+    /// # Errors
+    ///
     /// `EINVAL` for values that the block layer would refuse with a kernel warning, as they may
     /// come from another machine.
-    pub(super) fn to_raw(self) -> Result<bindings::queue_limits> {
+    pub(super) fn set_fixed_in(&self, limits: &mut bindings::queue_limits) -> Result {
         let block_ok =
             |size: u32| size.is_power_of_two() && (SECTOR_SIZE..=MAX_BLOCK_SIZE).contains(&size);
         if !block_ok(self.logical_block_size)
@@ -170,28 +182,25 @@ impl Limits {
         {
             return Err(EINVAL);
         }
-        let features = FEATURES
-            .into_iter()
-            .filter(|(flag, _)| self.flags.has(*flag))
-            .fold(0, |features, (_, feature)| features | feature);
-        let mut limits = bindings::queue_limits {
-            features,
-            flags: match self.flags.has(DeviceFlags::MISALIGNED) {
-                true => BLK_FLAG_MISALIGNED,
-                false => 0,
-            },
-            logical_block_size: self.logical_block_size,
-            physical_block_size: self.physical_block_size,
-            io_min: self.io_min,
-            io_opt: self.io_opt,
-            alignment_offset: self.alignment_offset,
-            max_hw_sectors: self.max_io_size / SECTOR_SIZE,
-            max_segments: self.max_segments,
-            virt_boundary_mask: u64::from(self.virt_boundary).saturating_sub(1) as usize,
-            dma_alignment: self.dma_alignment.saturating_sub(1),
-            ..pin_init::zeroed()
+        for (flag, feature) in FEATURES {
+            match self.flags.has(flag) {
+                true => limits.features |= feature,
+                false => limits.features &= !feature,
+            }
+        }
+        limits.flags = match self.flags.has(DeviceFlags::MISALIGNED) {
+            true => limits.flags | BLK_FLAG_MISALIGNED,
+            false => limits.flags & !BLK_FLAG_MISALIGNED,
         };
-        self.live.set_in(&mut limits);
-        Ok(limits)
+        limits.logical_block_size = self.logical_block_size;
+        limits.physical_block_size = self.physical_block_size;
+        limits.io_min = self.io_min;
+        limits.io_opt = self.io_opt;
+        limits.alignment_offset = self.alignment_offset;
+        limits.max_hw_sectors = self.max_io_size / SECTOR_SIZE;
+        limits.max_segments = self.max_segments;
+        limits.virt_boundary_mask = u64::from(self.virt_boundary).saturating_sub(1) as usize;
+        limits.dma_alignment = self.dma_alignment.saturating_sub(1);
+        Ok(())
     }
 }

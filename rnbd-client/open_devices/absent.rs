@@ -6,6 +6,8 @@
 //!   than the server itself. I/O of such a device waits for as long as I/O of a session waits for a
 //!   path.
 //! - It has gone while it was open, as a disk that was pulled. Its I/O fails at once.
+//! - It has larger blocks than its disk, which was open when that was found out. Its I/O fails at
+//!   once; the server is asked once nobody has the disk open, so that it can take over the blocks.
 //!
 //! I/O of other devices goes on.
 
@@ -54,6 +56,8 @@ pub(super) struct AbsentDevices(KVec<Absent>);
 struct Absent {
     device: Arc<Device>,
     since: Instant<Monotonic>,
+    /// It is there, but not for a disk that is open.
+    larger_blocks: bool,
 }
 
 impl Absent {
@@ -94,7 +98,7 @@ impl AbsentDevices {
                 AbsentIo::Fails => "fails",
             }
         );
-        self.push(device, io);
+        self.push(device, io, false);
     }
 
     /// Adds `device`, which was open and has gone. Its I/O fails from now on.
@@ -103,15 +107,34 @@ impl AbsentDevices {
             "rnbd{}: the server's device is gone and is asked for again, I/O fails until it is back\n",
             device.number
         );
-        self.push(device, AbsentIo::Fails);
+        self.push(device, AbsentIo::Fails, false);
     }
 
-    fn push(&mut self, device: &Arc<Device>, io: AbsentIo) {
+    /// Adds `device`, which has larger blocks than its disk. Its I/O fails from now on. One that is
+    /// in the list keeps its time.
+    pub(super) fn add_larger_blocks(&mut self, device: &Arc<Device>) {
+        let is_same = |absent: &&mut Absent| Arc::ptr_eq(&absent.device, device);
+        match self.0.iter_mut().find(is_same) {
+            Some(known) if known.larger_blocks => return,
+            Some(known) => {
+                known.larger_blocks = true;
+                device.set_absent(AbsentIo::Fails);
+            }
+            None => self.push(device, AbsentIo::Fails, true),
+        }
+        pr_warn!(
+            "rnbd{}: the server's device has larger blocks now, I/O fails until nobody has the disk open\n",
+            device.number
+        );
+    }
+
+    fn push(&mut self, device: &Arc<Device>, io: AbsentIo, larger_blocks: bool) {
         device.set_absent(io);
         // Only without room, which `reserve` has made.
         let _ = self.0.push_within_capacity(Absent {
             device: device.clone(),
             since: Instant::now(),
+            larger_blocks,
         });
     }
 
@@ -159,6 +182,10 @@ impl OpenDevices {
                 device.set_closed();
                 absent.add(device);
             }
+            Err((_, ReopenFailure::LargerBlocks)) => {
+                device.set_closed();
+                absent.add_larger_blocks(device);
+            }
             Err((err, ReopenFailure::Refused)) => {
                 rtrs::pr_err_ratelimited!(u64::from(device.number) =>
                     "rnbd{}: the server cannot reopen it: {err:?}; I/O fails until remap_device\n",
@@ -194,6 +221,10 @@ impl OwnedWorkItem<REOPEN> for OpenDevices {
             let mut index = 0;
             while let Some(absent) = list.absent.0.get(index) {
                 let device = absent.device.clone();
+                if absent.larger_blocks && device.follower.is_open() {
+                    index += 1;
+                    continue;
+                }
                 // The session is about to be connected again.
                 if Self::try_reopen(list.features, &mut list.absent, &device).is_err() {
                     break;

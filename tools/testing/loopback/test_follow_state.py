@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Disks that become read-only, go or come back as that of the target."""
 
-import pytest
-
 from rnbdbench import disks
 from rnbdbench import uevents
 from rnbdbench.file_disk import FileDisk
@@ -55,36 +53,6 @@ def test_a_disk_that_became_read_only_in_an_outage_is_there_to_be_read(loopback:
         assert (result.code != 0) == (read_only == "1"), result
     assert "the server lets it be read only, until" in guest.output("dmesg")
     assert device.unmap() is None
-
-
-@pytest.mark.parametrize("outage", [False, True], ids=["mapped", "disconnected"])
-def test_a_disk_with_other_blocks_is_stopped(loopback: Pair, outage: bool) -> None:
-    """The blocks of the target's device become larger: one clear line, a state, and a uevent."""
-    guest = loopback.target.guest
-    disk = FileDisk.make(guest, 16)
-    device = loopback.map(disk.node)
-    (path,) = loopback.initiator.transport().paths()
-    mark = guest.console.mark()
-    with uevents.recorded(guest) as events:
-        if outage:
-            assert path.disconnect() is None
-        guest.run(f"losetup --sector-size 4096 {disk.node}")
-        if outage:
-            path.force_connection()
-        line = f"{device.name}: " + (
-            "the server cannot reopen it: EMEDIUMTYPE"
-            if outage
-            else "the server's device has larger blocks now"
-        )
-        guest.wait_until(lambda: line in guest.console.since(mark), line, FOLLOWED)
-        device.wait_for_state("closed")
-        events.wait_for(device.name, "ACTION=offline")
-    assert guest.run(disks.write_block(device.node), check=False).code != 0
-    assert device.unmap() is None
-    assert loopback.target.exports() == []
-    again = loopback.initiator.map(disk.node)
-    assert again.read("queue/logical_block_size") == "4096"
-    assert again.unmap() is None
 
 
 def test_a_disk_is_offline_without_its_device(loopback: Pair) -> None:
