@@ -4,6 +4,8 @@
 import pytest
 
 from rnbdbench import disks
+from rnbdbench import network
+from rnbdbench import peer
 from rnbdbench import uevents
 from rnbdbench.file_disk import FileDisk
 from rnbdbench.lab import Pair
@@ -88,3 +90,22 @@ def test_a_disk_is_unmapped_while_its_device_is_absent(loopback: Pair, force: bo
     guest.run(disks.write_block(absent.neighbour.node), timeout=5)
     assert absent.neighbour.unmap() is None
     assert loopback.initiator.transports() == []
+
+
+def test_a_device_that_is_gone_is_asked_for_though_another_query_fails(loopback: Pair) -> None:
+    """The failure ends a round of queries, which the first device was found gone in."""
+    guest = loopback.initiator.guest
+    loopback.load()
+    case = "one-gone-one-fails"
+    line = f"sessname={case} path={network.TARGET.path()} dest_port={peer.ROGUE_PORT}"
+    with peer.rogue_server(guest, [case]):
+        mark = guest.console.mark()
+        for name in ("gone", "other"):
+            assert loopback.initiator.request(f"{line} device_path={name}") is None
+        device, other = (loopback.initiator.find(name, case) for name in ("gone", "other"))
+        for words in ("the server's device is gone and is asked for again", "reopened"):
+            said = f"{device.name}: {words}"
+            guest.wait_until(lambda said=said: said in guest.console.since(mark), said, BACK)
+        assert device.read("rnbd/state") == "open"
+        assert device.begin_read().wait().code == 0
+        assert [device.unmap(), other.unmap()] == [None, None]

@@ -7,6 +7,8 @@ Clients that map a disk get one case each, in the order in which they come.  Wha
 of them they know themselves. A line in the kernel's log says when they can come.
 """
 
+import errno
+import itertools
 import os
 import struct
 import sys
@@ -146,6 +148,35 @@ def respond_twice(peer, request):
 
 case("io-response-twice", io=respond_twice)
 case("well-behaved")
+
+# Events of devices.
+
+IDS = itertools.count()
+
+
+def tell_of_event(peer, request):
+    """Responds to an OPEN, and after the second one says that a device has changed."""
+    peer.respond(request)
+    peer.held.append(request)
+    if len(peer.held) == 2:
+        peer.say(0, transport.immediate(transport.HEARTBEAT, 1))
+
+
+def fail_queries(peer, request):
+    """The first device is gone, and the query of the other one fails."""
+    (device,) = struct.unpack_from("<I", request.user, 4)
+    peer.respond(request, error=errno.ENOMEM if device else errno.ENXIO)
+
+
+case(
+    "one-gone-one-fails",
+    handshake=instead(
+        messages.sess_info(kind=messages.SESS_INFO_RSP, features=messages.ASYNC_EVENTS)
+    ),
+    open=lambda said: put(4, "<I", next(IDS))(said),
+    respond_to_open=tell_of_event,
+    dev_info=fail_queries,
+)
 
 # Claims that a key is invalid.
 

@@ -182,7 +182,12 @@ class Server(end.End):
             data = bytes(request.length or request.eager_room)
         if data and request.length:
             self.write(request.connection, data, request.address, request.key)
-        names = {messages.SESS_INFO: "respond", messages.IO: "io"}
+        names = {
+            messages.SESS_INFO: "respond",
+            messages.OPEN: "respond_to_open",
+            messages.IO: "io",
+            messages.DEV_INFO: "dev_info",
+        }
         if request.eager_room:
             data = data[: request.eager_room].ljust(request.eager_room, b"\0")
             if names.get(kind) in ("respond", "io"):
