@@ -27,7 +27,8 @@ GONE = "gone"
 """The prefix of names of device-mapper devices that are unused but cannot be removed."""
 
 STACKING_MODULES = (
-    "raid0 raid1 dm_flakey dm_delay dm_thin_pool dm_persistent_data dm_bio_prison dm_bufio dm_mod"
+    "raid0 raid1 dm_flakey dm_delay dm_thin_pool dm_persistent_data dm_bio_prison dm_bufio"
+    " dm_round_robin dm_multipath dm_mod"
 ).split()
 """Modules of disks on disks, each before those that it needs."""
 
@@ -102,6 +103,14 @@ def slow_to_write(guest: Guest, name: str, node: str, milliseconds: int) -> str:
     """Makes a device-mapper device on all of another one that delays each write."""
     guest.run("modprobe dm-delay")
     table = f"0 {sectors(guest, node)} delay {node} 0 0 {node} 0 {milliseconds}"
+    return mapper(guest, name, table)
+
+
+def multipath(guest: Guest, name: str, *nodes: str) -> str:
+    """Makes a device-mapper device of disks that are the same: one is used until it fails."""
+    guest.run("modprobe dm-multipath; modprobe dm-round-robin")
+    groups = " ".join(f"round-robin 0 1 1 {node} 1" for node in nodes)
+    table = f"0 {sectors(guest, nodes[0])} multipath 0 0 {len(nodes)} 1 {groups}"
     return mapper(guest, name, table)
 
 

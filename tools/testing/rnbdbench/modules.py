@@ -23,6 +23,7 @@ WANTED = """
     9p 9pnet_virtio overlay virtio_net virtio_blk
     rdma_rxe siw rdma_cm ib_uverbs rdma_ucm ib_umad
     brd null_blk nbd loop ext4 xfs dm-mod dm-flakey dm-delay dm-thin-pool raid0 raid1 scsi_debug sd_mod
+    dm-multipath dm-round-robin
     dummy veth bridge sch_netem sch_ingress cls_u32 act_gact
     nvme-rdma nvmet-rdma configfs crc32c-cryptoapi
 """.split()
