@@ -166,7 +166,15 @@ impl BlockSession {
 
     fn map_claimed(claim: DeviceClaim, handle: SessionHandle, options: &MapOptions<'_>) -> Result {
         let session = claim.user.session();
-        let mut new = NewMapping::new(&session.resources, &handle, options)?;
+        let mut new = match NewMapping::new(&session.resources, &handle, options) {
+            Ok(new) => new,
+            Err((err, rest)) => {
+                // As in `unmap`. A writer that is being killed does not wait for it.
+                let rest = (rest, handle, claim);
+                background::drop_within(&session.resources.queue, rest, CLOSE_TIMEOUT);
+                return Err(err);
+            }
+        };
 
         let mut guard = session.connected.lock();
         // Connected, as it has the claim. From here on `unmap_device` finds the device.

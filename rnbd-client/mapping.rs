@@ -15,7 +15,10 @@ use rnbd_proto::{
     text::map_device::MapOptions,
     wire::{
         name::MAX_NAME,
-        rnbd::DeviceFlags, //
+        rnbd::{
+            Description,
+            DeviceFlags, //
+        }, //
     }, //
 };
 
@@ -129,14 +132,44 @@ pub(crate) struct Entries {
     _latency: LatencyFile,
 }
 
+/// Why a device was not mapped, and what the server may have to close for that.
+pub(crate) type MapFailure = (Error, Option<DisklessMapping>);
+
 impl NewMapping {
     /// Has the server open a device, and adds a disk for it. Takes as long as the server does for
     /// opening the device, and up to 10 s more for reading its partition table.
+    ///
+    /// Dropping what comes with an error takes as long as the server does for closing the device.
     pub(crate) fn new(
         resources: &ModuleResources,
         session: &SessionHandle,
         options: &MapOptions<'_>,
-    ) -> Result<Self> {
+    ) -> core::result::Result<Self, MapFailure> {
+        let (device, number, opened, description) =
+            Self::open(resources, session, options).map_err(|err| (err, None))?;
+        match Self::add_disk(resources, session, options, device, &description) {
+            Ok((disk, resizable, followed)) => Ok(Self {
+                followed,
+                resizable,
+                disk,
+                opened,
+                number,
+            }),
+            Err(err) => {
+                let rest = DisklessMapping {
+                    _opened: opened,
+                    number,
+                };
+                Err((err, Some(rest)))
+            }
+        }
+    }
+
+    fn open(
+        resources: &ModuleResources,
+        session: &SessionHandle,
+        options: &MapOptions<'_>,
+    ) -> Result<(Arc<Device>, DiskNumber, OpenDevice, Description)> {
         let number = DiskNumbers::allocate(&resources.numbers)?;
         let device = Device::new(
             session.transport.clone(),
@@ -147,15 +180,26 @@ impl NewMapping {
             resources.queue.clone(),
         )?;
         let (opened, description) = session.open_devices.open(&device)?;
+        Ok((device, number, opened, description))
+    }
+
+    fn add_disk(
+        resources: &ModuleResources,
+        session: &SessionHandle,
+        options: &MapOptions<'_>,
+        device: Arc<Device>,
+        description: &Description,
+    ) -> Result<(Disk<Device>, Resizable, Followed)> {
+        let number = device.number;
         probe(&device, description.geometry.sectors())?;
 
-        let name = disk_name(&number)?;
+        let name = disk_name(number)?;
         let config = DiskConfig {
             name: &name,
             sectors: description.geometry.sectors(),
             read_only: !options.access_mode.writes()
                 || description.flags.has(DeviceFlags::READ_ONLY),
-            limits: queue_limits(&session.transport, &description),
+            limits: queue_limits(&session.transport, description),
             io_timeout_ms: options
                 .io_timeout_ms
                 .unwrap_or(resources.defaults.io_timeout_ms),
@@ -165,23 +209,16 @@ impl NewMapping {
         let disk = Disk::add(session.tag_set.clone(), &config, device)?;
         let resizable = Resizable::new(capacity, disk.capacity()?)?;
         let followed = Followed::new(follower, disk.handle()?);
-        scan_partitions(&resources.queue, disk.handle()?, number.get())?;
+        scan_partitions(&resources.queue, disk.handle()?, number)?;
         pr_info!(
-            "rnbd{}: {} on session {}, {}, {} sectors, blocks of {}\n",
-            number.get(),
+            "rnbd{number}: {} on session {}, {}, {} sectors, blocks of {}\n",
             Plain(options.device_path),
             Plain(options.sessname),
             Plain(options.access_mode),
             config.sectors,
             config.limits.logical_block_size
         );
-        Ok(Self {
-            followed,
-            resizable,
-            disk,
-            opened,
-            number,
-        })
+        Ok((disk, resizable, followed))
     }
 
     /// Creates the files by which the device can be unmapped. To be called with the lock of the
@@ -193,7 +230,7 @@ impl NewMapping {
         session: Arc<dyn Unmap>,
         options: &MapOptions<'_>,
     ) -> Result<Entries> {
-        let name = disk_name(&self.number)?;
+        let name = disk_name(self.number.get())?;
         let files = DiskFiles {
             device: self.disk.device().clone(),
             open_devices: handle.open_devices,
@@ -232,8 +269,8 @@ fn withdraw_all(disk: &Disk<Device>) -> bool {
     disk.wait_idle(WITHDRAWAL_TIMEOUT)
 }
 
-fn disk_name(number: &DiskNumber) -> Result<CString> {
-    CString::try_from_fmt(fmt!("rnbd{}", number.get()))
+fn disk_name(number: u32) -> Result<CString> {
+    CString::try_from_fmt(fmt!("rnbd{number}"))
 }
 
 impl Mapping {

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Writers of sysfs files that wait for a server: killed, they end at once.
 
-Those of `map_device` and `unmap_device` are killed in other tests, next to what they wait for.
+Other tests kill those of `map_device` and `unmap_device`, too, next to what they wait for.
 """
 
 from rnbdbench import network
@@ -11,6 +11,7 @@ from rnbdbench.commands import Job
 from rnbdbench.guest import Guest
 from rnbdbench.lab import Pair
 from rnbdbench.rnbd import Device
+from rnbdbench.rnbd import MAP_DEVICE
 from rnbdbench.rtrs import TransportPath
 from rnbdbench.stalling import StallingDisk
 from rnbdbench.stalling import wait_for_kernel
@@ -79,6 +80,33 @@ def test_a_writer_of_add_path(loopback: Pair) -> None:
     assert path.state() == "connected"
     assert device.begin_read().wait().code == 0
     assert device.unmap() is None
+
+
+def test_writers_of_map_device_one_behind_another(loopback: Pair) -> None:
+    """The device of the first one is open, but does not respond; the second one has to wait."""
+    guest = loopback.initiator.guest
+    below = StallingDisk.make(guest, loopback.target.ram_disk(16, count=3))
+    device = loopback.map("/dev/ram1")
+    below.stop()
+    line = "sessname=bench device_path="
+    first = _begin_write(guest, MAP_DEVICE, line + below.node, "rtrs")
+    guest.wait_until(lambda: below.name in loopback.target.exports(), "the device to be open")
+    second = _begin_write(guest, MAP_DEVICE, f"{line}/dev/ram2", "rtrs")
+    _kill(guest, first)
+    _kill(guest, second)
+    assert loopback.initiator.devices() == [device]
+
+    below.go_on()
+    guest.wait_until(
+        lambda: loopback.target.exports() == ["ram1"], "the target to close what is not mapped", 60
+    )
+    # The client may not have received the response yet.
+    guest.wait_until(
+        lambda: loopback.initiator.request(line + below.node) is None, "the device to be mapped"
+    )
+    again = loopback.initiator.find(below.node)
+    assert again.begin_read().wait().code == 0
+    assert [again.unmap(), device.unmap()] == [None, None]
 
 
 def test_a_writer_of_reconnect(loopback: Pair) -> None:
