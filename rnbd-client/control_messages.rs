@@ -134,7 +134,7 @@ pub(crate) fn reopen(device: &Device, features: Features) -> Result {
 ///
 /// # Errors
 ///
-/// Those of [`Device::follow_block_size`], the transport and the server; `ENXIO` if the device is
+/// Those of [`Device::follow_limits`], the transport and the server; `ENXIO` if the device is
 /// gone.
 pub(crate) fn query(device: &Device, features: Features) -> Result {
     let id = device.id().ok_or(ENOENT)?;
@@ -144,13 +144,13 @@ pub(crate) fn query(device: &Device, features: Features) -> Result {
             let applied = device.follower.applied();
             let description = describe(session, id, applied)?;
             device.follower.confirmed(applied);
-            device.follow_block_size(&description)?;
+            device.follow_limits(&description)?;
             device.follower.received(&description);
             description
         }
         false => {
             let description = device_info(session, id)?;
-            device.follow_block_size(&description)?;
+            device.follow_limits(&description)?;
             description
         }
     };

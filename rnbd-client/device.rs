@@ -67,8 +67,6 @@ pub(crate) struct Device {
     /// [`HAS_ID`] and the id on the server, which is another one each time that the server
     /// opens the device. 0 when the server does not have it open, or not as it was: I/O fails.
     server_id: AtomicU64,
-    /// That of the disk, in bytes. 0 before the device is opened for the first time.
-    logical_block_size: AtomicU32,
     /// Name of the server's device that no other device has.
     identity: SetOnce<DeviceIdentity>,
     /// Number of its disk.
@@ -128,7 +126,6 @@ impl Device {
             path: copy,
             mode,
             server_id: AtomicU64::new(0),
-            logical_block_size: AtomicU32::new(0),
             identity: SetOnce::new(),
             number,
             capacity: Capacity::new(number)?,
@@ -166,7 +163,7 @@ impl Device {
     ///
     /// # Errors
     ///
-    /// Those of [`Self::follow_block_size`].
+    /// Those of [`Follower::follow_limits`].
     pub(crate) fn set_open(
         &self,
         id: DeviceId,
@@ -176,11 +173,17 @@ impl Device {
         if let Some(identity) = description.device_identity() {
             self.identity.populate(identity);
         }
-        self.follow_block_size(description)?;
+        self.follow_limits(description)?;
         // Before the first request is sent.
         self.follower.opened(description, mode.writes());
         self.server_id.store(HAS_ID | u64::from(id.0), Relaxed);
         Ok(())
+    }
+
+    /// Gives the disk the limits that are not live; see [`Follower::follow_limits`].
+    pub(crate) fn follow_limits(&self, description: &Description) -> Result {
+        self.follower
+            .follow_limits(&queue_limits(&self.transport, description))
     }
 
     /// Returns a name of the server's device that no other device has, if it is known.
@@ -206,31 +209,6 @@ impl Device {
                 Err(ESTALE)
             }
             _ => Ok(()),
-        }
-    }
-
-    /// Gives the disk the blocks of the server's device, if they are others than before and no
-    /// task has the disk open. The first time the disk is created with them. Not for two
-    /// descriptions at a time.
-    ///
-    /// # Errors
-    ///
-    /// `EMEDIUMTYPE` if the disk is open and its blocks are smaller: it would send requests that
-    /// the device cannot execute.
-    pub(crate) fn follow_block_size(&self, description: &Description) -> Result {
-        let now = description.geometry.logical_block_size();
-        let disk = self.logical_block_size.load(Relaxed);
-        let follows = disk == 0
-            || disk != now
-                && self
-                    .follower
-                    .set_unopened_limits(&queue_limits(&self.transport, description));
-        if follows {
-            self.logical_block_size.store(now, Relaxed);
-        }
-        match follows || now <= disk {
-            true => Ok(()),
-            false => Err(EMEDIUMTYPE),
         }
     }
 

@@ -18,8 +18,8 @@
 //! flush if there was none. So if the disk is claimed when it gets a write cache, writes get FUA
 //! until it is not, and the generation is named then only.
 //!
-//! What is not live, as the size of blocks, is what those who have the disk open rely on. It changes
-//! at once if nobody has, and cannot otherwise.
+//! Limits that are not live, such as the size of blocks, change only while no task has the disk open,
+//! as a program that has it open relies on them.
 //!
 //! Lock: `inner`, taken after the lock of [`crate::open_devices::OpenDevices`], or that under which
 //! disks are opened. Nothing is taken inside, and it is not held while the queue is frozen.
@@ -87,6 +87,8 @@ struct Inner {
     disk: Option<DiskHandle>,
     /// What the disk has; `None` before the first open.
     has: Option<Properties>,
+    /// The limits of the disk, of which those in `live` may have changed since.
+    limits: Option<Limits>,
     /// What the server described last.
     wanted: Option<Properties>,
     /// Generation of that description.
@@ -136,6 +138,7 @@ impl Follower {
             writes: false,
             disk: None,
             has: None,
+            limits: None,
             wanted: None,
             generation: Generation::NONE,
             failed: false,
@@ -228,28 +231,55 @@ impl Follower {
         inner.disk.as_ref().is_some_and(DiskHandle::is_open)
     }
 
-    /// Gives the disk the blocks, and all else of `limits` that is not live, if no task has it
-    /// open. Returns whether it has them.
-    pub(crate) fn set_unopened_limits(&self, limits: &Limits) -> bool {
-        let Some(disk) = self.inner.lock().disk.clone() else {
+    /// Takes over `limits` that are not live. The first time the disk is created with them. Later it
+    /// gets them if no task has it open. Not for two descriptions at a time.
+    ///
+    /// # Errors
+    ///
+    /// `EMEDIUMTYPE` if the disk keeps blocks that are smaller: it would send requests that the
+    /// device cannot execute.
+    pub(crate) fn follow_limits(&self, limits: &Limits) -> Result {
+        let mut inner = self.inner.lock();
+        let has = *inner.limits.get_or_insert(*limits);
+        let disk = inner.disk.clone();
+        drop(inner);
+        if !limits.differ_from(&has) {
+            return Ok(());
+        }
+        if self.set_unopened_limits(disk, limits) {
+            self.inner.lock().limits = Some(*limits);
+            return Ok(());
+        }
+        match limits.logical_block_size <= has.logical_block_size {
+            true => Ok(()),
+            false => Err(EMEDIUMTYPE),
+        }
+    }
+
+    fn set_unopened_limits(&self, disk: Option<DiskHandle>, limits: &Limits) -> bool {
+        let Some(disk) = disk else {
             return false;
         };
+        let Limits {
+            logical_block_size,
+            physical_block_size,
+            io_opt,
+            ..
+        } = limits;
         match disk.set_unopened_limits(limits) {
             Ok(true) => {
                 disk.announce_change(&[c"RNBD_LIMITS=1"]);
                 pr_info!(
-                    "rnbd{}: changed as the server's device: blocks of {}\n",
-                    self.number,
-                    limits.logical_block_size
+                    "rnbd{}: changed as the server's device: blocks of {logical_block_size}, physical ones of {physical_block_size}, best size {io_opt}\n",
+                    self.number
                 );
                 true
             }
             Ok(false) => false,
             Err(err) => {
                 pr_err!(
-                    "rnbd{}: cannot have blocks of {} as the server's device: {err:?}\n",
-                    self.number,
-                    limits.logical_block_size
+                    "rnbd{}: cannot have blocks of {logical_block_size}, physical ones of {physical_block_size}, best size {io_opt} as the server's device: {err:?}\n",
+                    self.number
                 );
                 false
             }

@@ -29,7 +29,7 @@ pub enum ReopenFailure {
     /// it boots. The device is asked for again.
     Absent,
     /// The device has larger blocks than the disk, which is open and keeps its own. The device is
-    /// asked for again when nobody has the disk open.
+    /// asked for again when the disk is not open any more.
     LargerBlocks,
     /// The server or the client refuses the device: only a user can change that.
     Refused,

@@ -98,7 +98,8 @@ impl DiskHandle {
     }
 
     /// Changes the limits that are not live, if no task has the disk open, and returns whether it
-    /// did. Who opens it next finds the new blocks, and partitions as they are in units of those.
+    /// did. The block layer reads the partition table, which is in units of blocks, when the disk
+    /// is opened next.
     ///
     /// # Errors
     ///
@@ -117,8 +118,8 @@ impl DiskHandle {
         result
     }
 
-    /// Changes the limits that are not live. There is no request for which that would wait:
-    /// nobody has the disk open, and `open_mutex` is held.
+    /// Changes the limits that are not live. To be called with `open_mutex` while no task has the
+    /// disk open, so that there is no request for which this would wait.
     fn set_fixed_limits(&self, new: &Limits) -> Result {
         // SAFETY: As in `set_limits`; all changes of the state of an added disk are atomic.
         unsafe {

@@ -44,7 +44,7 @@ const FEATURES: [(DeviceFlags, bindings::blk_features_t); 3] = [
 
 /// Limits and features of a device. Sizes are in bytes unless the name says sectors (of
 /// 512 bytes); a limit of 0 means that the operation is not supported.
-#[derive(Clone, Copy, Default)]
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Limits {
     /// Smallest addressable unit.
     pub(crate) logical_block_size: u32,
@@ -152,6 +152,26 @@ impl From<&Description> for LiveLimits {
 }
 
 impl Limits {
+    /// Whether these limits differ from `others` in more than what is live.
+    pub(crate) fn differ_from(&self, others: &Self) -> bool {
+        self.without_live() != others.without_live()
+    }
+
+    fn without_live(self) -> Self {
+        let mut flags = DeviceFlags::NONE.with(
+            DeviceFlags::MISALIGNED,
+            self.flags.has(DeviceFlags::MISALIGNED),
+        );
+        for (flag, _) in FEATURES {
+            flags = flags.with(flag, self.flags.has(flag));
+        }
+        Self {
+            live: LiveLimits::default(),
+            flags,
+            ..self
+        }
+    }
+
     /// Converts the limits to those of C.
     ///
     /// # Errors

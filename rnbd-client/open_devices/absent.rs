@@ -7,7 +7,7 @@
 //!   path.
 //! - It has gone while it was open, as a disk that was pulled. Its I/O fails at once.
 //! - It has larger blocks than its disk, which was open when that was found out. Its I/O fails at
-//!   once; the server is asked once nobody has the disk open, so that it can take over the blocks.
+//!   once; the server is asked when the disk is not open any more, and can take over the blocks.
 //!
 //! I/O of other devices goes on.
 
@@ -123,7 +123,7 @@ impl AbsentDevices {
             None => self.push(device, AbsentIo::Fails, true),
         }
         pr_warn!(
-            "rnbd{}: the server's device has larger blocks now, I/O fails until nobody has the disk open\n",
+            "rnbd{}: the server's device has larger blocks now, I/O fails until the disk is not open any more\n",
             device.number
         );
     }

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Disks whose device has blocks of another size, while nobody has them open, or somebody has."""
+"""Disks whose device gets blocks of another size, while they are open, and while they are not."""
 
 import pytest
 
@@ -28,10 +28,6 @@ def _set_blocks(bench: Pair, disk: FileDisk, size: int, outage: bool) -> None:
         path.force_connection()
 
 
-def _blocks(device: Device) -> tuple[str, str]:
-    return device.read("queue/logical_block_size"), device.read("queue/physical_block_size")
-
-
 def _wait_for_blocks(device: Device, disk: FileDisk, size: int) -> None:
     """The disk has the blocks of the target's, and takes I/O of no less than one."""
     guest = device.guest
@@ -56,7 +52,7 @@ def _wait_for_blocks(device: Device, disk: FileDisk, size: int) -> None:
 
 
 @OUTAGE
-def test_blocks_are_followed_while_nobody_has_the_disk_open(loopback: Pair, outage: bool) -> None:
+def test_blocks_are_followed_while_the_disk_is_not_open(loopback: Pair, outage: bool) -> None:
     """Larger ones and smaller ones; programs are told."""
     guest = loopback.target.guest
     disk = FileDisk.make(guest, 16)
@@ -109,36 +105,27 @@ def _partitions(device: Device) -> list[tuple[str, str]]:
 
 
 @OUTAGE
-def test_larger_blocks_stop_a_disk_until_nobody_has_it_open(loopback: Pair, outage: bool) -> None:
+def test_larger_blocks_stop_a_disk_while_it_is_open(loopback: Pair, outage: bool) -> None:
     """One clear line, a state and a uevent; then the disk takes the blocks over by itself."""
     guest = loopback.target.guest
     disk = FileDisk.make(guest, 16)
     device = loopback.map(disk.node)
-    holder = guest.begin(f"exec sleep infinity <{device.node}")
-    _wait_for_openers(device)
     mark = guest.console.mark()
-    line = f"{device.name}: the server's device has larger blocks now, I/O fails until nobody has"
+    line = f"{device.name}: the server's device has larger blocks now, I/O fails until"
     with uevents.recorded(guest) as events:
-        _set_blocks(loopback, disk, 4096, outage)
-        guest.wait_until(lambda: line in guest.console.since(mark), line, FOLLOWED)
-        _is_stopped(device, events)
-        assert loopback.target.exports() == []
-        assert guest.write(f"/sys/block/{device.name}/rnbd/remap_device", "1") == "EMEDIUMTYPE"
-        assert guest.run(disks.write_block(device.node), check=False).code != 0
-        holder.cancel()
-        holder.wait()
+        with device.held_open():
+            _set_blocks(loopback, disk, 4096, outage)
+            guest.wait_until(lambda: line in guest.console.since(mark), line, FOLLOWED)
+            _is_stopped(device, events)
+            assert loopback.target.exports() == []
+            remap = f"/sys/block/{device.name}/rnbd/remap_device"
+            assert guest.write(remap, "1") == "EMEDIUMTYPE"
+            assert guest.run(disks.write_block(device.node), check=False).code != 0
         events.wait_for(device.name, "ACTION=online")
     _wait_for_blocks(device, disk, 4096)
     assert guest.printed_since(mark).count(line) == 1
     assert device.unmap() is None
     assert loopback.target.exports() == []
-
-
-def _wait_for_openers(device: Device) -> None:
-    opened = f"ls -l /proc/[0-9]*/fd 2>/dev/null | grep -q '{device.node}$'"
-    device.guest.wait_until(
-        lambda: device.guest.run(opened, check=False).code == 0, "the disk to be open"
-    )
 
 
 def _is_stopped(device: Device, events: Uevents) -> None:
@@ -148,21 +135,18 @@ def _is_stopped(device: Device, events: Uevents) -> None:
 
 
 def test_smaller_blocks_do_not_stop_a_disk(loopback: Pair) -> None:
-    """Who has it open goes on with the blocks that the disk has."""
+    """A program that has it open goes on with the blocks that the disk has."""
     guest = loopback.target.guest
     disk = FileDisk.make(guest, 16)
     guest.run(f"losetup --sector-size 4096 {disk.node}")
     device = loopback.map(disk.node)
-    holder = guest.begin(f"exec sleep infinity <{device.node}")
-    _wait_for_openers(device)
-    _set_blocks(loopback, disk, 512, outage=False)
-    (path,) = loopback.initiator.transport().paths()
-    path.wait_for_heartbeats(3)
-    assert device.read("queue/logical_block_size") == "4096"
-    assert device.read("rnbd/state") == "open"
-    fio.verify(guest, device.node, block="4k-64k", size="2m")
-    holder.cancel()
-    holder.wait()
+    with device.held_open():
+        _set_blocks(loopback, disk, 512, outage=False)
+        (path,) = loopback.initiator.transport().paths()
+        path.wait_for_heartbeats(3)
+        assert device.read("queue/logical_block_size") == "4096"
+        assert device.read("rnbd/state") == "open"
+        fio.verify(guest, device.node, block="4k-64k", size="2m")
     # At the next reconnect, at the latest.
     path.force_connection()
     _wait_for_blocks(device, disk, 512)

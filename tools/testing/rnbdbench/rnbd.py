@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """RNBD as a user sees it: modules, sysfs files, devices."""
 
+from collections.abc import Iterator
 from collections.abc import Mapping
 from collections.abc import Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from rnbdbench import disks
@@ -59,6 +61,18 @@ class Device:
         self.guest.wait_until(
             lambda: self.read("inflight").split()[0] != "0", "the request to be in flight"
         )
+
+    @contextmanager
+    def held_open(self) -> Iterator[None]:
+        """Has a program keep the disk open for the duration of a `with` block."""
+        holder = self.guest.begin(f"exec sleep infinity <{self.node}")
+        opened = f"ls -l /proc/[0-9]*/fd 2>/dev/null | grep -q '{self.node}$'"
+        self.guest.wait_until(
+            lambda: self.guest.run(opened, check=False).code == 0, "the disk to be open"
+        )
+        yield
+        holder.cancel()
+        holder.wait()
 
     def unmap(self, mode: str = "normal") -> str | None:
         """Unmaps the device; returns the name of the error."""
