@@ -101,20 +101,15 @@ impl<R> ResendOrders<R> {
     }
 
     /// Lets `request` of message id `id` enter, or wait if another request of that id is being
-    /// executed. A request for which `is_late` returns true must not wait.
-    pub(super) fn enter(
-        &self,
-        id: BufId,
-        request: R,
-        is_late: impl FnOnce(&R) -> bool,
-    ) -> Entry<R> {
+    /// executed. It must not wait if `is_late` returns true.
+    pub(super) fn enter(&self, id: BufId, request: R, is_late: impl FnOnce() -> bool) -> Entry<R> {
         let Some(order) = self.order(id) else {
             return Entry::Rejected(request, "out of range");
         };
         if order.enter() {
             return Entry::Entered(request);
         }
-        if is_late(&request) {
+        if is_late() {
             // It must not replace a request that can still get a response.
             return Entry::Rejected(request, "arrived while the path closes");
         }

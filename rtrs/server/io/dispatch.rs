@@ -30,13 +30,14 @@ use crate::{
     }, //
 };
 
-/// Sends a request, which the client cannot change any more, to the service as soon as no other
-/// request of its id is being executed: now, or later by the session's work item.
-pub(super) fn submit(request: PendingRequest) {
-    let (id, conn) = (request.chunk().id(), request.conn().clone());
-    let orders = conn.path().session().orders();
-    match orders.enter(id, request, |request| request.conn().path().is_closing()) {
-        Entry::Entered(request) => enqueue(&conn, request),
+/// Sends a request that came by `conn`, and which the client cannot change any more, to the service
+/// as soon as no other request of its id is being executed: now, or later by the session's work
+/// item.
+pub(super) fn submit(conn: &Conn, request: PendingRequest) {
+    let (id, path) = (request.chunk().id(), conn.path());
+    let orders = path.session().orders();
+    match orders.enter(id, request, || path.is_closing()) {
+        Entry::Entered(request) => enqueue(conn, request),
         Entry::Waits => {}
         Entry::Rejected(request, why) => give_up(request, why),
     }

@@ -108,5 +108,5 @@ pub(super) fn start(qp: &QpRef<'_, Conn>, slot: &ChunkSlot, receive: HeldOp<Rece
         }
         _ => Some(receive),
     };
-    dispatch::submit(PendingRequest::new(chunk, conn.clone(), data));
+    dispatch::submit(conn, PendingRequest::new(chunk, conn.clone(), data));
 }

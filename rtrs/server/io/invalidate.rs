@@ -76,5 +76,5 @@ pub(in crate::server) fn invalidated(conn: &Arc<Conn>, chunk: HeldOp<Chunk>) {
 
 /// Goes on with the request in `chunk`, which came by `conn`.
 fn submit(conn: &Arc<Conn>, chunk: HeldOp<Chunk>) {
-    dispatch::submit(PendingRequest::new(chunk, conn.clone(), None));
+    dispatch::submit(conn, PendingRequest::new(chunk, conn.clone(), None));
 }
