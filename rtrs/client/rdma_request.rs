@@ -273,8 +273,14 @@ impl<C: RequestConn> RdmaRequest<C> {
             ref payload,
             ..
         } = *request;
-        let room = self.header.bytes_mut()?.get_mut(..MAX_MSG_SIZE);
-        let msg_len = payload.message(room.ok_or(EMSGSIZE)?)?;
+        let room = self.header.bytes_mut()?.first_chunk_mut();
+        let room: &mut [u8; MAX_MSG_SIZE] = room.ok_or(EMSGSIZE)?;
+        if negotiated.is_eager() {
+            // What an eager header has behind the message.
+            let header: Option<&mut [u8; eager::HEADER_SIZE]> = room.first_chunk_mut();
+            header.ok_or(EMSGSIZE)?.fill(0);
+        }
+        let msg_len = payload.message(room)?;
         if msg_len > MAX_MSG_SIZE {
             return Err(EMSGSIZE);
         }

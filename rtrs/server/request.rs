@@ -152,7 +152,7 @@ impl Request {
     pub fn data_len(&self) -> usize {
         let msg = self.msg();
         // One of them is 0. At most the size of the chunk, see `rtrs::RequestMsg`.
-        msg.len_to_server().max(msg.transfer().len_to_client()) as usize
+        msg.len_to_server().max(msg.len_to_client()) as usize
     }
 
     /// Returns the memory of the data, which begins at its start. `None` once the request was

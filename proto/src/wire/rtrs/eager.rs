@@ -51,22 +51,20 @@ const fn may_have_descriptor(next_key: NextKey) -> bool {
     matches!(next_key, NextKey::Same)
 }
 
-/// Writes the header of `request`, whose user message is at the beginning of `header` already.
+/// Completes the header of `request`: writes the RTRS message. The user message is at the beginning
+/// of `header` already, and the rest is zero.
 ///
 /// # Errors
 ///
 /// [`WireError::NoRoom`] when the user message is longer than there is space for.
 #[inline]
 pub fn encode(request: &RequestMsg, header: &mut [u8; HEADER_SIZE]) -> Result<(), WireError> {
-    let (user, message) = header.split_at_mut(USER_SIZE);
+    let (_, message) = header.split_at_mut(USER_SIZE);
     let need = request.user_len();
-    let rest = user.get_mut(need..).ok_or(WireError::NoRoom {
-        need,
-        got: USER_SIZE,
-    })?;
-
-    rest.fill(0);
-    message.fill(0);
+    if need > USER_SIZE {
+        let got = USER_SIZE;
+        return Err(WireError::NoRoom { need, got });
+    }
     request.encode(message).map(|_| ())
 }
 
@@ -103,18 +101,14 @@ pub fn parse(
     }
 
     let sent = request.len_to_server();
-    let transfer = match request.transfer() {
-        DataTransfer::None if request.data_len() > 0 => DataTransfer::InResponse {
-            len: request.data_len(),
-        },
+    let (request, carried) = match request.transfer() {
+        DataTransfer::None if request.data_len() > 0 => {
+            (request.with_data_in_response(), request.data_len())
+        }
         DataTransfer::ToClient { .. } if !may_have_descriptor(next_key) => {
             return Err(WireError::DescriptorCount(1))
         }
-        other => other,
-    };
-    let carried = match transfer {
-        DataTransfer::InResponse { len } => len,
-        _ => sent,
+        _ => (request, sent),
     };
     if offset > chunk_size || carried > DATA_SIZE {
         return Err(WireError::Offset(offset));
@@ -127,7 +121,7 @@ pub fn parse(
     if len > need {
         return Err(WireError::Long { need, got: len });
     }
-    Ok(request.with_transfer(transfer))
+    Ok(request)
 }
 
 #[cfg(test)]
@@ -139,7 +133,8 @@ mod tests {
     const CHUNK: u32 = 128 * 1024;
 
     fn encoded(request: &RequestMsg) -> [u8; HEADER_SIZE] {
-        let mut header = [0xa5; HEADER_SIZE];
+        let mut header = [0; HEADER_SIZE];
+        header[..request.user_len()].fill(0xa5);
         encode(request, &mut header).unwrap();
         header
     }

@@ -110,16 +110,36 @@ impl DataTransfer {
     }
 }
 
+/// The variants of [`DataTransfer`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum TransferKind {
+    ToServer,
+    None,
+    InResponse,
+    ToClient,
+}
+
 /// A request, in a chunk or [eager](super::eager).
+///
+/// It has the values of its [`DataTransfer`] as fields, which take fewer instructions to copy and to
+/// compare.
 ///
 /// # Invariants
 ///
-/// `usr_len <= offset`, and the client gets no more data than there is space for in the chunk.
+/// - `usr_len <= offset`, and the client gets no more data than there is space for in the chunk.
+/// - `addr`, `key` and `len` are those of an [`SgDesc`] if `kind` is `ToClient`. Of other kinds,
+///   what they do not have is 0 or false.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RequestMsg {
     offset: u32,
     usr_len: u16,
-    transfer: DataTransfer,
+    kind: TransferKind,
+    /// Whether the server must invalidate `key`.
+    invalidate: bool,
+    addr: u64,
+    key: u32,
+    /// Bytes of data that the client gets.
+    len: u32,
 }
 
 impl RequestMsg {
@@ -128,7 +148,11 @@ impl RequestMsg {
     pub const EMPTY: Self = Self {
         offset: 0,
         usr_len: 0,
-        transfer: DataTransfer::None,
+        kind: TransferKind::None,
+        invalidate: false,
+        addr: 0,
+        key: 0,
+        len: 0,
     };
 
     /// Creates a request with `data_len` bytes of data and `usr_len` bytes of user message.
@@ -152,14 +176,27 @@ impl RequestMsg {
                 offset,
             });
         };
-        if transfer.len_to_client() > data_len {
-            return Err(WireError::DescriptorLength(transfer.len_to_client()));
+        let len = transfer.len_to_client();
+        if len > data_len {
+            return Err(WireError::DescriptorLength(len));
         }
         // INVARIANT: Both checked just above.
+        let (kind, invalidate, addr, key) = match transfer {
+            DataTransfer::ToServer => (TransferKind::ToServer, false, 0, 0),
+            DataTransfer::None => (TransferKind::None, false, 0, 0),
+            DataTransfer::InResponse { .. } => (TransferKind::InResponse, false, 0, 0),
+            DataTransfer::ToClient { desc, invalidate } => {
+                (TransferKind::ToClient, invalidate, desc.addr, desc.key)
+            }
+        };
         Ok(Self {
             offset,
             usr_len,
-            transfer,
+            kind,
+            invalidate,
+            addr,
+            key,
+            len,
         })
     }
 
@@ -169,40 +206,48 @@ impl RequestMsg {
     #[inline]
     pub fn parse(message: &[u8], offset: u32) -> Result<Self, WireError> {
         let msg: WireWrite = wire::read(message)?;
-        let usr_len = msg.usr_len.get();
+        let transfer = match msg.kind.get() {
+            TYPE_WRITE => DataTransfer::ToServer,
+            TYPE_READ => Self::parse_read(message)?,
+            kind => return Err(WireError::MessageType(kind)),
+        };
+        Self::at(offset, msg.usr_len.get(), transfer)
+    }
 
-        match msg.kind.get() {
-            TYPE_WRITE => Self::at(offset, usr_len, DataTransfer::ToServer),
-            TYPE_READ => {
-                let msg: WireRead = wire::read(message)?;
-                let flags = msg.flags.get();
-                let unknown = flags & !NEED_INVALIDATE;
-                if unknown != 0 {
-                    return Err(WireError::Flags(u32::from(unknown)));
-                }
-                let transfer = match msg.sg_cnt.get() {
-                    0 => DataTransfer::None,
-                    1 => {
-                        let msg: WireReadWithDesc = wire::read(message)?;
-                        DataTransfer::ToClient {
-                            desc: SgDesc::try_from(&msg.desc)?,
-                            invalidate: flags & NEED_INVALIDATE != 0,
-                        }
-                    }
-                    n => return Err(WireError::DescriptorCount(n)),
-                };
-                Self::at(offset, usr_len, transfer)
+    /// Parses what a READ has more than a WRITE.
+    #[inline]
+    fn parse_read(message: &[u8]) -> Result<DataTransfer, WireError> {
+        let msg: WireRead = wire::read(message)?;
+        let flags = msg.flags.get();
+        let unknown = flags & !NEED_INVALIDATE;
+        if unknown != 0 {
+            return Err(WireError::Flags(u32::from(unknown)));
+        }
+        match msg.sg_cnt.get() {
+            0 => Ok(DataTransfer::None),
+            1 => {
+                let msg: WireReadWithDesc = wire::read(message)?;
+                Ok(DataTransfer::ToClient {
+                    desc: SgDesc::try_from(&msg.desc)?,
+                    invalidate: flags & NEED_INVALIDATE != 0,
+                })
             }
-            kind => Err(WireError::MessageType(kind)),
+            n => Err(WireError::DescriptorCount(n)),
         }
     }
 
-    /// Returns the same request with another transfer, of which the client gets no more data than
-    /// there is space for.
+    /// Returns the same request, whose data, for which it has no descriptor, come with the response.
     #[inline]
-    pub(super) const fn with_transfer(self, transfer: DataTransfer) -> Self {
-        // INVARIANT: As the caller promises.
-        Self { transfer, ..self }
+    pub(super) const fn with_data_in_response(self) -> Self {
+        // INVARIANT: All the space for data, and no descriptor.
+        Self {
+            kind: TransferKind::InResponse,
+            len: self.data_len(),
+            invalidate: false,
+            addr: 0,
+            key: 0,
+            ..self
+        }
     }
 
     /// Returns the bytes of a chunk of `chunk_size` bytes that an RTRS message at `offset` can
@@ -229,7 +274,7 @@ impl RequestMsg {
             flags: flags.into(),
             sg_cnt: sg_cnt.into(),
         };
-        match self.transfer {
+        match self.transfer() {
             DataTransfer::ToServer => {
                 let msg = WireWrite {
                     kind: TYPE_WRITE.into(),
@@ -265,9 +310,24 @@ impl RequestMsg {
     /// Returns the number of bytes of data that go to the server.
     #[inline]
     pub const fn len_to_server(&self) -> u32 {
-        match self.transfer {
-            DataTransfer::ToServer => self.data_len(),
+        match self.kind {
+            TransferKind::ToServer => self.data_len(),
             _ => 0,
+        }
+    }
+
+    /// Returns the number of bytes of data that the client gets.
+    #[inline]
+    pub const fn len_to_client(&self) -> u32 {
+        self.len
+    }
+
+    /// Returns the key of the client's buffer, if the server must invalidate it.
+    #[inline]
+    pub const fn key_to_invalidate(&self) -> Option<u32> {
+        match self.invalidate {
+            true => Some(self.key),
+            false => None,
         }
     }
 
@@ -292,7 +352,20 @@ impl RequestMsg {
     /// Returns the direction of the data.
     #[inline]
     pub const fn transfer(&self) -> DataTransfer {
-        self.transfer
+        match self.kind {
+            TransferKind::ToServer => DataTransfer::ToServer,
+            TransferKind::None => DataTransfer::None,
+            TransferKind::InResponse => DataTransfer::InResponse { len: self.len },
+            TransferKind::ToClient => DataTransfer::ToClient {
+                // INVARIANT: By the one of this type.
+                desc: SgDesc {
+                    addr: self.addr,
+                    key: self.key,
+                    len: self.len,
+                },
+                invalidate: self.invalidate,
+            },
+        }
     }
 }
 
