@@ -226,11 +226,13 @@ impl PathSet {
         };
         let start = self.start(paths.len());
         match self.submit_from(paths, start, request, open_epoch, &section) {
+            // By itself, as the compiler copies what other results have.
+            Ok(()) => Ok(()),
             // The path was lost after it was chosen.
             Err((request, e)) if e == ENOTCONN => {
                 self.submit_by_another(paths, start, request, open_epoch, &section)
             }
-            other => other,
+            failed => failed,
         }
     }
 
@@ -302,12 +304,10 @@ impl PathSet {
         let Some((path, link)) = chosen.and_then(|path| Some((path, usable(path)?))) else {
             return Err((request, ENOTCONN));
         };
-        let failed_over = request.lost_paths > 0;
-        let sent = link.submit(request);
-        if failed_over && !matches!(sent, Err((_, e)) if e == ENOTCONN) {
-            path.stats().failed_over();
+        match request.lost_paths {
+            0 => link.submit(request),
+            _ => fail_over(path, link, request),
         }
-        sent
     }
 
     /// Handles completions of polled queue `number` on all paths; returns how many.
@@ -365,6 +365,17 @@ impl PathSet {
             path.fail_link(why);
         }
     }
+}
+
+/// Sends a request by `link`, which is that of `path`, after another path was lost.
+#[cold]
+#[inline(never)]
+fn fail_over(path: &Path, link: &Link, request: IoRequest) -> SubmitResult {
+    let sent = link.submit(request);
+    if !matches!(sent, Err((_, e)) if e == ENOTCONN) {
+        path.stats().failed_over();
+    }
+    sent
 }
 
 /// Returns the link of `path` if it may carry a request; see [`PathSet::submit`].

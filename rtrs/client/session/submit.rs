@@ -205,8 +205,10 @@ impl Session {
             return self.queue_or_send(request, snapshot);
         }
         match self.send(request) {
+            // By itself, as the compiler copies what other results have.
+            Ok(()) => Ok(()),
             Err((request, e)) if e == ENOTCONN => self.queue_or_send(request, snapshot),
-            other => other,
+            failed => failed,
         }
     }
 
