@@ -98,9 +98,12 @@ impl ResendOrder {
     #[must_use = "otherwise a request that waits does so forever"]
     pub fn leave(&self) -> bool {
         let free = self.0.compare_exchange(BUSY, FREE, Release, Relaxed);
-        if free.is_ok() {
-            return false;
-        }
+        free.is_err() && self.leave_to_waiter()
+    }
+
+    /// As [`Self::leave`], if there was another request that waited.
+    #[cold]
+    fn leave_to_waiter(&self) -> bool {
         // INVARIANT: The waiter is not changed. `withdraw` may have changed the state back to
         // `BUSY` meanwhile; then no request waits.
         let left = self.0.fetch_update(AcqRel, Relaxed, |state| match state {

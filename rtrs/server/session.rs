@@ -223,10 +223,17 @@ impl Session {
 
     /// Records that the request of message id `id` was executed, so that the next one may be. Any
     /// context.
+    #[inline]
     pub(super) fn executed(self: &Arc<Self>, id: BufId) {
         if self.orders.leave(id) {
-            work::schedule::<_, SERVE>(self);
+            self.schedule_serve();
         }
+    }
+
+    /// Has the requests served that waited and are next.
+    #[cold]
+    fn schedule_serve(self: &Arc<Self>) {
+        work::schedule::<_, SERVE>(self);
     }
 
     /// Tells the service that a path from `peer` comes up. For the first one, `session_up` brings
