@@ -64,6 +64,8 @@ use super::eager_buf::{
     EagerBuf, //
 };
 
+pub(super) use self::response::Response;
+
 /// A chunk of a path, and whether it holds a request.
 pub(super) struct ChunkSlot {
     op: Arc<Op<Chunk>>,

@@ -30,12 +30,10 @@ use super::{
     Stage, //
 };
 
-/// The parts of a response.
+/// What the response to the request in a chunk consists of.
 pub(in crate::server) struct Response {
-    /// How data go to the client, if there are any.
-    data: DataTransfer,
-    /// A key of the client to invalidate.
-    invalidate: Option<u32>,
+    /// Whether the data that the client wants go to it.
+    data: bool,
     /// Whether the client's key for the chunk was invalidated.
     new_rkey: bool,
     /// Whether the data and the immediate may share one message.
@@ -56,20 +54,12 @@ impl Chunk {
         home: u16,
         errno: i32,
     ) -> Result<Response> {
-        let transfer = self.request.transfer();
-        let invalidate = match transfer {
-            DataTransfer::ToClient { desc, invalidate } => invalidate.then(|| desc.key()),
-            _ => None,
-        };
+        let invalidated = self.request.key_to_invalidate().is_some();
         let response = Response {
-            data: match errno {
-                0 => transfer,
-                _ => DataTransfer::None,
-            },
-            invalidate,
+            data: errno == 0,
             new_rkey: offer.new_rkey() && !self.eager,
             short: offer.short_responses(),
-            imm: Imm::IoRsp(IoRsp::new(self.id, errno, invalidate.is_some())).encode(),
+            imm: Imm::IoRsp(IoRsp::new(self.id, errno, invalidated)).encode(),
         };
 
         if response.new_rkey {
@@ -83,9 +73,9 @@ impl Chunk {
             key.write(0, &message.encode())?;
             key.sync_for_device(0, RKEY_RSP_SIZE);
         }
-        let len = response.data.len_to_client();
-        if len > 0 {
-            self.data().sync_for_device(0, len as usize);
+        match self.request.len_to_client() {
+            len if response.data && len > 0 => self.data().sync_for_device(0, len as usize),
+            _ => {}
         }
         self.stage = Stage::Respond;
         // The next invalidation is posted in the same queue, and so is executed after the
@@ -108,22 +98,26 @@ impl Response {
         if self.new_rkey {
             chain.reg_mr(&chunk.mr, Access::RemoteWrite)?;
         }
-        if let DataTransfer::InResponse { len } = self.data {
-            let list = [chunk.data().sge(0, len as usize)?];
-            return chain.send_imm(&list, self.imm);
-        }
-        if let DataTransfer::ToClient { desc, .. } = self.data {
-            let list = [chunk.data().sge(0, desc.len() as usize)?];
-            let to = Remote {
-                addr: desc.addr(),
-                rkey: desc.key(),
-            };
-            if self.short && self.invalidate.is_none() {
-                return chain.rdma_write_imm(&list, to, self.imm);
+        let invalidate = chunk.request.key_to_invalidate();
+        match chunk.request.transfer() {
+            DataTransfer::InResponse { len } if self.data => {
+                let list = [chunk.data().sge(0, len as usize)?];
+                return chain.send_imm(&list, self.imm);
             }
-            chain.rdma_write(&list, to)?;
+            DataTransfer::ToClient { desc, .. } if self.data => {
+                let list = [chunk.data().sge(0, desc.len() as usize)?];
+                let to = Remote {
+                    addr: desc.addr(),
+                    rkey: desc.key(),
+                };
+                if self.short && invalidate.is_none() {
+                    return chain.rdma_write_imm(&list, to, self.imm);
+                }
+                chain.rdma_write(&list, to)?;
+            }
+            _ => {}
         }
-        if let Some(key) = self.invalidate {
+        if let Some(key) = invalidate {
             chain.send_inv(key)?;
         }
         match &chunk.key {

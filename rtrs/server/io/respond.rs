@@ -31,7 +31,10 @@ use crate::{
         qp::QpRef, //
     },
     server::{
-        chunk::Chunk,
+        chunk::{
+            Chunk,
+            Response, //
+        },
         path::{
             Conn,
             Path, //
@@ -106,17 +109,23 @@ fn post(mut chunk: HeldOp<Chunk>, qp: &QpRef<'_, Conn>, errno: i32) -> Result {
         return Err(EPROTO);
     }
     if qp.is_low_on_credits() {
-        return qp
-            .post_send(chunk, AwaitedEvents::Send, |chunk, chain| {
-                response.build(chunk, chain)
-            })
-            .map_err(|(_, e)| e);
+        return post_signaled(chunk, qp, &response);
     }
     // No completion is needed.
     qp.post_unsignaled(&chunk, |chunk, chain| response.build(chunk, chain))?;
     drop(chunk);
     response_sent(path, id);
     Ok(())
+}
+
+/// Posts `response` so that its completion returns the credits of those before it.
+#[cold]
+#[inline(never)]
+fn post_signaled(chunk: HeldOp<Chunk>, qp: &QpRef<'_, Conn>, response: &Response) -> Result {
+    qp.post_send(chunk, AwaitedEvents::Send, |chunk, chain| {
+        response.build(chunk, chain)
+    })
+    .map_err(|(_, e)| e)
 }
 
 /// Records that the response in chunk `id` was sent. Starts a request that waited for that.
