@@ -41,7 +41,10 @@ use kernel::{
         Arc,
         LockClassKey, //
     },
-    time::Delta,
+    time::{
+        Delta,
+        Jiffies, //
+    },
     types::Opaque, //
 };
 
@@ -199,6 +202,17 @@ fn work<T: OwnedWorkItem<ID>, const ID: u64>(object: &Arc<T>) -> &OwnedWork<T, I
 ///
 /// [`queue_delayed_work`]: srctree/include/linux/workqueue.h
 pub fn schedule_in<T: OwnedWorkItem<ID>, const ID: u64>(object: &Arc<T>, delay: Delta) -> bool {
+    queue::<T, ID>(object, super::jiffies(delay))
+}
+
+/// Queues the work item to run at once; see [`schedule_in`].
+pub fn schedule<T: OwnedWorkItem<ID>, const ID: u64>(object: &Arc<T>) -> bool {
+    queue::<T, ID>(object, 0)
+}
+
+/// Queues the work item to run after `delay` jiffies; see [`schedule_in`].
+#[inline]
+fn queue<T: OwnedWorkItem<ID>, const ID: u64>(object: &Arc<T>, delay: Jiffies) -> bool {
     let work = work::<T, ID>(object);
     let Some(queue_ref) = work.queue.try_get() else {
         return false;
@@ -212,7 +226,7 @@ pub fn schedule_in<T: OwnedWorkItem<ID>, const ID: u64>(object: &Arc<T>, delay: 
             bindings::wq_misc_consts_WORK_CPU_UNBOUND as c_int,
             work.queue.as_raw(),
             work.dwork.get(),
-            super::jiffies(delay),
+            delay,
         )
     };
 
@@ -225,11 +239,6 @@ pub fn schedule_in<T: OwnedWorkItem<ID>, const ID: u64>(object: &Arc<T>, delay: 
         drop(unsafe { Arc::from_raw(reference) });
     }
     queued
-}
-
-/// Queues the work item to run at once; see [`schedule_in`].
-pub fn schedule<T: OwnedWorkItem<ID>, const ID: u64>(object: &Arc<T>) -> bool {
-    schedule_in::<T, ID>(object, Delta::ZERO)
 }
 
 /// Queues the work item to run after `delay`, whenever it was to run before
