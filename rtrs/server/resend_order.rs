@@ -39,7 +39,7 @@ use crate::kernel_ext::set_once::SetOnce;
 #[repr(align(64))]
 struct PaddedOrder(ResendOrder);
 
-/// The outcome of [`ResendOrders::enter`].
+/// The outcome of [`ResendOrders::enter_or_wait`].
 pub(super) enum Entry<R> {
     /// No other request of this id is being executed: execute this one.
     Entered(R),
@@ -100,15 +100,25 @@ impl<R> ResendOrders<R> {
             .map(|padded| &padded.0)
     }
 
+    /// Lets a request of message id `id` enter, if no other request of that id is being executed.
+    /// Returns whether it may be executed; if not, [`Self::enter_or_wait`] must follow.
+    #[inline]
+    pub(super) fn enter(&self, id: BufId) -> bool {
+        self.order(id).is_some_and(ResendOrder::enter)
+    }
+
     /// Lets `request` of message id `id` enter, or wait if another request of that id is being
     /// executed. It must not wait if `is_late` returns true.
-    pub(super) fn enter(&self, id: BufId, request: R, is_late: impl FnOnce() -> bool) -> Entry<R> {
+    #[cold]
+    pub(super) fn enter_or_wait(
+        &self,
+        id: BufId,
+        request: R,
+        is_late: impl FnOnce() -> bool,
+    ) -> Entry<R> {
         let Some(order) = self.order(id) else {
             return Entry::Rejected(request, "out of range");
         };
-        if order.enter() {
-            return Entry::Entered(request);
-        }
         if is_late() {
             // It must not replace a request that can still get a response.
             return Entry::Rejected(request, "arrived while the path closes");

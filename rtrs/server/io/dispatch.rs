@@ -34,9 +34,19 @@ use crate::{
 /// as soon as no other request of its id is being executed: now, or later by the session's work
 /// item.
 pub(super) fn submit(conn: &Conn, request: PendingRequest) {
+    match conn.path().session().orders().enter(request.chunk().id()) {
+        true => enqueue(conn, request),
+        false => submit_or_wait(conn, request),
+    }
+}
+
+/// Goes on with [`submit`] if another request of the same id is, or was, being executed.
+#[cold]
+#[inline(never)]
+fn submit_or_wait(conn: &Conn, request: PendingRequest) {
     let (id, path) = (request.chunk().id(), conn.path());
     let orders = path.session().orders();
-    match orders.enter(id, request, || path.is_closing()) {
+    match orders.enter_or_wait(id, request, || path.is_closing()) {
         Entry::Entered(request) => enqueue(conn, request),
         Entry::Waits => {}
         Entry::Rejected(request, why) => give_up(request, why),
@@ -45,6 +55,7 @@ pub(super) fn submit(conn: &Conn, request: PendingRequest) {
 
 /// Queues a request, which has entered the order of its message id, for the service. It came by
 /// `conn`.
+#[inline]
 fn enqueue(conn: &Conn, request: PendingRequest) {
     match conn.path().data().queue(conn.id()) {
         Some(queue) => queue.push(request),
