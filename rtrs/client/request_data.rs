@@ -39,7 +39,8 @@ use crate::rdma::{
 
 use super::io_request::Direction;
 
-/// The segments of the data.
+/// The segments of the data. It has a tag of its own, which takes one instruction to look at.
+#[repr(u8)]
 enum Segments {
     /// None. The table is free for use.
     Unmapped(SgTable),

@@ -58,7 +58,8 @@ pub(super) enum Arrival {
     EagerRequest(u32),
 }
 
-/// The memory of a receive.
+/// The memory of a receive. It has a tag of its own, which takes one instruction to look at.
+#[repr(u8)]
 enum Buffer {
     None,
     InlineImm(RecvBuf<INLINE_IMM_SIZE>),
