@@ -334,6 +334,7 @@ impl<C: RequestConn> RdmaRequest<C> {
     }
 
     /// Takes out the request of the block driver, which is not in flight any more.
+    #[inline]
     fn take(&mut self) -> Option<IoRequest> {
         self.unmap();
         self.complete_withdrawn();

@@ -23,6 +23,7 @@ use super::{
 /// # Errors
 ///
 /// A violation of the protocol, for which the link must fail.
+#[inline]
 pub(super) fn handle(
     qp: &QpRef<'_, Conn>,
     rsp: IoRsp,

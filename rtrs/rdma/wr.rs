@@ -248,6 +248,7 @@ impl<'a> SendChain<'a> {
     }
 
     /// Sends a message with an immediate (`IB_WR_SEND_WITH_IMM`).
+    #[inline]
     pub(crate) fn send_imm(&mut self, list: &[Sge<'a>], imm: u32) -> Result {
         match self.inline_imm {
             true => self.push_inline_imm(list, imm),

@@ -63,6 +63,7 @@ impl EagerBuf {
 
     /// Parses the message that arrived with `wc`, which succeeded, and with `offset` in its
     /// immediate, on a path with this `offer`; see [`eager::parse`].
+    #[inline]
     pub(super) fn receive(
         &mut self,
         wc: &Wc,

@@ -115,6 +115,7 @@ pub(super) fn refuse_id(conn: &Conn, id: BufId) {
 
 /// Returns chunk, message id and offset of the request that `payload` names. `None`, after closing
 /// the path, if there can be none.
+#[inline]
 pub(super) fn locate(conn: &Conn, payload: IoReqPayload) -> Option<(&ChunkSlot, BufId, u32)> {
     let path = conn.path();
 
