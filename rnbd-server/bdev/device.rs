@@ -71,9 +71,11 @@ impl DevId {
 ///
 /// # Invariants
 ///
-/// `file` is an open block device and this owns a reference to it.
+/// `file` is an open block device and this owns a reference to it. `bdev` is its
+/// `struct block_device`, which stays the same.
 pub(crate) struct BlockDevice {
     file: NonNull<bindings::file>,
+    bdev: *mut bindings::block_device,
 }
 
 // SAFETY: The file may be put by any task.
@@ -107,10 +109,11 @@ impl BlockDevice {
                 ptr::null(),
             )
         })?;
+        let file = NonNull::new(file).ok_or(ENODEV)?;
+        // SAFETY: An open block device.
+        let bdev = unsafe { bindings::file_bdev(file.as_ptr()) };
         // INVARIANT: Opened above, and the reference is handed over.
-        let device = Self {
-            file: NonNull::new(file).ok_or(ENODEV)?,
-        };
+        let device = Self { file, bdev };
 
         // Of a path that was walked twice, the device must be the one that the walk confined to
         // the directory found.
@@ -121,9 +124,9 @@ impl BlockDevice {
     }
 
     /// The `struct block_device`, valid while the device is open.
+    #[inline]
     pub(super) fn as_raw(&self) -> *mut bindings::block_device {
-        // SAFETY: By the type invariant.
-        unsafe { bindings::file_bdev(self.file.as_ptr()) }
+        self.bdev
     }
 
     /// The number of the device.
