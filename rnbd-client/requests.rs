@@ -103,6 +103,25 @@ impl Device {
             false => IoFlags::NONE,
         }
     }
+
+    /// Adds the latency of a request that completes at `now` to the histograms. Cold, as they are
+    /// seldom on.
+    #[cold]
+    fn record_latency(&self, request: &Request, now: u64) {
+        let times = request.timestamps();
+        let (queued, sent) = (times.queued.load(Relaxed), times.sent.load(Relaxed));
+        let kind = match request.op() {
+            Ok(BlockOp::Read) => OpKind::Read,
+            Ok(BlockOp::Write) => OpKind::Write,
+            _ => OpKind::Other,
+        };
+        // It was never sent: `sent` is that of an earlier request with this tag.
+        if sent < queued {
+            return;
+        }
+        self.latency.add(WAIT, kind, queued, sent);
+        self.latency.add(REMOTE, kind, sent, now);
+    }
 }
 
 impl Operations for Device {
@@ -164,22 +183,9 @@ impl Operations for Device {
 
     #[inline]
     fn completing(&self, request: &Request) {
-        let Some(now) = self.latency.now() else {
-            return;
-        };
-        let times = request.timestamps();
-        let (queued, sent) = (times.queued.load(Relaxed), times.sent.load(Relaxed));
-        let kind = match request.op() {
-            Ok(BlockOp::Read) => OpKind::Read,
-            Ok(BlockOp::Write) => OpKind::Write,
-            _ => OpKind::Other,
-        };
-        // It was never sent: `sent` is that of an earlier request with this tag.
-        if sent < queued {
-            return;
+        if let Some(now) = self.latency.now() {
+            self.record_latency(request, now);
         }
-        self.latency.add(WAIT, kind, queued, sent);
-        self.latency.add(REMOTE, kind, sent, now);
     }
 
     fn poll(&self, number: u32) -> u32 {
