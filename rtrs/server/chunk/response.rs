@@ -89,33 +89,40 @@ impl Chunk {
 
 impl Response {
     /// Appends the work requests.
+    #[inline]
     pub(in crate::server) fn build<'a>(
         &self,
         chunk: &'a Chunk,
         chain: &mut SendChain<'a>,
     ) -> Result {
+        match chunk.request.transfer() {
+            // The request was eager, so the client has not lost its key.
+            DataTransfer::InResponse { len } if self.data => {
+                let list = [chunk.data().sge(0, len as usize)?];
+                chain.send_imm(&list, self.imm)
+            }
+            _ => self.build_writes(chunk, chain),
+        }
+    }
+
+    /// As [`Self::build`], for a response whose data, if any, are written to the client's memory.
+    #[inline(never)]
+    fn build_writes<'a>(&self, chunk: &'a Chunk, chain: &mut SendChain<'a>) -> Result {
         // First, as the client may use the chunk once it has the response.
         if self.new_rkey {
             chain.reg_mr(&chunk.mr, Access::RemoteWrite)?;
         }
         let invalidate = chunk.request.key_to_invalidate();
-        match chunk.request.transfer() {
-            DataTransfer::InResponse { len } if self.data => {
-                let list = [chunk.data().sge(0, len as usize)?];
-                return chain.send_imm(&list, self.imm);
+        if let (DataTransfer::ToClient { desc, .. }, true) = (chunk.request.transfer(), self.data) {
+            let list = [chunk.data().sge(0, desc.len() as usize)?];
+            let to = Remote {
+                addr: desc.addr(),
+                rkey: desc.key(),
+            };
+            if self.short && invalidate.is_none() {
+                return chain.rdma_write_imm(&list, to, self.imm);
             }
-            DataTransfer::ToClient { desc, .. } if self.data => {
-                let list = [chunk.data().sge(0, desc.len() as usize)?];
-                let to = Remote {
-                    addr: desc.addr(),
-                    rkey: desc.key(),
-                };
-                if self.short && invalidate.is_none() {
-                    return chain.rdma_write_imm(&list, to, self.imm);
-                }
-                chain.rdma_write(&list, to)?;
-            }
-            _ => {}
+            chain.rdma_write(&list, to)?;
         }
         if let Some(key) = invalidate {
             chain.send_inv(key)?;

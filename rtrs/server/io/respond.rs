@@ -11,6 +11,7 @@ use kernel::{
 };
 
 use rnbd_proto::{
+    chunk_state::RequestLocation,
     error,
     limits::BufId,
     op_state::AwaitedEvents,
@@ -33,6 +34,7 @@ use crate::{
     server::{
         chunk::{
             Chunk,
+            ChunkSlot,
             Response, //
         },
         path::{
@@ -104,8 +106,8 @@ impl Drop for Request {
 fn post(mut chunk: HeldOp<Chunk>, qp: &QpRef<'_, Conn>, errno: i32) -> Result {
     let (path, id) = (qp.context().path(), chunk.id());
     let response = chunk.prepare_response(path.offer(), qp.context().id(), errno)?;
-    let slot = path.data().chunk(id);
-    if !slot.is_some_and(|slot| slot.state().begin_response()) {
+    let slot = path.data().chunk(id).ok_or(EPROTO)?;
+    if !slot.state().begin_response() {
         return Err(EPROTO);
     }
     if qp.is_low_on_credits() {
@@ -114,7 +116,7 @@ fn post(mut chunk: HeldOp<Chunk>, qp: &QpRef<'_, Conn>, errno: i32) -> Result {
     // No completion is needed.
     qp.post_unsignaled(&chunk, |chunk, chain| response.build(chunk, chain))?;
     drop(chunk);
-    response_sent(path, id);
+    slot_response_sent(path, slot, id);
     Ok(())
 }
 
@@ -130,12 +132,22 @@ fn post_signaled(chunk: HeldOp<Chunk>, qp: &QpRef<'_, Conn>, response: &Response
 
 /// Records that the response in chunk `id` was sent. Starts a request that waited for that.
 pub(in crate::server) fn response_sent(path: &Arc<Path>, id: BufId) {
-    let Some(slot) = path.data().chunk(id) else {
-        return;
-    };
-    let Some(location) = slot.state().response_sent() else {
-        return;
-    };
+    if let Some(slot) = path.data().chunk(id) {
+        slot_response_sent(path, slot, id);
+    }
+}
+
+/// As [`response_sent`], for a chunk whose `slot` is known.
+#[inline]
+fn slot_response_sent(path: &Arc<Path>, slot: &ChunkSlot, id: BufId) {
+    if let Some(location) = slot.state().response_sent() {
+        start_next(path, slot, id, location);
+    }
+}
+
+/// Starts the request at `location` that waited for the response in chunk `id`.
+#[cold]
+fn start_next(path: &Arc<Path>, slot: &ChunkSlot, id: BufId, location: RequestLocation) {
     let early = path.data().early().take(id);
     path.links()
         .with_qp(location.connection, move |qp| match early {
