@@ -218,6 +218,14 @@ void rust_helper_this_cpu_add_u64(u64 __percpu *counter, u64 amount)
 }
 EXPORT_SYMBOL_GPL(rust_helper_this_cpu_add_u64);
 
+/* Not in the kernel: counts an event, and its amount in the counter behind that. */
+void rust_helper_rtrs_this_cpu_count_u64(u64 __percpu *counter, u64 amount)
+{
+	this_cpu_inc(counter[0]);
+	this_cpu_add(counter[1], amount);
+}
+EXPORT_SYMBOL_GPL(rust_helper_rtrs_this_cpu_count_u64);
+
 /* 0 for numbers below nr_cpu_ids that no CPU has. */
 u64 rust_helper_per_cpu_read_u64(u64 __percpu *counter, unsigned int cpu)
 {

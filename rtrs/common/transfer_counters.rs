@@ -9,9 +9,9 @@ use rnbd_proto::stats::Transfers;
 use crate::kernel_ext::percpu_counters::PerCpuCounters;
 
 const READS: usize = 0;
-const READ_BYTES: usize = 1;
+const READ_BYTES: usize = READS + 1;
 const WRITES: usize = 2;
-const WRITE_BYTES: usize = 3;
+const WRITE_BYTES: usize = WRITES + 1;
 
 /// Counters of the requests of one path.
 pub(crate) struct TransferCounters(PerCpuCounters<4>);
@@ -29,15 +29,13 @@ impl TransferCounters {
     /// Counts a READ with `bytes` of data and user message. Any context.
     #[inline]
     pub(crate) fn read(&self, bytes: u64) {
-        self.0.add(READS, 1);
-        self.0.add(READ_BYTES, bytes);
+        self.0.count(READS, bytes);
     }
 
     /// Counts a WRITE with `bytes` of data and user message. Any context.
     #[inline]
     pub(crate) fn write(&self, bytes: u64) {
-        self.0.add(WRITES, 1);
-        self.0.add(WRITE_BYTES, bytes);
+        self.0.count(WRITES, bytes);
     }
 
     /// Returns the sums over all CPUs.

@@ -55,6 +55,16 @@ impl<const COUNT: usize> PerCpuCounters<COUNT> {
         }
     }
 
+    /// Adds 1 to `counter`, and `amount` to the next one, on the current CPU. Any context.
+    #[inline]
+    pub(crate) fn count(&self, counter: usize, amount: u64) {
+        if counter.saturating_add(1) < COUNT {
+            let counter = self.0.as_ptr().wrapping_add(counter);
+            // SAFETY: By the invariant the memory has both counters.
+            unsafe { bindings::rtrs_this_cpu_count_u64(counter, amount) };
+        }
+    }
+
     /// Subtracts 1 from `counter`, on the current CPU. Any context.
     #[inline]
     pub(crate) fn decrement(&self, counter: usize) {
