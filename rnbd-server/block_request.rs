@@ -217,7 +217,7 @@ impl BlockRequest {
     }
 
     /// Submits the request, now or when the device can take it. Does not wait for that.
-    pub(crate) fn submit(mut self, command: BioCommand) {
+    pub(crate) fn submit(mut self, mut command: BioCommand) {
         // Zeroes are many segments, which the device mostly cannot take without a wait.
         if command.data == BioData::Zeroes
             || !command.opf.can_be_nowait()
@@ -229,10 +229,7 @@ impl BlockRequest {
         }
         self.nowait = true;
         self.fua = command.opf.is_fua();
-        let command = BioCommand {
-            opf: command.opf | OpFlag::NOWAIT,
-            ..command
-        };
+        command.opf = command.opf | OpFlag::NOWAIT;
 
         match bdev::submit(self, &command) {
             Ok(()) => {}

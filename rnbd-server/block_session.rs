@@ -121,7 +121,7 @@ impl SessionService for BlockSession {
 
     fn request(&self, request: Request) {
         match Message::parse(request.message()) {
-            Ok(Message::Io(io)) => self.io(request, &io),
+            Ok(Message::Io(ref io)) => self.io(request, io),
             Ok(Message::SessInfo(info)) => self.exchange_info(request, &info),
             Ok(Message::DevInfo(info)) => {
                 let description = self.device_info(&request, info);
