@@ -270,7 +270,8 @@ impl PathSet {
     }
 
     /// Sends a request by the path that the policy chooses in a search that begins at `start`.
-    #[inline]
+    // Into the one caller that is not cold, which it would pass the result to in memory.
+    #[inline(always)]
     fn submit_from(
         &self,
         paths: &KVec<Arc<Path>>,
