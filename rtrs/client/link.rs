@@ -128,6 +128,8 @@ impl Link {
     ///
     /// `ENOTCONN` when the link is lost, `EBUSY` when the permit is in use,
     /// `EINVAL` for a wrong one, `ENOMEM` or `ENOSPC` when the device has no room.
+    // As `PathSet::submit_from`.
+    #[inline(always)]
     pub(super) fn submit(&self, request: IoRequest) -> SubmitResult {
         let Some(connection) = self.connection(request.queue) else {
             return Err((request, ENOTCONN));

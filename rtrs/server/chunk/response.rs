@@ -89,7 +89,8 @@ impl Chunk {
 
 impl Response {
     /// Appends the work requests.
-    #[inline]
+    // Where the chain is made, as the compiler sees there that it is empty.
+    #[inline(always)]
     pub(in crate::server) fn build<'a>(
         &self,
         chunk: &'a Chunk,

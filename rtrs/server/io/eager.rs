@@ -89,7 +89,8 @@ pub(super) fn arrived(qp: &QpRef<'_, Conn>, mut receive: HeldOp<Receive>, imm: u
 }
 
 /// Starts the request in `receive`, which came by the connection of `qp`, in the chunk of `slot`.
-#[inline]
+// Into the one caller that is not cold.
+#[inline(always)]
 pub(super) fn start(qp: &QpRef<'_, Conn>, slot: &ChunkSlot, receive: HeldOp<Receive>) {
     let conn: &Arc<Conn> = qp.context();
     let path = conn.path();
