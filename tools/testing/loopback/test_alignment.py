@@ -32,7 +32,7 @@ def _check_partition(guest: Guest, node: str) -> None:
 
 
 def _check_file_system(guest: Guest, node: str) -> None:
-    result = guest.run(f"mke2fs -t ext4 -n -F {node}")
+    result = guest.run(f"mke2fs -t ext4 -n -v -F {node}")
     assert "not aligned" not in result.stdout + result.stderr
     assert "Stride=0 blocks, Stripe width=0 blocks" in result.stdout
 
