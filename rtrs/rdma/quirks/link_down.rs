@@ -60,8 +60,11 @@ const LIMIT_MS: i64 = 5_000;
 /// Interval at which the notifier looks whether the ids are destroyed.
 const STEP_MS: i64 = 5;
 
-/// The time for soft-RoCE to send what was posted: it does so in a worker.
-const SENT: Delta = Delta::from_millis(20);
+/// The time for soft-RoCE to send what was posted, which it does in a worker, and for the last
+/// messages of the peer to arrive and be responded to: a peer that learns of the first connection's
+/// end disconnects the others, and the connection manager responds to that for ids that are
+/// destroyed, too.
+const QUIET: Delta = Delta::from_millis(200);
 
 kernel::sync::global_lock! {
     // SAFETY: Initialised by `Notifier::register`, which the module calls at load.
@@ -165,7 +168,7 @@ fn close_before_down(interface: Interface) {
     };
     for _ in 0..LIMIT_MS / STEP_MS {
         if !told.iter().any(is_watched) {
-            fsleep(SENT);
+            fsleep(QUIET);
             return;
         }
         fsleep(Delta::from_millis(STEP_MS));

@@ -11,6 +11,13 @@ from rnbdbench.debian import Debians
 
 pytestmark = [pytest.mark.long, pytest.mark.kernels("stock")]
 
+OFFERED = (
+    "bash -c '. /usr/share/bash-completion/completions/rnbdctl;"
+    ' COMP_WORDS=(rnbdctl unmap ""); COMP_CWORD=2; _clap_complete_rnbdctl rnbdctl "";'
+    " echo ${COMPREPLY[*]}'"
+)
+"""Prints what bash offers after `rnbdctl unmap `."""
+
 BLOCK = re.compile(r"^```\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
@@ -44,3 +51,9 @@ def test_the_session_of_the_readme(debians: Debians) -> None:
 
     type_in(initiator, 'echo "data blya')
     assert initiator.guest.real("/dev/disk/by-rnbd/data") == "/dev/rnbd0"
+    assert {"rnbd0", "data"} <= set(initiator.guest.output(OFFERED).split())
+
+    initiator.guest.run("rnbdctl detach data")
+    # The link is there as soon as the command is done.
+    node = initiator.guest.output("rnbdctl attach --wait data && readlink /dev/disk/by-rnbd/data")
+    assert node.split() == ["/dev/rnbd0", "../../rnbd0"]

@@ -40,6 +40,8 @@ def _flap(bench: Pair, guest: Guest, number: int, path: TransportPath, seconds: 
     _set_link(guest, number, up=False)
     path.wait_for("disconnected", rtrs.LOSS + rtrs.MARGIN)
     bench.initiator.guest.run(f"sleep {seconds}")
+    # With a queue pair in error no path comes back.
+    _expect_working_gsi(bench)
     _set_link(guest, number, up=True)
     path.wait_for("connected", rtrs.RECONNECT + rtrs.MARGIN)
     assert path.reconnects()[0] == before + 1
