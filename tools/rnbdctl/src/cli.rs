@@ -217,7 +217,7 @@ pub(crate) struct Map {
 /// Whether to wait for device nodes.
 #[derive(Args, Clone, Copy, Debug)]
 pub(crate) struct Node {
-    /// Wait until the device node exists, 30 seconds at most, or as many as in --wait=60
+    /// Wait until the device node exists, with its link if it has a name: 30 seconds at most, or as many as in --wait=60
     #[arg(
         long,
         value_name = "SECONDS",

@@ -1,6 +1,22 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
-//! Properties of devices, of which udev's rules make links.
+//! Properties of devices, of which udev's rules make links; and whether udev has the rules.
+
+use crate::system::System;
+
+/// Where udev's rules are.
+const RULES: [&str; 3] = [
+    "/etc/udev/rules.d",
+    "/usr/lib/udev/rules.d",
+    "/lib/udev/rules.d",
+];
+
+/// Returns the name of the file with the rules for mapped devices, if it is installed.
+pub(crate) fn rules(system: &System) -> Option<String> {
+    let mut files = RULES.iter().flat_map(|directory| system.names(directory));
+
+    files.find(|name| name.contains("rnbd"))
+}
 
 /// Returns the properties of a mapped device, as lines for `IMPORT{program}` (udev(7)).
 pub(crate) fn properties(session: &str, device_path: &str, name: Option<&str>) -> String {

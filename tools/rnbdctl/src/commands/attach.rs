@@ -30,7 +30,8 @@ use crate::{
         Entry,
         Table, //
     },
-    system::System, //
+    system::System,
+    udev, //
 };
 
 use super::{
@@ -90,21 +91,35 @@ pub(super) fn attach(system: &System, options: &Attach) -> Result<String> {
             tune::set(system, &entry.session, file, value)?;
         }
         if let Some(seconds) = options.node.wait {
-            wait_for_link(system, entry, &name, seconds)?;
-            map::wait_for_node(system, &node, seconds)?;
+            let end = Instant::now() + Duration::from_secs(seconds);
+
+            if has_link(system, entry) {
+                wait_for_link(system, entry, &name, end)?;
+            }
+            map::wait_for_node(system, &node, end)?;
         }
         Ok(node + "\n")
     })
 }
 
-/// Waits until udev, if it runs, has made the link of the name to a device. udev does not know of
-/// a name that the table got after the device was mapped, until it is told to look again.
-fn wait_for_link(system: &System, entry: &Entry, name: &str, seconds: u64) -> Result<()> {
+/// Returns whether udev makes a link for an entry: it runs, has the rules, and no other entry is
+/// about the same device.
+fn has_link(system: &System, entry: &Entry) -> bool {
+    let table = rnbdtab::read(system).unwrap_or_default();
+    let first = table.device(&entry.session, &entry.device_path);
+
+    system.exists(UDEV_SOCKET)
+        && udev::rules(system).is_some()
+        && first.is_some_and(|first| first.name == entry.name)
+}
+
+/// Waits until udev has made the link of the name to a device. udev does not know of a name that
+/// the table got after the device was mapped, until it is told to look again.
+fn wait_for_link(system: &System, entry: &Entry, name: &str, end: Instant) -> Result<()> {
     let link = format!("/dev/disk/by-rnbd/{}", entry.name);
     let is_there = || system.resolve(&link).as_deref() == Some(name);
-    let end = Instant::now() + Duration::from_secs(seconds);
 
-    if !system.exists(UDEV_SOCKET) || is_there() {
+    if is_there() {
         return Ok(());
     }
     // If this fails, so does the wait below.
@@ -113,9 +128,9 @@ fn wait_for_link(system: &System, entry: &Entry, name: &str, seconds: u64) -> Re
         if Instant::now() >= end {
             return Err(Failure::new(
                 Exit::TryAgain,
-                format!("{link} does not lead to /dev/{name} after {seconds} s"),
+                format!("{link} does not lead to /dev/{name} yet, though it is mapped"),
             )
-            .advise("`rnbdctl doctor` says whether udev has the rules"));
+            .advise("check udev, `systemctl status systemd-udevd`"));
         }
         thread::sleep(map::POLL);
     }

@@ -19,19 +19,13 @@ use crate::{
     output,
     rnbdtab,
     signing,
-    system::System, //
+    system::System,
+    udev, //
 };
 
 use super::attach;
 
 use report::Report;
-
-/// Where udev's rules are.
-const UDEV: [&str; 3] = [
-    "/etc/udev/rules.d",
-    "/usr/lib/udev/rules.d",
-    "/lib/udev/rules.d",
-];
 
 /// Checks the machine. Fails with the report if something is wrong.
 pub(super) fn doctor(system: &System, json: bool) -> Result<String> {
@@ -195,9 +189,7 @@ fn devices(system: &System, report: &mut Report) {
 
 /// udev knows the devices, so that file systems are found by UUID.
 fn udev(system: &System, report: &mut Report) {
-    let mut files = UDEV.iter().flat_map(|directory| system.names(directory));
-
-    match files.find(|name| name.contains("rnbd")) {
+    match udev::rules(system) {
         Some(name) => report.ok("udev", name),
         None => report.note(
             "udev",

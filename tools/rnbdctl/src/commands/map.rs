@@ -188,14 +188,12 @@ fn count(list: &str) -> Option<u32> {
 }
 
 /// Waits for a device node.
-pub(super) fn wait_for_node(system: &System, node: &str, seconds: u64) -> Result<()> {
-    let end = Instant::now() + Duration::from_secs(seconds);
-
+pub(super) fn wait_for_node(system: &System, node: &str, end: Instant) -> Result<()> {
     while !system.is_block_device(node) {
         if Instant::now() >= end {
             return Err(Failure::new(
                 Exit::TryAgain,
-                format!("{node} does not exist after {seconds} s, though the device is mapped"),
+                format!("{node} does not exist yet, though the device is mapped"),
             )
             .advise("check devtmpfs and udev, `systemctl status systemd-udevd`"));
         }
@@ -223,7 +221,9 @@ pub(super) fn map(system: &System, options: &Map, json: bool) -> Result<String> 
     };
 
     if let Some(seconds) = options.node.wait {
-        wait_for_node(system, &format!("/dev/{name}"), seconds).map_err(|mut failure| {
+        let end = Instant::now() + Duration::from_secs(seconds);
+
+        wait_for_node(system, &format!("/dev/{name}"), end).map_err(|mut failure| {
             failure.done.clone_from(&text);
             failure
         })?;
