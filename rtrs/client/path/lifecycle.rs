@@ -41,6 +41,7 @@ use crate::{
     },
     kernel_ext::{
         killable,
+        noio_mutex::NoIoGuard,
         work, //
     },
     pr_warn_ratelimited, //
@@ -205,18 +206,16 @@ impl Path {
 
     /// Makes a planned attempt, unless no more are allowed.
     pub(super) fn planned_reconnect(self: &Arc<Self>) {
-        {
-            let mut work = self.work.lock();
-            if self.exceeds_attempts(&mut work) {
-                self.set_availability(PathAvailability::Down);
-                self.schedule_reconnect(work.withdraw_attempt());
-                return;
-            }
-            if self.connect_again(&mut work).is_err() {
-                return;
-            }
+        let mut work = self.work.lock();
+        if self.exceeds_attempts(&mut work) {
+            self.set_availability(PathAvailability::Down);
+            self.schedule_reconnect(work.withdraw_attempt());
+            return;
         }
-        if self.report_reconnected() {
+        if self.connect_again(&mut work).is_err() {
+            return;
+        }
+        if self.report_reconnected(work) {
             // The server took the path and knows the devices: the next loss counts from 0.
             self.work.lock().reset_attempts();
         }
@@ -305,18 +304,19 @@ impl Path {
         work.reset_attempts();
         self.take_down(PathAvailability::Connecting);
         self.connect_again(&mut work)?;
-        drop(work);
-        match self.report_reconnected() {
+        match self.report_reconnected(work) {
             true => Ok(()),
             false => Err(ECONNRESET),
         }
     }
 
-    /// Tells the session that the path is up again; see [`PathOwner::path_reconnected`].
+    /// Tells the session that the path is up again; see [`PathOwner::path_reconnected`]. A task
+    /// that kills the path takes `work` before it looks for reports.
     ///
     /// [`PathOwner::path_reconnected`]: super::PathOwner::path_reconnected
-    fn report_reconnected(self: &Arc<Self>) -> bool {
+    fn report_reconnected(self: &Arc<Self>, work: NoIoGuard<'_, Reconnect>) -> bool {
         self.reports.fetch_add(1, Relaxed);
+        drop(work);
         let reopened = self.owner.clone().path_reconnected(self);
         self.reports.fetch_sub(1, Relaxed);
         reopened
