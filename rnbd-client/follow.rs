@@ -19,7 +19,8 @@
 //! until it is not, and the generation is named then only.
 //!
 //! Limits that are not live, such as the size of blocks, change only while no task has the disk open,
-//! as a program that has it open relies on them.
+//! as a program that has it open relies on them; then no request is in flight either, and the task
+//! that has the description changes them.
 //!
 //! Lock: `inner`, taken after the lock of [`crate::open_devices::OpenDevices`], or that under which
 //! disks are opened. Nothing is taken inside, and it is not held while the queue is frozen.
@@ -236,8 +237,9 @@ impl Follower {
     ///
     /// # Errors
     ///
-    /// `EMEDIUMTYPE` if the disk keeps blocks that are smaller: it would send requests that the
-    /// device cannot execute.
+    /// If the disk keeps blocks that are smaller, as it would send requests that the device cannot
+    /// execute: `EMEDIUMTYPE` because it is open, `EINVAL` because the block layer does not accept
+    /// the limits.
     pub(crate) fn follow_limits(&self, limits: &Limits) -> Result {
         let mut inner = self.inner.lock();
         let has = *inner.limits.get_or_insert(*limits);
@@ -246,19 +248,20 @@ impl Follower {
         if !limits.differ_from(&has) {
             return Ok(());
         }
-        if self.set_unopened_limits(disk, limits) {
-            self.inner.lock().limits = Some(*limits);
-            return Ok(());
-        }
-        match limits.logical_block_size <= has.logical_block_size {
-            true => Ok(()),
-            false => Err(EMEDIUMTYPE),
+        match self.set_unopened_limits(disk, limits) {
+            Ok(true) => {
+                self.inner.lock().limits = Some(*limits);
+                Ok(())
+            }
+            _ if limits.logical_block_size <= has.logical_block_size => Ok(()),
+            Ok(false) => Err(EMEDIUMTYPE),
+            Err(err) => Err(err),
         }
     }
 
-    fn set_unopened_limits(&self, disk: Option<DiskHandle>, limits: &Limits) -> bool {
+    fn set_unopened_limits(&self, disk: Option<DiskHandle>, limits: &Limits) -> Result<bool> {
         let Some(disk) = disk else {
-            return false;
+            return Ok(false);
         };
         let Limits {
             logical_block_size,
@@ -266,24 +269,22 @@ impl Follower {
             io_opt,
             ..
         } = limits;
-        match disk.set_unopened_limits(limits) {
+        let result = disk.set_unopened_limits(limits);
+        match result {
             Ok(true) => {
                 disk.announce_change(&[c"RNBD_LIMITS=1"]);
                 pr_info!(
                     "rnbd{}: changed as the server's device: blocks of {logical_block_size}, physical ones of {physical_block_size}, best size {io_opt}\n",
                     self.number
                 );
-                true
             }
-            Ok(false) => false,
-            Err(err) => {
-                pr_err!(
-                    "rnbd{}: cannot have blocks of {logical_block_size}, physical ones of {physical_block_size}, best size {io_opt} as the server's device: {err:?}\n",
-                    self.number
-                );
-                false
-            }
+            Ok(false) => {}
+            Err(err) => pr_err!(
+                "rnbd{}: cannot have blocks of {logical_block_size}, physical ones of {physical_block_size}, best size {io_opt} as the server's device: {err:?}\n",
+                self.number
+            ),
         }
+        result
     }
 
     /// Whether the disk cannot be written, or is about to be so.
@@ -370,8 +371,9 @@ impl OwnedWorkItem<WORK> for Follower {
     }
 }
 
-/// Lets the disk of a device be changed. Drop waits for a change that is under way, and must
-/// come before the disk is removed.
+/// Lets the disk of a device be changed. Drop waits for a change of the work item that is under way,
+/// and must come before the disk is removed. Limits that are not live may still change after that,
+/// which a disk that is removed bears.
 pub(crate) struct Followed(Arc<Follower>);
 
 impl Followed {

@@ -98,8 +98,8 @@ impl DiskHandle {
     }
 
     /// Changes the limits that are not live, if no task has the disk open, and returns whether it
-    /// did. The block layer reads the partition table, which is in units of blocks, when the disk
-    /// is opened next.
+    /// did. With another size of blocks, in which the partition table counts, the disk has no
+    /// partitions until it is opened next, when the block layer reads the table.
     ///
     /// # Errors
     ///
@@ -134,13 +134,35 @@ impl DiskHandle {
             }
             // The block layer has raised it to the size of a physical block.
             limits.discard_granularity = new.live.discard_granularity;
+            let old_blocks = (*queue).limits.logical_block_size;
             to_result(bindings::queue_limits_commit_update_frozen(
                 queue,
                 &mut limits,
             ))?;
-            AtomicUsize::from_ptr(&raw mut (*disk).state).fetch_or(PARTITION_SCAN_DUE, Relaxed);
+            if new.logical_block_size != old_blocks {
+                self.forget_partitions();
+            }
         }
         Ok(())
+    }
+
+    /// Removes the partitions, and has the table be read when the disk is opened next. Were they
+    /// left for that, a task that opens one of them would get the one that is about to be
+    /// replaced. To be called with `open_mutex` while no task has the disk open.
+    fn forget_partitions(&self) {
+        // SAFETY: By the type invariant and as the caller promises; all changes of the state of an
+        // added disk are atomic. The function checks whether the disk was removed.
+        unsafe {
+            let disk = self.0.as_ptr();
+            let state = AtomicUsize::from_ptr(&raw mut (*disk).state);
+
+            // The table is not read now: the server may not have opened the device yet.
+            state.fetch_or(NO_PARTITION_SCAN, Relaxed);
+            // It fails for a disk that was removed.
+            let _ = bindings::bdev_disk_changed(disk, false);
+            state.fetch_and(!NO_PARTITION_SCAN, Relaxed);
+            state.fetch_or(PARTITION_SCAN_DUE, Relaxed);
+        }
     }
 
     /// Returns whether a task has the disk or a part of it open.

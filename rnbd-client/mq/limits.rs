@@ -218,6 +218,11 @@ impl Limits {
         limits.io_opt = self.io_opt;
         limits.alignment_offset = self.alignment_offset;
         limits.max_hw_sectors = self.max_io_size / SECTOR_SIZE;
+        // `max_sectors_kb`, which a user has set; 0 if not.
+        if limits.max_user_sectors > 0 {
+            let block = self.logical_block_size / SECTOR_SIZE;
+            limits.max_user_sectors = limits.max_user_sectors.max(block);
+        }
         limits.max_segments = self.max_segments;
         limits.virt_boundary_mask = u64::from(self.virt_boundary).saturating_sub(1) as usize;
         limits.dma_alignment = self.dma_alignment.saturating_sub(1);
