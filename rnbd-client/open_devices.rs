@@ -74,14 +74,14 @@ pub(crate) struct OpenDevices {
     /// in between.
     #[pin]
     list: NoIoMutex<List>,
-    /// Scheduled while the server lacks some of the devices.
+    /// Scheduled while some of the devices are asked for again.
     #[pin]
     reopen_work: OwnedWork<Self, REOPEN>,
 }
 
 struct List {
     devices: KVec<Arc<Device>>,
-    /// Those of `devices` that the server did not have.
+    /// Those of `devices` that are asked for again.
     absent: AbsentDevices,
     /// Each device was reopened, or marked as closed, since versions were exchanged last.
     /// Otherwise ids may be those of a session that the server has forgotten.

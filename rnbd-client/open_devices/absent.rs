@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
-//! Devices that the server does not have. They are asked for again until they are there.
+//! Devices that the server does not have, or not for the disk as it is. They are asked for again
+//! until they are there.
 //!
 //! - The server did not have it when the session was connected again, as its disks can appear later
 //!   than the server itself. I/O of such a device waits for as long as I/O of a session waits for a
@@ -50,7 +51,7 @@ use super::{
     REOPEN, //
 };
 
-/// The devices of a session that the server did not have. There is room for each of its devices.
+/// The devices of a session that are asked for again. There is room for each of its devices.
 pub(super) struct AbsentDevices(KVec<Absent>);
 
 struct Absent {
