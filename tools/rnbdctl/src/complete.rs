@@ -152,11 +152,9 @@ pub(crate) fn table() -> ArgValueCandidates {
 /// Completes names of keys that have a file or that the kernel has.
 pub(crate) fn key_names() -> ArgValueCandidates {
     of_machine(|system| {
-        let mut names = [keys::in_files(system), keys::loaded(system)].concat();
+        let names = keys::names(system, &keys::loaded(system)).into_iter();
 
-        names.sort();
-        names.dedup();
-        names.into_iter().map(|name| (name, None)).collect()
+        names.map(|name| (name, None)).collect()
     })
 }
 

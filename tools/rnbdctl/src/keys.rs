@@ -105,6 +105,16 @@ pub(crate) fn loaded(system: &System) -> Vec<String> {
     names
 }
 
+/// Returns the names of the keys that have a file, and of those that are `loaded`.
+pub(crate) fn names(system: &System, loaded: &[String]) -> Vec<String> {
+    let mut names = in_files(system);
+
+    names.extend_from_slice(loaded);
+    names.sort();
+    names.dedup();
+    names
+}
+
 fn has_keyring(system: &System) -> bool {
     let text = system.value("/proc/keys").unwrap_or_default();
 

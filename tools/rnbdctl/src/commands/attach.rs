@@ -7,7 +7,6 @@ use std::{
         Command,
         Stdio, //
     },
-    thread,
     time::{
         Duration,
         Instant, //
@@ -124,17 +123,13 @@ fn wait_for_link(system: &System, entry: &Entry, name: &str, end: Instant) -> Re
     }
     // If this fails, so does the wait below.
     let _ = system.write(&format!("/sys/block/{name}/uevent"), "change");
-    while !is_there() {
-        if Instant::now() >= end {
-            return Err(Failure::new(
-                Exit::TryAgain,
-                format!("{link} does not lead to /dev/{name} yet, though it is mapped"),
-            )
-            .advise("check udev, `systemctl status systemd-udevd`"));
-        }
-        thread::sleep(map::POLL);
-    }
-    Ok(())
+    map::wait_until(end, is_there, || {
+        Failure::new(
+            Exit::TryAgain,
+            format!("{link} does not lead to /dev/{name} yet, though it is mapped"),
+        )
+        .advise("check udev, `systemctl status systemd-udevd`")
+    })
 }
 
 /// Detaches devices. One that is not mapped is detached already.

@@ -87,10 +87,7 @@ pub(super) fn udev(system: &System, name: &str) -> Result<String> {
     let device_path = value("mapping_path")?;
     // A device has its other names, whatever the table is like.
     let table = rnbdtab::read(system).unwrap_or_default();
-    let entry = table
-        .entries
-        .iter()
-        .find(|entry| entry.session == session && entry.device_path == device_path);
+    let entry = table.device(&session, &device_path);
 
     Ok(udev::properties(
         &session,

@@ -47,7 +47,6 @@ pub(super) fn need_server(system: &System) -> Result<()> {
 /// `<device path>@<session>`.
 pub(super) fn device(system: &System, text: &str) -> Result<Device> {
     let mut devices = model::mapped(system);
-    let table = rnbdtab::read(system).unwrap_or_default();
     let name = text.strip_prefix("/dev/").unwrap_or(text);
     let found = devices
         .iter()
@@ -59,12 +58,11 @@ pub(super) fn device(system: &System, text: &str) -> Result<Device> {
             devices.iter().position(|device| device.name == target)
         })
         .or_else(|| {
+            let table = rnbdtab::read(system).ok()?;
             let entry = table.find(text)?;
-            let mapping = format!("{}@{}", entry.device_path, entry.session);
+            let mapped = system.link(&link(&entry.device_path, &entry.session))?;
 
-            devices
-                .iter()
-                .position(|device| is_mapping(device, &mapping))
+            devices.iter().position(|device| device.name == mapped)
         });
 
     match found {

@@ -66,11 +66,7 @@ fn each(names: &[String], act: impl Fn(&str) -> Result<()>) -> Result<String> {
 
 fn list(system: &System, json: bool) -> Result<String> {
     let loaded = keys::loaded(system);
-    let mut names = [keys::in_files(system), loaded.clone()].concat();
-
-    names.sort();
-    names.dedup();
-    let keys: Vec<Key> = names
+    let keys: Vec<Key> = keys::names(system, &loaded)
         .into_iter()
         .map(|name| {
             let read = keys::read(system, &name).err();

@@ -45,7 +45,7 @@ const MAP_DEVICE: &str = "/sys/class/rnbd-client/ctl/map_device";
 const NAME_IN_USE: &str = "the server has a session of this name with another machine";
 
 /// Time between two looks for a device node.
-pub(super) const POLL: Duration = Duration::from_millis(50);
+const POLL: Duration = Duration::from_millis(50);
 
 /// A device to map.
 #[derive(Clone, Copy, Debug)]
@@ -189,13 +189,26 @@ fn count(list: &str) -> Option<u32> {
 
 /// Waits for a device node.
 pub(super) fn wait_for_node(system: &System, node: &str, end: Instant) -> Result<()> {
-    while !system.is_block_device(node) {
+    let is_there = || system.is_block_device(node);
+
+    wait_until(end, is_there, || {
+        Failure::new(
+            Exit::TryAgain,
+            format!("{node} does not exist yet, though the device is mapped"),
+        )
+        .advise("check devtmpfs and udev, `systemctl status systemd-udevd`")
+    })
+}
+
+/// Waits for what udev makes. Fails with `late` if it is not there at `end`.
+pub(super) fn wait_until(
+    end: Instant,
+    is_there: impl Fn() -> bool,
+    late: impl FnOnce() -> Failure,
+) -> Result<()> {
+    while !is_there() {
         if Instant::now() >= end {
-            return Err(Failure::new(
-                Exit::TryAgain,
-                format!("{node} does not exist yet, though the device is mapped"),
-            )
-            .advise("check devtmpfs and udev, `systemctl status systemd-udevd`"));
+            return Err(late());
         }
         thread::sleep(POLL);
     }
