@@ -82,6 +82,14 @@ impl DiskHandle {
     ///
     /// `EINVAL` for limits that the block layer does not accept.
     pub(crate) fn set_limits(&self, new: &LiveLimits) -> Result {
+        self.change_limits(|limits| {
+            new.set_in(limits);
+            Ok(())
+        })
+    }
+
+    /// Changes the limits of the queue as `change` does, unless that fails.
+    fn change_limits(&self, change: impl FnOnce(&mut bindings::queue_limits) -> Result) -> Result {
         // SAFETY: By the type invariant. The lock, which the commit releases, is initialised
         // with the queue; the limits do not change while it is held.
         unsafe {
@@ -89,7 +97,10 @@ impl DiskHandle {
 
             bindings::mutex_lock(&raw mut (*queue).limits_lock);
             let mut limits = ptr::read(&raw const (*queue).limits);
-            new.set_in(&mut limits);
+            if let Err(err) = change(&mut limits) {
+                bindings::mutex_unlock(&raw mut (*queue).limits_lock);
+                return Err(err);
+            }
             to_result(bindings::queue_limits_commit_update_frozen(
                 queue,
                 &mut limits,
@@ -121,27 +132,17 @@ impl DiskHandle {
     /// Changes the limits that are not live. To be called with `open_mutex` while no task has the
     /// disk open, so that there is no request for which this would wait.
     fn set_fixed_limits(&self, new: &Limits) -> Result {
-        // SAFETY: As in `set_limits`; all changes of the state of an added disk are atomic.
-        unsafe {
-            let disk = self.0.as_ptr();
-            let queue = (*disk).queue;
+        let mut old_blocks = 0;
 
-            bindings::mutex_lock(&raw mut (*queue).limits_lock);
-            let mut limits = ptr::read(&raw const (*queue).limits);
-            if let Err(err) = new.set_fixed_in(&mut limits) {
-                bindings::mutex_unlock(&raw mut (*queue).limits_lock);
-                return Err(err);
-            }
+        self.change_limits(|limits| {
+            old_blocks = limits.logical_block_size;
+            new.set_fixed_in(limits)?;
             // The block layer has raised it to the size of a physical block.
             limits.discard_granularity = new.live.discard_granularity;
-            let old_blocks = (*queue).limits.logical_block_size;
-            to_result(bindings::queue_limits_commit_update_frozen(
-                queue,
-                &mut limits,
-            ))?;
-            if new.logical_block_size != old_blocks {
-                self.forget_partitions();
-            }
+            Ok(())
+        })?;
+        if new.logical_block_size != old_blocks {
+            self.forget_partitions();
         }
         Ok(())
     }
