@@ -22,7 +22,7 @@ use crate::bindings;
 
 use super::completion::Completion;
 
-/// Interval between attempts to take a lock. The waits are those of users of sysfs files.
+/// Interval between two looks at what is waited for. The waits are those of users of sysfs files.
 const INTERVAL: Delta = Delta::from_millis(10);
 
 /// Sleeps for `time`.
@@ -35,8 +35,8 @@ pub fn sleep(time: Delta) -> Result {
     never.wait_killable_timeout(time).map(drop)
 }
 
-/// Takes a lock whose holder may wait for a peer. A worker, which nobody can kill, waits in the
-/// queue of the lock.
+/// Takes a lock whose holder may wait for a peer. A worker of the kernel, which cannot be killed,
+/// waits in the queue of the lock.
 ///
 /// # Errors
 ///
@@ -45,9 +45,18 @@ pub fn lock<T>(mutex: &Mutex<T>) -> Result<Guard<'_, T, MutexBackend>> {
     if is_worker() {
         return Ok(mutex.lock());
     }
+    poll(|| mutex.try_lock())
+}
+
+/// Calls `get` again and again until it returns a value.
+///
+/// # Errors
+///
+/// `ERESTARTSYS` when the task is being killed.
+pub(crate) fn poll<T>(get: impl Fn() -> Option<T>) -> Result<T> {
     loop {
-        if let Some(guard) = mutex.try_lock() {
-            return Ok(guard);
+        if let Some(value) = get() {
+            return Ok(value);
         }
         sleep(INTERVAL)?;
     }

@@ -58,9 +58,6 @@ use super::{
 const RETRIES: u32 = 4;
 const RETRY_DELAY: Delta = Delta::from_millis(250);
 
-/// How often a task that removes a path looks whether others are done with it.
-const POLL_INTERVAL: Delta = Delta::from_millis(10);
-
 impl Path {
     /// Connects a new path.
     ///
@@ -352,10 +349,7 @@ impl Path {
     /// `ERESTARTSYS` when the task is being killed. The path is down, and can be shut down later.
     pub(in crate::client) fn begin_shut_down(self: &Arc<Self>) -> Result {
         self.kill();
-        while self.reports.load(Relaxed) > 0 {
-            killable::sleep(POLL_INTERVAL)?;
-        }
-        Ok(())
+        killable::poll(|| (self.reports.load(Relaxed) == 0).then_some(()))
     }
 
     /// Ends the path: after this none of its work items runs or can be scheduled. Idempotent;
